@@ -1,0 +1,39 @@
+# Each command sets itself up: it needs git, make and Python 3.10 or later with venv.
+PYTHON ?= python3
+VENV = .venv/bin
+
+.PHONY: help run serve test lint lock
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
+	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
+	@echo 'make test    the whole test suite'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make lock    renew requirements.txt and requirements-dev.txt from pyproject.toml'
+
+run:
+	@$(PYTHON) tools/venv.py
+	@$(VENV)/python -m emulator run
+
+serve:
+	@$(PYTHON) tools/venv.py
+	@exec $(VENV)/gunicorn -c function/gunicorn.conf.py
+
+test:
+	@$(PYTHON) tools/venv.py --dev
+	@$(VENV)/python -m pytest
+
+lint:
+	@$(PYTHON) tools/venv.py --dev
+	@$(VENV)/ruff check
+	@$(VENV)/ruff format --check
+	@$(VENV)/mypy
+
+# Hashes of every platform's files, so that one lock serves a laptop and the function.
+LOCK = $(VENV)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+lock:
+	@$(PYTHON) tools/venv.py --dev
+	@$(LOCK) -o requirements.txt
+	@$(LOCK) --group dev -c requirements.txt -o requirements-dev.txt

@@ -1,0 +1,1 @@
+"""A local stand-in for Tencent Cloud's Domain API, and the tools to try the bridge against it. Never deployed."""

@@ -1,0 +1,73 @@
+"""Faults on demand: an API error code instead of an answer, or a reply that breaks on the wire."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+
+WIRE_FAULTS = {
+    # The call is processed, then its reply is lost or damaged.
+    "hang": "no reply at all; the connection stays open",
+    "reset": "the connection is reset",
+    "close": "the connection is closed without a reply",
+    "truncate": "half of the body, then the connection is closed",
+    "stall-body": "half of the body, then nothing more",
+    "drip": "the whole reply, a byte every fifth of a second",
+    # Something else answers in the API's place; the call is not processed.
+    "http-502": "HTTP status 502 with an HTML page",
+    "html": "HTTP status 200 with an HTML page",
+    "empty-object": "{}",
+    "empty-response": '{"Response": {}}',
+    "error-with-charset": "a wrong code, as application/json; charset=utf-8",
+    "error-without-content-type": "a wrong code, without a Content-Type",
+    "redirect": "a redirect to where a GET would be answered as a success is",
+}
+PROCESSED = ("hang", "reset", "close", "truncate", "stall-body", "drip")
+_API_CODE = re.compile(r"[A-Z][A-Za-z]+(\.[A-Z][A-Za-z]+)*")
+
+
+@dataclass
+class Fault:
+    """A fault for the next ``times`` calls of an action with a contact, any where None."""
+
+    fault: str
+    action: str | None = None
+    contact: str | None = None
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fault, str) or (self.fault not in WIRE_FAULTS and not _API_CODE.fullmatch(self.fault)):
+            raise ValueError(f"fault: must be an API error code or one of {', '.join(WIRE_FAULTS)}")
+        for name, value in (("action", self.action), ("contact", self.contact)):
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{name}: must be a string or absent")
+        if type(self.times) is not int or self.times < 1:
+            raise ValueError("times: must be a whole number from 1 on")
+
+
+class Faults:
+    """The faults that are armed, first come first served. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._armed: list[Fault] = []
+
+    def arm(self, fault: Fault) -> None:
+        with self._lock:
+            self._armed.append(fault)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._armed.clear()
+
+    def take(self, action: str, contact: str | None) -> str | None:
+        """The fault for this call, used up by it."""
+        with self._lock:
+            for fault in self._armed:
+                if fault.action in (None, action) and fault.contact in (None, contact):
+                    fault.times -= 1
+                    if not fault.times:
+                        self._armed.remove(fault)
+                    return fault.fault
+            return None

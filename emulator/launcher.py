@@ -1,0 +1,89 @@
+"""`make run`: the emulator, and the bridge under gunicorn wired to it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+from .sender import DEMO_SECRET
+from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+
+ROOT = Path(__file__).resolve().parent.parent
+START_LIMIT = 30.0
+"""Seconds for the bridge to answer /health."""
+
+
+def run(emulator_port: int, port: int) -> int:
+    """Run both; the exit status of the bridge, 0 after Ctrl-C. OSError when a port is taken."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Emulator(port=emulator_port) as emulator:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("TENCENT_SE")}
+        environ |= {
+            "TENCENT_SECRET_ID": DEMO_SECRET_ID,
+            "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+            "DOMAIN_API_URL": emulator.url,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+        }
+        if not environ.get("WEBHOOK_SECRETS") and environ.get("WEBHOOK_AUTH") in (None, "", "standard-webhooks"):
+            environ["WEBHOOK_SECRETS"] = DEMO_SECRET
+        # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
+        command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
+        bridge = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)  # noqa: S603  our own
+        try:
+            if _answers(f"http://127.0.0.1:{port}/health", bridge):
+                _greet(emulator.url, port)
+            return bridge.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _stop(bridge)
+
+
+def _answers(url: str, bridge: subprocess.Popen[bytes]) -> bool:
+    """Whether the bridge answers before it exits."""
+    end = time.monotonic() + START_LIMIT
+    with requests.Session() as session:
+        session.trust_env = False
+        while bridge.poll() is None and time.monotonic() < end:
+            try:
+                return session.get(url, timeout=1).ok
+            except requests.RequestException:
+                time.sleep(0.05)
+    return False
+
+
+def _greet(emulator_url: str, port: int) -> None:
+    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
+    command = [interpreter, "-m", "emulator", "send"]
+    if port != 9000:
+        command += ["--url", f"http://127.0.0.1:{port}/webhooks/signup"]
+    text = f"""
+bridge    http://127.0.0.1:{port}   POST /webhooks/signup, GET /health, GET /openapi.json
+emulator  {emulator_url}   GET /emulator/codes, GET /emulator/calls, POST /emulator/faults
+          demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
+
+Send a signed delivery, from another terminal in this folder:
+
+  {shlex.join(command)}
+
+Ctrl-C stops both.
+"""
+    print(text, flush=True)
+
+
+def _stop(bridge: subprocess.Popen[bytes]) -> None:
+    if bridge.poll() is None:
+        bridge.terminate()
+        try:
+            bridge.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            bridge.kill()
+            bridge.wait()

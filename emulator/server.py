@@ -1,0 +1,284 @@
+"""The Domain API over HTTP, with the emulator's own routes beside it: what was sent, what was called, which faults."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import tc3
+from .domain import RATE, Domain
+from .errors import ApiError
+from .faults import PROCESSED, WIRE_FAULTS, Fault, Faults
+
+DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
+DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
+BODY_LIMIT = 1_048_576
+HANG_LIMIT = 120.0
+"""Seconds after which even a hanging connection is let go."""
+
+
+@dataclass
+class Call:
+    """One call of the API. ``result`` is ``OK``, the API's error code, or the fault that answered instead of it."""
+
+    at: float
+    action: str
+    contact: str | None
+    result: str
+    request_id: str
+    fault: str | None = None
+
+
+class Emulator(ThreadingHTTPServer):
+    """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any."""
+
+    daemon_threads = False
+    request_queue_size = 256
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        rate: int = RATE,
+        tls: ssl.SSLContext | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.domain = Domain(now, rate=rate)
+        self.faults = Faults()
+        self.calls: list[Call] = []
+        self.keys = {DEMO_SECRET_ID: DEMO_SECRET_KEY}
+        self.now = now
+        self.stopping = threading.Event()
+        self._tls = tls
+        self._connections: set[socket.socket] = set()
+        super().__init__((host, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        host, port = self.server_address[:2]
+        return f"{'https' if self._tls else 'http'}://{host!s}:{port}"
+
+    def reset(self) -> None:
+        """Start afresh."""
+        self.domain.reset()
+        self.faults.clear()
+        self.calls.clear()
+
+    def __enter__(self) -> Emulator:  # noqa: PYI034  typing.Self came with Python 3.11
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self._tls:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away is its own business."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Emulator
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one write a reply
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+        """Nothing: the calls are to be seen under /emulator/calls."""
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > BODY_LIMIT:
+            self.close_connection = True
+            self._send_json(411, {"error": "send a body of a known length, 1 MiB at most"})
+            return
+        body = self.rfile.read(int(length))
+        route = urlsplit(self.path).path
+        if route == "/":
+            self._api(body)
+        elif route == "/emulator/faults":
+            self._arm(body)
+        elif route == "/emulator/reset":
+            self.server.reset()
+            self._send_json(200, {"reset": True})
+        else:
+            self._not_found()
+
+    def do_GET(self) -> None:
+        route = urlsplit(self.path).path
+        if route == "/emulator/codes":
+            kinds = {1: "phone", 2: "email"}
+            codes = self.server.domain.sent_codes()
+            self._send_json(
+                200,
+                [
+                    {"type": kinds[one.contact[0]], "contact": one.contact[1], "code": one.code, "sent_at": one.sent_at}
+                    for one in codes
+                ],
+            )
+        elif route == "/emulator/calls":
+            self._send_json(200, [asdict(call) for call in reversed(self.server.calls)])
+        elif route == "/emulator/redirected":
+            request_id = str(uuid.uuid4())
+            self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
+            self._send_json(200, {"Response": {"RequestId": request_id}})
+        else:
+            self._not_found()
+
+    def do_DELETE(self) -> None:
+        if urlsplit(self.path).path == "/emulator/faults":
+            self.server.faults.clear()
+            self._send_json(200, {"armed": 0})
+        else:
+            self._not_found()
+
+    def _not_found(self) -> None:
+        routes = (
+            "POST / (the API)", "GET /emulator/codes", "GET /emulator/calls", "POST /emulator/faults",
+            "DELETE /emulator/faults", "POST /emulator/reset",
+        )  # fmt: skip
+        self._send_json(404, {"error": "no such route", "routes": routes})
+
+    def _arm(self, body: bytes) -> None:
+        try:
+            document = json.loads(body)
+            fault = Fault(**document)
+        except (ValueError, TypeError) as error:
+            wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
+            self._send_json(422, {"error": str(error), "wanted": wanted})
+            return
+        self.server.faults.arm(fault)
+        self._send_json(200, asdict(fault))
+
+    def _api(self, body: bytes) -> None:
+        emulator, request_id = self.server, str(uuid.uuid4())
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        action = headers.get("x-tc-action", "")
+        parameters = _parameters(body)
+        contact = parameters.get("Code") if isinstance(parameters.get("Code"), str) else None
+        response: dict[str, Any] = {}
+        fault, result = None, "OK"
+        try:
+            query = urlsplit(self.path).query
+            tc3.check(tc3.Request(self.command, query, headers, body), keys=emulator.keys, now=emulator.now())
+            emulator.domain.check_action(action, headers.get("x-tc-version", ""))
+            emulator.domain.check_rate(action)
+            fault = emulator.faults.take(action, contact)
+            if fault is not None and fault not in WIRE_FAULTS:
+                raise ApiError(fault, "A fault that was armed.")  # noqa: TRY301  as the API itself would
+            if fault is None or fault in PROCESSED:
+                response = emulator.domain.perform(action, parameters)
+            else:
+                result = fault
+        except ApiError as error:
+            result = error.code
+            response = {"Error": {"Code": error.code, "Message": error.message}}
+        emulator.calls.append(Call(emulator.now(), action, contact, result, request_id, fault))
+        reply = json.dumps({"Response": {**response, "RequestId": request_id}}).encode()
+        if fault in WIRE_FAULTS:
+            self._break(fault, reply, request_id)
+        else:
+            self._send(200, "application/json", reply)
+
+    def _break(self, fault: str, reply: bytes, request_id: str) -> None:
+        """Send the reply as the wire fault has it."""
+        wrong_code = {"Code": "InternalError.VerifyCodeErr", "Message": "Incorrect verification code."}
+        refusal = json.dumps({"Response": {"Error": wrong_code, "RequestId": request_id}}).encode()
+        page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
+        match fault:
+            case "http-502":
+                self._send(502, "text/html", page)
+            case "html":
+                self._send(200, "text/html", page)
+            case "empty-object":
+                self._send(200, "application/json", b"{}")
+            case "empty-response":
+                self._send(200, "application/json", b'{"Response": {}}')
+            case "error-with-charset":
+                self._send(200, "application/json; charset=utf-8", refusal)
+            case "error-without-content-type":
+                self._send(200, None, refusal)
+            case "redirect":
+                self._send(302, "text/html", page, location=f"{self.server.url}/emulator/redirected")
+            case _:
+                self.close_connection = True
+                self._break_connection(fault, reply)
+
+    def _break_connection(self, fault: str, reply: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
+        with contextlib.suppress(OSError):
+            if fault in ("truncate", "stall-body"):
+                self._write(head + reply[: len(reply) // 2])
+            if fault in ("hang", "stall-body"):
+                self._wait_for_the_caller(HANG_LIMIT)
+            if fault == "drip":
+                for byte in head + reply:
+                    self._write(bytes((byte,)))
+                    if self._wait_for_the_caller(0.2):
+                        return
+            if fault == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+
+    def _write(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def _wait_for_the_caller(self, seconds: float) -> bool:
+        """Wait; True as soon as the caller has gone away or the emulator stops."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not self.server.stopping.is_set():
+            if select.select([self.connection], [], [], min(left, 0.1))[0]:
+                return True
+        return self.server.stopping.is_set()
+
+    def _send_json(self, status: int, document: object) -> None:
+        self._send(status, "application/json", json.dumps(document).encode())
+
+    def _send(self, status: int, media_type: str | None, body: bytes, *, location: str | None = None) -> None:
+        self.send_response(status)
+        if media_type:
+            self.send_header("Content-Type", media_type)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self._write(body)
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    """The call's parameters; none when they are not a JSON object, so that the check names what is missing."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

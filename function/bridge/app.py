@@ -1,0 +1,196 @@
+"""The routes: an HTTP request in, an HTTP answer out. Flask lives here and nowhere else.
+
+It must answer everything, never show a traceback, and write one log line for each delivery.
+"""
+
+from __future__ import annotations
+
+import logging.config
+import os
+import re
+import uuid
+from collections.abc import Callable
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from . import __version__, answers, logs, openapi, outcomes, payload, settings, signatures, verification
+from .answers import Answer
+from .clock import Clock, Deadline, Stopwatch, SystemClock
+from .domain_api import Credentials, DomainApi
+from .judge import Verdict
+from .logs import log
+from .outcomes import Outcome, Refusal
+from .settings import Settings
+from .signatures import SignatureInvalid, Verify
+
+DIRECT = "signup_bridge.direct"
+"""A key of the WSGI environment, which no header can set: the platform has authorised the caller, and the body's member
+``id`` is the delivery's id."""
+
+BUDGET = "signup_bridge.budget"
+"""A key of the WSGI environment: the seconds that the platform leaves for this request."""
+
+REFUSAL = "signup_bridge.refusal"
+"""A key of the WSGI environment: the `Refusal` that answers an event which stands for no request."""
+
+_REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+_OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
+
+
+def create_app(configured: Settings | None = None, *, clock: Clock | None = None) -> Flask:
+    """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
+    configured = configured or settings.load(os.environ)
+    clock = clock or SystemClock()
+    verify_signature = _verify_signature(configured, clock)
+    domain_api = DomainApi(
+        configured.domain_api_url,
+        credentials=_credentials(configured),
+        connections=configured.concurrency,
+        clock=clock,
+        ca_bundle=configured.domain_api_ca_bundle,
+    )
+    app = Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.merge_slashes = False
+    _frame(app, clock)
+    _answer_errors(app)
+
+    @app.post("/webhooks/signup")
+    @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
+    def signup() -> Response:
+        direct = request.environ.get(DIRECT, False)
+        budget = min(configured.request_budget, request.environ.get(BUDGET, configured.request_budget))
+        deadline = Deadline(clock, budget)
+        body = _body()
+        delivery_id = None if direct else verify_signature(request.headers, body)
+        payload.check_media_type(request.headers.get("Content-Type"))
+        delivery = payload.parse(body, delivery_id, direct=direct)
+        verdict = verification.verify(delivery, deadline, domain_api=domain_api)
+        _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
+        return _response(answers.of_verdict(verdict, delivery.contact))
+
+    @app.get("/health")
+    def health() -> Response:
+        return _response(answers.of_document(200, {"status": "ok", "version": __version__}))
+
+    @app.get("/openapi.json")
+    def description() -> Response:
+        return _response(answers.of_document(200, openapi.document(configured.webhook_auth)))
+
+    return app
+
+
+def configure_logs(level: str) -> None:
+    """Where gunicorn does not do it."""
+    logging.config.dictConfig(logs.configuration(level))
+
+
+def _verify_signature(configured: Settings, clock: Clock) -> Verify:
+    secrets = tuple(secret.encode() for secret in configured.webhook_secrets)
+    match configured.webhook_auth:
+        case "standard-webhooks":
+            keys = tuple(signatures.standard_webhooks_key(secret) for secret in configured.webhook_secrets)
+            return signatures.standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)
+        case "github":
+            return signatures.github(secrets)
+        case "bearer":
+            return signatures.bearer(secrets)
+        case _:
+            log.warning("WEBHOOK_AUTH=none: whoever reaches the bridge is believed")
+            return signatures.nobody
+
+
+def _credentials(configured: Settings) -> Callable[[], Credentials]:
+    """The configured credentials; without them the execution role's, which the platform renews: read at every call."""
+    if configured.tencent_secret_id and configured.tencent_secret_key:
+        credentials = Credentials(
+            configured.tencent_secret_id, configured.tencent_secret_key, configured.tencent_session_token
+        )
+        return lambda: credentials
+    return lambda: Credentials(
+        os.environ.get("TENCENTCLOUD_SECRETID", ""),
+        os.environ.get("TENCENTCLOUD_SECRETKEY", ""),
+        os.environ.get("TENCENTCLOUD_SESSIONTOKEN"),
+    )
+
+
+def _body() -> bytes:
+    """The request's body. Raises RequestEntityTooLarge before more than the limit is read."""
+    try:
+        return request.get_data(cache=False)
+    except OSError:  # gunicorn's, for a chunk that is none and for a sender that went away
+        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
+
+
+def _frame(app: Flask, clock: Clock) -> None:
+    """What is around every answer: the request's id, its times, its log line."""
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Scf-Request-Id", "")
+        g.elapsed = Stopwatch(clock)
+        g.fields = {}
+        g.level = logging.INFO
+        g.wait = g.upstream = 0.0
+        g.token = logs.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        if REFUSAL in request.environ:
+            raise request.environ[REFUSAL]
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-Id"] = logs.request_id.get() or ""
+        response.headers["Server-Timing"] = f"wait;dur={_ms(g.wait)}, upstream;dur={_ms(g.upstream)}"
+        if request.method == "POST":
+            times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
+            log.log(g.level, "delivery", extra={"fields": {**g.fields, "status": response.status_code, **times}})
+        return response
+
+    @app.teardown_request
+    def leave(_error: BaseException | None) -> None:
+        logs.request_id.reset(g.pop("token"))
+
+
+def _note(verdict: Verdict, **fields: str) -> None:
+    """Keep for the log line and the headers what a verification told."""
+    g.wait, g.upstream = verdict.wait, verdict.upstream
+    told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
+    g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
+    if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
+        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code or "")
+        g.level = logging.ERROR
+
+
+def _answer_errors(app: Flask) -> None:
+    @app.errorhandler(Refusal)
+    def refused(error: Refusal) -> Response:
+        g.fields = {"outcome": error.outcome.code}
+        if isinstance(error, SignatureInvalid):
+            g.fields["reason"] = error.reason
+        if error.errors:
+            g.fields["faulty"] = [pointer for pointer, _ in error.errors]
+        return _response(answers.of_refusal(error))
+
+    @app.errorhandler(HTTPException)
+    def not_routed(error: HTTPException) -> Response:
+        outcome: Outcome = _OF_STATUS.get(error.code or 0, outcomes.BODY_MALFORMED)
+        if isinstance(error, MethodNotAllowed):
+            outcome = outcomes.METHOD_NOT_ALLOWED
+        response = refused(Refusal(outcome))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        log.error("internal error", exc_info=error)
+        g.level = logging.ERROR
+        return refused(Refusal(outcomes.INTERNAL_ERROR))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, headers=answer.headers)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -1,0 +1,152 @@
+"""SCF's events: each becomes a request to the application that the web function serves, its answer a dict.
+
+In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``.
+It must never raise, and never take half an HTTP event for a direct invocation, which needs no signature.
+
+Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway triggers and direct invocation.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from .app import BUDGET, DIRECT, REFUSAL
+from .outcomes import BODY_MALFORMED, Refusal
+
+WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+RESERVE = 0.5
+"""Seconds of the platform's time-out that are kept for the answer itself."""
+
+_NOT_DIRECT = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
+_HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
+_METHOD = re.compile(r"[A-Z]{3,20}")
+
+
+def handle(event: object, context: object, app: WSGIApplication) -> dict[str, Any]:
+    """The answer to one event."""
+    try:
+        environ = _environ(event)
+    except Refusal as refusal:
+        environ = {**_request("POST", "/", b""), REFUSAL: refusal}
+    if isinstance(context, Mapping):
+        environ.update(_of_context(context))
+    return _call(app, environ)
+
+
+def _environ(event: object) -> dict[str, Any]:
+    """The WSGI environment of the request that an event stands for. Raises Refusal."""
+    if not isinstance(event, dict) or not _is_of_a_trigger(event):
+        return {**_request("POST", "/", _json(event)), DIRECT: True}
+    method, headers = event.get("httpMethod"), event.get("headers")
+    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+        raise Refusal(BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event.")
+    environ = _request(method, event.get("path"), _body(event))
+    for name, value in (headers if isinstance(headers, dict) else {}).items():
+        if isinstance(name, str) and _HEADER_NAME.fullmatch(name):
+            _add_header(environ, name, value)
+    return environ
+
+
+def _json(event: object) -> bytes:
+    try:
+        return json.dumps(event).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise Refusal(BODY_MALFORMED) from None
+
+
+def _is_of_a_trigger(event: dict[Any, Any]) -> bool:
+    return any(key in event for key in _NOT_DIRECT) or event.get("Type") == "Timer"
+
+
+def _body(event: dict[Any, Any]) -> bytes:
+    body = event.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise Refusal(BODY_MALFORMED, "The event's body is not a string.")
+    if event.get("isBase64Encoded") is not True:
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refusal(BODY_MALFORMED, "The event's body is not Base64.") from None
+
+
+def _request(method: str, path: object, body: bytes) -> dict[str, Any]:
+    target = path.partition("?")[0] if isinstance(path, str) and path.startswith("/") else "/"
+    return {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(target.encode("utf-8", "surrogatepass")).decode("latin-1"),
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
+    """Add a header as a server would: several values joined, the bytes read as Latin-1 (PEP 3333)."""
+    values = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, (str, int, float))]
+    if not values:
+        return
+    text = ",".join(str(one) for one in values).strip()
+    key = name.upper().replace("-", "_")
+    if key == "CONTENT_LENGTH":  # of the body as it was sent to the trigger; what counts is what the event holds
+        return
+    if key != "CONTENT_TYPE":
+        key = f"HTTP_{key}"
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "surrogatepass").decode("latin-1")
+    environ[key] = f"{environ[key]},{text}" if key in environ else text
+
+
+def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
+    """What the platform says of this invocation: its id, and how long it lets it run."""
+    told: dict[str, Any] = {}
+    if isinstance(context.get("request_id"), str):
+        told["HTTP_X_SCF_REQUEST_ID"] = context["request_id"]
+    limit = context.get("time_limit_in_ms")
+    if isinstance(limit, (int, float)):
+        told[BUDGET] = max(0.0, limit / 1000 - RESERVE)
+    return told
+
+
+def _call(app: WSGIApplication, environ: dict[str, Any]) -> dict[str, Any]:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
+        started.append((status, headers))
+
+    chunks = app(environ, start_response)
+    try:
+        body = b"".join(chunks)
+    finally:
+        if hasattr(chunks, "close"):
+            chunks.close()
+    status, headers = started[-1]
+    return {
+        "isBase64Encoded": False,
+        "statusCode": int(status[:3]),
+        "headers": dict(headers),
+        "body": body.decode(),
+    }

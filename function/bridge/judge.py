@@ -1,0 +1,96 @@
+"""The judgement of a call: what is known about it becomes a `Verdict`.
+
+In comes a `Call`, out goes what it means for the delivery. It must never take anything for "verified" but a whole reply
+with a request id and no error in it: a wrong "verified" lets a stranger in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from . import outcomes, strict_json
+from .outcomes import OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole HTTP reply of the API, as it came. The body may hold the contact, so it has no repr."""
+
+    status: int
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status}, {len(self.body)} bytes)"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is known about one call to the API once it is over.
+
+    ``result`` is the whole reply, or: ``never-sent`` (not a byte of the request was handed to the network),
+    ``no-answer`` (it was, and nothing came, or not the whole in time), ``unusable`` (something came that is no HTTP
+    reply, breaks off, or is too large). ``seconds`` is how long the call took; ``error`` the class of what went wrong,
+    for the log.
+    """
+
+    result: Reply | Literal["never-sent", "no-answer", "unusable"]
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a verification ended: the outcome, and of the call that decided it what may be told.
+
+    ``wait`` and ``upstream`` are seconds: before the call and in it.
+    """
+
+    outcome: Outcome
+    request_id: str | None = None
+    api_code: str | None = None
+    error: str | None = None
+    wait: float = 0.0
+    upstream: float = 0.0
+
+
+_WITHOUT_REPLY = {"never-sent": UPSTREAM_UNREACHABLE, "no-answer": OUTCOME_UNKNOWN, "unusable": UPSTREAM_FAILED}
+
+
+def judge(call: Call) -> Verdict:
+    """What a call means for the delivery.
+
+    The API answers HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id; a reply
+    without a request id is not the API's own and decides nothing.
+    """
+    if not isinstance(call.result, Reply):
+        return Verdict(_WITHOUT_REPLY[call.result], error=call.error, upstream=call.seconds)
+    try:
+        request_id, api_code = _read(call.result)
+    except ValueError as unusable:
+        return Verdict(UPSTREAM_FAILED, error=str(unusable), upstream=call.seconds)
+    outcome = VERIFIED if api_code is None else outcomes.of_api_code(api_code)
+    return Verdict(outcome, request_id, api_code, upstream=call.seconds)
+
+
+def _read(reply: Reply) -> tuple[str, str | None]:
+    """The request id and the error's code, None when there is no error. Raises ValueError for an unusable reply."""
+    if reply.status != 200:
+        raise ValueError(f"HTTP status {reply.status}")
+    document = strict_json.loads(reply.body)
+    response = document.get("Response") if isinstance(document, dict) else None
+    if not isinstance(response, dict):
+        raise ValueError("no Response object")  # noqa: TRY004  it is the reply that is wrong, not a type of ours
+    request_id = _token(response.get("RequestId"), "no RequestId")
+    if "Error" not in response:
+        return request_id, None
+    error = response["Error"]
+    return request_id, _token(error.get("Code") if isinstance(error, dict) else None, "an Error without a Code")
+
+
+def _token(value: object, otherwise: str) -> str:
+    """A value of the reply that may go into logs and answers as it is: short, visible ASCII."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,128}", value):
+        raise ValueError(otherwise)
+    return value

@@ -1,0 +1,68 @@
+"""The log: one JSON object a line on stdout, the request's id on every line.
+
+It must never hold a contact in the clear, a verification code, a secret or a signature, at any level; so whatever an
+exception or another library says about a request is left out, and only where it happened is told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback
+from contextvars import ContextVar
+from typing import Any
+
+log = logging.getLogger("bridge")
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: its fields are those given as ``extra={"fields": {…}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname,
+            "message": _message(record),
+        }
+        if record.name != log.name:
+            line["logger"] = record.name
+        current = request_id.get()
+        if current is not None:
+            line["request_id"] = current
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+            line["where"] = [
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
+            ]
+        return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if not record.name.startswith("gunicorn"):
+        return record.getMessage()
+    # gunicorn writes what it cannot parse, and the URL of what failed, into its messages.
+    message = str(record.msg) if record.exc_info else record.getMessage()
+    return message.partition(" from ip=")[0]
+
+
+def configuration(level: str) -> dict[str, Any]:
+    """What ``logging.config.dictConfig`` takes: our lines from ``level`` on, gunicorn's from INFO, else from WARNING.
+
+    Whose name is not here stays silent below that whatever ``level`` is: at DEBUG others print what they carry.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonFormatter}},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
+        "root": {"level": "WARNING", "handlers": ["stdout"]},
+        "loggers": {
+            log.name: {"level": level},
+            "gunicorn.error": {"level": "INFO"},
+            "gunicorn.access": {"level": "CRITICAL", "propagate": False},  # it would print URLs
+        },
+    }

@@ -1,0 +1,169 @@
+"""The OpenAPI 3.1 description of the routes, made from the tables that the answers are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import __version__, outcomes, payload
+from .answers import PROBLEM_TYPE
+from .outcomes import OUTCOMES, VERIFIED, Outcome
+
+_NOT_OF_THE_WEBHOOK = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
+_EVERY_ANSWER = {
+    "X-Request-Id": {"required": True, "schema": {"type": "string"}, "description": "Stands on every log line, too."},
+    "Server-Timing": {
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "Milliseconds: `wait` before the API call, `upstream` in it.",
+    },
+}
+_SECURITY: dict[str, tuple[dict[str, Any], list[dict[str, list[str]]]]] = {
+    "standard-webhooks": (
+        {
+            f"{prefix}-{name}": {"type": "apiKey", "in": "header", "name": f"{prefix}-{name}"}
+            for prefix in ("webhook", "svix")
+            for name in ("id", "timestamp", "signature")
+        },
+        [{f"{prefix}-{name}": [] for name in ("id", "timestamp", "signature")} for prefix in ("webhook", "svix")],
+    ),
+    "github": (
+        {"github": {"type": "apiKey", "in": "header", "name": "X-Hub-Signature-256"}},
+        [{"github": []}],
+    ),
+    "bearer": ({"bearer": {"type": "http", "scheme": "bearer"}}, [{"bearer": []}]),
+    "none": ({}, []),
+}
+
+
+def document(webhook_auth: str) -> dict[str, Any]:
+    """The description of a bridge with this ``WEBHOOK_AUTH``, as JSON values."""
+    schemes, security = _SECURITY[webhook_auth]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "signup-bridge",
+            "version": __version__,
+            "description": "Verifies the code that a person received by phone or email, once for each delivery.",
+        },
+        "paths": {
+            "/webhooks/signup": {"post": _webhook("signup", security)},
+            "/": {"post": _webhook("signup_at_root", security)},
+            "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
+            "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
+        },
+        "components": {"securitySchemes": schemes, "schemas": _schemas()},
+    }
+
+
+def _webhook(operation: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
+    by_status: dict[int, list[Outcome]] = {}
+    for outcome in OUTCOMES:
+        if outcome not in _NOT_OF_THE_WEBHOOK:
+            by_status.setdefault(outcome.status, []).append(outcome)
+    return {
+        "operationId": operation,
+        "summary": "Verify a contact with the code that was sent to it.",
+        "security": security,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}}},
+        },
+        "responses": {str(status): _response(by_status[status]) for status in sorted(by_status)},
+    }
+
+
+def _response(of: list[Outcome]) -> dict[str, Any]:
+    description = "; ".join(f"`{outcome.code}`: {outcome.title}" for outcome in of)
+    if of == [VERIFIED]:
+        return _content(description, "application/json", {"$ref": "#/components/schemas/Verified"})
+    schema = {
+        "allOf": [
+            {"$ref": "#/components/schemas/Problem"},
+            {"properties": {"code": {"enum": [outcome.code for outcome in of]}, "status": {"const": of[0].status}}},
+        ]
+    }
+    response = _content(description, "application/problem+json", schema)
+    if any(outcome.retry_after for outcome in of):
+        response["headers"]["Retry-After"] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
+    if any(outcome.abort for outcome in of):
+        response["headers"]["webhook-delivery"] = {"schema": {"const": "abort-message"}}
+    return response
+
+
+def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:
+    ok = _content("Yes.", "application/json", {"$ref": f"#/components/schemas/{schema}"})
+    return {"operationId": operation, "summary": summary, "security": [], "responses": {"200": ok}}
+
+
+def _content(description: str, media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "headers": dict(_EVERY_ANSWER), "content": {media_type: {"schema": schema}}}
+
+
+def _schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "Delivery": {
+            "oneOf": [
+                _delivery(names, others, types, form)
+                for names, others in ((payload.OURS, payload.APIS), (payload.APIS, payload.OURS))
+                for types, form in ((["phone", 1], payload.PHONE), (["email", 2], payload.EMAIL))
+            ],
+            "examples": [{"type": "phone", "contact": "18766554433", "verify_code": "123456"}],
+        },
+        "Verified": {
+            "type": "object",
+            "properties": {
+                "status": {"const": VERIFIED.code},
+                "type": {"enum": ["phone", "email"]},
+                "contact": {"type": "string", "description": "Masked."},
+                "request_id": {"type": "string", "description": "The API's."},
+            },
+            "required": ["status", "type", "contact", "request_id"],
+            "additionalProperties": False,
+        },
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457.",
+            "properties": {
+                "type": {"type": "string", "pattern": f"^{PROBLEM_TYPE}[a-z-]+$"},
+                "title": text,
+                "status": {"type": "integer"},
+                "detail": text,
+                "code": text,
+                "retryable": {"type": "boolean", "description": "The same delivery, sent again, may end otherwise."},
+                "request_id": {"type": "string", "description": "The API's, when it gave one."},
+                "errors": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {"pointer": text, "detail": text},
+                        "required": ["pointer", "detail"],
+                    },
+                },
+            },
+            "required": ["type", "title", "status", "detail", "code", "retryable"],
+            "additionalProperties": False,
+        },
+        "Health": {
+            "type": "object",
+            "properties": {"status": {"const": "ok"}, "version": text},
+            "required": ["status", "version"],
+            "additionalProperties": False,
+        },
+        "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
+    }
+
+
+def _delivery(names: payload.Names, others: payload.Names, types: Sequence[object], form: str) -> dict[str, Any]:
+    type_name, contact_name, code_name = names
+    return {
+        "type": "object",
+        "properties": {
+            type_name: {"enum": types},
+            contact_name: {"type": "string", "pattern": rf"^\s*{form}\s*$", "maxLength": payload.CONTACT_LIMIT},
+            code_name: {"type": "string", "pattern": f"^{payload.VERIFY_CODE}$"},
+        },
+        "required": list(names),
+        "not": {"anyOf": [{"required": [other]} for other in others]},
+    }

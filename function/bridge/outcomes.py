@@ -1,0 +1,258 @@
+"""What a delivery can end in, and which error code of the API stands for what: plain data.
+
+Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common ones of Tencent Cloud API 3.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row of the outcome table: everything that follows from how a delivery ended.
+
+    ``call`` says whether the API was called; ``stored`` whether the delivery's outcome is definitive, unknown or not
+    worth remembering; ``retryable`` whether the same delivery, sent again, may end otherwise; ``retry_after`` is in
+    seconds.
+    """
+
+    code: str
+    status: int
+    title: str
+    detail: str
+    call: Literal["yes", "no", "maybe"]
+    retryable: bool
+    stored: Literal["definitive", "unknown", "no"] = "no"
+    retry_after: int | None = None
+
+    @property
+    def abort(self) -> bool:
+        """Whether a sender that honours ``webhook-delivery: abort-message`` is told to stop.
+
+        Not for what failed before the delivery was read: a wrong secret or a wrong URL is the operator's to mend, and
+        the deliveries of that time are wanted afterwards.
+        """
+        return not self.retryable and self.status in (400, 409, 422)
+
+
+VERIFIED = Outcome("verified", 200, "Verified", "", "yes", retryable=False, stored="definitive")
+CODE_INCORRECT = Outcome(
+    "code-incorrect", 422, "The verification code is wrong",
+    "The API refused this verification code for this contact. Ask the person for the code again, or send a new one.",
+    "yes", retryable=False, stored="definitive",
+)  # fmt: skip
+CONTACT_INVALID = Outcome(
+    "contact-invalid", 422, "The contact is not usable",
+    "The API refused the form of the contact. Ask the person for another phone number or email address.",
+    "yes", retryable=False, stored="definitive",
+)  # fmt: skip
+ALREADY_VERIFIED = Outcome(
+    "already-verified", 409, "The contact has been verified before",
+    "The contact is already on the account's list. That says nothing about this verification code.",
+    "yes", retryable=False, stored="definitive",
+)  # fmt: skip
+UPSTREAM_THROTTLED = Outcome(
+    "upstream-throttled", 503, "The API's request quota is used up",
+    "Too many verifications at once. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=1,
+)  # fmt: skip
+UPSTREAM_UNREACHABLE = Outcome(
+    "upstream-unreachable", 503, "The API cannot be reached",
+    "The request never left. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=5,
+)  # fmt: skip
+OUTCOME_UNKNOWN = Outcome(
+    "outcome-unknown", 504, "The API did not answer in time",
+    "The request left, and no answer came: whether the code was accepted is not known. Send the same delivery again.",
+    "maybe", retryable=True, stored="unknown",
+)  # fmt: skip
+UPSTREAM_FAILED = Outcome(
+    "upstream-failed", 502, "The API gave no usable answer",
+    "The reply says neither yes nor no: whether the code was accepted is not known. Send the same delivery again.",
+    "maybe", retryable=True, stored="unknown",
+)  # fmt: skip
+BRIDGE_MISCONFIGURED = Outcome(
+    "bridge-misconfigured", 500, "The bridge is misconfigured",
+    "The API does not accept the bridge's own credentials, permission or endpoint. The bridge's log names the setting.",
+    "no", retryable=True,
+)  # fmt: skip
+INTERNAL_ERROR = Outcome(
+    "internal-error", 500, "A fault of the bridge",
+    "Something went wrong inside the bridge. Its log has the details under this answer's X-Request-Id.",
+    "maybe", retryable=True,
+)  # fmt: skip
+SIGNATURE_INVALID = Outcome(
+    "signature-invalid", 401, "The signature or token is not valid",
+    "It is missing, stale or wrong. Sign with a current secret, over the exact bytes of the body.",
+    "no", retryable=False,
+)  # fmt: skip
+BODY_MALFORMED = Outcome(
+    "body-malformed", 400, "The body is not valid JSON",
+    "Send one JSON object in UTF-8, with no member twice.",
+    "no", retryable=False,
+)  # fmt: skip
+BODY_INVALID = Outcome(
+    "body-invalid", 422, "The body has faulty members",
+    "Each entry of `errors` names a member and what it must be.",
+    "no", retryable=False,
+)  # fmt: skip
+BODY_TOO_LARGE = Outcome(
+    "body-too-large", 413, "The body is too large",
+    "Send at most 16384 bytes.",
+    "no", retryable=False,
+)  # fmt: skip
+MEDIA_TYPE_UNSUPPORTED = Outcome(
+    "media-type-unsupported", 415, "The media type is not JSON",
+    "Send application/json, a type that ends in +json, or no Content-Type.",
+    "no", retryable=False,
+)  # fmt: skip
+NOT_FOUND = Outcome(
+    "not-found", 404, "There is nothing here",
+    "Webhooks are posted to /webhooks/signup or to /.",
+    "no", retryable=False,
+)  # fmt: skip
+METHOD_NOT_ALLOWED = Outcome(
+    "method-not-allowed", 405, "The method is not allowed here",
+    "The Allow header names the methods of this path.",
+    "no", retryable=False,
+)  # fmt: skip
+
+OUTCOMES: tuple[Outcome, ...] = (
+    VERIFIED,
+    CODE_INCORRECT,
+    CONTACT_INVALID,
+    ALREADY_VERIFIED,
+    BODY_MALFORMED,
+    BODY_INVALID,
+    UPSTREAM_THROTTLED,
+    UPSTREAM_UNREACHABLE,
+    OUTCOME_UNKNOWN,
+    UPSTREAM_FAILED,
+    BRIDGE_MISCONFIGURED,
+    INTERNAL_ERROR,
+    SIGNATURE_INVALID,
+    NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    BODY_TOO_LARGE,
+    MEDIA_TYPE_UNSUPPORTED,
+)
+
+
+class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
+    """A request that is answered without a verification: which outcome, and what about it.
+
+    ``detail`` is for people and holds nothing of the request; ``errors`` is one ``(JSON pointer, what it must be)``
+    for each faulty member.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str | None = None, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(outcome.code)
+        self.outcome = outcome
+        self.detail = detail or outcome.detail
+        self.errors = errors
+
+
+# The prefix of a code says little: a person's wrong code stands under InternalError. So exact codes come first.
+# What is in no table says neither yes nor no, and is UPSTREAM_FAILED.
+API_CODES: dict[str, Outcome] = {
+    # documented for CreateIntlPhoneEmail
+    "InternalError.VerifyCodeErr": CODE_INCORRECT,
+    "InternalError.VerifiedPhoneEmailErr": ALREADY_VERIFIED,
+    "InvalidParameterValue.InvalidParameterFormat": CONTACT_INVALID,
+    "InternalError.CheckVerifyCodeErr": UPSTREAM_FAILED,
+    "InternalError.AddPhoneEmailErr": UPSTREAM_FAILED,
+    "InternalError.JsonMarshal": UPSTREAM_FAILED,
+    "InternalError.ReadBodyError": UPSTREAM_FAILED,
+    "InternalError.ForbiddenRequest": BRIDGE_MISCONFIGURED,
+    "InternalError.NeedLogin": BRIDGE_MISCONFIGURED,
+    "InternalError.MethodNotMatch": BRIDGE_MISCONFIGURED,
+    "MissingParameter.ActionNotFound": BRIDGE_MISCONFIGURED,
+    # the same things under the names of the mainland twin and of related actions
+    "InvalidParameter.VerifyCodeIsInvalid": CODE_INCORRECT,
+    "FailedOperation.DuplicatePhoneEmail": ALREADY_VERIFIED,
+    "FailedOperation.ProhibitPhoneEmail": CONTACT_INVALID,
+    "InvalidParameter.TelephoneIsInvalid": CONTACT_INVALID,
+    "InvalidParameter.EmailIsInvalid": CONTACT_INVALID,
+    "InvalidParameter.CodeTypeIsInvalid": BRIDGE_MISCONFIGURED,
+    "InternalError.DomainInternalError": UPSTREAM_FAILED,
+    "LimitExceeded.RequestLimit": UPSTREAM_THROTTLED,
+    # common, about credentials and permission
+    "AuthFailure": BRIDGE_MISCONFIGURED,
+    "AuthFailure.InvalidAuthorization": BRIDGE_MISCONFIGURED,
+    "AuthFailure.InvalidSecretId": BRIDGE_MISCONFIGURED,
+    "AuthFailure.MFAFailure": BRIDGE_MISCONFIGURED,
+    "AuthFailure.SecretIdNotFound": BRIDGE_MISCONFIGURED,
+    "AuthFailure.SignatureExpire": BRIDGE_MISCONFIGURED,
+    "AuthFailure.SignatureFailure": BRIDGE_MISCONFIGURED,
+    "AuthFailure.TokenFailure": BRIDGE_MISCONFIGURED,
+    "AuthFailure.UnauthorizedOperation": BRIDGE_MISCONFIGURED,
+    "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
+    "IpInBlacklist": BRIDGE_MISCONFIGURED,
+    "IpNotInWhitelist": BRIDGE_MISCONFIGURED,
+    # common, about our request
+    "ActionOffline": BRIDGE_MISCONFIGURED,
+    "DryRunOperation": BRIDGE_MISCONFIGURED,
+    "InvalidAction": BRIDGE_MISCONFIGURED,
+    "InvalidRequest": BRIDGE_MISCONFIGURED,
+    "MissingParameter": BRIDGE_MISCONFIGURED,
+    "NoSuchProduct": BRIDGE_MISCONFIGURED,
+    "NoSuchVersion": BRIDGE_MISCONFIGURED,
+    "RequestSizeLimitExceeded": BRIDGE_MISCONFIGURED,
+    "UnknownParameter": BRIDGE_MISCONFIGURED,
+    "UnsupportedOperation": BRIDGE_MISCONFIGURED,
+    "UnsupportedProtocol": BRIDGE_MISCONFIGURED,
+    "UnsupportedRegion": BRIDGE_MISCONFIGURED,
+    # common: throttled, certainly not processed
+    "RequestLimitExceeded": UPSTREAM_THROTTLED,
+    "RequestLimitExceeded.GlobalRegionUinLimitExceeded": UPSTREAM_THROTTLED,
+    "RequestLimitExceeded.IPLimitExceeded": UPSTREAM_THROTTLED,
+    "RequestLimitExceeded.UinLimitExceeded": UPSTREAM_THROTTLED,
+    # common: these very codes, not their families
+    "InvalidParameter": CONTACT_INVALID,
+    "InvalidParameterValue": CONTACT_INVALID,
+    # common: neither yes nor no
+    "FailedOperation": UPSTREAM_FAILED,
+    "InternalError": UPSTREAM_FAILED,
+    "LimitExceeded": UPSTREAM_FAILED,
+    "ResourceInUse": UPSTREAM_FAILED,
+    "ResourceInsufficient": UPSTREAM_FAILED,
+    "ResourceNotFound": UPSTREAM_FAILED,
+    "ResourceUnavailable": UPSTREAM_FAILED,
+    "ResponseSizeLimitExceeded": UPSTREAM_FAILED,
+    "ServiceUnavailable": UPSTREAM_FAILED,
+}
+
+# Only these stand for whatever sub-code follows them.
+API_FAMILIES: dict[str, Outcome] = {
+    "AuthFailure": BRIDGE_MISCONFIGURED,
+    "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
+    "RequestLimitExceeded": UPSTREAM_THROTTLED,
+}
+
+
+# What to look at when the API refuses the bridge itself; the first that the code begins with.
+REMEDIES: tuple[tuple[str, str], ...] = (
+    ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key, or it is disabled"),
+    ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
+    ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to TENCENT_SECRET_ID"),
+    ("AuthFailure.SignatureExpire", "the machine's clock: more than five minutes off"),
+    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN: wrong or expired"),
+    ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:CreateIntlPhoneEmail"),
+    ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:CreateIntlPhoneEmail"),
+    ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY"),
+    ("Ip", "the key's CAM policy: its conditions on addresses do not allow the bridge's"),
+    ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
+)
+
+
+def remedy_of(api_code: str) -> str:
+    """For the log beside ``bridge-misconfigured``: what to look at."""
+    return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix))
+
+
+def of_api_code(api_code: str) -> Outcome:
+    """The outcome that an API error code stands for: the exact code, then its family, else UPSTREAM_FAILED."""
+    family = api_code.partition(".")[0]
+    return API_CODES.get(api_code) or API_FAMILIES.get(family, UPSTREAM_FAILED)

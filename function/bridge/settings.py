@@ -1,0 +1,197 @@
+"""The settings: read once from the environment, all problems told at once.
+
+In comes an environment, out comes a `Settings` or a `SettingsError`. It must never fall back to a default that is not
+secure, nor show a secret's value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import signatures
+
+WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+class SettingsError(Exception):
+    """The bridge does not start. Its text names every setting that is wrong and the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("start refused:\n" + "\n".join(f"  {problem}" for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its name in the environment, its default as it would be written there, and how it is read.
+
+    ``read`` turns what is written into the value; it raises ValueError with a text that says what it must be.
+    """
+
+    name: str
+    default: str
+    read: Callable[[str], Any]
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _credential(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be visible ASCII characters")
+    return value
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return number
+
+    return read
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not re.fullmatch("[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return read
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return read
+
+
+def _words(value: str) -> tuple[str, ...]:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("must be visible ASCII characters, several secrets separated by a space")
+    return tuple(value.split())
+
+
+def _api_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or value.rstrip("/") != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise ValueError("must be a URL of scheme and host, such as https://domain.tencentcloudapi.com")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _readable_file(value: str) -> str:
+    if not os.path.isfile(value) or not os.access(value, os.R_OK):
+        raise ValueError("must be the path of a PEM file that can be read")
+    return value
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("TENCENT_SECRET_ID", "", _credential),
+    Setting("TENCENT_SECRET_KEY", "", _credential),
+    Setting("TENCENT_SESSION_TOKEN", "", _credential),
+    Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", _api_url),
+    Setting("DOMAIN_API_CA_BUNDLE", "", _readable_file),
+    Setting("REQUEST_BUDGET", "8", _number(0.1, 900)),
+    Setting("WEBHOOK_AUTH", "standard-webhooks", _choice(*WEBHOOK_AUTHS)),
+    Setting("WEBHOOK_SECRETS", "", _words),
+    Setting("WEBHOOK_TOLERANCE", "300", _number(1, 86_400)),
+    Setting("CONCURRENCY", "16", _whole_number(1, 100)),
+    Setting("LOG_LEVEL", "INFO", _choice(*LOG_LEVELS)),
+    Setting("HOST", "0.0.0.0", _text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
+    Setting("PORT", "9000", _whole_number(1, 65_535)),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings under their names in lower case; seconds where they are times. An empty one is None or ``()``."""
+
+    domain_api_url: str
+    request_budget: float
+    webhook_auth: str
+    webhook_tolerance: float
+    concurrency: int
+    log_level: str
+    host: str
+    port: int
+    domain_api_ca_bundle: str | None = None
+    tencent_secret_id: str | None = field(default=None, repr=False)
+    tencent_secret_key: str | None = field(default=None, repr=False)
+    tencent_session_token: str | None = field(default=None, repr=False)
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Settings:
+    """Read and check the settings. ``role_credentials``: the platform gives credentials when none are configured.
+
+    A name set to nothing counts as not set. Raises SettingsError with every problem there is.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        written = environ.get(setting.name, "").strip() or setting.default
+        if written:
+            try:
+                values[setting.name.lower()] = setting.read(written)
+            except ValueError as error:
+                problems.append(f"{setting.name}: {error}")
+    problems += _missing(values, role_credentials=role_credentials)
+    problems += _faulty_secrets(values)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def _missing(values: Mapping[str, Any], *, role_credentials: bool) -> list[str]:
+    problems = []
+    pair = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name.lower() in values]
+    if len(pair) == 1 or (not pair and not role_credentials):
+        absent = {"TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"} - set(pair)
+        problems += [f"{name}: is not set; it comes with the account's API key" for name in sorted(absent)]
+    if values.get("webhook_auth") != "none" and "webhook_secrets" not in values:
+        problems.append(
+            "WEBHOOK_SECRETS: is not set; give the sender's secret, "
+            "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
+        )
+    return problems
+
+
+def _faulty_secrets(values: Mapping[str, Any]) -> list[str]:
+    if values.get("webhook_auth") != "standard-webhooks":
+        return []
+    problems = []
+    for position, secret in enumerate(values.get("webhook_secrets", ()), start=1):
+        try:
+            signatures.standard_webhooks_key(secret)
+        except ValueError as error:
+            problems.append(f"WEBHOOK_SECRETS: number {position} {error}")
+    return problems
