@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,9 @@ START_LIMIT = 30.0
 
 
 def run(emulator_port: int, port: int) -> int:
-    """Run both; the exit status of the bridge, 0 after Ctrl-C. OSError when a port is taken."""
+    """Run both; the exit status of the bridge, 0 after Ctrl-C. Raises OSError when a port is taken."""
+    _check_free(emulator_port, "EMULATOR_PORT")
+    _check_free(port, "PORT")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Emulator(port=emulator_port) as emulator:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TENCENT_SE")}
@@ -45,6 +48,13 @@ def run(emulator_port: int, port: int) -> int:
             return 0
         finally:
             _stop(bridge)
+
+
+def _check_free(port: int, setting: str) -> None:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise OSError(f"port {port} on 127.0.0.1 is taken; set {setting} to another one") from error
 
 
 def _answers(url: str, bridge: subprocess.Popen[bytes]) -> bool:

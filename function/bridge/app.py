@@ -51,7 +51,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         ca_bundle=configured.domain_api_ca_bundle,
     )
     app = Flask(__name__, static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     _frame(app, clock)
     _answer_errors(app)
@@ -116,11 +116,14 @@ def _credentials(configured: Settings) -> Callable[[], Credentials]:
 
 
 def _body() -> bytes:
-    """The request's body. Raises RequestEntityTooLarge before more than the limit is read."""
-    try:
-        return request.get_data(cache=False)
-    except OSError:  # gunicorn's, for a chunk that is none and for a sender that went away
-        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
+    """The whole body of the request. Raises Refusal, or Werkzeug's RequestEntityTooLarge before anything is read."""
+    body = request.get_data(cache=False)
+    # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
+    if len(body) > payload.BODY_LIMIT:
+        raise Refusal(outcomes.BODY_TOO_LARGE)
+    if len(body) != (request.content_length or len(body)):
+        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.")
+    return body
 
 
 def _frame(app: Flask, clock: Clock) -> None:

@@ -14,14 +14,15 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from flask import Flask
+from werkzeug.wrappers import Response
+
 from .app import BUDGET, DIRECT, REFUSAL
 from .outcomes import BODY_MALFORMED, Refusal
-
-WSGIApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""
@@ -31,7 +32,7 @@ _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) w
 _METHOD = re.compile(r"[A-Z]{3,20}")
 
 
-def handle(event: object, context: object, app: WSGIApplication) -> dict[str, Any]:
+def handle(event: object, context: object, app: Flask) -> dict[str, Any]:
     """The answer to one event."""
     try:
         environ = _environ(event)
@@ -39,7 +40,13 @@ def handle(event: object, context: object, app: WSGIApplication) -> dict[str, An
         environ = {**_request("POST", "/", b""), REFUSAL: refusal}
     if isinstance(context, Mapping):
         environ.update(_of_context(context))
-    return _call(app, environ)
+    response = Response.from_app(app, environ)
+    return {
+        "isBase64Encoded": False,
+        "statusCode": response.status_code,
+        "headers": dict(response.headers),
+        "body": response.get_data(as_text=True),
+    }
 
 
 def _environ(event: object) -> dict[str, Any]:
@@ -129,24 +136,3 @@ def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(limit, (int, float)):
         told[BUDGET] = max(0.0, limit / 1000 - RESERVE)
     return told
-
-
-def _call(app: WSGIApplication, environ: dict[str, Any]) -> dict[str, Any]:
-    started: list[tuple[str, list[tuple[str, str]]]] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
-        started.append((status, headers))
-
-    chunks = app(environ, start_response)
-    try:
-        body = b"".join(chunks)
-    finally:
-        if hasattr(chunks, "close"):
-            chunks.close()
-    status, headers = started[-1]
-    return {
-        "isBase64Encoded": False,
-        "statusCode": int(status[:3]),
-        "headers": dict(headers),
-        "body": body.decode(),
-    }

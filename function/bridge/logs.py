@@ -62,7 +62,7 @@ def configuration(level: str) -> dict[str, Any]:
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             log.name: {"level": level},
-            "gunicorn.error": {"level": "INFO"},
-            "gunicorn.access": {"level": "CRITICAL", "propagate": False},  # it would print URLs
+            "gunicorn.error": {"level": "INFO", "propagate": True},
+            "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
         },
     }

@@ -157,27 +157,27 @@ def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Setti
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
+    written = {name: value.strip() for name, value in environ.items() if value.strip()}
     for setting in SETTINGS:
-        written = environ.get(setting.name, "").strip() or setting.default
-        if written:
+        value = written.get(setting.name, setting.default)
+        if value:
             try:
-                values[setting.name.lower()] = setting.read(written)
+                values[setting.name.lower()] = setting.read(value)
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}")
-    problems += _missing(values, role_credentials=role_credentials)
+    problems += _missing(written, role_credentials=role_credentials)
     problems += _faulty_secrets(values)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
 
 
-def _missing(values: Mapping[str, Any], *, role_credentials: bool) -> list[str]:
+def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]:
     problems = []
-    pair = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name.lower() in values]
-    if len(pair) == 1 or (not pair and not role_credentials):
-        absent = {"TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"} - set(pair)
-        problems += [f"{name}: is not set; it comes with the account's API key" for name in sorted(absent)]
-    if values.get("webhook_auth") != "none" and "webhook_secrets" not in values:
+    absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in written]
+    if len(absent) == 1 or (absent and not role_credentials):
+        problems += [f"{name}: is not set; it comes with the account's API key" for name in absent]
+    if written.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in written:
         problems.append(
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
             "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"

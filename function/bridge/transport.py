@@ -195,7 +195,7 @@ def _addresses(connection: HTTPConnection, current: Exchange) -> list[Any]:
         current.timed_out = True
         raise NameResolutionError(connection.host, connection, socket.gaierror("no answer in time"))
     if isinstance(found[0], OSError):
-        raise NameResolutionError(connection.host, connection, cast(socket.gaierror, found[0]))
+        raise NameResolutionError(connection.host, connection, socket.gaierror()) from found[0]
     return cast("list[Any]", found[0])
 
 

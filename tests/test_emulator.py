@@ -1,0 +1,383 @@
+"""The stand-in for the API: signatures really checked, the API's own errors, state, faults, and the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bridge.clock import Deadline, SystemClock
+from bridge.domain_api import Credentials, DomainApi
+from bridge.judge import judge
+from bridge.payload import Contact, ContactType
+from builders import CODE, PHONE, ROOT, SetClock, bridge, free_port
+from tencentcloud.common.common_client import CommonClient
+from tencentcloud.common.credential import Credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+
+from emulator import sender
+from emulator.faults import Fault
+from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+
+EXAMPLE = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
+
+
+def sdk(
+    emulator: Emulator, *, secret_id: str = DEMO_SECRET_ID, key: str = DEMO_SECRET_KEY, version: str = "2018-08-08"
+) -> Any:
+    """The official SDK's client as its documentation shows it."""
+    profile = ClientProfile(httpProfile=HttpProfile(protocol="http", endpoint=emulator.url.removeprefix("http://")))
+    return CommonClient("domain", version, Credential(secret_id, key), "", profile)
+
+
+def error_of(client: Any, action: str, parameters: object) -> str:
+    with pytest.raises(TencentCloudSDKException) as raised:
+        client.call_json(action, parameters)
+    assert raised.value.get_request_id()
+    code: str = raised.value.get_code()
+    return code
+
+
+def test_a_whole_life_of_a_contact_through_the_official_sdk(emulator: Emulator) -> None:
+    client, contact = sdk(emulator), {"Type": 2, "Code": "jo@example.com"}
+    client.call_json("SendIntlPhoneEmailCode", contact)
+    client.call_json("SendIntlPhoneEmailCode", contact)
+    newest, older = requests.get(f"{emulator.url}/emulator/codes", timeout=5).json()
+    assert set(newest) == {"type", "contact", "code", "sent_at"}
+    assert newest["sent_at"] >= older["sent_at"]
+    if newest["code"] != older["code"]:
+        stale = error_of(client, "CreateIntlPhoneEmail", contact | {"VerifyCode": older["code"]})
+        assert stale == "InternalError.VerifyCodeErr"
+    reply = client.call_json("CreateIntlPhoneEmail", contact | {"VerifyCode": newest["code"]})
+    assert list(reply["Response"]) == ["RequestId"]
+
+    listed = client.call_json("DescribeIntlPhoneEmailList", {"Type": 2})["Response"]
+    assert listed["TotalCount"] == 1
+    row = listed["PhoneEmailList"][0]
+    assert (row["Code"], row["Type"]) == ("jo@example.com", 2)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row["CreatedOn"])
+    assert client.call_json("DescribeIntlPhoneEmailList", {"Type": 1})["Response"]["TotalCount"] == 0
+    assert (
+        client.call_json("DescribeIntlPhoneEmailList", {"Type": 2, "Limit": 1, "Offset": 1})["Response"][
+            "PhoneEmailList"
+        ]
+        == []
+    )
+
+    again = contact | {"VerifyCode": newest["code"]}
+    assert error_of(client, "CreateIntlPhoneEmail", again) == "InternalError.VerifiedPhoneEmailErr"
+    client.call_json("DeleteIntlPhoneEmail", contact)
+    assert error_of(client, "DeleteIntlPhoneEmail", contact) == "ResourceNotFound"
+    assert error_of(client, "CreateIntlPhoneEmail", again) == "InternalError.VerifyCodeErr", "a code is single-use"
+
+
+def test_the_reference_example_works_once_on_a_fresh_emulator(emulator: Emulator) -> None:
+    client = sdk(emulator)
+    assert requests.get(f"{emulator.url}/emulator/codes", timeout=5).json() == []
+    client.call_json("CreateIntlPhoneEmail", EXAMPLE)
+    assert error_of(client, "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
+    assert requests.post(f"{emulator.url}/emulator/reset", data=b"", timeout=5).json() == {"reset": True}
+    client.call_json("CreateIntlPhoneEmail", EXAMPLE)
+    (call,) = requests.get(f"{emulator.url}/emulator/calls", timeout=5).json()
+    assert (call["action"], call["contact"], call["result"]) == ("CreateIntlPhoneEmail", PHONE, "OK")
+    assert {"at", "request_id"} <= set(call)
+
+
+def test_a_code_lives_ten_minutes() -> None:
+    clock = SetClock()
+    with Emulator(now=clock.time) as emulator:
+        emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
+        clock.wall = 601.0
+        (sent,) = emulator.domain.sent_codes()
+        clock.wall = 0.0
+        clock.wall = 601.0
+        with pytest.raises(Exception, match="VerifyCodeErr"):
+            emulator.domain.perform("CreateIntlPhoneEmail", {"Type": 1, "Code": "10086", "VerifyCode": sent.code})
+
+
+def test_who_does_not_sign_rightly_is_refused(emulator: Emulator) -> None:
+    action = "CreateIntlPhoneEmail"
+    assert error_of(sdk(emulator, secret_id="AKIDother"), action, EXAMPLE) == "AuthFailure.SecretIdNotFound"
+    assert error_of(sdk(emulator, key="wrong"), action, EXAMPLE) == "AuthFailure.SignatureFailure"
+    tokened = sdk(emulator)
+    tokened.credential.token = "a-token"
+    assert error_of(tokened, action, EXAMPLE) == "AuthFailure.TokenFailure"
+    assert [call.result for call in emulator.calls] == [
+        "AuthFailure.SecretIdNotFound",
+        "AuthFailure.SignatureFailure",
+        "AuthFailure.TokenFailure",
+    ]
+
+
+@pytest.mark.parametrize("off", [-301, 301])
+def test_a_stale_timestamp_is_refused(off: float) -> None:
+    with Emulator(now=lambda: time.time() + off) as emulator:
+        assert error_of(sdk(emulator), "CreateIntlPhoneEmail", EXAMPLE) == "AuthFailure.SignatureExpire"
+
+
+def signed_by_hand(
+    body: bytes, host: str, *, at: int | None = None, service: str = "domain", date: str = ""
+) -> dict[str, str]:
+    """TC3-HMAC-SHA256 once more, as its description shows it in steps."""
+    timestamp = int(time.time()) if at is None else at
+    date = date or datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%d")
+    digest = hashlib.sha256(body).hexdigest()
+    canonical = f"POST\n/\n\ncontent-type:application/json\nhost:{host}\n\ncontent-type;host\n{digest}"
+    scope = f"{date}/{service}/tc3_request"
+    text = f"TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = hmac.digest(b"TC3" + DEMO_SECRET_KEY.encode(), date.encode(), "sha256")
+    key = hmac.digest(hmac.digest(key, service.encode(), "sha256"), b"tc3_request", "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    return {
+        "Content-Type": "application/json",
+        "X-TC-Action": "CreateIntlPhoneEmail",
+        "X-TC-Version": "2018-08-08",
+        "X-TC-Timestamp": str(timestamp),
+        "Authorization": f"TC3-HMAC-SHA256 Credential={DEMO_SECRET_ID}/{scope}, SignedHeaders=content-type;host, "
+        f"Signature={signature}",
+    }
+
+
+def ask(emulator: Emulator, body: bytes, headers: dict[str, str]) -> str:
+    response = requests.post(emulator.url, data=body, headers=headers, timeout=5).json()["Response"]
+    return response["Error"]["Code"] if "Error" in response else "OK"
+
+
+def test_what_was_signed_is_what_arrived(emulator: Emulator) -> None:
+    host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
+    headers = signed_by_hand(body, host)
+    assert ask(emulator, body.replace(b"123456", b"123457"), headers) == "AuthFailure.SignatureFailure"
+    assert ask(emulator, body, headers | {"Content-Type": "text/plain"}) == "AuthFailure.SignatureFailure"
+    assert ask(emulator, body, signed_by_hand(body, "other:80")) == "AuthFailure.SignatureFailure"
+    assert ask(emulator, body, signed_by_hand(body, host, date="2020-01-01")) == "AuthFailure.SignatureFailure"
+    assert ask(emulator, body, signed_by_hand(body, host, service="cvm")) == "AuthFailure.InvalidAuthorization"
+    assert ask(emulator, body, headers | {"Authorization": "Bearer x"}) == "AuthFailure.InvalidAuthorization"
+    assert ask(emulator, body, {}) == "AuthFailure.InvalidAuthorization"
+    assert ask(emulator, body, headers | {"X-TC-Action": ""}) == "MissingParameter"
+    assert ask(emulator, b"no json", signed_by_hand(b"no json", host)) == "MissingParameter"
+    assert ask(emulator, body, headers) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"Type": 1, "Code": PHONE}, "MissingParameter"),
+        (EXAMPLE | {"Type": "1"}, "InvalidParameter"),
+        (EXAMPLE | {"Type": True}, "InvalidParameter"),
+        (EXAMPLE | {"VerifyCode": 123456}, "InvalidParameter"),
+        (EXAMPLE | {"Region": "x"}, "UnknownParameter"),
+        (EXAMPLE | {"Type": 3}, "InvalidParameterValue.InvalidParameterFormat"),
+        (EXAMPLE | {"Code": "jo@example.com"}, "InvalidParameterValue.InvalidParameterFormat"),
+        ([], "MissingParameter"),
+    ],
+)
+def test_parameters_are_checked(emulator: Emulator, parameters: object, code: str) -> None:
+    assert error_of(sdk(emulator), "CreateIntlPhoneEmail", parameters) == code
+
+
+def test_action_version_and_limit_are_checked(emulator: Emulator) -> None:
+    assert error_of(sdk(emulator), "CreateSomething", EXAMPLE) == "InvalidAction"
+    assert error_of(sdk(emulator, version="2018-08-09"), "CreateIntlPhoneEmail", EXAMPLE) == "NoSuchVersion"
+    assert error_of(sdk(emulator), "DescribeIntlPhoneEmailList", {"Type": 1, "Limit": 201}) == "InvalidParameterValue"
+
+
+def test_twenty_requests_a_second_for_each_action() -> None:
+    now = 1_000.0
+    api: DomainApi
+    with Emulator(now=lambda: now) as emulator:
+        domain = emulator.domain
+        for _ in range(20):
+            domain.check_rate("CreateIntlPhoneEmail")
+        with pytest.raises(Exception, match="RequestLimitExceeded"):
+            domain.check_rate("CreateIntlPhoneEmail")
+        domain.check_rate("DescribeIntlPhoneEmailList")
+        now += 1.0
+        domain.check_rate("CreateIntlPhoneEmail")
+    with Emulator() as emulator:
+        api = DomainApi(
+            emulator.url,
+            credentials=lambda: Credentials(DEMO_SECRET_ID, DEMO_SECRET_KEY),
+            connections=1,
+            clock=SystemClock(),
+        )
+        verdicts = [
+            judge(api.create_intl_phone_email(Contact(ContactType.PHONE, "10086"), CODE, Deadline(SystemClock(), 5)))
+            for _ in range(21)
+        ]
+        assert {verdict.outcome.code for verdict in verdicts} <= {"code-incorrect", "upstream-throttled"}
+
+
+def test_faults_over_rest(emulator: Emulator) -> None:
+    url = f"{emulator.url}/emulator/faults"
+    bridged = bridge(emulator.url)
+    armed: Any = {
+        "fault": "InternalError.AddPhoneEmailErr",
+        "action": "CreateIntlPhoneEmail",
+        "contact": PHONE,
+        "times": 2,
+    }
+    assert requests.post(url, json=armed, timeout=5).json() == armed
+    requests.post(url, json={"fault": "http-502", "action": "DeleteIntlPhoneEmail"}, timeout=5)
+    assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+    assert [bridged.deliver().status for _ in range(3)] == [502, 502, 200]
+    requests.post(url, json={"fault": "html"}, timeout=5)
+    assert requests.delete(url, timeout=5).json() == {"armed": 0}
+    assert bridged.deliver().status == 409
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, [], {"fault": "no-such"}, {"fault": 5}, {"fault": "hang", "times": 0}, {"fault": "hang", "times": True},
+     {"fault": "hang", "contact": 5}, {"fault": "hang", "other": 1}],
+)  # fmt: skip
+def test_a_fault_that_is_none_is_explained(emulator: Emulator, wrong: Any) -> None:
+    response = requests.post(f"{emulator.url}/emulator/faults", json=wrong, timeout=5)
+    assert response.status_code == 422
+    assert "hang" in response.json()["wanted"]["fault"]
+
+
+def test_other_routes_and_bodies(emulator: Emulator) -> None:
+    for method, path in (("GET", "/"), ("POST", "/emulator"), ("DELETE", "/")):
+        response = requests.request(method, emulator.url + path, data=b"", timeout=5)
+        assert response.status_code == 404
+        assert "GET /emulator/codes" in response.json()["routes"]
+    assert requests.post(emulator.url, data=iter([b"{}"]), timeout=5).status_code == 411
+
+
+def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
+    """Where the fault points to: what follows it is there to be seen."""
+    emulator.faults.arm(Fault("redirect"))
+    followed = sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
+    assert set(followed["Response"]) == {"RequestId"}
+    assert [call.action for call in emulator.calls] == ["CreateIntlPhoneEmail", "redirected"]
+
+
+def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
+    command = [sys.executable, "-m", "emulator", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
+    log = tmp_path_factory.mktemp("run") / "log"
+    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    mine = {
+        "TENCENT_SECRET_ID": "mine",
+        "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
+        "TENCENT_SESSION_TOKEN": "x",
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emulator", "run"],
+            cwd=ROOT,
+            env=os.environ | ports | mine,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        end = time.monotonic() + 30
+        while "Ctrl-C stops both" not in log.read_text():
+            assert time.monotonic() < end
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield log.read_text(), f"http://127.0.0.1:{ports['EMULATOR_PORT']}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    assert "Shutting down: Master" in log.read_text()
+
+
+def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str]) -> None:
+    printed, emulator_url = run
+    requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=5)
+    (line,) = [line.strip() for line in printed.splitlines() if " -m emulator send" in line]
+    command = shlex.split(line)
+
+    def send(*more: str) -> tuple[int, str, Any]:
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        head, _, data = done.stdout.partition("\n\n")
+        return done.returncode, head.splitlines()[0], json.loads(data)
+
+    status, first, document = send()
+    assert (status, first, document["status"]) == (0, "200 OK", "verified")
+    status, first, document = send()
+    assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
+    status, _, document = send("--contact", "jo@example.com", "--code", "000000")
+    assert (status, document["code"]) == (1, "code-incorrect")
+    status, _, document = send("--auth", "none")
+    assert (status, document["code"]) == (1, "signature-invalid")
+
+
+@pytest.mark.parametrize("auth", ["github", "bearer", "none"])
+def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
+    data = sender.body_of(PHONE, CODE)
+    assert bridged.post(data, sender.signed_headers(data, auth=auth, secret="a-secret")).status == 200
+
+
+def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
+    done = python("send", "--url", f"http://127.0.0.1:{free_port()}/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("send: ")
+    assert "Traceback" not in done.stderr
+    other = python("send", "--url", f"{emulator.url}/nothing")
+    assert other.returncode == 1
+    assert other.stdout.startswith("404")
+
+
+def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
+    port = emulator.url.rpartition(":")[2]
+    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(free_port())})
+    assert (taken.returncode, taken.stdout) == (1, "")
+    assert taken.stderr.startswith(f"run: port {port} on 127.0.0.1 is taken")
+    none = python("serve", environ={"EMULATOR_PORT": "http"})
+    assert none.stderr == "EMULATOR_PORT: must be a port, a whole number from 1 to 65535\n"
+
+
+def test_a_bridge_that_does_not_start_ends_the_run() -> None:
+    environ = {"EMULATOR_PORT": str(free_port()), "PORT": str(free_port()), "REQUEST_BUDGET": "soon"}
+    done = python("run", environ=environ)
+    assert done.returncode == 1
+    assert "REQUEST_BUDGET: must be a number" in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["serve"], ["send"]])
+def test_help(command: list[str]) -> None:
+    done = python(*command, "--help")
+    assert done.returncode == 0
+    assert "emulator" in done.stdout
+
+
+def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
+    port = free_port()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "emulator", "serve", "--emulator-port", str(port)], cwd=ROOT, stdout=output
+        )
+    end = time.monotonic() + 20
+    while not log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert DEMO_SECRET_ID in log.read_text()
+    process.terminate()
+    assert process.wait(timeout=10) == 0

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from bridge import outcomes
+from bridge.judge import Call, Reply, judge
+from bridge.outcomes import API_CODES, OUTCOMES
+from hypothesis import given
+from hypothesis import strategies as st
+
+DOCUMENTED = {
+    "InternalError.VerifyCodeErr": "code-incorrect",
+    "InternalError.VerifiedPhoneEmailErr": "already-verified",
+    "InvalidParameterValue.InvalidParameterFormat": "contact-invalid",
+    "InternalError.CheckVerifyCodeErr": "upstream-failed",
+    "InternalError.AddPhoneEmailErr": "upstream-failed",
+    "InternalError.JsonMarshal": "upstream-failed",
+    "InternalError.ReadBodyError": "upstream-failed",
+    "InternalError.ForbiddenRequest": "bridge-misconfigured",
+    "InternalError.NeedLogin": "bridge-misconfigured",
+    "InternalError.MethodNotMatch": "bridge-misconfigured",
+    "MissingParameter.ActionNotFound": "bridge-misconfigured",
+}
+"""The whole list in the reference of CreateIntlPhoneEmail, and what each must mean."""
+
+OTHERS = {
+    "code-incorrect": "InvalidParameter.VerifyCodeIsInvalid",
+    "already-verified": "FailedOperation.DuplicatePhoneEmail",
+    "contact-invalid": "FailedOperation.ProhibitPhoneEmail InvalidParameter.TelephoneIsInvalid "
+    "InvalidParameter.EmailIsInvalid InvalidParameter InvalidParameterValue",
+    "upstream-throttled": "LimitExceeded.RequestLimit RequestLimitExceeded "
+    "RequestLimitExceeded.GlobalRegionUinLimitExceeded RequestLimitExceeded.IPLimitExceeded "
+    "RequestLimitExceeded.UinLimitExceeded RequestLimitExceeded.SomethingNew",
+    "bridge-misconfigured": "InvalidParameter.CodeTypeIsInvalid AuthFailure AuthFailure.InvalidAuthorization "
+    "AuthFailure.InvalidSecretId AuthFailure.MFAFailure AuthFailure.SecretIdNotFound AuthFailure.SignatureExpire "
+    "AuthFailure.SignatureFailure AuthFailure.TokenFailure AuthFailure.UnauthorizedOperation UnauthorizedOperation "
+    "IpInBlacklist IpNotInWhitelist ActionOffline InvalidAction InvalidRequest MissingParameter NoSuchProduct "
+    "NoSuchVersion RequestSizeLimitExceeded UnknownParameter UnsupportedOperation UnsupportedProtocol "
+    "UnsupportedRegion DryRunOperation AuthFailure.SomethingNew UnauthorizedOperation.SomethingNew",
+    "upstream-failed": "InternalError FailedOperation ServiceUnavailable ResourceInUse ResourceInsufficient "
+    "ResourceNotFound ResourceUnavailable ResponseSizeLimitExceeded LimitExceeded InternalError.DomainInternalError "
+    "InternalError.SomethingNew InvalidParameter.SomethingNew InvalidParameterValue.SomethingNew "
+    "FailedOperation.SomethingNew MissingParameter.SomethingNew LimitExceeded.SomethingNew SomethingNew "
+    "AuthFailures internalerror.verifycodeerr RequestLimitExceededX",
+}
+
+
+@pytest.mark.parametrize(
+    ("api_code", "outcome"),
+    [*DOCUMENTED.items(), *((api_code, outcome) for outcome, codes in OTHERS.items() for api_code in codes.split())],
+)
+def test_what_each_code_of_the_api_means(api_code: str, outcome: str) -> None:
+    document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
+    verdict = judge(Call(Reply(200, json.dumps(document).encode()), 0.25))
+    assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
+    assert verdict.upstream == 0.25
+
+
+def test_no_code_of_the_table_is_untested() -> None:
+    tested = {*DOCUMENTED, *(code for codes in OTHERS.values() for code in codes.split())}
+    assert set(API_CODES) <= tested
+
+
+def test_no_error_code_ever_means_verified() -> None:
+    assert outcomes.VERIFIED not in API_CODES.values()
+    assert outcomes.VERIFIED not in outcomes.API_FAMILIES.values()
+
+
+CONTRACT = """
+verified 200 yes no definitive -
+code-incorrect 422 yes no definitive abort
+contact-invalid 422 yes no definitive abort
+already-verified 409 yes no definitive abort
+body-malformed 400 no no no abort
+body-invalid 422 no no no abort
+upstream-throttled 503 no yes no retry
+upstream-unreachable 503 no yes no retry
+outcome-unknown 504 maybe yes unknown -
+upstream-failed 502 maybe yes unknown -
+bridge-misconfigured 500 no yes no -
+internal-error 500 maybe yes no -
+signature-invalid 401 no no no -
+not-found 404 no no no -
+method-not-allowed 405 no no no -
+body-too-large 413 no no no -
+media-type-unsupported 415 no no no -
+"""
+
+
+def test_the_table_is_the_contract() -> None:
+    rows = [
+        f"{one.code} {one.status} {one.call} {'yes' if one.retryable else 'no'} {one.stored} "
+        + ("abort" if one.abort else "retry" if one.retry_after else "-")
+        for one in OUTCOMES
+    ]
+    assert rows == CONTRACT.split("\n")[1:-1]
+
+
+def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() -> None:
+    statuses = {outcome.status for outcome in OUTCOMES}
+    assert statuses.isdisjoint({410, *range(430, 451)})
+
+
+@pytest.mark.parametrize(
+    ("api_code", "named"),
+    [
+        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID"),
+        ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY"),
+        ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN"),
+        ("AuthFailure.SignatureExpire", "clock"),
+        ("AuthFailure.MFAFailure", "TENCENT_SECRET_ID"),
+        ("UnauthorizedOperation.Whatever", "domain:CreateIntlPhoneEmail"),
+        ("IpNotInWhitelist", "addresses"),
+        ("NoSuchVersion", "DOMAIN_API_URL"),
+    ],
+)
+def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> None:
+    assert named in outcomes.remedy_of(api_code)
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [("never-sent", "upstream-unreachable"), ("no-answer", "outcome-unknown"), ("unusable", "upstream-failed")],
+)
+def test_a_call_without_a_reply(result: str, outcome: str) -> None:
+    verdict = judge(Call(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
+    assert (verdict.outcome.code, verdict.error, verdict.upstream) == (outcome, "TimeoutError", 1.5)
+
+
+GOOD = {"Response": {"RequestId": "eac6b301"}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'"verified"',
+        json.dumps(GOOD).encode() + b"x",
+        json.dumps(GOOD).encode("utf-16"),
+        b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
+        b'{"Response": {"RequestId": "1"}, "Response": {"RequestId": "1"}}',
+        b'{"Response": {"Error": {"Code": "InternalError.VerifyCodeErr"}, "RequestId": "1", "RequestId": "2"}}',
+        b'{"Response": [{"RequestId": "1"}]}',
+        b'{"Response": {"RequestId": null}}',
+        b'{"Response": {"RequestId": 1}}',
+        b'{"Response": {"RequestId": " "}}',
+        b'{"Response": {"RequestId": "a\\nb"}}',
+        b'{"Response": {"requestId": "1"}}',
+        b'{"RequestId": "1"}',
+        b'{"Response": {"RequestId": "1", "Error": {}}}',
+        b'{"Response": {"RequestId": "1", "Error": "no"}}',
+        b'{"Response": {"RequestId": "1", "Error": {"Code": ""}}}',
+        b'{"Response": {"RequestId": "1", "Error": {"Code": 5}}}',
+        b'{"Response": {"Error": {"Code": "InternalError.VerifyCodeErr"}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_reply_that_says_neither_yes_nor_no(data: bytes) -> None:
+    verdict = judge(Call(Reply(200, data), 0))
+    assert verdict.outcome is outcomes.UPSTREAM_FAILED
+    assert verdict.error
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 404, 429, 500, 502, 503])
+def test_another_status_says_nothing_whatever_the_body(status: int) -> None:
+    assert judge(Call(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
+
+
+@given(data=st.binary() | st.text().map(str.encode))
+def test_no_bytes_are_verified_by_chance(data: bytes) -> None:
+    assert judge(Call(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from bridge import payload
+from bridge.outcomes import Refusal
+from bridge.payload import Contact, ContactType, Delivery
+from builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, problem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.server import Emulator
+
+EMAIL = "jo@example.com"
+
+
+def faulty(data: bytes) -> dict[str, str]:
+    with pytest.raises(Refusal) as raised:
+        payload.parse(data)
+    assert raised.value.outcome.code == "body-invalid"
+    assert len({pointer for pointer, _ in raised.value.errors}) == len(raised.value.errors)
+    return dict(raised.value.errors)
+
+
+def code_of(data: bytes) -> str:
+    with pytest.raises(Refusal) as raised:
+        payload.parse(data)
+    return raised.value.outcome.code
+
+
+def test_both_shapes() -> None:
+    expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE)
+    assert payload.parse(body()) == expected
+    assert payload.parse(body(type=1)) == expected
+    assert payload.parse(json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE}).encode()) == expected
+    assert payload.parse(json.dumps({"Type": "phone", "Code": PHONE, "VerifyCode": CODE}).encode()) == expected
+    assert payload.parse(body(type=2, contact=EMAIL)) == Delivery(Contact(ContactType.EMAIL, EMAIL), CODE)
+
+
+@pytest.mark.parametrize(
+    "contact", [PHONE, "+8618766554433", "+86.13600000000", "(020) 7946-0958", "10086", "1" * 20, " +1 2 3 4 5 \n"]
+)
+def test_phones(contact: str) -> None:
+    assert payload.parse(body(contact=contact)).contact.value == contact.strip()
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["1008", "1" * 21, "", " ", "+", "1+23456", "++123456", "18766554433x", "１８７６６５５４４３３", "187\t66554433",
+     "-----", "1" * 10 + " " * 250 + "1", "18766554433\x00", "18766554433, 18766554434", None, 18766554433, [PHONE], {}, True],
+)  # fmt: skip
+def test_what_can_never_be_a_phone(contact: object) -> None:
+    assert list(faulty(json.dumps({"type": 1, "contact": contact, "verify_code": CODE}).encode())) == ["#/contact"]
+
+
+@pytest.mark.parametrize("contact", [EMAIL, "a+b.c@x.y", "ü@bücher.example", f"{'l' * 64}@{'d' * 185}.com", "'@[1.2]"])
+def test_emails(contact: str) -> None:
+    assert payload.parse(body(type="email", contact=contact)).contact.value == contact
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["jo", "@example.com", "jo@", "jo@example", "jo@@example.com", "a@b@example.com", "jo @example.com",
+     "jo@exa mple.com", "jo@.com", "jo@example.", "jo@ex..com", "jo@example.com\x00", "jo\x1b@example.com",
+     "jo\u00a0x@example.com", "jo\x85x@example.com", "\ud800@example.com", f"{'l' * 64}@{'d' * 186}.com", PHONE],
+)  # fmt: skip
+def test_what_can_never_be_an_email(contact: str) -> None:
+    assert list(faulty(body(type="email", contact=contact))) == ["#/contact"]
+
+
+@pytest.mark.parametrize("code", ["1234", "1234567890", "aBcD12"])
+def test_codes(code: str) -> None:
+    assert payload.parse(body(verify_code=code)).verify_code == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["123", "12345678901", "12 456", " 123456", "123456\n", "12345é", "１２３４５６", "", 123456, True, None, ["1234"]],
+)
+def test_what_can_never_be_a_code(code: object) -> None:
+    document = {"type": 1, "contact": PHONE, "verify_code": code}
+    assert list(faulty(json.dumps(document).encode())) == ["#/verify_code"]
+
+
+@pytest.mark.parametrize("wrong", [True, False, 0, 3, 1.0, "1", "Phone", "", None, [], {}, [1]])
+def test_what_is_no_type(wrong: object) -> None:
+    document = {"type": wrong, "contact": PHONE, "verify_code": CODE}
+    assert list(faulty(json.dumps(document).encode())) == ["#/type"]
+
+
+def test_all_faults_at_once() -> None:
+    assert faulty(b'{"type": 3, "contact": 5}') == {
+        "#/type": 'must be "phone", "email", 1 or 2',
+        "#/contact": "must be a string that is not empty",
+        "#/verify_code": "is missing",
+    }
+    assert list(faulty(b"{}")) == ["#/type", "#/contact", "#/verify_code"]
+    assert list(faulty(b'{"Code": ""}')) == ["#/Type", "#/Code", "#/VerifyCode"]
+    assert faulty(b"[]") == faulty(b'"x"') == faulty(b"null") == {"#": "must be an object"}
+
+
+def test_the_two_shapes_do_not_mix() -> None:
+    assert list(faulty(body(Code="10086"))) == ["#/Code"]
+    assert list(faulty(body(contact=None, Code=PHONE))) == ["#/Code", "#/contact"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        body().decode().encode("utf-16"),
+        body()[:-1] + b', "contact": "10086"}',
+        body()[:-1] + b', "x": {"a": 1, "a": 2}}',
+        body()[:-1] + b', "x": NaN}',
+        body()[:-1] + b', "x": -Infinity}',
+        body()[:-1] + b', "x": 1e5x}',
+        body()[:-1] + b', "x": ' + b"9" * 5000 + b"}",
+        body() + b"x",
+        body().replace(b"187", b"1\x0087"),
+        b"[" * 16_000,
+        b'{"a":' * 3000,
+        b"type=phone&contact=18766554433",
+    ],
+)
+def test_what_is_not_json(data: bytes) -> None:
+    assert code_of(data) == "body-malformed"
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [None, "", "application/json", "Application/JSON; charset=utf-8", "application/ce+json", "text/x+json ;a=b"],
+)  # fmt: skip
+def test_media_types(media_type: str | None) -> None:
+    payload.check_media_type(media_type)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/jsonx", "json", "+json", "a/b/c+json", "é/x+json", "a b/c+json"]
+)
+def test_media_types_that_are_none(media_type: str) -> None:
+    with pytest.raises(Refusal) as raised:
+        payload.check_media_type(media_type)
+    assert raised.value.outcome.status == 415
+
+
+@pytest.mark.parametrize(
+    ("contact_type", "contact", "masked"),
+    [
+        (ContactType.PHONE, PHONE, "187****4433"),
+        (ContactType.PHONE, "+8618766554433", "+86*******4433"),
+        (ContactType.PHONE, "1876655443", "********43"),
+        (ContactType.PHONE, "10086", "***86"),
+        (ContactType.EMAIL, EMAIL, "j***@example.com"),
+        (ContactType.EMAIL, "j@example.com", "j***@example.com"),
+    ],
+)
+def test_masks(contact_type: ContactType, contact: str, masked: str) -> None:
+    assert Contact(contact_type, contact).masked == masked
+
+
+def test_nothing_personal_in_a_repr() -> None:
+    shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, "msg_1"))
+    assert PHONE not in shown
+    assert CODE not in shown
+
+
+def test_a_faulty_body_end_to_end(emulator: Emulator, wired: Bridge) -> None:
+    given_answer = wired.deliver(type=True, verify_code="12 34")
+    errors = [
+        {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
+        {"pointer": "#/verify_code", "detail": "must be a string of 4 to 10 characters 0-9, A-Z, a-z"},
+    ]
+    expected = problem("body-invalid", 422, retryable=False, errors=errors)
+    check_problem(given_answer, expected, PROBLEM | {"webhook-delivery": "abort-message"})
+    assert calls(emulator) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+members: Any = st.dictionaries(
+    st.sampled_from([*payload.OURS, *payload.APIS, "id"]),
+    json_values | st.sampled_from([1, 2, "phone", "email", PHONE, EMAIL, CODE]),
+)
+
+
+@given(data=st.binary() | members.map(lambda document: json.dumps(document).encode()), direct=st.booleans())
+def test_any_bytes_are_read_or_refused(data: bytes, direct: bool) -> None:
+    try:
+        delivery = payload.parse(data, direct=direct)
+    except Refusal as refusal:
+        shown = json.dumps(refusal.errors) + refusal.detail
+        assert PHONE not in shown
+        assert EMAIL not in shown
+        return
+    assert json.loads(data)
+    assert delivery.contact.value == delivery.contact.value.strip()
+    assert delivery.contact.value not in (delivery.contact.masked, repr(delivery))

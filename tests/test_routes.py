@@ -1,0 +1,159 @@
+"""The routes themselves: paths, methods, media types, what stands around every answer, and a fault of the bridge."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from typing import Any
+
+import pytest
+from bridge.logs import JsonFormatter
+from builders import ABORT, CODE, PHONE, PROBLEM, Bridge, body, bridge, calls, check_problem, problem, signed
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+
+
+def plain(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json["code"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/webhooks/signup/", "//webhooks/signup", "/webhooks", "/health/"])
+def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
+    check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        *((method, "/", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
+        *((method, "/webhooks/signup", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
+        *((method, path, "GET, HEAD") for method in ("POST", "OPTIONS") for path in ("/health", "/openapi.json")),
+    ],
+)  # fmt: skip
+def test_other_methods(wired: Bridge, method: str, path: str, allowed: str) -> None:
+    response = wired.client.open(path, method=method)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+    assert response.content_type == "application/problem+json"
+    if method != "HEAD":
+        assert response.json is None or response.json["code"] == "method-not-allowed"
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
+def test_another_media_type(emulator: Emulator, wired: Bridge, media_type: str) -> None:
+    given = wired.post(body(), signed(body()) | {"Content-Type": media_type})
+    check_problem(given, problem("media-type-unsupported", 415, retryable=False), PROBLEM)
+    assert calls(emulator) == []
+
+
+def test_no_media_type_is_taken_for_json(wired: Bridge) -> None:
+    headers = signed(body())
+    del headers["Content-Type"]
+    assert wired.post(body(), headers).status == 200
+
+
+def test_a_body_that_is_no_json(wired: Bridge) -> None:
+    check_problem(wired.post(b"{"), problem("body-malformed", 400, retryable=False), ABORT)
+
+
+def test_the_signature_is_checked_before_the_body_is_read_as_json(wired: Bridge) -> None:
+    assert wired.post(b"{", {"Content-Type": "text/plain"}).json["code"] == "signature-invalid"
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385, 16_386, 1_000_000])
+def test_the_limit_of_the_body(wired: Bridge, size: int) -> None:
+    data = body(padding="")
+    data = data.replace(b'"padding": ""', b'"padding": "' + b"x" * (size - len(data)) + b'"')
+    assert len(data) == size
+    given = wired.post(data)
+    if size <= 16_384:
+        assert given.status == 200
+    else:
+        check_problem(given, problem("body-too-large", 413, retryable=False), PROBLEM)
+
+
+def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
+    """With no signature over the body, half of one must not be taken for the whole."""
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
+    environ = {"CONTENT_LENGTH": str(len(body()) + 5), "wsgi.input_terminated": True}
+    broken = bridged.client.post("/", input_stream=io.BytesIO(body()), environ_overrides=environ)
+    assert plain(broken) == (400, "body-malformed")
+
+    class Gone(io.BytesIO):
+        def readinto(self, _buffer: Any) -> int:
+            raise OSError("no more data after: …")
+
+    gone = bridged.client.post("/", input_stream=Gone(), environ_overrides={"wsgi.input_terminated": True})
+    assert plain(gone) == (400, "body-malformed")
+    assert calls(emulator) == []
+
+
+def test_a_malformed_host_is_the_callers_fault(wired: Bridge) -> None:
+    response = wired.client.post("/", data=body(), headers={**signed(body()), "Host": "a b/c"})
+    assert response.status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("7f3c2f1e-0000-4000-8000-000000000000", True), ("", False), ("a b", False), ("x" * 65, False), ("é", False)],
+)
+def test_the_platforms_request_id_is_kept(wired: Bridge, given: str, kept: bool) -> None:
+    response = wired.client.get("/health", headers={"X-Scf-Request-Id": given})
+    request_id = response.headers["X-Request-Id"]
+    assert (request_id == given) is kept
+    assert re.fullmatch("[0-9A-Za-z-]{1,64}", request_id)
+
+
+def test_the_times_are_told(wired: Bridge) -> None:
+    response = wired.client.post("/", data=body(), headers=signed(body()))
+    match = re.fullmatch(r"wait;dur=0\.0, upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
+    assert match
+    assert float(match[1]) > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "status", "retryable", "headers"),
+    [
+        ("RequestLimitExceeded", "upstream-throttled", 503, True, PROBLEM | {"retry-after": "1"}),
+        ("AuthFailure.SecretIdNotFound", "bridge-misconfigured", 500, True, PROBLEM),
+        ("InternalError.AddPhoneEmailErr", "upstream-failed", 502, True, PROBLEM),
+        ("InvalidParameterValue.InvalidParameterFormat", "contact-invalid", 422, False, ABORT),
+    ],
+)
+def test_errors_of_the_api(  # noqa: PLR0917  pytest's fixtures and parameters
+    emulator: Emulator, wired: Bridge, fault: str, code: str, status: int, retryable: bool, headers: dict[str, str]
+) -> None:
+    emulator.faults.arm(Fault(fault))
+    given = wired.deliver()
+    request_id = emulator.calls[0].request_id
+    check_problem(given, problem(code, status, retryable=retryable, request_id=request_id), headers)
+    assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
+
+
+def test_a_wrong_key_is_told_with_the_setting_to_look_at(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    bridged = bridge(emulator.url, TENCENT_SECRET_KEY="wrong")
+    caplog.set_level(logging.INFO, "bridge")
+    assert bridged.deliver().json["code"] == "bridge-misconfigured"
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    line = json.loads(JsonFormatter().format(record))
+    assert line["api_code"] == "AuthFailure.SignatureFailure"
+    assert line["look_at"].startswith("TENCENT_SECRET_KEY")
+
+
+def test_a_fault_of_the_bridge_shows_nothing_of_itself(
+    monkeypatch: pytest.MonkeyPatch, wired: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"with {PHONE} and {CODE}")
+
+    monkeypatch.setattr("bridge.verification.verify", fail)
+    caplog.set_level(logging.INFO, "bridge")
+    check_problem(wired.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert [json.loads(line)["message"] for line in lines] == ["internal error", "delivery"]
+    assert json.loads(lines[0])["error"] == "RuntimeError"
+    assert json.loads(lines[0])["where"][-1].endswith("fail")
+    assert not any(PHONE in line or CODE in line for line in lines)
