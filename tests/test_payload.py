@@ -49,7 +49,7 @@ def test_phones(contact: str) -> None:
 @pytest.mark.parametrize(
     "contact",
     ["1008", "1" * 21, "", " ", "+", "1+23456", "++123456", "18766554433x", "１８７６６５５４４３３", "187\t66554433",
-     "-----", "1" * 10 + " " * 250 + "1", "18766554433\x00", "18766554433, 18766554434", None, 18766554433, [PHONE], {}, True],
+     "-----", "1" * 10 + " " * 250 + "1", "18766554433\x00", "18766554433,10086", None, 18766554433, [PHONE], {}, True],
 )  # fmt: skip
 def test_what_can_never_be_a_phone(contact: object) -> None:
     assert list(faulty(json.dumps({"type": 1, "contact": contact, "verify_code": CODE}).encode())) == ["#/contact"]
