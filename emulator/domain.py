@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -63,6 +63,21 @@ class Domain:
             self._codes: list[SentCode] = [SentCode((1, "18766554433"), "123456", self._now(), life=float("inf"))]
             self._verified: dict[Contact, float] = {}
             self._calls: dict[str, deque[float]] = {action: deque() for action in _PARAMETERS}
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is known, as JSON values."""
+        with self._lock:
+            return {
+                "codes": [asdict(code) for code in self._codes],
+                "verified": [[*contact, at] for contact, at in self._verified.items()],
+            }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Know again what a `snapshot` holds. Raises KeyError, TypeError or ValueError when it is none."""
+        codes = [SentCode(**{**code, "contact": tuple(code["contact"])}) for code in snapshot["codes"]]
+        verified = {(kind, code): at for kind, code, at in snapshot["verified"]}
+        with self._lock:
+            self._codes, self._verified = codes, verified
 
     def sent_codes(self) -> list[SentCode]:
         """The codes that were sent, newest first; the reference's example was not sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -17,6 +20,7 @@ from .sender import DEMO_SECRET
 from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".run" / "emulator.json"
 START_LIMIT = 30.0
 """Seconds for the bridge to answer /health."""
 
@@ -26,7 +30,7 @@ def run(emulator_port: int, port: int) -> int:
     _check_free(emulator_port, "EMULATOR_PORT")
     _check_free(port, "PORT")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Emulator(port=emulator_port) as emulator:
+    with Emulator(port=emulator_port) as emulator, _kept(emulator):
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TENCENT_SE")}
         environ |= {
             "TENCENT_SECRET_ID": DEMO_SECRET_ID,
@@ -48,6 +52,23 @@ def run(emulator_port: int, port: int) -> int:
             return 0
         finally:
             _stop(bridge)
+
+
+@contextmanager
+def _kept(emulator: Emulator) -> Iterator[None]:
+    """With `KEEP=1`: what the account knew at the last stop is known again, and is kept at this one."""
+    if os.environ.get("KEEP") != "1":
+        yield
+        return
+    if STATE.exists():
+        try:
+            emulator.domain.restore(json.loads(STATE.read_text()))
+        except (KeyError, TypeError, ValueError) as error:
+            raise OSError(f"{STATE} is not the emulator's; remove it, or start without KEEP=1") from error
+    yield
+    STATE.parent.mkdir(exist_ok=True)
+    STATE.touch(mode=0o600)
+    STATE.write_text(json.dumps(emulator.domain.snapshot()))
 
 
 def _check_free(port: int, setting: str) -> None:

@@ -30,7 +30,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from emulator import sender
+from emulator import launcher, sender
 from emulator.faults import Fault
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
@@ -325,6 +325,27 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
     assert (status, document["code"]) == (1, "code-incorrect")
     status, _, document = send("--auth", "none")
     assert (status, document["code"]) == (1, "signature-invalid")
+
+
+def test_what_is_kept_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: Emulator) -> None:
+    monkeypatch.setattr("emulator.launcher.STATE", tmp_path / "run" / "emulator.json")
+    with launcher._kept(emulator):
+        sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
+    assert not launcher.STATE.exists(), "only when it is asked for"
+
+    monkeypatch.setenv("KEEP", "1")
+    with launcher._kept(emulator):
+        emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
+    assert launcher.STATE.stat().st_mode & 0o777 == 0o600
+    with Emulator() as next_one, launcher._kept(next_one):
+        assert next_one.domain.sent_codes() == emulator.domain.sent_codes()
+        assert error_of(sdk(next_one), "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
+    with Emulator() as fresh:
+        assert fresh.domain.sent_codes() == []
+
+    launcher.STATE.write_text("{}")
+    with pytest.raises(OSError, match="remove it"), launcher._kept(emulator):
+        pass
 
 
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])

@@ -18,7 +18,7 @@ from bridge.clock import Deadline, SystemClock
 from bridge.domain_api import Credentials, DomainApi
 from bridge.judge import Call, Reply, judge
 from bridge.payload import Contact, ContactType
-from bridge.transport import _Reader, exchange
+from bridge.transport import Adapter, _Reader, exchange
 from builders import CODE, PHONE, SUCCESS, SetClock, Upstream, bridge, cut, reply
 from tencentcloud.common.retry import NoopRetryer
 
@@ -95,6 +95,11 @@ def test_each_call_has_headers_of_its_own(upstream: Upstream) -> None:
     call(api)
     first, second = (header_of(request, "X-TC-TraceId") for request in upstream.requests)
     assert first != second
+
+
+def test_no_other_transport_is_left_in_the_session(upstream: Upstream) -> None:
+    session = api_at(upstream.url)._client.request.conn._session
+    assert {type(adapter) for adapter in session.adapters.values()} == {Adapter}
 
 
 def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:

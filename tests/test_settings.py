@@ -81,6 +81,8 @@ def test_the_platform_may_give_the_credentials() -> None:
         ("WEBHOOK_AUTH", "None"),
         ("LOG_LEVEL", "verbose"),
         ("DOMAIN_API_CA_BUNDLE", "/no/such/file.pem"),
+        ("DOMAIN_API_CA_BUNDLE", "/tmp"),
+        ("DOMAIN_API_CA_BUNDLE", __file__),
         ("TENCENT_SECRET_KEY", "two words"),
         ("TENCENT_SECRET_ID", "schlüssel"),
         ("WEBHOOK_SECRETS", "schlüssel"),

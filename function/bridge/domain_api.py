@@ -80,7 +80,8 @@ class DomainApi:
         connection.proxy = None  # read from the environment: the contact goes to the API and to nobody else
         self._adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
         session = connection._session  # noqa: SLF001  the SDK offers no other way to its transport
-        session.mount(url, self._adapter)
+        for scheme in ("https://", "http://"):  # in place of the session's own, which nothing may ever use
+            session.mount(scheme, self._adapter)
         session.trust_env = False
         session.max_redirects = 0
         session.headers["Accept-Encoding"] = "identity"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,9 +108,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _readable_file(value: str) -> str:
-    if not os.path.isfile(value) or not os.access(value, os.R_OK):
-        raise ValueError("must be the path of a PEM file that can be read")
+def _ca_bundle(value: str) -> str:
+    try:
+        ssl.create_default_context(cafile=value)
+    except OSError:  # ssl's own error is one, too
+        raise ValueError("must be the path of a PEM file of certificates that can be read") from None
     return value
 
 
@@ -119,7 +121,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SECRET_KEY", "", _credential),
     Setting("TENCENT_SESSION_TOKEN", "", _credential),
     Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", _api_url),
-    Setting("DOMAIN_API_CA_BUNDLE", "", _readable_file),
+    Setting("DOMAIN_API_CA_BUNDLE", "", _ca_bundle),
     Setting("REQUEST_BUDGET", "8", _number(0.1, 900)),
     Setting("WEBHOOK_AUTH", "standard-webhooks", _choice(*WEBHOOK_AUTHS)),
     Setting("WEBHOOK_SECRETS", "", _words),
