@@ -29,7 +29,8 @@ def run(emulator_port: int, port: int) -> int:
     """Run both; the exit status of the bridge, 0 after Ctrl-C. Raises OSError when a port is taken."""
     _check_free(emulator_port, "EMULATOR_PORT")
     _check_free(port, "PORT")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in its background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     with Emulator(port=emulator_port) as emulator, _kept(emulator):
         environ = {key: value for key, value in os.environ.items() if not key.startswith("TENCENT_SE")}
         environ |= {
@@ -111,6 +112,8 @@ Ctrl-C stops both.
 
 
 def _stop(bridge: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave the bridge behind
+        signal.signal(number, signal.SIG_IGN)
     if bridge.poll() is None:
         bridge.terminate()
         try:
