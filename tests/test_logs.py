@@ -138,13 +138,13 @@ def configured(output: io.StringIO) -> logging.Handler:
     [
         ("gunicorn.error", "Invalid request from ip=1.2.3.4: 'secret'", (), "Invalid request"),
         ("gunicorn.error", "Booting worker with pid: %s", (7,), "Booting worker with pid: 7"),
-        ("urllib3", "pool is full: %s", ("h",), "pool is full: h"),
+        ("urllib3.connection", "Failed to parse headers: %s", (CONTACT,), "connection.py:75"),
     ],
 )
 def test_the_lines_of_other_libraries(  # noqa: PLR0917  pytest's fixtures and parameters
     configured: logging.Handler, output: io.StringIO, name: str, message: str, arguments: tuple[object, ...], shown: str
 ) -> None:
-    configured.handle(logging.LogRecord(name, logging.WARNING, "", 0, message, arguments, None))
+    configured.handle(logging.LogRecord(name, logging.WARNING, "/lib/connection.py", 75, message, arguments, None))
     line = json.loads(output.getvalue())
     assert (line["message"], line["logger"], line["level"]) == (shown, name, "WARNING")
     assert "request_id" not in line

@@ -40,7 +40,17 @@ def test_both_shapes() -> None:
 
 
 @pytest.mark.parametrize(
-    "contact", [PHONE, "+8618766554433", "+86.13600000000", "(020) 7946-0958", "10086", "1" * 20, " +1 2 3 4 5 \n"]
+    "contact",
+    [
+        PHONE,
+        "+8618766554433",
+        "+86.13600000000",
+        "(020) 7946-0958",
+        "10086",
+        "1" * 20,
+        " +1 2 3 4 5 \n",
+        "(+86)18766554433",
+    ],
 )
 def test_phones(contact: str) -> None:
     assert payload.parse(body(contact=contact)).contact.value == contact.strip()

@@ -73,6 +73,8 @@ def test_the_platform_may_give_the_credentials() -> None:
         *(("DOMAIN_API_URL", url) for url in (
             "domain.tencentcloudapi.com", "http://domain.tencentcloudapi.com", "https://", "https://h/path", "https://h?q",
             "https://user:key@h", "https://h:port", "http://10.0.0.1", "https://[::1", "HTTPS://h",
+            "https://h:", "https://h:0443", "https://h:65536", "https://a..b", "https://-a.b", "https://a b",
+            "https://\u00fc.example",
         )),
         *(("REQUEST_BUDGET", number) for number in ("0", "-1", "nan", "inf", "1e9", "8s")),
         *(("CONCURRENCY", number) for number in ("0", "101", "1.5", "-1", "٣", "1_6", "0000000000001")),
@@ -114,6 +116,28 @@ def test_a_secret_in_another_form_is_refused_by_its_position(secret: str) -> Non
     (problem,) = problems(WEBHOOK_SECRETS=f"{SECRET} {secret}")
     assert problem.startswith("WEBHOOK_SECRETS: number 2 must be written whsec_<base64>")
     assert secret not in problem.replace("whsec_<base64>", "")
+
+
+@pytest.mark.parametrize(
+    ("auth", "secrets", "weak"),
+    [
+        ("standard-webhooks", f"{SECRET} whsec_AA==", [2]),
+        ("standard-webhooks", SECRET, []),
+        ("bearer", "x sixteen-bytes-or-more", [1]),
+        ("none", "", []),
+    ],
+)
+def test_secrets_that_can_be_guessed_are_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, auth: str, secrets: str, weak: list[int]
+) -> None:
+    loaded = settings.load(environment(URL, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets))
+    assert settings.weak_secrets(loaded) == weak
+    create_app(loaded)
+    assert [record.getMessage() for record in caplog.records] == (
+        [f"WEBHOOK_SECRETS: number {weak[0]} can be guessed; use 24 random bytes"] if weak
+        else ["WEBHOOK_AUTH=none: whoever reaches the bridge is believed"] if auth == "none"
+        else []
+    )  # fmt: skip
 
 
 def test_secrets_are_never_shown() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from bridge.logs import JsonFormatter
+from bridge.worker import Worker
 from builders import ABORT, CODE, PHONE, PROBLEM, body, calls, check_problem, gunicorn, post, problem, signed
 
 from emulator.server import Emulator
@@ -86,6 +91,84 @@ def test_a_body_in_chunks_is_read(running: Running) -> None:
     data = body()
     response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=10)
     assert response.json()["status"] == "verified"
+
+
+def raw(url: str, data: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes and stop sending; the answer's status, headers and body."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+        connection.sendall(data)
+        with suppress(OSError):  # it may have answered and closed before all was sent
+            connection.shutdown(socket.SHUT_WR)
+        answered = b""
+        while chunk := connection.recv(65_536):
+            answered += chunk
+    head, _, document = answered.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return (
+        int(first.split()[1]),
+        {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)},
+        document,
+    )
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST  /\x00 HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nsecret-of-somebody\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: secret-of-somebody\x00\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\n" + b"X: secret-of-somebody\r\n" * 500 + b"\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 8300 + b"\r\n\r\n",
+        b"POST /" + b"y" * 8300 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secret-of-somebody\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+        CHUNKED + b"-1\r\nx\r\n",
+        CHUNKED + b"1\r\nxy",
+        CHUNKED + b"0\r\nsecret-of-somebody\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_answered_like_everything_else(running: Running, data: bytes) -> None:
+    status, headers, document = raw(running.url, data)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(document)["code"] == "body-malformed"
+    assert {"x-request-id", "server-timing"} <= set(headers)
+    assert b"secret-of-somebody" not in document
+    assert "secret-of-somebody" not in running.log.read_text()
+
+
+def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("secret-of-somebody"))
+        answered = there.recv(65_536)
+    assert answered.startswith(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n")
+    assert json.loads(answered.partition(b"\r\n\r\n")[2])["code"] == "internal-error"
+    assert "secret-of-somebody" not in "".join(JsonFormatter().format(record) for record in caplog.records)
+    Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("the caller has gone"))
+
+
+def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
+    forged = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "PATH_INFO": "/x"}
+    assert requests.get(f"{running.url}/health", headers=forged, timeout=5).status_code == 200
+
+
+def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running, tmp_path: Path) -> None:
+    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=0.5) as url:
+        parts = urlsplit(url)
+        half = (b"POST / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        stopped = [socket.create_connection((parts.hostname, parts.port or 80)) for _ in range(6)]
+        try:
+            for number, connection in enumerate(stopped):
+                connection.sendall(half[number % 2])
+            assert post(url, body()).json["status"] == "verified"
+        finally:
+            for connection in stopped:
+                connection.close()
 
 
 def test_health(running: Running) -> None:

@@ -117,6 +117,67 @@ def test_an_unusable_reply(data: bytes) -> None:
         assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        reply({})[:17] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",
+    ],
+    ids=["interim", "trailers", "header"],
+)
+def test_a_reply_without_end_is_left_at_its_limit(endless: bytes) -> None:
+    """However fast it comes, and whatever it consists of."""
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(endless)
+        piece = endless if b"100" in endless else b"a: b\r\n"
+        while True:
+            connection.sendall(piece * 1000)
+
+    with Upstream(flood) as upstream:
+        check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
+
+
+STRANGER = reply({"Response": {"RequestId": "of-somebody-else"}})
+WRONG = reply({"Response": {"Error": {"Code": "InternalError.VerifyCodeErr", "Message": "…"}, "RequestId": "mine"}})
+
+
+@pytest.mark.parametrize("size", [None, 8192])
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secure: bool) -> None:
+    """Two replies at once, the second one kept where a look at the socket does not see it."""
+    first = reply(SUCCESS)
+    if size:  # as much as the buffer takes at once: the rest stays in TLS
+        first = reply({**SUCCESS, "padding": "x" * (size - len(reply({**SUCCESS, "padding": "x" * 1000})) + 1000)})
+        assert len(first) == size
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(first + STRANGER if upstream.connections == 1 else WRONG)
+
+    with Upstream(talk, tls.context if secure else None) as upstream:
+        bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle if secure else "")
+        assert bridged.deliver().json["status"] == "verified"
+        assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+        assert (upstream.connections, len(upstream.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("interim", ["102 Processing", "103 Early Hints"])
+def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        if upstream.connections == 1:
+            connection.sendall(f"HTTP/1.1 {interim}\r\n\r\n".encode())
+            time.sleep(0.1)
+            connection.sendall(STRANGER)
+        else:
+            connection.sendall(WRONG)
+
+    with Upstream(talk) as upstream:
+        bridged = bridge(upstream.url)
+        check_problem(bridged.deliver(), FAILED, PROBLEM)
+        assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+
+
 def test_a_reply_that_ends_with_the_connection() -> None:
     def answer_and_close(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS, headers="Connection: close\r\n"))
@@ -223,6 +284,23 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
         check_problem(bridge(emulator.url).deliver(), UNREACHABLE, RETRY)
     assert len(emulator.calls) == 1
+
+
+def test_an_address_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    found = [
+        (socket.AF_DECnet if hasattr(socket, "AF_DECnet") else 12, socket.SOCK_STREAM, 0, "", ("::1", 1)),
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert bridge(emulator.url).deliver().json["status"] == "verified"
+
+
+def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        "\u00fc".encode("ascii")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
 
 
 def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:

@@ -18,11 +18,17 @@ PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, without the headers that every answer carries (``X-Request-Id``, ``Server-Timing``)."""
+    """An HTTP answer, without its `common_headers`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0) -> dict[str, str]:
+    """The headers of every answer. ``wait`` and ``upstream`` are seconds: before the API call and in it."""
+    times = f"wait;dur={wait * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
+    return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
 def of_verdict(verdict: Verdict, contact: Contact) -> Answer:

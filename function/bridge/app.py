@@ -20,7 +20,7 @@ from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import Credentials, DomainApi
 from .judge import Verdict
 from .logs import log
-from .outcomes import Outcome, Refusal
+from .outcomes import Refusal
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
 
@@ -42,6 +42,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
     configured = configured or settings.load(os.environ)
     clock = clock or SystemClock()
+    _warn(configured)
     verify_signature = _verify_signature(configured, clock)
     domain_api = DomainApi(
         configured.domain_api_url,
@@ -97,8 +98,15 @@ def _verify_signature(configured: Settings, clock: Clock) -> Verify:
         case "bearer":
             return signatures.bearer(secrets)
         case _:
-            log.warning("WEBHOOK_AUTH=none: whoever reaches the bridge is believed")
             return signatures.nobody
+
+
+def _warn(configured: Settings) -> None:
+    """Say at the start what is allowed and yet weak."""
+    if configured.webhook_auth == "none":
+        log.warning("WEBHOOK_AUTH=none: whoever reaches the bridge is believed")
+    elif weak := settings.weak_secrets(configured):
+        log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
 
 
 def _credentials(configured: Settings) -> Callable[[], Credentials]:
@@ -117,7 +125,12 @@ def _credentials(configured: Settings) -> Callable[[], Credentials]:
 
 def _body() -> bytes:
     """The whole body of the request. Raises Refusal, or Werkzeug's RequestEntityTooLarge before anything is read."""
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none
+        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
     # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
     if len(body) > payload.BODY_LIMIT:
         raise Refusal(outcomes.BODY_TOO_LARGE)
@@ -142,8 +155,7 @@ def _frame(app: Flask, clock: Clock) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers["X-Request-Id"] = logs.request_id.get() or ""
-        response.headers["Server-Timing"] = f"wait;dur={_ms(g.wait)}, upstream;dur={_ms(g.upstream)}"
+        response.headers.update(answers.common_headers(logs.request_id.get() or "", wait=g.wait, upstream=g.upstream))
         if request.method == "POST":
             times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
             log.log(g.level, "delivery", extra={"fields": {**g.fields, "status": response.status_code, **times}})
@@ -176,13 +188,12 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:
-        outcome: Outcome = _OF_STATUS.get(error.code or 0, outcomes.BODY_MALFORMED)
         if isinstance(error, MethodNotAllowed):
-            outcome = outcomes.METHOD_NOT_ALLOWED
-        response = refused(Refusal(outcome))
-        if isinstance(error, MethodNotAllowed):
+            response = refused(Refusal(outcomes.METHOD_NOT_ALLOWED))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-        return response
+            return response
+        outcome = _OF_STATUS.get(error.code or 0)
+        return refused(Refusal(outcome) if outcome else Refusal(outcomes.BODY_MALFORMED, "The request is malformed."))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:

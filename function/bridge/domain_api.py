@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Literal
@@ -98,9 +97,12 @@ class DomainApi:
 
     def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> Call:
         elapsed = Stopwatch(self._clock)
-        # What the SDK raises wraps whatever happened, and is not always a failure: what the wire saw decides.
-        with exchange(deadline) as wire, suppress(TencentCloudSDKException):
-            self._client.call(action, params, headers={})  # it writes into the headers: a new dict each time
+        with exchange(deadline) as wire:
+            try:
+                self._client.call(action, params, headers={})  # the SDK writes into the headers: a new dict each time
+            except TencentCloudSDKException as error:
+                # It wraps whatever happened, and is not always a failure: what the wire saw decides.
+                wire.error = wire.error or str(error.get_code())
         if wire.body is not None and wire.status is not None:
             return Call(Reply(wire.status, wire.body), elapsed.seconds())
         result: Literal["never-sent", "no-answer", "unusable"]

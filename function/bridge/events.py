@@ -54,10 +54,10 @@ def _environ(event: object) -> dict[str, Any]:
     if not isinstance(event, dict) or not _is_of_a_trigger(event):
         return {**_request("POST", "/", _json(event)), DIRECT: True}
     method, headers = event.get("httpMethod"), event.get("headers")
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+    if not isinstance(method, str) or not _METHOD.fullmatch(method) or not isinstance(headers, dict):
         raise Refusal(BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event.")
     environ = _request(method, event.get("path"), _body(event))
-    for name, value in (headers if isinstance(headers, dict) else {}).items():
+    for name, value in headers.items():
         if isinstance(name, str) and _HEADER_NAME.fullmatch(name):
             _add_header(environ, name, value)
     return environ
@@ -65,7 +65,7 @@ def _environ(event: object) -> dict[str, Any]:
 
 def _json(event: object) -> bytes:
     try:
-        return json.dumps(event).encode()
+        return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError):
         raise Refusal(BODY_MALFORMED) from None
 
@@ -116,7 +116,10 @@ def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
         return
     text = ",".join(str(one) for one in values).strip()
     key = name.upper().replace("-", "_")
-    if key == "CONTENT_LENGTH":  # of the body as it was sent to the trigger; what counts is what the event holds
+    if key in (
+        "CONTENT_LENGTH",
+        "TRANSFER_ENCODING",
+    ):  # of the body's way to the trigger; the event holds it whole
         return
     if key != "CONTENT_TYPE":
         key = f"HTTP_{key}"
@@ -133,6 +136,6 @@ def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(context.get("request_id"), str):
         told["HTTP_X_SCF_REQUEST_ID"] = context["request_id"]
     limit = context.get("time_limit_in_ms")
-    if isinstance(limit, (int, float)):
+    if isinstance(limit, (int, float)) and 0 < limit <= 900_000:  # SCF's longest time-out
         told[BUDGET] = max(0.0, limit / 1000 - RESERVE)
     return told

@@ -42,8 +42,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    if not record.name.startswith("gunicorn"):
+    if record.name == log.name:
         return record.getMessage()
+    if not record.name.startswith("gunicorn"):
+        return f"{record.filename}:{record.lineno}"  # its words may repeat what it carries
     # gunicorn writes what it cannot parse, and the URL of what failed, into its messages.
     message = str(record.msg) if record.exc_info else record.getMessage()
     return message.partition(" from ip=")[0]

@@ -23,7 +23,7 @@ CONTACT_LIMIT = 254
 
 _T = TypeVar("_T")
 
-PHONE = r"\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
+PHONE = r"[.() -]*\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
 _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"

@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from . import signatures
 
@@ -88,22 +87,24 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(value.split())
 
 
+_LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+_URL = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}([.]{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]*))?/?"
+)
+
+
 def _api_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if not host or value.rstrip("/") != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise ValueError("must be a URL of scheme and host, such as https://domain.tencentcloudapi.com")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    match = _URL.fullmatch(value)
+    if not match or int(match["port"] or 443) > 65_535:
+        raise ValueError("must be a URL of scheme, host and perhaps port, such as https://domain.tencentcloudapi.com")
+    if match["scheme"] != "https" and not _is_loopback(match["host"]):
         raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
     return value.rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
 
@@ -172,6 +173,13 @@ def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Setti
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def weak_secrets(configured: Settings) -> list[int]:
+    """The positions, from 1 on, of secrets of less than 16 bytes."""
+    is_standard = configured.webhook_auth == "standard-webhooks"
+    read = signatures.standard_webhooks_key if is_standard else str.encode
+    return [at for at, secret in enumerate(configured.webhook_secrets, start=1) if len(read(secret)) < 16]
 
 
 def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]:

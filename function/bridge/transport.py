@@ -22,7 +22,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util import Timeout
 
 from .clock import Clock, Deadline, Stopwatch
@@ -38,14 +38,16 @@ CONNECT_LIMIT = 3.0
 """Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
 
 REPLY_LIMIT = 262_144
-"""Bytes of a reply's body. The longest one expected, a list of 200 contacts, is about a tenth of it."""
+"""Bytes of a whole reply as it comes over the wire, whatever it consists of. The longest one expected, a list of 200
+contacts, is about a tenth of it."""
 
 
 class Exchange:
     """One call as the wire saw it, written by the connection that carried it.
 
     ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
-    reply came. ``status`` and ``body``: the whole reply, both None unless all of it came.
+    reply came. ``status`` and ``body``: the whole reply, both None unless all of it came. ``surplus``: more came than
+    the reply, and the connection must not be used again, or the next call would take it for its own reply.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -53,6 +55,7 @@ class Exchange:
         self.sent = False
         self.received = False
         self.timed_out = False
+        self.surplus = False
         self.status: int | None = None
         self.body: bytes | None = None
         self.error: str | None = None
@@ -90,12 +93,19 @@ class _Reader(io.RawIOBase):
         self._sock = sock
         # The file keeps the socket open while http.client, at "Connection: close", closes its own hold on it.
         self._file = sock.makefile("rb", buffering=0)
+        self._count = 0
+        self.ended = False
+        self.exchange = _current.get()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        current = _current.get()
+        if self.ended:
+            return 0
+        if self._count > REPLY_LIMIT:
+            raise ValueError("the reply is too long")
+        current = self.exchange
         self._sock.settimeout(current.deadline.remaining())
         try:
             count = self._file.readinto(buffer)
@@ -106,6 +116,7 @@ class _Reader(io.RawIOBase):
             current.timed_out = True
             raise TimeoutError("the deadline has passed")
         current.received = current.received or count > 0
+        self._count += count
         return count
 
     def close(self) -> None:
@@ -113,11 +124,26 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _File(io.BufferedReader):
+    """The buffer over a `_Reader`. What it still holds when the reply has ended was not asked for."""
+
+    def close(self) -> None:
+        reader = cast(_Reader, self.raw)
+        reader.ended = True
+        reader.exchange.surplus |= bool(self.peek())
+        super().close()
+
+
 class _Response(HTTPResponse):
-    """http.client's reply, reading through `_Reader`: it asks the socket for nothing but a file."""
+    """http.client's reply, reading through `_File`: it asks the socket for nothing but a file."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(cast(socket.socket, _ReadingSocket(sock)), *args, **kwargs)
+
+    def begin(self) -> None:
+        super().begin()
+        if self.status != 200:  # an interim reply such as 103 is followed by another one
+            self.will_close = True
 
 
 class _ReadingSocket:
@@ -125,7 +151,7 @@ class _ReadingSocket:
         self._sock = sock
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock))
+        return _File(_Reader(self._sock))
 
 
 class _Noting:
@@ -160,17 +186,16 @@ def _connect(connection: HTTPConnection, current: Exchange) -> socket.socket:
     """A connected socket, whose time-out is what is left for the handshake."""
     failure: Exception = NewConnectionError(connection, "the name has no address")
     for family, kind, protocol, _, address in _addresses(connection, current):
-        sock = socket.socket(family, kind, protocol)
+        sock = None
         try:
+            sock = socket.socket(family, kind, protocol)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(min(CONNECT_LIMIT, current.remaining()))
             sock.connect(address)
             sock.settimeout(current.remaining())
-        except TimeoutError as error:
-            sock.close()
-            failure = ConnectTimeoutError(connection, type(error).__name__)
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             failure = NewConnectionError(connection, type(error).__name__)
             failure.__cause__ = error
         else:
@@ -185,7 +210,7 @@ def _addresses(connection: HTTPConnection, current: Exchange) -> list[Any]:
     def look_up() -> None:
         try:
             found.append(socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # what IDNA does not know is a UnicodeError
             found.append(error)
 
     thread = Thread(target=look_up, daemon=True)
@@ -194,13 +219,13 @@ def _addresses(connection: HTTPConnection, current: Exchange) -> list[Any]:
     if not found:
         current.timed_out = True
         raise NameResolutionError(connection.host, connection, socket.gaierror("no answer in time"))
-    if isinstance(found[0], OSError):
+    if isinstance(found[0], Exception):
         raise NameResolutionError(connection.host, connection, socket.gaierror()) from found[0]
     return cast("list[Any]", found[0])
 
 
 class _Pool(HTTPConnectionPool):
-    """A pool that drops a connection which has been idle for too long before it is used again."""
+    """A pool that drops a connection before it is used again when it has been idle for too long or holds a surplus."""
 
     ConnectionCls: Any = _HTTPConnection
     clock: Clock
@@ -215,6 +240,9 @@ class _Pool(HTTPConnectionPool):
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
             conn.idle = Stopwatch(self.clock)
+            # What TLS has already deciphered is not seen by a look at the socket.
+            if _current.get().surplus or (isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending()):
+                conn.close()
         super()._put_conn(conn)
 
 
@@ -277,9 +305,6 @@ def _whole(raw: BaseHTTPResponse) -> bytes:
     body = b""
     while chunk := raw.read(REPLY_LIMIT):
         body += chunk
-        if len(body) > REPLY_LIMIT:
-            raw.close()
-            raise ValueError("the reply is too long")
     return body
 
 
