@@ -31,7 +31,6 @@ accesslog = None
 control_socket_disable = True
 # Nothing that a caller says of itself is believed, be it a proxy on this machine.
 forwarded_allow_ips = ""
-forwarder_headers = ""
 
 
 def post_worker_init(worker: Any) -> None:

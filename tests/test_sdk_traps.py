@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -256,6 +257,23 @@ def test_past_the_deadline_only_what_is_here_is_read() -> None:
             reader.read(1)
         assert wire.timed_out
         reader.close()
+
+
+def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: socket.socket, data: bytes) -> None:
+        self.send(data[: len(data) // 2])
+        raise OSError(errno.EIO, "as a cable that is pulled")
+
+    monkeypatch.setattr(socket.socket, "sendall", half)
+    assert call(api_at(upstream.url)).result == "no-answer"
+
+
+def test_what_fails_before_the_wire_is_told() -> None:
+    bad = DomainApi(
+        "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()
+    )
+    known = call(bad)
+    assert (known.result, known.error) == ("never-sent", "ClientNetworkError")
 
 
 def test_errors_name_the_innermost_class() -> None:

@@ -75,10 +75,8 @@ class DomainApi:
         )
         self._clock = clock
         self._client = CommonClient("domain", "2018-08-08", _Current(credentials), "", profile)
-        connection = self._client.request.conn
-        connection.proxy = None  # read from the environment: the contact goes to the API and to nobody else
         self._adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
-        session = connection._session  # noqa: SLF001  the SDK offers no other way to its transport
+        session = self._client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
         for scheme in ("https://", "http://"):  # in place of the session's own, which nothing may ever use
             session.mount(scheme, self._adapter)
         session.trust_env = False

@@ -29,6 +29,7 @@ RESERVE = 0.5
 
 _NOT_DIRECT = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
 _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
+_OF_THE_WAY = ("CONTENT_LENGTH", "TRANSFER_ENCODING")  # how the body came to the trigger; the event holds it whole
 _METHOD = re.compile(r"[A-Z]{3,20}")
 
 
@@ -116,10 +117,7 @@ def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
         return
     text = ",".join(str(one) for one in values).strip()
     key = name.upper().replace("-", "_")
-    if key in (
-        "CONTENT_LENGTH",
-        "TRANSFER_ENCODING",
-    ):  # of the body's way to the trigger; the event holds it whole
+    if key in _OF_THE_WAY:
         return
     if key != "CONTENT_TYPE":
         key = f"HTTP_{key}"

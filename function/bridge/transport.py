@@ -269,7 +269,11 @@ class Adapter(HTTPAdapter):
         self._pool.clock = clock
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        """Send it once. Whatever goes wrong is raised as it came; the facts are on the exchange."""
+        """Send it once. Whatever goes wrong is raised as it came; the facts are on the exchange.
+
+        What the SDK would have besides, its time-out, its CA file and the environment's proxy, is left aside: the
+        contact goes to the API, and to nobody else.
+        """
         current = _current.get()
         try:
             remaining = current.remaining()
