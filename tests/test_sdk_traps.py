@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from bridge.clock import Deadline, SystemClock
 from bridge.domain_api import Credentials, DomainApi
+from bridge.exchange import _Reader, exchange
 from bridge.judge import Call, Reply, judge
 from bridge.payload import Contact, ContactType
-from bridge.transport import Adapter, _Reader, exchange
+from bridge.transport import Adapter
 from builders import CODE, PHONE, SUCCESS, SetClock, Upstream, bridge, cut, reply
 from tencentcloud.common.retry import NoopRetryer
 

@@ -21,9 +21,10 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.common.retry import NoopRetryer
 
 from .clock import Clock, Deadline, Stopwatch
+from .exchange import exchange
 from .judge import Call, Reply
 from .payload import Contact
-from .transport import Adapter, exchange
+from .transport import Adapter
 
 # At DEBUG the SDK's logger prints the Authorization header, the contact and the code. A filter holds whatever level or
 # handler is set later, and whoever sets it.
