@@ -22,7 +22,7 @@ serve:
 
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest
+	@$(VENV)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 lint:
 	@$(PYTHON) tools/venv.py --dev

@@ -13,8 +13,10 @@ import requests
 
 from . import launcher, sender
 from .domain import RATE
+from .faults import WIRE_FAULTS
 from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
+AUTHS = ("standard-webhooks", "github", "bearer", "none")
 DESCRIPTION = "Try signup-bridge on this machine: no account, no SMS, nothing leaves it."
 
 
@@ -37,17 +39,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="run|serve|send", dest="name")
 
     run = commands.add_parser("run", help="the API's emulator and the bridge, wired together (what `make run` does)")
-    run.add_argument("--port", type=int, default=_port("PORT", 9000), help="the bridge's (default: $PORT or 9000)")
+    run.add_argument(
+        "--port", type=_port, default=os.environ.get("PORT") or "9000", help="the bridge's (default: $PORT or 9000)"
+    )
     run.set_defaults(command=_run)
 
-    serve = commands.add_parser("serve", help="the API's emulator alone")
+    serve = commands.add_parser(
+        "serve",
+        help="the API's emulator alone",
+        description="The API's emulator alone, for any SDK. What was sent is at GET /emulator/codes, what was called "
+        "at GET /emulator/calls.",
+        epilog='The next call fails: curl -d \'{"fault": "hang"}\' http://127.0.0.1:9010/emulator/faults. '
+        f"Faults: any API error code, {', '.join(WIRE_FAULTS)}. All at the start again: curl -X POST "
+        "http://127.0.0.1:9010/emulator/reset",
+    )
     serve.add_argument("--rate", type=int, default=RATE, help="requests a second and action, 0: any (default: 20)")
     serve.set_defaults(command=_serve)
     for one in (run, serve):
         one.add_argument(
             "--emulator-port",
-            type=int,
-            default=_port("EMULATOR_PORT", 9010),
+            type=_port,
+            default=os.environ.get("EMULATOR_PORT") or "9010",
             help="the emulator's, on 127.0.0.1 (default: $EMULATOR_PORT or 9010)",
         )
 
@@ -66,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     send.add_argument(
         "--auth",
-        choices=("standard-webhooks", "github", "bearer", "none"),
+        type=_auth,
+        metavar="|".join(AUTHS),
         default=os.environ.get("WEBHOOK_AUTH") or "standard-webhooks",
         help="how to sign (default: $WEBHOOK_AUTH or standard-webhooks)",
     )
@@ -74,10 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(name: str, default: int) -> int:
-    value = os.environ.get(name) or str(default)
+def _auth(value: str) -> str:
+    if value not in AUTHS:  # argparse looks at choices only where a value is given, not at a default
+        raise argparse.ArgumentTypeError(f"{value} is none of {', '.join(AUTHS)}")
+    return value
+
+
+def _port(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) < 65_536:
-        sys.exit(f"{name}: must be a port, a whole number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{value} is no port: a whole number from 1 to 65535")
     return int(value)
 
 
@@ -86,6 +104,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    launcher.check_free(options.emulator_port, "EMULATOR_PORT")
     with Emulator(port=options.emulator_port, rate=options.rate) as emulator:
         print(f"{emulator.url}  credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}", flush=True)
         stopped = threading.Event()
@@ -98,7 +117,16 @@ def _serve(options: argparse.Namespace) -> int:
 def _send(options: argparse.Namespace) -> int:
     secret = next(iter(os.environ.get("WEBHOOK_SECRETS", "").split()), sender.DEMO_SECRET)
     body = sender.body_of(options.contact, options.code)
-    answer = sender.post(options.url, body, sender.signed_headers(body, auth=options.auth, secret=secret))
+    try:
+        headers = sender.signed_headers(body, auth=options.auth, secret=secret)
+    except ValueError:
+        print("send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it", file=sys.stderr)
+        return 2
+    try:
+        answer = sender.post(options.url, body, headers)
+    except requests.ConnectionError:
+        print(f"send: nobody answers at {options.url}; is `make run` running?", file=sys.stderr)
+        return 1
     print(f"{answer.status_code} {answer.reason}")
     for name, value in answer.headers.items():
         print(f"{name}: {value}")

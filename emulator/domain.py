@@ -31,6 +31,7 @@ _PARAMETERS: dict[str, dict[str, type]] = {
     "DescribeIntlPhoneEmailList": {"Type": int, "Limit": int, "Offset": int},
     "DeleteIntlPhoneEmail": {"Type": int, "Code": str},
 }
+ACTIONS = tuple(_PARAMETERS)
 _OPTIONAL = {"Limit", "Offset"}
 
 Contact = tuple[int, str]
@@ -39,12 +40,11 @@ Contact = tuple[int, str]
 
 @dataclass
 class SentCode:
-    """A code that was sent to a contact; ``sent_at`` is Unix time, ``life`` seconds."""
+    """A code for a contact. ``sent_at`` is Unix time; the reference's example was not sent, and does not age."""
 
     contact: Contact
     code: str
-    sent_at: float
-    life: float = CODE_LIFE
+    sent_at: float | None
     used: bool = False
 
 
@@ -60,7 +60,7 @@ class Domain:
     def reset(self) -> None:
         """Start afresh: nothing sent, nothing verified; the reference's example works once without a send."""
         with self._lock:
-            self._codes: list[SentCode] = [SentCode((1, "18766554433"), "123456", self._now(), life=float("inf"))]
+            self._codes: list[SentCode] = [SentCode((1, "18766554433"), "123456", sent_at=None)]
             self._verified: dict[Contact, float] = {}
             self._calls: dict[str, deque[float]] = {action: deque() for action in _PARAMETERS}
 
@@ -80,9 +80,9 @@ class Domain:
             self._codes, self._verified = codes, verified
 
     def sent_codes(self) -> list[SentCode]:
-        """The codes that were sent, newest first; the reference's example was not sent."""
+        """The codes that were sent, newest first."""
         with self._lock:
-            return [code for code in reversed(self._codes) if code.life == CODE_LIFE]
+            return [code for code in reversed(self._codes) if code.sent_at is not None]
 
     def check_action(self, action: str, version: str) -> None:
         """Raises ApiError for an action or a version that the API does not have."""
@@ -128,7 +128,7 @@ class Domain:
             latest is None
             or latest.used
             or latest.code != verify_code
-            or self._now() - latest.sent_at > latest.life
+            or (latest.sent_at is not None and self._now() - latest.sent_at > CODE_LIFE)
         ):  # fmt: skip
             raise ApiError("InternalError.VerifyCodeErr", "Incorrect verification code.")
         latest.used = True

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .domain import ACTIONS
 
 WIRE_FAULTS = {
     # The call is processed, then its reply is lost or damaged.
@@ -37,13 +40,20 @@ class Fault:
     times: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.fault, str) or (self.fault not in WIRE_FAULTS and not _API_CODE.fullmatch(self.fault)):
+        if not isinstance(self.fault, str) or not self._is_known():
             raise ValueError(f"fault: must be an API error code or one of {', '.join(WIRE_FAULTS)}")
-        for name, value in (("action", self.action), ("contact", self.contact)):
-            if value is not None and not isinstance(value, str):
-                raise ValueError(f"{name}: must be a string or absent")
+        if self.action is not None and self.action not in ACTIONS:
+            raise ValueError(f"action: must be absent or one of {', '.join(ACTIONS)}")
+        if self.contact is not None and not isinstance(self.contact, str):
+            raise ValueError("contact: must be a string or absent")
         if type(self.times) is not int or self.times < 1:
             raise ValueError("times: must be a whole number from 1 on")
+
+    def _is_known(self) -> bool:
+        """Any API error code will do, but not a wire fault in another spelling."""
+        return self.fault in WIRE_FAULTS or (
+            self.fault.lower() not in WIRE_FAULTS and _API_CODE.fullmatch(self.fault) is not None
+        )
 
 
 class Faults:
@@ -71,3 +81,11 @@ class Faults:
                         self._armed.remove(fault)
                     return fault.fault
             return None
+
+
+def read(document: Any) -> Fault:
+    """The fault in a JSON document. Raises ValueError, which says what is wrong."""
+    names = [field.name for field in fields(Fault)]
+    if not isinstance(document, dict) or "fault" not in document or not set(document) <= set(names):
+        raise ValueError(f"must be an object with the member fault and perhaps {', '.join(names[1:])}")
+    return Fault(**document)

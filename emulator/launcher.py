@@ -21,18 +21,25 @@ from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".run" / "emulator.json"
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a plain kill, and the terminal that is closed."""
+
+_ALWAYS_THE_EMULATORS = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
+
 START_LIMIT = 30.0
 """Seconds for the bridge to answer /health."""
 
 
 def run(emulator_port: int, port: int) -> int:
     """Run both; the exit status of the bridge, 0 after Ctrl-C. Raises OSError when a port is taken."""
-    _check_free(emulator_port, "EMULATOR_PORT")
-    _check_free(port, "PORT")
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts what runs in its background with SIGINT ignored
+    if port == emulator_port:
+        raise OSError(f"PORT and EMULATOR_PORT are both {port}; set one of them to another port")
+    check_free(emulator_port, "EMULATOR_PORT")
+    check_free(port, "PORT")
+    for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     with Emulator(port=emulator_port) as emulator, _kept(emulator):
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("TENCENT_SE")}
+        environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
         environ |= {
             "TENCENT_SECRET_ID": DEMO_SECRET_ID,
             "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
@@ -40,8 +47,7 @@ def run(emulator_port: int, port: int) -> int:
             "HOST": "127.0.0.1",
             "PORT": str(port),
         }
-        if not environ.get("WEBHOOK_SECRETS") and environ.get("WEBHOOK_AUTH") in (None, "", "standard-webhooks"):
-            environ["WEBHOOK_SECRETS"] = DEMO_SECRET
+        environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS") or DEMO_SECRET
         # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
         command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
         bridge = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)  # noqa: S603  our own
@@ -72,7 +78,7 @@ def _kept(emulator: Emulator) -> Iterator[None]:
     STATE.write_text(json.dumps(emulator.domain.snapshot()))
 
 
-def _check_free(port: int, setting: str) -> None:
+def check_free(port: int, setting: str) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
@@ -97,12 +103,15 @@ def _greet(emulator_url: str, port: int) -> None:
     command = [interpreter, "-m", "emulator", "send"]
     if port != 9000:
         command += ["--url", f"http://127.0.0.1:{port}/webhooks/signup"]
+    if os.environ.get("WEBHOOK_AUTH"):
+        command += ["--auth", os.environ["WEBHOOK_AUTH"]]
+    hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
     text = f"""
 bridge    http://127.0.0.1:{port}   POST /webhooks/signup, GET /health, GET /openapi.json
 emulator  {emulator_url}   GET /emulator/codes, GET /emulator/calls, POST /emulator/faults
           demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
 
-Send a signed delivery, from another terminal in this folder:
+Send a signed delivery, {hint}from another terminal in this folder:
 
   {shlex.join(command)}
 
@@ -112,7 +121,7 @@ Ctrl-C stops both.
 
 
 def _stop(bridge: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave the bridge behind
+    for number in STOPS:  # a second Ctrl-C must not leave the bridge behind
         signal.signal(number, signal.SIG_IGN)
     if bridge.poll() is None:
         bridge.terminate()

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from . import tc3
 from .domain import RATE, Domain
 from .errors import ApiError
-from .faults import PROCESSED, WIRE_FAULTS, Fault, Faults
+from .faults import PROCESSED, WIRE_FAULTS, Faults
+from .faults import read as read_fault
 
 DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
@@ -116,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the calls are to be seen under /emulator/calls."""
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
+        length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
         if not length.isdecimal() or int(length) > BODY_LIMIT:
             self.close_connection = True
             self._send_json(411, {"error": "send a body of a known length, 1 MiB at most"})
@@ -170,9 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _arm(self, body: bytes) -> None:
         try:
-            document = json.loads(body)
-            fault = Fault(**document)
-        except (ValueError, TypeError) as error:
+            fault = read_fault(json.loads(body))
+        except (ValueError, RecursionError) as error:
             wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
             self._send_json(422, {"error": str(error), "wanted": wanted})
             return
@@ -279,6 +279,6 @@ def _parameters(body: bytes) -> dict[str, Any]:
     """The call's parameters; none when they are not a JSON object, so that the check names what is missing."""
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

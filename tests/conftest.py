@@ -26,6 +26,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("bridge")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under CI nothing may be skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     with Emulator(rate=0) as running:

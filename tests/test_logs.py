@@ -17,6 +17,7 @@ from bridge import logs
 from builders import SECRET, body, environment, free_port, gunicorn, post, signed
 from test_events import CONTEXT, gateway_event, invoke, url_event
 
+from emulator import sender
 from emulator.domain import SentCode
 from emulator.faults import WIRE_FAULTS, Fault
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
@@ -75,6 +76,7 @@ def every_scenario(emulator: Emulator, url: str) -> None:
     assert post(url, body(contact=CONTACT, padding="x" * 20_000)).status == 413
     assert post(f"{url}/{CONTACT}?code={GOOD}", data).status == 404
     assert requests.delete(f"{url}/?contact={MAIL}", timeout=5).status_code == 405
+    assert post(url, data, signed(data) | {"X-Scf-Request-Id": CONTACT}).status == 409
     for head in (
         f"POST /{MAIL} HTTP/9.9\r\n\r\n",
         f"{CONTACT} / HTTP/1.1\r\n\r\n",
@@ -103,6 +105,21 @@ def test_a_web_function_logs_nothing_personal(tmp_path: Path) -> None:
     assert [one for one in HIDDEN if one in written] == []
 
 
+@pytest.mark.parametrize("auth", ["github", "bearer"])
+def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
+    secret, data = "a-token-of-somebody", body(contact=CONTACT, verify_code=WRONG)
+    log = tmp_path / "log"
+    with (
+        Emulator(rate=0) as emulator,
+        gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret) as url,
+    ):
+        assert post(url, data, sender.signed_headers(data, auth=auth, secret=secret)).status == 422
+        assert post(url, data, sender.signed_headers(data, auth=auth, secret=GOOD)).status == 401
+    written = log.read_text()
+    assert '"outcome": "signature-invalid"' in written
+    assert [one for one in [*HIDDEN, "sha256="] if one in written] == []
+
+
 def test_an_event_function_logs_and_returns_nothing_personal() -> None:
     data = body(contact=CONTACT, verify_code=WRONG)
     with Emulator(rate=0) as emulator:
@@ -117,7 +134,13 @@ def test_an_event_function_logs_and_returns_nothing_personal() -> None:
             url_event(data, headers={"authorization": f"Bearer {GOOD}"}),
             [MAIL, CONTEXT],
         )
-    assert len(answers) == 7
+        for fault in ("http-502", "truncate", "redirect", "error-with-charset", "AuthFailure.TokenFailure"):
+            emulator.faults.arm(Fault(fault))
+        more, told = invoke(environment(emulator.url, LOG_LEVEL="DEBUG"), *[url_event(data)] * 5)
+        dead = environment(f"http://127.0.0.1:{free_port()}", LOG_LEVEL="DEBUG")
+        last, end = invoke(dead, url_event(data))
+        answers, written = answers + more + last, written + told + end
+    assert len(answers) == 13
     assert [one for one in HIDDEN if one in written + json.dumps(answers)] == []
 
 

@@ -100,6 +100,15 @@ def test_what_is_no_type(wrong: object) -> None:
     assert list(faulty(json.dumps(document).encode())) == ["#/type"]
 
 
+def test_whose_id_it_is() -> None:
+    """The signed one; the body's only where the platform has authorised the caller."""
+    assert payload.parse(body(id="x"), "msg_1").id == "msg_1"
+    assert payload.parse(body(id="x")).id is None
+    assert payload.parse(body(id=[]), "msg_1").id == "msg_1"
+    assert payload.parse(body(id="x"), direct=True).id == "x"
+    assert payload.parse(body(), direct=True).id is None
+
+
 def test_all_faults_at_once() -> None:
     assert faulty(b'{"type": 3, "contact": 5}') == {
         "#/type": 'must be "phone", "email", 1 or 2',
@@ -196,7 +205,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 members: Any = st.dictionaries(
-    st.sampled_from([*payload.OURS, *payload.APIS, "id"]),
+    st.sampled_from([*payload.BRIDGE_NAMES, *payload.API_NAMES, "id"]),
     json_values | st.sampled_from([1, 2, "phone", "email", PHONE, EMAIL, CODE]),
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from bridge.logs import JsonFormatter
-from builders import ABORT, CODE, PHONE, PROBLEM, Bridge, body, bridge, calls, check_problem, problem, signed
+from builders import ABORT, CODE, PHONE, PROBLEM, Bridge, SetClock, body, bridge, calls, check_problem, problem, signed
 
 from emulator.faults import Fault
 from emulator.server import Emulator
@@ -20,7 +20,7 @@ def plain(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["code"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/webhooks/signup/", "//webhooks/signup", "/webhooks", "/health/"])
+@pytest.mark.parametrize("path", ["/nothing", "/webhooks/signup/", "/webhooks//signup", "/webhooks", "/health/"])
 def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
     check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
 
@@ -37,8 +37,8 @@ def test_other_methods(wired: Bridge, method: str, path: str, allowed: str) -> N
     response = wired.client.open(path, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, allowed)
     assert response.content_type == "application/problem+json"
-    if method != "HEAD":
-        assert response.json is None or response.json["code"] == "method-not-allowed"
+    assert json.loads(response.data or '{"code": "method-not-allowed"}')["code"] == "method-not-allowed"
+    assert (response.data == b"") is (method == "HEAD")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
@@ -90,14 +90,86 @@ def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
     assert calls(emulator) == []
 
 
-def test_a_malformed_host_is_the_callers_fault(wired: Bridge) -> None:
-    response = wired.client.post("/", data=body(), headers={**signed(body()), "Host": "a b/c"})
-    assert response.status_code in (200, 400)
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_a_malformed_host_is_the_callers_fault(wired: Bridge, path: str) -> None:
+    response = wired.client.open(path, method="GET", environ_overrides={"HTTP_HOST": "a..b"})
+    assert plain(response) == (400, "body-malformed")
+    assert response.json
+    assert response.json["detail"] == "The request is malformed."
+
+
+def test_a_body_that_is_announced_as_too_large_is_not_read(emulator: Emulator) -> None:
+    class Unread(io.BytesIO):
+        def readinto(self, _buffer: Any) -> int:
+            raise AssertionError("it was read")
+
+    environ = {"CONTENT_LENGTH": "1000000", "wsgi.input_terminated": True}
+    response = bridge(emulator.url).client.post("/", input_stream=Unread(), environ_overrides=environ)
+    assert plain(response) == (413, "body-too-large")
+
+
+def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
+    clock = SetClock()
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer: Any) -> int:
+            clock.run = 60.0
+            return super().readinto(buffer)
+
+    bridged = bridge(emulator.url, clock=clock, WEBHOOK_AUTH="none")
+    response = bridged.client.post("/", input_stream=Slow(body()), environ_overrides={"wsgi.input_terminated": True})
+    assert plain(response) == (503, "upstream-unreachable")
+    assert calls(emulator) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "told"),
+    [
+        (body(), {}, {"outcome": "signature-invalid", "reason": "no signature headers", "status": 401}),
+        (
+            body(type=3, verify_code=""),
+            None,
+            {"outcome": "body-invalid", "faulty": ["#/type", "#/verify_code"], "status": 422},
+        ),
+        (
+            body(contact="10086"),
+            None,
+            {
+                "outcome": "code-incorrect",
+                "type": "phone",
+                "contact": "***86",
+                "api_code": "InternalError.VerifyCodeErr",
+                "status": 422,
+            },
+        ),
+    ],
+)
+def test_the_line_of_a_delivery(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, data: bytes, headers: Any, told: dict[str, Any]
+) -> None:
+    bridged = bridge(emulator.url)
+    caplog.set_level(logging.INFO, "bridge")
+    bridged.post(data, headers)
+    (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert {"duration_ms", "wait_ms", "upstream_ms", "time"} <= set(line)
+    kept = {name: value for name, value in line.items() if not name.endswith("_ms") and name != "time"}
+    assert kept.pop("api_request_id", None) == (emulator.calls[0].request_id if emulator.calls else None)
+    assert kept == {"level": "INFO", "message": "delivery", **told}
 
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("7f3c2f1e-0000-4000-8000-000000000000", True), ("", False), ("a b", False), ("x" * 65, False), ("é", False)],
+    [
+        ("7f3c2f1e-0000-4000-8000-000000000000", True),
+        ("00000000-0000-4000-8000-000000000000", True),
+        ("req-1", True),
+        ("13912345678", False),
+        ("139-1234-5678", False),
+        ("", False),
+        ("a b", False),
+        ("x" * 65, False),
+        ("é", False),
+    ],
 )
 def test_the_platforms_request_id_is_kept(wired: Bridge, given: str, kept: bool) -> None:
     response = wired.client.get("/health", headers={"X-Scf-Request-Id": given})

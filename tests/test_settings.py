@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -110,7 +111,7 @@ def test_urls_that_are_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["plain", "whsec_", "whsec_%%%", "v2,whsec_AAAA", "whsec_AAA", "WHSEC_AAAA", "v1,AAAA"]
+    "secret", ["plain", "whsec_", "whsec_%%%", "v2,whsec_AAAA", "whsec_AAA", "whsec_AAAA!AAAA", "WHSEC_AAAA", "v1,AAAA"]
 )
 def test_a_secret_in_another_form_is_refused_by_its_position(secret: str) -> None:
     (problem,) = problems(WEBHOOK_SECRETS=f"{SECRET} {secret}")
@@ -131,11 +132,11 @@ def test_secrets_that_can_be_guessed_are_told_at_the_start(
     caplog: pytest.LogCaptureFixture, auth: str, secrets: str, weak: list[int]
 ) -> None:
     loaded = settings.load(environment(URL, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets))
-    assert settings.weak_secrets(loaded) == weak
+    assert loaded.weak_secrets == weak
     create_app(loaded)
     assert [record.getMessage() for record in caplog.records] == (
         [f"WEBHOOK_SECRETS: number {weak[0]} can be guessed; use 24 random bytes"] if weak
-        else ["WEBHOOK_AUTH=none: whoever reaches the bridge is believed"] if auth == "none"
+        else ["WEBHOOK_AUTH=none: any caller is trusted"] if auth == "none"
         else []
     )  # fmt: skip
 
@@ -155,6 +156,25 @@ def test_an_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -
     for name, value in environment(URL).items():
         monkeypatch.setenv(name, value)
     assert create_app().test_client().get("/health").status_code == 200
+
+
+def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(URL, HOST="::1", PORT="9001", CONCURRENCY="7", REQUEST_BUDGET="2.5").items():
+        monkeypatch.setenv(name, value)
+    conf = runpy.run_path(str(ROOT / "function" / "gunicorn.conf.py"))
+    expected = {
+        "wsgi_app": "bridge.app:create_app()",
+        "bind": "[::1]:9001",
+        "workers": 1,
+        "threads": 7,
+        "graceful_timeout": 4,
+        "timeout": 34,
+        "accesslog": None,
+        "control_socket_disable": True,
+        "forwarded_allow_ips": "",
+        "pythonpath": str(ROOT / "function"),
+    }
+    assert {name: conf[name] for name in expected} == expected
 
 
 def test_gunicorn_refuses_to_start_in_one_message() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from builders import (
     cut,
     free_port,
     problem,
+    read_request,
     reply,
 )  # fmt: skip
 from conftest import Tls
@@ -104,7 +106,7 @@ def send(data: bytes) -> Script:
     [
         b"220 mail.example.com ESMTP\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b" " * 300_000,
+        reply({**SUCCESS, "padding": "x" * 270_000}),
         reply(b"\x1f\x8b not gzip", headers="Content-Type: application/json\r\nContent-Encoding: gzip\r\n"),
         reply(SUCCESS, status="204 No Content"),
         reply(SUCCESS, status="500 Internal Server Error"),
@@ -176,6 +178,28 @@ def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
         bridged = bridge(upstream.url)
         check_problem(bridged.deliver(), FAILED, PROBLEM)
         assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"Content-Length: {len(json.dumps(SUCCESS)) + 9}\r\n\r\n",
+        f"Transfer-Encoding: chunked\r\n\r\n{len(json.dumps(SUCCESS)):x}\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_a_success_that_breaks_off_behind_its_last_brace(head: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{head}{json.dumps(SUCCESS)}".encode())
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with Upstream(talk) as upstream:
+        check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
+
+
+def test_a_long_reply_is_read_whole() -> None:
+    with Upstream(send(reply({**SUCCESS, "padding": "x" * 200_000}))) as upstream:
+        assert bridge(upstream.url).deliver().status == 200
 
 
 def test_a_reply_that_ends_with_the_connection() -> None:
@@ -254,16 +278,42 @@ def test_a_name_without_an_address() -> None:
     check_problem(bridge("https://domain.invalid").deliver(), UNREACHABLE, RETRY)
 
 
-def slow(*_: object, **__: object) -> list[Any]:
-    time.sleep(1)
-    return []
+def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    released = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        released.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        check_problem(bridge(emulator.url, REQUEST_BUDGET=0.3).deliver(), UNREACHABLE, RETRY)
+    finally:
+        released.set()
+    assert calls(emulator) == []
 
 
-@pytest.mark.parametrize("look_up", [slow, lambda *_, **__: []], ids=["slow", "empty"])
-def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, look_up: Callable[..., Any]) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    bridged = bridge("https://domain.tencentcloudapi.com", REQUEST_BUDGET=0.3)
-    check_problem(bridged.deliver(), UNREACHABLE, RETRY)
+def test_a_name_with_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
+
+
+def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.transport.CONNECT_LIMIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            connection, _ = server.accept()
+            time.sleep(0.6)
+            with tls.context.wrap_socket(connection, server_side=True) as secured:
+                read_request(secured)
+                secured.sendall(reply(SUCCESS))
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        assert bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver().status == 200
+        thread.join()
 
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(

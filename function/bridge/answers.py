@@ -32,7 +32,7 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0)
 
 
 def of_verdict(verdict: Verdict, contact: Contact) -> Answer:
-    """The answer to a delivery that was worked on."""
+    """The answer to a delivery that was worked on: its contact is told masked, and only when it is verified."""
     if verdict.outcome is not VERIFIED:
         return _problem(verdict.outcome, verdict.outcome.detail, request_id=verdict.request_id)
     members = {

@@ -5,7 +5,7 @@ It must answer everything, never show a traceback, and write one log line for ea
 
 from __future__ import annotations
 
-import logging.config
+import logging
 import os
 import re
 import uuid
@@ -18,23 +18,15 @@ from . import __version__, answers, logs, openapi, outcomes, payload, settings, 
 from .answers import Answer
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import Credentials, DomainApi
+from .events import BUDGET, DIRECT, REFUSAL
 from .judge import Verdict
 from .logs import log
 from .outcomes import Refusal
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
 
-DIRECT = "signup_bridge.direct"
-"""A key of the WSGI environment, which no header can set: the platform has authorised the caller, and the body's member
-``id`` is the delivery's id."""
-
-BUDGET = "signup_bridge.budget"
-"""A key of the WSGI environment: the seconds that the platform leaves for this request."""
-
-REFUSAL = "signup_bridge.refusal"
-"""A key of the WSGI environment: the `Refusal` that answers an event which stands for no request."""
-
-_REQUEST_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+# The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
+_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 _OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
 
 
@@ -82,30 +74,24 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     return app
 
 
-def configure_logs(level: str) -> None:
-    """Where gunicorn does not do it."""
-    logging.config.dictConfig(logs.configuration(level))
-
-
 def _verify_signature(configured: Settings, clock: Clock) -> Verify:
-    secrets = tuple(secret.encode() for secret in configured.webhook_secrets)
+    keys = configured.webhook_keys
     match configured.webhook_auth:
         case "standard-webhooks":
-            keys = tuple(signatures.standard_webhooks_key(secret) for secret in configured.webhook_secrets)
             return signatures.standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)
         case "github":
-            return signatures.github(secrets)
+            return signatures.github(keys)
         case "bearer":
-            return signatures.bearer(secrets)
+            return signatures.bearer(keys)
         case _:
-            return signatures.nobody
+            return signatures.unsigned
 
 
 def _warn(configured: Settings) -> None:
     """Say at the start what is allowed and yet weak."""
     if configured.webhook_auth == "none":
-        log.warning("WEBHOOK_AUTH=none: whoever reaches the bridge is believed")
-    elif weak := settings.weak_secrets(configured):
+        log.warning("WEBHOOK_AUTH=none: any caller is trusted")
+    elif weak := configured.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
 
 
@@ -158,7 +144,8 @@ def _frame(app: Flask, clock: Clock) -> None:
         response.headers.update(answers.common_headers(logs.request_id.get() or "", wait=g.wait, upstream=g.upstream))
         if request.method == "POST":
             times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
-            log.log(g.level, "delivery", extra={"fields": {**g.fields, "status": response.status_code, **times}})
+            message = "delivery" if request.url_rule else "request refused"
+            log.log(g.level, message, extra={"fields": {**g.fields, "status": response.status_code, **times}})
         return response
 
     @app.teardown_request

@@ -40,7 +40,7 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
-class _Current:
+class _Credential:
     """The SDK's credential protocol over a function: it asks at every signing, so nothing of one call stays."""
 
     def __init__(self, read: Callable[[], Credentials]) -> None:
@@ -75,24 +75,24 @@ class DomainApi:
             retryer=NoopRetryer(),
         )
         self._clock = clock
-        self._client = CommonClient("domain", "2018-08-08", _Current(credentials), "", profile)
-        self._adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
+        self._client = CommonClient("domain", "2018-08-08", _Credential(credentials), "", profile)
+        adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
         session = self._client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
         for scheme in ("https://", "http://"):  # in place of the session's own, which nothing may ever use
-            session.mount(scheme, self._adapter)
+            session.mount(scheme, adapter)
         session.trust_env = False
         session.max_redirects = 0
         session.headers["Accept-Encoding"] = "identity"
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> Call:
-        """Call ``CreateIntlPhoneEmail`` once, with the contact as it is: which forms it takes is not documented."""
+        """Call ``CreateIntlPhoneEmail`` once, with the contact as it is: which forms it takes is not documented.
+
+        Source: Tencent Cloud API 3.0, product ``domain``, version ``2018-08-08``: ``Type`` is an int, ``Code`` (the
+        contact) and ``VerifyCode`` are strings.
+        """
         params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
         return self._call("CreateIntlPhoneEmail", params, deadline)
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._adapter.close()
 
     def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> Call:
         elapsed = Stopwatch(self._clock)

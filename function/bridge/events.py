@@ -15,14 +15,25 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask
 from werkzeug.wrappers import Response
 
-from .app import BUDGET, DIRECT, REFUSAL
 from .outcomes import BODY_MALFORMED, Refusal
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+DIRECT = "signup_bridge.direct"
+"""A key of the WSGI environment, which no header can set: the platform has authorised the caller, and the body's member
+``id`` is the delivery's id."""
+
+BUDGET = "signup_bridge.budget"
+"""A key of the WSGI environment: the seconds that the platform leaves for this request."""
+
+REFUSAL = "signup_bridge.refusal"
+"""A key of the WSGI environment: the `Refusal` that answers an event which stands for no request."""
 
 RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""
@@ -33,8 +44,11 @@ _OF_THE_WAY = ("CONTENT_LENGTH", "TRANSFER_ENCODING")  # how the body came to th
 _METHOD = re.compile(r"[A-Z]{3,20}")
 
 
-def handle(event: object, context: object, app: Flask) -> dict[str, Any]:
-    """The answer to one event."""
+def handle(event: object, context: object, app: WSGIApplication) -> dict[str, Any]:
+    """The answer to one event: a dict that JSON can hold.
+
+    Of ``context``, ``request_id`` becomes the request's id and ``time_limit_in_ms`` (milliseconds) bounds its budget.
+    """
     try:
         environ = _environ(event)
     except Refusal as refusal:

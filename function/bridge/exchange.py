@@ -46,7 +46,6 @@ class Exchange:
         """Seconds left, more than zero. Raises TimeoutError when there are none."""
         remaining = self.deadline.remaining()
         if remaining <= 0:
-            self.timed_out = True
             raise TimeoutError("the deadline has passed")
         return remaining
 

@@ -106,7 +106,10 @@ def _schemas() -> dict[str, Any]:
         "Delivery": {
             "oneOf": [
                 _delivery(names, others, types, form)
-                for names, others in ((payload.OURS, payload.APIS), (payload.APIS, payload.OURS))
+                for names, others in (
+                    (payload.BRIDGE_NAMES, payload.API_NAMES),
+                    (payload.API_NAMES, payload.BRIDGE_NAMES),
+                )
                 for types, form in ((["phone", 1], payload.PHONE), (["email", 2], payload.EMAIL))
             ],
             "examples": [{"type": "phone", "contact": "18766554433", "verify_code": "123456"}],

@@ -33,8 +33,8 @@ _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
 
 Names = tuple[str, str, str]
-OURS: Names = ("type", "contact", "verify_code")
-APIS: Names = ("Type", "Code", "VerifyCode")
+BRIDGE_NAMES: Names = ("type", "contact", "verify_code")
+API_NAMES: Names = ("Type", "Code", "VerifyCode")
 """The members' names: the bridge's own, and the API's."""
 
 
@@ -125,11 +125,11 @@ class _Members:
 
     def _names(self) -> Names:
         """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed."""
-        theirs = [name for name in APIS if name in self._document]
-        if theirs and not any(name in self._document for name in OURS):
-            return APIS
-        self._errors += [(f"#/{name}", f"must not stand beside {', '.join(OURS)}") for name in theirs]
-        return OURS
+        theirs = [name for name in API_NAMES if name in self._document]
+        if theirs and not any(name in self._document for name in BRIDGE_NAMES):
+            return API_NAMES
+        self._errors += [(f"#/{name}", f"must not stand beside {', '.join(BRIDGE_NAMES)}") for name in theirs]
+        return BRIDGE_NAMES
 
     def _read(self, name: str, check: Callable[[Any], _T]) -> _T | None:
         if name not in self._document:

@@ -6,6 +6,8 @@ secure, nor show a secret's value.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import math
 import re
@@ -13,8 +15,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from . import signatures
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -117,6 +117,18 @@ def _ca_bundle(value: str) -> str:
     return value
 
 
+def standard_webhooks_key(secret: str) -> bytes:
+    """The key in a secret written ``whsec_<base64>`` or ``v1,whsec_<base64>``. Raises ValueError without naming it."""
+    prefix, _, encoded = secret.removeprefix("v1,").partition("_")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if prefix != "whsec" or not key:
+        raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>")
+    return key
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SECRET_ID", "", _credential),
     Setting("TENCENT_SECRET_KEY", "", _credential),
@@ -152,6 +164,18 @@ class Settings:
     tencent_session_token: str | None = field(default=None, repr=False)
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """The secrets as the bytes that are signed or compared with."""
+        if self.webhook_auth == "standard-webhooks":
+            return tuple(standard_webhooks_key(secret) for secret in self.webhook_secrets)
+        return tuple(secret.encode() for secret in self.webhook_secrets)
+
+    @property
+    def weak_secrets(self) -> list[int]:
+        """The positions, from 1 on, of secrets of less than 16 bytes."""
+        return [position for position, key in enumerate(self.webhook_keys, start=1) if len(key) < 16]
+
 
 def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Settings:
     """Read and check the settings. ``role_credentials``: the platform gives credentials when none are configured.
@@ -175,13 +199,6 @@ def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Setti
     return Settings(**values)
 
 
-def weak_secrets(configured: Settings) -> list[int]:
-    """The positions, from 1 on, of secrets of less than 16 bytes."""
-    is_standard = configured.webhook_auth == "standard-webhooks"
-    read = signatures.standard_webhooks_key if is_standard else str.encode
-    return [at for at, secret in enumerate(configured.webhook_secrets, start=1) if len(read(secret)) < 16]
-
-
 def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]:
     problems = []
     absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in written]
@@ -201,7 +218,7 @@ def _faulty_secrets(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for position, secret in enumerate(values.get("webhook_secrets", ()), start=1):
         try:
-            signatures.standard_webhooks_key(secret)
+            standard_webhooks_key(secret)
         except ValueError as error:
             problems.append(f"WEBHOOK_SECRETS: number {position} {error}")
     return problems

@@ -95,7 +95,6 @@ def _addresses(connection: HTTPConnection, current: Exchange) -> list[Any]:
     thread.start()
     thread.join(current.remaining())
     if not found:
-        current.timed_out = True
         raise NameResolutionError(connection.host, connection, socket.gaierror("no answer in time"))
     if isinstance(found[0], Exception):
         raise NameResolutionError(connection.host, connection, socket.gaierror()) from found[0]
@@ -177,9 +176,6 @@ class Adapter(HTTPAdapter):
         # given none, so that it never judges.
         response.headers.pop("Content-Type", None)
         return response
-
-    def close(self) -> None:
-        self._pool.close()
 
 
 def _whole(raw: BaseHTTPResponse) -> bytes:

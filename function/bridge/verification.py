@@ -12,7 +12,7 @@ from .payload import Delivery
 
 
 def verify(delivery: Delivery, deadline: Deadline, *, domain_api: DomainApi) -> Verdict:
-    """Verify the delivery's code for its contact."""
+    """Verify the delivery's code for its contact: one call to the API at most, over by the deadline. Never raises."""
     # ledger.claim: was this delivery seen before, is its contact busy?
     # pacing: wait for our slot.
     call = domain_api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
