@@ -87,10 +87,14 @@ class Emulator(ThreadingHTTPServer):
         self.stopping.set()
         self.shutdown()
         self._thread.join()
+        self.let_go()
+        self.server_close()
+
+    def let_go(self) -> None:
+        """Close every connection, whatever it waits for."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()

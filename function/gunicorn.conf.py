@@ -23,7 +23,8 @@ pythonpath = _here
 bind = f"{f'[{_settings.host}]' if ':' in _settings.host else _settings.host}:{_settings.port}"
 workers = 1
 worker_class = "bridge.worker.Worker"
-threads = _settings.concurrency
+# SCF gives an instance CONCURRENCY requests at once. When all of them wait for the API, /health must still be answered.
+threads = _settings.concurrency + 4
 graceful_timeout = int(_settings.request_budget) + 2
 timeout = graceful_timeout + 30
 logconfig_dict = logs.configuration(_settings.log_level)

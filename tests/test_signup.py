@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from bridge.logs import JsonFormatter
 from bridge.worker import Worker
 from builders import ABORT, CODE, PHONE, PROBLEM, body, calls, check_problem, gunicorn, post, problem, signed
 
+from emulator.faults import Fault
 from emulator.server import Emulator
 
 
@@ -155,6 +158,20 @@ def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
     forged = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "PATH_INFO": "/x"}
     assert requests.get(f"{running.url}/health", headers=forged, timeout=5).status_code == 200
+
+
+def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_path: Path) -> None:
+    running.emulator.faults.arm(Fault("hang", times=2))
+    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=20) as url:
+        waiting = [threading.Thread(target=post, args=(url, body())) for _ in range(2)]
+        for thread in waiting:
+            thread.start()
+        while len(running.emulator.calls) < 2:
+            time.sleep(0.02)
+        assert requests.get(f"{url}/health", timeout=5).status_code == 200
+        running.emulator.let_go()
+        for thread in waiting:
+            thread.join()
 
 
 def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running, tmp_path: Path) -> None:
