@@ -5,14 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import shlex
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from datetime import datetime, timezone
 from http.client import HTTPConnection
@@ -21,14 +15,14 @@ from typing import Any
 
 import pytest
 import requests
-from builders import CODE, PHONE, ROOT, SetClock, bridge, free_port
+from builders import CODE, PHONE, SetClock, bridge
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.credential import Credential
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from emulator import launcher, sender
+from emulator import launcher
 from emulator.errors import ApiError
 from emulator.faults import Fault
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
@@ -263,70 +257,6 @@ def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
     assert [call.action for call in emulator.calls] == ["CreateIntlPhoneEmail", "redirected"]
 
 
-def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
-    command = [sys.executable, "-m", "emulator", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=30, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
-    log = tmp_path_factory.mktemp("run") / "log"
-    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
-    mine = {
-        "TENCENT_SECRET_ID": "mine",
-        "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
-        "TENCENT_SESSION_TOKEN": "x",
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "emulator", "run"],
-            cwd=ROOT,
-            env=os.environ | ports | mine,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        end = time.monotonic() + 30
-        while "Ctrl-C stops both" not in log.read_text():
-            assert time.monotonic() < end
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.05)
-        yield log.read_text(), f"http://127.0.0.1:{ports['EMULATOR_PORT']}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)  # a second one, of somebody impatient
-        try:
-            assert process.wait(timeout=20) == 0
-        finally:
-            process.kill()
-    assert "Shutting down: Master" in log.read_text()
-
-
-def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str]) -> None:
-    printed, emulator_url = run
-    requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=5)
-    (line,) = [line.strip() for line in printed.splitlines() if " -m emulator send" in line]
-    command = shlex.split(line)
-
-    def send(*more: str) -> tuple[int, str, Any]:
-        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-        head, _, data = done.stdout.partition("\n\n")
-        return done.returncode, head.splitlines()[0], json.loads(data)
-
-    status, first, document = send()
-    assert (status, first, document["status"]) == (0, "200 OK", "verified")
-    status, first, document = send()
-    assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
-    status, _, document = send("--contact", "jo@example.com", "--code", "000000")
-    assert (status, document["code"]) == (1, "code-incorrect")
-    status, _, document = send("--auth", "none")
-    assert (status, document["code"]) == (1, "signature-invalid")
-
-
 def test_what_is_kept_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: Emulator) -> None:
     monkeypatch.setattr("emulator.launcher.STATE", tmp_path / "run" / "emulator.json")
     with launcher._kept(emulator):
@@ -346,97 +276,3 @@ def test_what_is_kept_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     launcher.STATE.write_text("{}")
     with pytest.raises(OSError, match="remove it"), launcher._kept(emulator):
         pass
-
-
-@pytest.mark.parametrize("auth", ["github", "bearer", "none"])
-def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
-    bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
-    data = sender.body_of(PHONE, CODE)
-    assert bridged.post(data, sender.signed_headers(data, auth=auth, secret="a-secret")).status == 200
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Signals) -> None:
-    """Also where a shell started it in the background, with SIGINT ignored."""
-    log, port = tmp_path / "log", free_port()
-    environ = os.environ | {"PORT": str(port), "EMULATOR_PORT": str(free_port())}
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "emulator", "run"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
-    try:
-        end = time.monotonic() + 30
-        while "Ctrl-C stops both" not in log.read_text():
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        process.send_signal(number)
-        assert process.wait(timeout=20) == 0
-        with pytest.raises(requests.ConnectionError):
-            requests.get(f"http://127.0.0.1:{port}/health", timeout=2)
-    finally:
-        process.kill()
-
-
-def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
-    url = f"http://127.0.0.1:{free_port()}/"
-    done = python("send", "--url", url)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"send: nobody answers at {url}; is `make run` running?\n"
-    unusable = python("send", environ={"WEBHOOK_SECRETS": "abc"})
-    assert (unusable.returncode, unusable.stdout) == (2, "")
-    assert unusable.stderr == "send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
-    assert "WEBHOOK_AUTH=x" not in python("send", environ={"WEBHOOK_AUTH": "x"}).stdout
-    assert python("send", environ={"WEBHOOK_AUTH": "x"}).returncode == 2
-    other = python("send", "--url", f"{emulator.url}/nothing")
-    assert other.returncode == 1
-    assert other.stdout.startswith("404")
-
-
-def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
-    port = emulator.url.rpartition(":")[2]
-    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(free_port())})
-    assert (taken.returncode, taken.stdout) == (1, "")
-    assert taken.stderr.startswith(f"run: port {port} on 127.0.0.1 is taken")
-    assert python("serve", "--emulator-port", port).stderr.startswith(f"serve: port {port} on 127.0.0.1 is taken")
-    same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
-    assert same.stderr.startswith(f"run: PORT and EMULATOR_PORT are both {port}")
-    for value in ("http", "0", "99999"):
-        none = python("serve", environ={"EMULATOR_PORT": value})
-        assert none.stderr.endswith(f"{value} is no port: a whole number from 1 to 65535\n")
-
-
-def test_a_bridge_that_does_not_start_ends_the_run() -> None:
-    environ = {"EMULATOR_PORT": str(free_port()), "PORT": str(free_port()), "REQUEST_BUDGET": "soon"}
-    done = python("run", environ=environ)
-    assert done.returncode == 1
-    assert "REQUEST_BUDGET: must be a number" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "taught"),
-    [
-        ([], ["run", "serve", "send"]),
-        (["run"], ["$PORT", "$EMULATOR_PORT"]),
-        (["serve"], ["stall-body", "/emulator/codes", "curl"]),
-        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "Exit status 0"]),
-    ],
-)
-def test_help(command: list[str], taught: list[str]) -> None:
-    done = python(*command, "--help")
-    assert done.returncode == 0
-    assert [words for words in taught if words not in done.stdout] == []
-
-
-def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
-    port = free_port()
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "emulator", "serve", "--emulator-port", str(port)], cwd=ROOT, stdout=output
-        )
-    end = time.monotonic() + 20
-    while not log.read_text():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert DEMO_SECRET_ID in log.read_text()
-    process.terminate()
-    assert process.wait(timeout=10) == 0

@@ -1,15 +1,8 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from bridge import events
@@ -17,69 +10,19 @@ from builders import (
     ABORT,
     CODE,
     PHONE,
-    ROOT,
-    VARYING,
-    Answer,
     Bridge,
-    answer,
     body,
     bridge,
     calls,
     check_problem,
-    environment,
-    gunicorn,
     problem,
-    signed,
 )  # fmt: skip
-from hypothesis import given, settings
+from event_builders import CONTEXT, DIRECT, gateway_event, handle, url_event
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.faults import Fault
 from emulator.server import Emulator
-
-CONTEXT = {
-    "memory_limit_in_mb": 128,
-    "time_limit_in_ms": 10_000,
-    "request_id": "c1ab2d3e-0000-4000-8000-000000000000",
-    "function_name": "signup-bridge",
-    "tencentcloud_region": "ap-singapore",
-}
-DIRECT = {"type": "phone", "contact": PHONE, "verify_code": CODE}
-
-
-def url_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
-    """What a Function URL gives to an event function."""
-    data = body() if data is None else data
-    headers = {name.lower(): value for name, value in signed(data).items()}
-    event = {"body": data.decode(), "headers": headers, "httpMethod": "POST", "path": "/", "queryString": {}}
-    return {name: value for name, value in (event | changed).items() if value is not ...}
-
-
-def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
-    """What an API gateway gives."""
-    data = body() if data is None else data
-    return (
-        url_event(
-            data,
-            headers=signed(data),
-            path="/webhooks/signup",
-            requestContext={"serviceId": "s", "path": "/webhooks/signup", "httpMethod": "POST", "stage": "release"},
-            queryStringParameters={},
-            pathParameters={},
-            headerParameters={},
-            stageVariables={},
-            isBase64Encoded=False,
-        )
-        | changed
-    )
-
-
-def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> Answer:
-    given_answer = events.handle(event, context, bridged.app)
-    assert set(given_answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
-    assert given_answer["isBase64Encoded"] is False
-    assert json.loads(json.dumps(given_answer)) == given_answer
-    return answer(given_answer["statusCode"], given_answer["headers"].items(), given_answer["body"].encode())
 
 
 @pytest.mark.parametrize("event", [url_event, gateway_event])
@@ -281,128 +224,3 @@ def test_any_event_is_answered(shared: tuple[Emulator, Bridge], event: object, c
     if emulator.calls:
         assert isinstance(event, dict)
         assert not {"httpMethod", "headers", "requestContext", "path", "payload", "Records"} & set(event)
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Bridge]]:
-    """The same bridge as a web and as an event function."""
-    log = tmp_path_factory.mktemp("both") / "log"
-    with Emulator(rate=0) as emulator, gunicorn(emulator.url, log) as url:
-        yield url, bridge(emulator.url)
-
-
-visible = st.text(
-    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x80\x85\xa0"), min_size=1, max_size=20
-)
-header_names = st.sampled_from(
-    ["Content-Type", "X-Scf-Request-Id", "webhook-id", "webhook-signature", "Authorization", "X-Other"]
-)
-
-
-@given(
-    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"]),
-    path=st.sampled_from(
-        ["/", "/webhooks/signup", "/health", "/openapi.json", "/x", "/webhooks%2Fsignup", "/%ff", "//"]
-    ),
-    data=st.sampled_from([body(verify_code="0000"), body(verify_code="x"), b"", b"[", b"x" * 17_000]) | st.binary(),
-    sign=st.booleans(),
-    extra=st.dictionaries(header_names, visible, max_size=2),
-)
-@settings(max_examples=150)
-def test_both_shapes_of_the_function_answer_the_same(  # noqa: PLR0917  pytest's and hypothesis' parameters
-    both: tuple[str, Bridge], method: str, path: str, data: bytes, sign: bool, extra: dict[str, str]
-) -> None:
-    url, bridged = both
-    headers = {"Content-Type": "application/json"}
-    if sign:
-        headers |= signed(data)
-    headers |= extra
-    web = over_http(url, method, path, data, headers)
-    event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
-    event["body"] = base64.b64encode(data).decode()
-    given_event = events.handle(event, {}, bridged.app)
-    told = answer(given_event["statusCode"], given_event["headers"].items(), given_event["body"].encode())
-    assert without_ids(told) == without_ids(web)
-    assert told.status < 500
-
-
-def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    try:
-        connection.putrequest(method, path, skip_accept_encoding=True)
-        for name, value in (headers | {"Content-Length": str(len(data))}).items():
-            connection.putheader(name, value.encode("latin-1"))
-        connection.endheaders(data)
-        response = connection.getresponse()
-        return answer(response.status, response.getheaders(), response.read())
-    finally:
-        connection.close()
-
-
-def without_ids(one: Answer) -> Answer:
-    try:
-        document = one.json
-    except ValueError:
-        return one
-    document.pop("request_id", None)
-    return Answer(one.status, one.headers, json.dumps(document).encode())
-
-
-def test_the_answer_of_a_verified_delivery_is_the_same_too(tmp_path: Path) -> None:
-    with Emulator() as first, Emulator() as second, gunicorn(first.url, tmp_path / "log") as url:
-        web = over_http(url, "POST", "/", body(), signed(body()))
-        told = handle(bridge(second.url), url_event())
-    assert without_ids(web) == without_ids(told)
-    assert web.status == 200
-
-
-INVOKE = """
-import json, sys
-from index import main_handler
-for line in sys.stdin:
-    print("ANSWER", json.dumps(main_handler(json.loads(line), {"request_id": "r-1"})), flush=True)
-"""
-
-
-def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[str, Any]], str]:
-    """Call the deployed entry point in a process of its own; the answers and what it wrote."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("COV")}
-    done = subprocess.run(
-        [sys.executable, "-c", INVOKE],
-        cwd=ROOT / "function",
-        env=kept | environ,
-        input="".join(json.dumps(event) + "\n" for event in given_events),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    lines = done.stdout.splitlines()
-    answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
-    return answers, "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
-
-
-def test_main_handler(emulator: Emulator) -> None:
-    answers, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
-    assert [one["statusCode"] for one in answers] == [200, 409, 422]
-    lines = [json.loads(line) for line in written.splitlines()]
-    assert [(line["message"], line["request_id"], line["status"]) for line in lines] == [
-        ("delivery", "r-1", 200),
-        ("delivery", "r-1", 409),
-        ("delivery", "r-1", 422),
-    ]
-
-
-def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
-    emulator.keys["role-id"] = "role-key"
-    environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
-    role = {"TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
-    assert invoke(environ | role, DIRECT)[0][0]["statusCode"] == 200
-    answers, written = invoke(environ, DIRECT)
-    assert answers == []
-    assert "TENCENT_SECRET_ID: is not set" in written
-
-
-def test_varying_headers_are_the_only_ones_left_out() -> None:
-    assert {"x-request-id", "server-timing", "date", "server", "connection", "content-length"} == VARYING

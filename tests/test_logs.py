@@ -15,7 +15,7 @@ import pytest
 import requests
 from bridge import logs
 from builders import SECRET, body, environment, free_port, gunicorn, post, signed
-from test_events import CONTEXT, gateway_event, invoke, url_event
+from event_builders import CONTEXT, gateway_event, invoke, url_event
 
 from emulator import sender
 from emulator.domain import SentCode

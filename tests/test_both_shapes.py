@@ -1,0 +1,128 @@
+"""The web function and the event function answer the same; the event function as the platform calls it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bridge import events
+from builders import (
+    VARYING,
+    Answer,
+    Bridge,
+    answer,
+    body,
+    bridge,
+    environment,
+    gunicorn,
+    signed,
+)  # fmt: skip
+from event_builders import DIRECT, handle, invoke, url_event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.server import Emulator
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Bridge]]:
+    """The same bridge as a web and as an event function."""
+    log = tmp_path_factory.mktemp("both") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, log) as url:
+        yield url, bridge(emulator.url)
+
+
+visible = st.text(
+    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x80\x85\xa0"), min_size=1, max_size=20
+)
+header_names = st.sampled_from(
+    ["Content-Type", "X-Scf-Request-Id", "webhook-id", "webhook-signature", "Authorization", "X-Other"]
+)
+
+
+@given(
+    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"]),
+    path=st.sampled_from(
+        ["/", "/webhooks/signup", "/health", "/openapi.json", "/x", "/webhooks%2Fsignup", "/%ff", "//"]
+    ),
+    data=st.sampled_from([body(verify_code="0000"), body(verify_code="x"), b"", b"[", b"x" * 17_000]) | st.binary(),
+    sign=st.booleans(),
+    extra=st.dictionaries(header_names, visible, max_size=2),
+)
+@settings(max_examples=150)
+def test_both_shapes_of_the_function_answer_the_same(  # noqa: PLR0917  pytest's and hypothesis' parameters
+    both: tuple[str, Bridge], method: str, path: str, data: bytes, sign: bool, extra: dict[str, str]
+) -> None:
+    url, bridged = both
+    headers = {"Content-Type": "application/json"}
+    if sign:
+        headers |= signed(data)
+    headers |= extra
+    web = over_http(url, method, path, data, headers)
+    event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
+    event["body"] = base64.b64encode(data).decode()
+    given_event = events.handle(event, {}, bridged.app)
+    told = answer(given_event["statusCode"], given_event["headers"].items(), given_event["body"].encode())
+    assert without_ids(told) == without_ids(web)
+    assert told.status < 500
+
+
+def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            connection.putheader(name, value.encode("latin-1"))
+        connection.endheaders(data)
+        response = connection.getresponse()
+        return answer(response.status, response.getheaders(), response.read())
+    finally:
+        connection.close()
+
+
+def without_ids(one: Answer) -> Answer:
+    try:
+        document = one.json
+    except ValueError:
+        return one
+    document.pop("request_id", None)
+    return Answer(one.status, one.headers, json.dumps(document).encode())
+
+
+def test_the_answer_of_a_verified_delivery_is_the_same_too(tmp_path: Path) -> None:
+    with Emulator() as first, Emulator() as second, gunicorn(first.url, tmp_path / "log") as url:
+        web = over_http(url, "POST", "/", body(), signed(body()))
+        told = handle(bridge(second.url), url_event())
+    assert without_ids(web) == without_ids(told)
+    assert web.status == 200
+
+
+def test_main_handler(emulator: Emulator) -> None:
+    answers, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
+    assert [one["statusCode"] for one in answers] == [200, 409, 422]
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [(line["message"], line["request_id"], line["status"]) for line in lines] == [
+        ("delivery", "r-1", 200),
+        ("delivery", "r-1", 409),
+        ("delivery", "r-1", 422),
+    ]
+
+
+def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
+    emulator.keys["role-id"] = "role-key"
+    environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
+    role = {"TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
+    assert invoke(environ | role, DIRECT)[0][0]["statusCode"] == 200
+    answers, written = invoke(environ, DIRECT)
+    assert answers == []
+    assert "TENCENT_SECRET_ID: is not set" in written
+
+
+def test_varying_headers_are_the_only_ones_left_out() -> None:
+    assert {"x-request-id", "server-timing", "date", "server", "connection", "content-length"} == VARYING
