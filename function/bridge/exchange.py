@@ -85,8 +85,6 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.ended:
             return 0
-        if self._count > REPLY_LIMIT:
-            raise ValueError("the reply is too long")
         current = self.exchange
         self._sock.settimeout(current.deadline.remaining())
         try:
@@ -99,6 +97,8 @@ class _Reader(io.RawIOBase):
             raise TimeoutError("the deadline has passed")
         current.received = current.received or count > 0
         self._count += count
+        if self._count > REPLY_LIMIT:
+            raise ValueError("the reply is too long")
         return count
 
     def close(self) -> None:
