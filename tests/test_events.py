@@ -121,7 +121,7 @@ def received(event: object) -> dict[str, Any]:
 def test_headers_of_every_kind(wired: Bridge) -> None:
     event = url_event()
     event["headers"] = {name.upper(): [value] for name, value in event["headers"].items()} | {
-        "X-Many": ["a", None, 5, {}],
+        "X-Many": ["a", None, 10**5000, {}],
         "x-many": "b",
         "X-None": None,
         "X-Empty": [],
@@ -136,7 +136,7 @@ def test_headers_of_every_kind(wired: Bridge) -> None:
     environ = received(event)
     headers = {name: value for name, value in environ.items() if name.startswith("HTTP_X_")}
     assert headers == {
-        "HTTP_X_MANY": "a,5,b",
+        "HTTP_X_MANY": "a,b",
         "HTTP_X_WIDE": "\u4e2d".encode().decode("latin-1"),
         "HTTP_X_LATIN": "\u00e9",
         "HTTP_X_HALF": "\xed\xa0\x80",
@@ -185,7 +185,7 @@ def test_the_platforms_request_id_and_time_are_used(emulator: Emulator, wired: B
     emulator.faults.arm(Fault("hang"))
     short = bridge(emulator.url, REQUEST_BUDGET=0.5)
     assert handle(short, url_event(), {"time_limit_in_ms": 120_000}).json["code"] == "outcome-unknown"
-    for senseless in (10**400, float("nan"), -1, "3000", None):
+    for senseless in (10**400, float("nan"), -1, True, "3000", None):
         assert handle(wired, url_event(), {"time_limit_in_ms": senseless}).status in (200, 409)
 
 

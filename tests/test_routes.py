@@ -87,6 +87,8 @@ def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
 
     gone = bridged.client.post("/", input_stream=Gone(), environ_overrides={"wsgi.input_terminated": True})
     assert plain(gone) == (400, "body-malformed")
+    assert gone.json
+    assert gone.json["detail"] == "The body did not arrive whole."
     assert calls(emulator) == []
 
 

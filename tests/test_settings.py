@@ -73,11 +73,11 @@ def test_the_platform_may_give_the_credentials() -> None:
     [
         *(("DOMAIN_API_URL", url) for url in (
             "domain.tencentcloudapi.com", "http://domain.tencentcloudapi.com", "https://", "https://h/path", "https://h?q",
-            "https://user:key@h", "https://h:port", "http://10.0.0.1", "https://[::1", "HTTPS://h",
+            "https://user:key@h", "https://h:port", "http://10.0.0.1", "https://[::1", "https://[...]", "https://[:]", "https://[1.2.3.4]",
             "https://h:", "https://h:0443", "https://h:65536", "https://a..b", "https://-a.b", "https://a b",
             "https://\u00fc.example",
         )),
-        *(("REQUEST_BUDGET", number) for number in ("0", "-1", "nan", "inf", "1e9", "8s")),
+        *(("REQUEST_BUDGET", number) for number in ("0", "-1", "nan", "inf", "1e9", "8s", "1_0", "٣", ".5")),
         *(("CONCURRENCY", number) for number in ("0", "101", "1.5", "-1", "٣", "1_6", "0000000000001")),
         ("PORT", "65536"),
         ("WEBHOOK_TOLERANCE", "0"),
@@ -85,6 +85,7 @@ def test_the_platform_may_give_the_credentials() -> None:
         ("LOG_LEVEL", "verbose"),
         ("DOMAIN_API_CA_BUNDLE", "/no/such/file.pem"),
         ("DOMAIN_API_CA_BUNDLE", "/tmp"),
+        ("DOMAIN_API_CA_BUNDLE", "a\0b"),
         ("DOMAIN_API_CA_BUNDLE", __file__),
         ("TENCENT_SECRET_KEY", "two words"),
         ("TENCENT_SECRET_ID", "schlüssel"),
@@ -102,12 +103,14 @@ def test_values_that_are_refused(name: str, value: str) -> None:
         "https://domain.intl.tencentcloudapi.com",
         "https://h:8443/",
         "http://localhost:1",
+        "HTTPS://API.example",
+        "http://LOCALHOST:1",
         "http://127.9.9.9:1",
         "http://[::1]:1",
     ],
 )
 def test_urls_that_are_taken(url: str) -> None:
-    assert settings.load(environment(url)).domain_api_url == url.rstrip("/")
+    assert settings.load(environment(url)).domain_api_url == url.rstrip("/").lower()
 
 
 @pytest.mark.parametrize(

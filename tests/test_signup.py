@@ -183,6 +183,9 @@ def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running
             for number, connection in enumerate(stopped):
                 connection.sendall(half[number % 2])
             assert post(url, body()).json["status"] == "verified"
+            lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+            assert "a caller stopped in the middle of a request" in [line["message"] for line in lines]
+            assert {line["level"] for line in lines} == {"INFO"}
         finally:
             for connection in stopped:
                 connection.close()

@@ -164,6 +164,22 @@ def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secur
         assert (upstream.connections, len(upstream.requests)) == (2, 2)
 
 
+def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
+    """A second write, which the server's machine holds back until the first one is acknowledged."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(WRONG)
+        connection.sendall(STRANGER)
+
+    with Upstream(talk, tls.context) as upstream:
+        bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
+        codes = []
+        for _ in range(20):
+            codes.append(bridged.deliver(contact="10086").json.get("code"))
+            time.sleep(0.02)
+        assert codes == ["code-incorrect"] * 20
+
+
 @pytest.mark.parametrize("interim", ["102 Processing", "103 Early Hints"])
 def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
     def talk(connection: socket.socket) -> None:

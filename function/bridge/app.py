@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from . import __version__, answers, logs, openapi, outcomes, payload, settings, signatures, verification
 from .answers import Answer
@@ -113,9 +113,9 @@ def _body() -> bytes:
     """The whole body of the request. Raises Refusal, or Werkzeug's RequestEntityTooLarge before anything is read."""
     try:
         body = request.get_data(cache=False)
-    except HTTPException:
+    except RequestEntityTooLarge:
         raise
-    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none
+    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none or does not come
         raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
     # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
     if len(body) > payload.BODY_LIMIT:

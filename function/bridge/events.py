@@ -126,10 +126,10 @@ def _request(method: str, path: object, body: bytes) -> dict[str, Any]:
 
 def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
     """Add a header as a server would: several values joined, the bytes read as Latin-1 (PEP 3333)."""
-    values = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, (str, int, float))]
+    values = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
     if not values:
         return
-    text = ",".join(str(one) for one in values).strip()
+    text = ",".join(values).strip()
     key = name.upper().replace("-", "_")
     if key in _OF_THE_WAY:
         return
@@ -148,6 +148,6 @@ def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(context.get("request_id"), str):
         told["HTTP_X_SCF_REQUEST_ID"] = context["request_id"]
     limit = context.get("time_limit_in_ms")
-    if isinstance(limit, (int, float)) and 0 < limit <= 900_000:  # SCF's longest time-out
+    if isinstance(limit, (int, float)) and limit is not True and 0 < limit <= 900_000:  # SCF's longest time-out
         told[BUDGET] = max(0.0, limit / 1000 - RESERVE)
     return told

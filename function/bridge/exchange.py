@@ -1,7 +1,7 @@
 """What is known for certain about one call: the `Exchange`, and the reading of its reply, which writes it down.
 
 A reply is read against the call's deadline and a limit of bytes, whatever it consists of. The reading must never wait
-beyond the deadline, nor leave something behind that the next call would take for its own.
+beyond the deadline, nor leave behind unnoticed what the next call would take for its own.
 """
 
 from __future__ import annotations

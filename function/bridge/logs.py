@@ -51,6 +51,14 @@ def _message(record: logging.LogRecord) -> str:
     return message.partition(" from ip=")[0]
 
 
+def _tame(record: logging.LogRecord) -> bool:
+    """A caller that stops in mid-request is an error to gunicorn, with a traceback: anybody could fill the log so."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.exc_info = "a caller stopped in the middle of a request", None
+    return True
+
+
 def configuration(level: str) -> dict[str, Any]:
     """What ``logging.config.dictConfig`` takes: our lines from ``level`` on, gunicorn's from INFO, else from WARNING.
 
@@ -60,11 +68,12 @@ def configuration(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
+        "filters": {"tame": {"()": lambda: _tame}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             log.name: {"level": level},
-            "gunicorn.error": {"level": "INFO", "propagate": True},
+            "gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["tame"]},
             "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
         },
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import math
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -52,13 +51,9 @@ def _credential(value: str) -> str:
 
 def _number(low: float, high: float) -> Callable[[str], float]:
     def read(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
+        if not re.fullmatch("[0-9]{1,9}([.][0-9]{1,9})?", value) or not low <= float(value) <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return number
+        return float(value)
 
     return read
 
@@ -94,12 +89,21 @@ _URL = re.compile(
 
 
 def _api_url(value: str) -> str:
+    value = value.lower()
     match = _URL.fullmatch(value)
-    if not match or int(match["port"] or 443) > 65_535:
+    if not match or int(match["port"] or 443) > 65_535 or not _is_host(match["host"]):
         raise ValueError("must be a URL of scheme, host and perhaps port, such as https://domain.tencentcloudapi.com")
     if match["scheme"] != "https" and not _is_loopback(match["host"]):
         raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
     return value.rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    """Whether what stands in brackets is an IPv6 address."""
+    try:
+        return not host.startswith("[") or ipaddress.ip_address(host.strip("[]")).version == 6
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:
@@ -112,7 +116,7 @@ def _is_loopback(host: str) -> bool:
 def _ca_bundle(value: str) -> str:
     try:
         ssl.create_default_context(cafile=value)
-    except OSError:  # ssl's own error is one, too
+    except (OSError, ValueError):  # ssl's own error is an OSError, too
         raise ValueError("must be the path of a PEM file of certificates that can be read") from None
     return value
 

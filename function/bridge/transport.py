@@ -120,6 +120,10 @@ class _Pool(HTTPConnectionPool):
             # What TLS has already deciphered is not seen by a look at the socket.
             if CURRENT.get().surplus or (isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending()):
                 conn.close()
+            elif conn.sock is not None and hasattr(socket, "TCP_QUICKACK"):
+                # A server may hold back what it still has to say until the reply is acknowledged. Acknowledged at once,
+                # it is here to be seen before the next request, and not just behind it.
+                conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         super()._put_conn(conn)
 
 
