@@ -167,15 +167,19 @@ def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secur
 def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
     """A second write, which the server's machine holds back until the first one is acknowledged."""
 
+    said = threading.Semaphore(0)
+
     def talk(connection: socket.socket) -> None:
         connection.sendall(WRONG)
         connection.sendall(STRANGER)
+        said.release()
 
     with Upstream(talk, tls.context) as upstream:
         bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
         codes = []
         for _ in range(20):
             codes.append(bridged.deliver(contact="10086").json.get("code"))
+            assert said.acquire(timeout=5)
             time.sleep(0.02)
         assert codes == ["code-incorrect"] * 20
 
