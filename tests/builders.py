@@ -249,6 +249,11 @@ def reply(document: object, *, status: str = "200 OK", headers: str = "Content-T
     return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
+def send(data: bytes) -> Script:
+    """Answer every request with these bytes."""
+    return lambda connection: connection.sendall(data)
+
+
 SUCCESS = {"Response": {"RequestId": "eac6b301-a322-493a-8e36-83b295459397"}}
 
 

@@ -151,7 +151,9 @@ def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
         answered = there.recv(65_536)
     assert answered.startswith(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n")
     assert json.loads(answered.partition(b"\r\n\r\n")[2])["code"] == "internal-error"
-    assert "secret-of-somebody" not in "".join(JsonFormatter().format(record) for record in caplog.records)
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert "secret-of-somebody" not in "".join(lines)
+    assert f"\r\nX-Request-Id: {json.loads(lines[0])['request_id']}\r\n".encode() in answered
     Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("the caller has gone"))
 
 

@@ -16,17 +16,14 @@ from builders import (
     SUCCESS,
     Bridge,
     Script,
-    SetClock,
     Upstream,
-    body,
     bridge,
     calls,
     check_problem,
     cut,
-    free_port,
     problem,
-    read_request,
     reply,
+    send,
 )  # fmt: skip
 from conftest import Tls
 
@@ -35,8 +32,6 @@ from emulator.server import Emulator
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)
-UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
-RETRY = PROBLEM | {"retry-after": "5"}
 
 OF_FAULT: dict[str, dict[str, Any]] = {
     "hang": UNKNOWN,
@@ -95,10 +90,6 @@ def test_a_dripping_body_does_not_outlive_the_deadline() -> None:
     with Upstream(drip) as upstream:
         check_problem(bridge(upstream.url, REQUEST_BUDGET=0.6).deliver(), UNKNOWN, PROBLEM)
         assert len(upstream.requests) == 1
-
-
-def send(data: bytes) -> Script:
-    return lambda connection: connection.sendall(data)
 
 
 @pytest.mark.parametrize(
@@ -268,136 +259,6 @@ def test_tls_is_used_and_kept_alive(tls: Tls) -> None:
         bridged = bridge(emulator.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
         assert bridged.deliver().json["status"] == "verified"
         assert bridged.deliver().json["code"] == "already-verified"
-
-
-def test_a_certificate_that_is_not_trusted_gets_nothing(tls: Tls) -> None:
-    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
-        check_problem(bridge(upstream.url).deliver(), UNREACHABLE, RETRY)
-        assert upstream.requests == []
-
-
-def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
-    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
-        url = upstream.url.replace("127.0.0.1", "localhost")
-        check_problem(bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNREACHABLE, RETRY)
-        assert upstream.requests == []
-
-
-def test_a_handshake_that_never_ends(tls: Tls) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        bridged = bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.4)
-        check_problem(bridged.deliver(), UNREACHABLE, RETRY)
-
-
-def test_nobody_listens() -> None:
-    check_problem(bridge(f"http://127.0.0.1:{free_port()}").deliver(), UNREACHABLE, RETRY)
-
-
-def test_a_name_without_an_address() -> None:
-    check_problem(bridge("https://domain.invalid").deliver(), UNREACHABLE, RETRY)
-
-
-def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
-    released = threading.Event()
-
-    def hang(*_: object, **__: object) -> list[Any]:
-        released.wait()
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    try:
-        check_problem(bridge(emulator.url, REQUEST_BUDGET=0.3).deliver(), UNREACHABLE, RETRY)
-    finally:
-        released.set()
-    assert calls(emulator) == []
-
-
-def test_a_name_with_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
-    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
-
-
-def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.transport.CONNECT_LIMIT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def talk() -> None:
-            connection, _ = server.accept()
-            time.sleep(0.6)
-            with tls.context.wrap_socket(connection, server_side=True) as secured:
-                read_request(secured)
-                secured.sendall(reply(SUCCESS))
-
-        thread = threading.Thread(target=talk)
-        thread.start()
-        url = f"https://127.0.0.1:{server.getsockname()[1]}"
-        assert bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver().status == 200
-        thread.join()
-
-
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(
-    monkeypatch: pytest.MonkeyPatch, emulator: Emulator
-) -> None:
-    """The first address takes no more connections: its queue is full."""
-    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for waiting in (first, second):
-            waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        addresses = [full.getsockname(), emulator.server_address]
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        monkeypatch.setattr("bridge.transport.CONNECT_LIMIT", 0.3)
-        assert bridge(emulator.url).deliver().json["status"] == "verified"
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
-        check_problem(bridge(emulator.url).deliver(), UNREACHABLE, RETRY)
-    assert len(emulator.calls) == 1
-
-
-def test_an_address_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
-    found = [
-        (socket.AF_DECnet if hasattr(socket, "AF_DECnet") else 12, socket.SOCK_STREAM, 0, "", ("::1", 1)),
-        (socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    assert bridge(emulator.url).deliver().json["status"] == "verified"
-
-
-def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(*_: object, **__: object) -> None:
-        "\u00fc".encode("ascii")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
-
-
-def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
-    bridged = bridge(emulator.url)
-    data = body()
-    answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.direct": True,
-                                                                      "signup_bridge.budget": 0.0})  # fmt: skip
-    assert (answered.status_code, answered.json and answered.json["code"]) == (503, "upstream-unreachable")
-    assert calls(emulator) == []
-
-
-@pytest.mark.parametrize("clock_that_jumps", ["wall", "run"])
-def test_a_thread_that_slept_between_connect_and_send_sends_nothing(
-    monkeypatch: pytest.MonkeyPatch, clock_that_jumps: str
-) -> None:
-    clock = SetClock()
-    with Upstream(send(reply(SUCCESS))) as upstream:
-        bridged = bridge(upstream.url, clock=clock)
-        connect = socket.socket.connect
-
-        def sleep_after(self: socket.socket, address: Any) -> None:
-            connect(self, address)
-            setattr(clock, clock_that_jumps, 60.0)
-
-        monkeypatch.setattr(socket.socket, "connect", sleep_after)
-        check_problem(bridged.deliver(), UNREACHABLE, RETRY)
-        assert upstream.requests == []
 
 
 def test_the_code_and_contact_arrive_as_they_came(emulator: Emulator) -> None:

@@ -30,7 +30,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             refusal = Refusal(BODY_MALFORMED, "The request is not HTTP as it is understood here.")
         else:
             refusal = Refusal(INTERNAL_ERROR)
-            log.error("internal error", exc_info=exc)
+            log.error("internal error", exc_info=exc, extra={"fields": {"request_id": request_id}})
         answer = answers.of_refusal(refusal)
         fields = {"request_id": request_id, "outcome": refusal.outcome.code, "status": answer.status}
         log.info("request refused", extra={"fields": fields | {"reason": type(exc).__name__}})
