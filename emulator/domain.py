@@ -49,12 +49,18 @@ class SentCode:
 
 
 class Domain:
-    """The state of one emulated account. Safe for threads."""
+    """The state of one emulated account. Safe for threads.
+
+    What the reference leaves open can be had in each way: ``list_zone`` is the zone of the list's times, ``list_masked``
+    whether its contacts are masked.
+    """
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:
         self._now = now
         self._rate = rate
         self._lock = threading.Lock()
+        self.list_zone = CHINA
+        self.list_masked = False
         self.reset()
 
     def reset(self) -> None:
@@ -142,7 +148,11 @@ class Domain:
 
     def _describe(self, contact_type: int, limit: int, offset: int) -> dict[str, Any]:
         rows = [
-            {"Code": code, "Type": kind, "CreatedOn": f"{datetime.fromtimestamp(at, CHINA):%Y-%m-%d %H:%M:%S}"}
+            {
+                "Code": f"{code[:3]}****{code[-4:]}" if self.list_masked else code,
+                "Type": kind,
+                "CreatedOn": f"{datetime.fromtimestamp(at, self.list_zone):%Y-%m-%d %H:%M:%S}",
+            }
             for (kind, code), at in sorted(self._verified.items(), key=lambda item: -item[1])
             if kind == contact_type
         ]

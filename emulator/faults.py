@@ -17,6 +17,8 @@ WIRE_FAULTS = {
     "truncate": "half of the body, then the connection is closed",
     "stall-body": "half of the body, then nothing more",
     "drip": "the whole reply, a byte every fifth of a second",
+    # Neither is the call processed, nor is there a reply.
+    "unprocessed": "the connection is closed before the call is processed",
     # Something else answers in the API's place; the call is not processed.
     "http-502": "HTTP status 502 with an HTML page",
     "html": "HTTP status 200 with an HTML page",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import requests
 
@@ -21,6 +22,7 @@ from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".run" / "emulator.json"
+LEDGER = ROOT / ".run" / "ledger.db"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a plain kill, and the terminal that is closed."""
 
@@ -48,6 +50,7 @@ def run(emulator_port: int, port: int) -> int:
             "PORT": str(port),
         }
         environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS") or DEMO_SECRET
+        environ["LEDGER_URL"] = environ.get("LEDGER_URL") or _fresh_ledger()
         # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
         command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
         bridge = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)  # noqa: S603  our own
@@ -59,6 +62,15 @@ def run(emulator_port: int, port: int) -> int:
             return 0
         finally:
             _stop(bridge)
+
+
+def _fresh_ledger() -> str:
+    """Where the bridge remembers; nothing of the last time, unless it is kept."""
+    LEDGER.parent.mkdir(exist_ok=True)
+    if os.environ.get("KEEP") != "1":
+        for file in LEDGER.parent.glob(f"{LEDGER.name}*"):
+            file.unlink()
+    return f"sqlite:///{quote(str(LEDGER))}"
 
 
 @contextmanager
@@ -107,7 +119,7 @@ def _greet(emulator_url: str, port: int) -> None:
         command += ["--auth", os.environ["WEBHOOK_AUTH"]]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
     text = f"""
-bridge    http://127.0.0.1:{port}   POST /webhooks/signup, GET /health, GET /openapi.json
+bridge    http://127.0.0.1:{port}   POST /webhooks/signup, GET /deliveries/<id>, /ready, /health, /openapi.json
 emulator  {emulator_url}   GET /emulator/codes, GET /emulator/calls, POST /emulator/faults
           demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
 

@@ -43,7 +43,10 @@ class Call:
 
 
 class Emulator(ThreadingHTTPServer):
-    """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any."""
+    """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any.
+
+    ``delay`` is the seconds between the processing of a call and its reply.
+    """
 
     daemon_threads = False
     request_queue_size = 256
@@ -62,6 +65,7 @@ class Emulator(ThreadingHTTPServer):
         self.calls: list[Call] = []
         self.keys = {DEMO_SECRET_ID: DEMO_SECRET_KEY}
         self.now = now
+        self.delay = 0.0
         self.stopping = threading.Event()
         self._tls = tls
         self._connections: set[socket.socket] = set()
@@ -208,6 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
             response = {"Error": {"Code": error.code, "Message": error.message}}
         emulator.calls.append(Call(emulator.now(), action, contact, result, request_id, fault))
         reply = json.dumps({"Response": {**response, "RequestId": request_id}}).encode()
+        if emulator.delay:
+            time.sleep(emulator.delay)
         if fault in WIRE_FAULTS:
             self._break(fault, reply, request_id)
         else:
@@ -233,6 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, None, refusal)
             case "redirect":
                 self._send(302, "text/html", page, location=f"{self.server.url}/emulator/redirected")
+            case "unprocessed":
+                self.close_connection = True
             case _:
                 self.close_connection = True
                 self._break_connection(fault, reply)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import struct
 import sys
 from typing import Any
 
@@ -23,8 +21,9 @@ pythonpath = _here
 bind = f"{f'[{_settings.host}]' if ':' in _settings.host else _settings.host}:{_settings.port}"
 workers = 1
 worker_class = "bridge.worker.Worker"
-# SCF gives an instance CONCURRENCY requests at once. When all of them wait for the API, /health must still be answered.
-threads = _settings.concurrency + 4
+# Those that are worked on and those that wait for them, which cost nothing but a thread; and a few that are always free
+# to answer /health, /ready, and who is one too many.
+threads = _settings.concurrency + settings.WAITING + 4
 graceful_timeout = int(_settings.request_budget) + 2
 timeout = graceful_timeout + 30
 logconfig_dict = logs.configuration(_settings.log_level)
@@ -35,12 +34,4 @@ forwarded_allow_ips = ""
 
 
 def post_worker_init(worker: Any) -> None:
-    """A caller that stops in the middle of a request holds a thread for the budget at most, and not for ever.
-
-    gunicorn reads without a time-out once a request has begun. Linux hands this one down to what is accepted.
-    """
-    seconds, part = divmod(_settings.request_budget, 1)
-    for listener in worker.sockets:
-        listener.sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(part * 1e6))
-        )
+    worker.budget = _settings.request_budget

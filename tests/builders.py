@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -79,12 +80,17 @@ def _signature(secret: str, delivery_id: str, moment: datetime, data: bytes) -> 
         return "v1," + base64.b64encode(hmac.digest(key, text, "sha256")).decode()
 
 
+_LEDGERS = tempfile.TemporaryDirectory(prefix="ledgers-")
+
+
 def environment(url: str, **changed: str) -> dict[str, str]:
-    """A whole environment for a bridge whose API is at ``url``."""
+    """A whole environment for a bridge whose API is at ``url``, with a ledger of its own."""
     return {
+        "LEDGER_URL": f"sqlite:///{_LEDGERS.name}/{uuid.uuid4().hex}.db",
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
         "DOMAIN_API_URL": url,
+        "DOMAIN_API_RATE": "10000",
         "WEBHOOK_SECRETS": SECRET,
         **changed,
     }

@@ -14,6 +14,7 @@ from builders import Bridge, bridge
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from redis_server import RedisServer
 
 from emulator.server import Emulator
 
@@ -79,3 +80,17 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return Tls(context, bundle)
+
+
+@pytest.fixture(scope="session")
+def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
+    """A Redis that knows nothing yet."""
+    with redis_of_the_session.client as client:
+        client.flushall()
+    return redis_of_the_session

@@ -55,7 +55,7 @@ header_names = st.sampled_from(
     extra=st.dictionaries(header_names, visible, max_size=2),
 )
 @settings(max_examples=150)
-def test_both_shapes_of_the_function_answer_the_same(  # noqa: PLR0917  pytest's and hypothesis' parameters
+def test_both_shapes_of_the_function_answer_the_same(
     both: tuple[str, Bridge], method: str, path: str, data: bytes, sign: bool, extra: dict[str, str]
 ) -> None:
     url, bridged = both

@@ -164,7 +164,7 @@ def configured(output: io.StringIO) -> logging.Handler:
         ("urllib3.connection", "Failed to parse headers: %s", (CONTACT,), "connection.py:75"),
     ],
 )
-def test_the_lines_of_other_libraries(  # noqa: PLR0917  pytest's fixtures and parameters
+def test_the_lines_of_other_libraries(
     configured: logging.Handler, output: io.StringIO, name: str, message: str, arguments: tuple[object, ...], shown: str
 ) -> None:
     configured.handle(logging.LogRecord(name, logging.WARNING, "/lib/connection.py", 75, message, arguments, None))

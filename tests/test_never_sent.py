@@ -139,7 +139,7 @@ def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
     data = body()
     answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.direct": True,
                                                                       "signup_bridge.budget": 0.0})  # fmt: skip
-    assert (answered.status_code, answered.json and answered.json["code"]) == (503, "upstream-unreachable")
+    assert (answered.status_code, answered.json and answered.json["code"]) == (503, "overloaded")
     assert calls(emulator) == []
 
 

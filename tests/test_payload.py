@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bridge import payload
 from bridge.outcomes import Refusal
-from bridge.payload import Contact, ContactType, Delivery
+from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
 from builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, problem
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +31,13 @@ def code_of(data: bytes) -> str:
 
 
 def test_both_shapes() -> None:
-    expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE)
-    assert payload.parse(body()) == expected
-    assert payload.parse(body(type=1)) == expected
-    assert payload.parse(json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE}).encode()) == expected
-    assert payload.parse(json.dumps({"Type": "phone", "Code": PHONE, "VerifyCode": CODE}).encode()) == expected
-    assert payload.parse(body(type=2, contact=EMAIL)) == Delivery(Contact(ContactType.EMAIL, EMAIL), CODE)
+    key = DeliveryKey("signed", "msg_1")
+    expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE, key)
+    assert payload.parse(body(), key) == expected
+    assert payload.parse(body(type=1), key) == expected
+    assert payload.parse(json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE}).encode(), key) == expected
+    assert payload.parse(json.dumps({"Type": "phone", "Code": PHONE, "VerifyCode": CODE}).encode(), key) == expected
+    assert payload.parse(body(type=2, contact=EMAIL), key) == Delivery(Contact(ContactType.EMAIL, EMAIL), CODE, key)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +103,12 @@ def test_what_is_no_type(wrong: object) -> None:
 
 def test_whose_id_it_is() -> None:
     """The signed one; the body's only where the platform has authorised the caller."""
-    assert payload.parse(body(id="x"), "msg_1").id == "msg_1"
-    assert payload.parse(body(id="x")).id is None
-    assert payload.parse(body(id=[]), "msg_1").id == "msg_1"
-    assert payload.parse(body(id="x"), direct=True).id == "x"
-    assert payload.parse(body(), direct=True).id is None
+    signed = DeliveryKey("signed", "msg_1")
+    assert payload.parse(body(id="x"), signed).key == signed
+    assert payload.parse(body(id=[]), signed).key == signed
+    assert payload.parse(body(id="x")).key == DeliveryKey("content", body(id="x"))
+    assert payload.parse(body(id="x"), direct=True).key == DeliveryKey("direct", "x")
+    assert payload.parse(body(), direct=True).key == DeliveryKey("content", body())
 
 
 def test_all_faults_at_once() -> None:
@@ -183,7 +185,7 @@ def test_masks(contact_type: ContactType, contact: str, masked: str) -> None:
 
 
 def test_nothing_personal_in_a_repr() -> None:
-    shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, "msg_1"))
+    shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, DeliveryKey("content", body())))
     assert PHONE not in shown
     assert CODE not in shown
 

@@ -120,7 +120,7 @@ def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
 
     bridged = bridge(emulator.url, clock=clock, WEBHOOK_AUTH="none")
     response = bridged.client.post("/", input_stream=Slow(body()), environ_overrides={"wsgi.input_terminated": True})
-    assert plain(response) == (503, "upstream-unreachable")
+    assert plain(response) == (503, "overloaded")
     assert calls(emulator) == []
 
 
@@ -182,15 +182,16 @@ def test_the_platforms_request_id_is_kept(wired: Bridge, given: str, kept: bool)
 
 def test_the_times_are_told(wired: Bridge) -> None:
     response = wired.client.post("/", data=body(), headers=signed(body()))
-    match = re.fullmatch(r"wait;dur=0\.0, upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
+    match = re.fullmatch(r"wait;dur=([0-9.]+), upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
     assert match
-    assert float(match[1]) > 0
+    assert float(match[1]) < 1000
+    assert float(match[2]) > 0
 
 
 @pytest.mark.parametrize(
     ("fault", "code", "status", "retryable", "headers"),
     [
-        ("RequestLimitExceeded", "upstream-throttled", 503, True, PROBLEM | {"retry-after": "1"}),
+        ("LimitExceeded.RequestLimit", "upstream-throttled", 503, True, PROBLEM | {"retry-after": "1"}),
         ("AuthFailure.SecretIdNotFound", "bridge-misconfigured", 500, True, PROBLEM),
         ("InternalError.AddPhoneEmailErr", "upstream-failed", 502, True, PROBLEM),
         ("InvalidParameterValue.InvalidParameterFormat", "contact-invalid", 422, False, ABORT),
@@ -223,7 +224,7 @@ def test_a_fault_of_the_bridge_shows_nothing_of_itself(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"with {PHONE} and {CODE}")
 
-    monkeypatch.setattr("bridge.verification.verify", fail)
+    monkeypatch.setattr("bridge.calling.Caller.create", fail)
     caplog.set_level(logging.INFO, "bridge")
     check_problem(wired.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
     lines = [JsonFormatter().format(record) for record in caplog.records]

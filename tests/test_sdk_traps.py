@@ -235,8 +235,13 @@ def test_connections_are_kept_for_all_threads() -> None:
 
     with Upstream(wait_for_all) as upstream:
         app = bridge(upstream.url, CONCURRENCY=16, WEBHOOK_AUTH="none").app
-        for _ in range(2):
-            threads = [threading.Thread(target=lambda: app.test_client().post("/", data=body())) for _ in range(16)]
+        for start in (0, 100):
+            threads = [
+                threading.Thread(
+                    target=lambda data: app.test_client().post("/", data=data), args=(body(contact=f"{n:09}"),)
+                )
+                for n in range(start, start + 16)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -165,7 +165,7 @@ def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
 def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_path: Path) -> None:
     running.emulator.faults.arm(Fault("hang", times=2))
     with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=20) as url:
-        waiting = [threading.Thread(target=post, args=(url, body())) for _ in range(2)]
+        waiting = [threading.Thread(target=post, args=(url, body(contact=f"{n:09}"))) for n in range(2)]
         for thread in waiting:
             thread.start()
         while len(running.emulator.calls) < 2:
@@ -185,12 +185,34 @@ def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running
             for number, connection in enumerate(stopped):
                 connection.sendall(half[number % 2])
             assert post(url, body()).json["status"] == "verified"
-            lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-            assert "a caller stopped in the middle of a request" in [line["message"] for line in lines]
-            assert {line["level"] for line in lines} == {"INFO"}
+            assert_cut(stopped, tmp_path / "log")
         finally:
             for connection in stopped:
                 connection.close()
+
+
+def assert_cut(stopped: list[socket.socket], log: Path) -> None:
+    """The bridge ends each connection by itself, and says so calmly."""
+    for connection in stopped:
+        connection.settimeout(10)
+        while connection.recv(4096):
+            pass
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert "a caller stopped in the middle of a request" in [line["message"] for line in lines]
+    assert {line["level"] for line in lines} == {"INFO"}
+
+
+def test_a_caller_that_drips_is_cut_at_the_budget(running: Running, tmp_path: Path) -> None:
+    """Each byte comes in time, and the whole does not."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.6) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            began = time.monotonic()
+            with suppress(OSError):
+                for byte in b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * 200:
+                    connection.sendall(bytes((byte,)))
+                    time.sleep(0.05)
+            assert 0.4 < time.monotonic() - began < 5
 
 
 def test_health(running: Running) -> None:

@@ -168,8 +168,8 @@ def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
     with Upstream(talk, tls.context) as upstream:
         bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
         codes = []
-        for _ in range(20):
-            codes.append(bridged.deliver(contact="10086").json.get("code"))
+        for number in range(20):
+            codes.append(bridged.deliver(contact=f"10086{number:02}").json.get("code"))
             assert said.acquire(timeout=5)
             time.sleep(0.02)
         assert codes == ["code-incorrect"] * 20

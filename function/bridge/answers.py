@@ -6,12 +6,13 @@ Out comes a status, headers and a body. It must never hold a contact in the clea
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .judge import Verdict
 from .outcomes import VERIFIED, Outcome, Refusal
-from .payload import Contact
+from .payload import Contact, ContactType
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
@@ -31,17 +32,25 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0)
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
-def of_verdict(verdict: Verdict, contact: Contact) -> Answer:
-    """The answer to a delivery that was worked on: its contact is told masked, and only when it is verified."""
+def of_verdict(verdict: Verdict, contact_type: ContactType, contact: Contact | None) -> Answer:
+    """The answer to a delivery: when it is verified its contact is told, masked, or left out where it is not known."""
     if verdict.outcome is not VERIFIED:
-        return _problem(verdict.outcome, verdict.outcome.detail, request_id=verdict.request_id)
+        return _problem(
+            verdict.outcome, verdict.outcome.detail, request_id=verdict.request_id, retry_after=verdict.retry_after
+        )
     members = {
         "status": VERIFIED.code,
-        "type": contact.type.word,
-        "contact": contact.masked,
+        "type": contact_type.word,
+        "contact": contact.masked if contact else None,
         "request_id": verdict.request_id,
+        "resolved": verdict.resolved or None,
     }
-    return of_document(VERIFIED.status, members)
+    return of_document(VERIFIED.status, {name: value for name, value in members.items() if value is not None})
+
+
+def replayed(answer: Answer) -> Answer:
+    """The same answer, marked as one that was given before."""
+    return replace(answer, headers=(*answer.headers, ("Idempotent-Replayed", "true")))
 
 
 def of_refusal(refusal: Refusal) -> Answer:
@@ -55,7 +64,12 @@ def of_document(status: int, members: dict[str, Any], media_type: str = "applica
 
 
 def _problem(
-    outcome: Outcome, detail: str, *, request_id: str | None = None, errors: tuple[tuple[str, str], ...] = ()
+    outcome: Outcome,
+    detail: str,
+    *,
+    request_id: str | None = None,
+    errors: tuple[tuple[str, str], ...] = (),
+    retry_after: float | None = None,
 ) -> Answer:
     """A problem document (RFC 9457) and the headers that say whether, and when, to send again."""
     members: dict[str, Any] = {
@@ -71,12 +85,12 @@ def _problem(
     if errors:
         members["errors"] = [{"pointer": pointer, "detail": what} for pointer, what in errors]
     answer = of_document(outcome.status, members, "application/problem+json")
-    return Answer(answer.status, answer.headers + _headers(outcome), answer.body)
+    return Answer(answer.status, answer.headers + _headers(outcome, retry_after), answer.body)
 
 
-def _headers(outcome: Outcome) -> tuple[tuple[str, str], ...]:
+def _headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:
     if outcome.abort:
         return (("webhook-delivery", "abort-message"),)
     if outcome.retry_after is not None:
-        return (("Retry-After", str(outcome.retry_after)),)
+        return (("Retry-After", str(math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after)))),)
     return ()

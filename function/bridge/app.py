@@ -14,19 +14,27 @@ from collections.abc import Callable
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from . import __version__, answers, logs, openapi, outcomes, payload, settings, signatures, verification
+from . import __version__, answers, delivery_ids, logs, openapi, outcomes, payload, settings, signatures
 from .answers import Answer
+from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import Credentials, DomainApi
-from .events import BUDGET, DIRECT, REFUSAL
+from .events import AGE, BUDGET, DIRECT, REFUSAL
 from .judge import Verdict
+from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
 from .outcomes import Refusal
+from .pacing import Pause
+from .payload import ContactType, DeliveryKey
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
+from .verification import Verification
 
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
+_UNSIGNED = ("bearer", "none")
+"""Where no signature covers an id, and so a header's is taken."""
+
 _OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
 
 
@@ -36,14 +44,10 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     clock = clock or SystemClock()
     _warn(configured)
     verify_signature = _verify_signature(configured, clock)
-    domain_api = DomainApi(
-        configured.domain_api_url,
-        credentials=_credentials(configured),
-        connections=configured.concurrency,
-        clock=clock,
-        ca_bundle=configured.domain_api_ca_bundle,
-    )
+    ledger = open_ledger(configured, clock)
+    verification = _verification(configured, ledger, clock)
     app = Flask(__name__, static_folder=None)
+    app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     _frame(app, clock)
@@ -53,25 +57,84 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
     def signup() -> Response:
         direct = request.environ.get(DIRECT, False)
-        budget = min(configured.request_budget, request.environ.get(BUDGET, configured.request_budget))
-        deadline = Deadline(clock, budget)
+        deadline = _deadline(configured, clock)
         body = _body()
-        delivery_id = None if direct else verify_signature(request.headers, body)
+        key = None
+        if not direct:
+            signed_id = verify_signature(request.headers, body)
+            key = DeliveryKey("signed", signed_id) if signed_id else None
+            if configured.webhook_auth in _UNSIGNED:
+                key = delivery_ids.of_headers(request.headers)
         payload.check_media_type(request.headers.get("Content-Type"))
-        delivery = payload.parse(body, delivery_id, direct=direct)
-        verdict = verification.verify(delivery, deadline, domain_api=domain_api)
+        delivery = payload.parse(body, key, direct=direct)
+        verdict = verification.verify(delivery, deadline)
         _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
-        return _response(answers.of_verdict(verdict, delivery.contact))
+        answer = answers.of_verdict(verdict, delivery.contact.type, delivery.contact)
+        return _response(answers.replayed(answer) if verdict.replayed else answer)
+
+    @app.get("/deliveries/<path:delivery_id>")
+    def delivered(delivery_id: str) -> Response:
+        deadline = _deadline(configured, clock)
+        verify_signature(request.headers, b"")
+        found = verification.look(_keys_of(delivery_id, configured.webhook_auth), deadline)
+        if found is None:
+            raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
+        verdict, contact_type = found
+        return _response(answers.of_verdict(verdict, ContactType(contact_type or 1), None))
 
     @app.get("/health")
     def health() -> Response:
         return _response(answers.of_document(200, {"status": "ok", "version": __version__}))
+
+    @app.get("/ready")
+    def ready() -> Response:
+        told = {"engine": ledger.engine, "reach": ledger.reach}
+        try:
+            ledger.check(deadline=_deadline(configured, clock))
+        except LedgerUnavailable as error:
+            raise Refusal(outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}") from None
+        return _response(answers.of_document(200, {"status": "ok", "version": __version__, "ledger": told}))
 
     @app.get("/openapi.json")
     def description() -> Response:
         return _response(answers.of_document(200, openapi.document(configured.webhook_auth)))
 
     return app
+
+
+def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verification:
+    domain_api = DomainApi(
+        configured.domain_api_url,
+        credentials=_credentials(configured),
+        connections=configured.concurrency,
+        clock=clock,
+        ca_bundle=configured.domain_api_ca_bundle,
+    )
+    return Verification(
+        ledger,
+        Caller(domain_api, ledger, Pause(clock), clock),
+        clock,
+        concurrency=configured.concurrency,
+        describe=configured.resolve_unknown == "describe",
+        release=configured.after_verified == "release",
+    )
+
+
+def _deadline(configured: Settings, clock: Clock) -> Deadline:
+    """When this request must be answered: the budget began when the server accepted it."""
+    budget = min(configured.request_budget, request.environ.get(BUDGET, configured.request_budget))
+    return Deadline(clock, max(0.0, budget - request.environ.get(AGE, 0.0)))
+
+
+def _keys_of(delivery_id: str, webhook_auth: str) -> list[DeliveryKey]:
+    """Under which keys a delivery of this id can be remembered."""
+    keys = [DeliveryKey("direct", delivery_id)]
+    if webhook_auth == "standard-webhooks":
+        return [DeliveryKey("signed", delivery_id), *keys]
+    if webhook_auth in _UNSIGNED:
+        source = request.headers.get("ce-source", "").strip()
+        return [DeliveryKey("idempotency-key", delivery_id), delivery_ids.cloudevents(delivery_id, source), *keys]
+    return keys
 
 
 def _verify_signature(configured: Settings, clock: Clock) -> Verify:
@@ -158,6 +221,7 @@ def _note(verdict: Verdict, **fields: str) -> None:
     g.wait, g.upstream = verdict.wait, verdict.upstream
     told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
     g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
+    g.fields |= {name: True for name in ("replayed", "resolved") if getattr(verdict, name)}
     if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
         g.fields["look_at"] = outcomes.remedy_of(verdict.api_code or "")
         g.level = logging.ERROR

@@ -18,6 +18,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds from an arbitrary start, never going back."""
 
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -27,6 +30,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 class Stopwatch:
@@ -48,9 +54,18 @@ class Deadline:
     """The moment by which a delivery must be answered: ``budget`` seconds from now."""
 
     def __init__(self, clock: Clock, budget: float) -> None:
+        self._clock = clock
         self._elapsed = Stopwatch(clock)
         self._budget = budget
 
     def remaining(self) -> float:
         """Seconds that are left, 0.0 when it has passed."""
         return max(0.0, self._budget - self._elapsed.seconds())
+
+    def earlier(self, seconds: float) -> Deadline:
+        """The moment that is ``seconds`` before this one."""
+        return Deadline(self._clock, max(0.0, self._budget - self._elapsed.seconds() - seconds))
+
+    def within(self, seconds: float) -> Deadline:
+        """``seconds`` from now, or this moment if it comes first."""
+        return Deadline(self._clock, min(seconds, self.remaining()))

@@ -1,6 +1,6 @@
-"""The one call to the Domain API, through the official SDK.
+"""The calls of the Domain API, through the official SDK.
 
-In comes a contact, a verification code and a deadline; out comes a `Call`: what is known for certain about what
+In come what an action takes and a deadline; out comes a `Call`: what is known for certain about what
 happened. It must never raise, judge, retry, or say a word of what it sends.
 """
 
@@ -23,8 +23,16 @@ from tencentcloud.common.retry import NoopRetryer
 from .clock import Clock, Deadline, Stopwatch
 from .exchange import exchange
 from .judge import Call, Reply
-from .payload import Contact
+from .payload import Contact, ContactType
 from .transport import Adapter
+
+CREATE = "CreateIntlPhoneEmail"
+DESCRIBE = "DescribeIntlPhoneEmailList"
+DELETE = "DeleteIntlPhoneEmail"
+"""The actions. Each has a quota of its own."""
+
+PAGE = 200
+"""Rows of a page of the account's list, the most that the API gives."""
 
 # At DEBUG the SDK's logger prints the Authorization header, the contact and the code. A filter holds whatever level or
 # handler is set later, and whoever sets it.
@@ -92,7 +100,16 @@ class DomainApi:
         contact) and ``VerifyCode`` are strings.
         """
         params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
-        return self._call("CreateIntlPhoneEmail", params, deadline)
+        return self._call(CREATE, params, deadline)
+
+    def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> Call:
+        """Ask for one page of the account's list, as long as the API allows."""
+        params = {"Type": contact_type.value, "Limit": PAGE, "Offset": offset}
+        return self._call(DESCRIBE, params, deadline)
+
+    def delete_intl_phone_email(self, contact: Contact, deadline: Deadline) -> Call:
+        """Take a contact off the account's list."""
+        return self._call(DELETE, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
     def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> Call:
         elapsed = Stopwatch(self._clock)

@@ -32,6 +32,9 @@ DIRECT = "signup_bridge.direct"
 BUDGET = "signup_bridge.budget"
 """A key of the WSGI environment: the seconds that the platform leaves for this request."""
 
+AGE = "signup_bridge.age"
+"""A key of the WSGI environment: the seconds since the server accepted the request."""
+
 REFUSAL = "signup_bridge.refusal"
 """A key of the WSGI environment: the `Refusal` that answers an event which stands for no request."""
 

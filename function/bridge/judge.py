@@ -7,8 +7,8 @@ with a request id and no error in it: a wrong "verified" lets a stranger in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from . import outcomes, strict_json
 from .outcomes import OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
@@ -44,7 +44,9 @@ class Call:
 class Verdict:
     """How a verification ended: the outcome, and of the call that decided it what may be told.
 
-    ``wait`` and ``upstream`` are seconds: before the call and in it.
+    ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
+    outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
+    this is what was remembered.
     """
 
     outcome: Outcome
@@ -53,6 +55,9 @@ class Verdict:
     error: str | None = None
     wait: float = 0.0
     upstream: float = 0.0
+    retry_after: float | None = None
+    resolved: bool = False
+    replayed: bool = False
 
 
 _WITHOUT_REPLY = {"never-sent": UPSTREAM_UNREACHABLE, "no-answer": OUTCOME_UNKNOWN, "unusable": UPSTREAM_FAILED}
@@ -67,15 +72,42 @@ def judge(call: Call) -> Verdict:
     if not isinstance(call.result, Reply):
         return Verdict(_WITHOUT_REPLY[call.result], error=call.error, upstream=call.seconds)
     try:
-        request_id, api_code = _read(call.result)
+        request_id, api_code, _ = _read(call.result)
     except ValueError as unusable:
         return Verdict(UPSTREAM_FAILED, error=str(unusable), upstream=call.seconds)
     outcome = VERIFIED if api_code is None else outcomes.of_api_code(api_code)
     return Verdict(outcome, request_id, api_code, upstream=call.seconds)
 
 
-def _read(reply: Reply) -> tuple[str, str | None]:
-    """The request id and the error's code, None when there is no error. Raises ValueError for an unusable reply."""
+@dataclass(frozen=True)
+class Page:
+    """A page of the account's list: the contacts as they are written there, each with its ``CreatedOn``."""
+
+    rows: tuple[tuple[str, str], ...] = field(repr=False)
+    total: int
+
+
+def page(call: Call) -> Page | None:
+    """What a call of ``DescribeIntlPhoneEmailList`` said; None when it said nothing that can be relied on."""
+    if not isinstance(call.result, Reply):
+        return None
+    try:
+        _, api_code, response = _read(call.result)
+    except ValueError:
+        return None
+    rows, total = response.get("PhoneEmailList"), response.get("TotalCount")
+    if api_code is not None or not isinstance(rows, list) or type(total) is not int:
+        return None
+    if not all(isinstance(row, dict) and isinstance(row.get("Code"), str) for row in rows):
+        return None
+    return Page(tuple((row["Code"], str(row.get("CreatedOn"))) for row in rows), total)
+
+
+def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
+    """The request id, the error's code, None when there is no error, and the rest of the response.
+
+    Raises ValueError for an unusable reply.
+    """
     if reply.status != 200:
         raise ValueError(f"HTTP status {reply.status}")
     document = strict_json.loads(reply.body)
@@ -84,9 +116,10 @@ def _read(reply: Reply) -> tuple[str, str | None]:
         raise ValueError("no Response object")  # noqa: TRY004  it is the reply that is wrong, not a type of ours
     request_id = _token(response.get("RequestId"), "no RequestId")
     if "Error" not in response:
-        return request_id, None
+        return request_id, None, response
     error = response["Error"]
-    return request_id, _token(error.get("Code") if isinstance(error, dict) else None, "an Error without a Code")
+    code = _token(error.get("Code") if isinstance(error, dict) else None, "an Error without a Code")
+    return request_id, code, response
 
 
 def _token(value: object, otherwise: str) -> str:

@@ -53,7 +53,7 @@ def _message(record: logging.LogRecord) -> str:
 
 def _tame(record: logging.LogRecord) -> bool:
     """A caller that stops in mid-request is an error to gunicorn, with a traceback: anybody could fill the log so."""
-    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+    if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.msg, record.exc_info = "a caller stopped in the middle of a request", None
     return True

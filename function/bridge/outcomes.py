@@ -53,6 +53,36 @@ ALREADY_VERIFIED = Outcome(
     "The contact is already on the account's list. That says nothing about this verification code.",
     "yes", retryable=False, stored="definitive",
 )  # fmt: skip
+ATTEMPTS_EXHAUSTED = Outcome(
+    "attempts-exhausted", 422, "Too many wrong codes",
+    "Too many wrong codes were given for this contact. Wait until WRONG_CODE_WINDOW is over, then send a new code.",
+    "no", retryable=False, stored="definitive",
+)  # fmt: skip
+OUTCOME_UNRESOLVED = Outcome(
+    "outcome-unresolved", 409, "It cannot be told whether the code was accepted",
+    "An earlier answer of the API was lost, and what it was cannot be found out. Send the person a new code.",
+    "yes", retryable=False, stored="definitive",
+)  # fmt: skip
+IDEMPOTENCY_KEY_REUSED = Outcome(
+    "idempotency-key-reused", 422, "The delivery's id was used for another content",
+    "A delivery of this id, with another contact or code, is already known. Give each delivery an id of its own.",
+    "no", retryable=False,
+)  # fmt: skip
+IN_PROGRESS = Outcome(
+    "in-progress", 409, "The verification is under way",
+    "This delivery, or this contact, is being verified right now. Send the same delivery again.",
+    "no", retryable=True, retry_after=1,
+)  # fmt: skip
+LEDGER_UNAVAILABLE = Outcome(
+    "ledger-unavailable", 503, "The ledger cannot be reached",
+    "Nothing is verified that cannot be remembered. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=2,
+)  # fmt: skip
+OVERLOADED = Outcome(
+    "overloaded", 503, "More work than can be finished in time",
+    "The bridge is at its limit. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=1,
+)  # fmt: skip
 UPSTREAM_THROTTLED = Outcome(
     "upstream-throttled", 503, "The API's request quota is used up",
     "Too many verifications at once. Nothing was processed: send the same delivery again.",
@@ -124,13 +154,19 @@ OUTCOMES: tuple[Outcome, ...] = (
     CODE_INCORRECT,
     CONTACT_INVALID,
     ALREADY_VERIFIED,
+    ATTEMPTS_EXHAUSTED,
+    OUTCOME_UNRESOLVED,
+    IDEMPOTENCY_KEY_REUSED,
     BODY_MALFORMED,
     BODY_INVALID,
+    IN_PROGRESS,
     UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE,
     OUTCOME_UNKNOWN,
     UPSTREAM_FAILED,
     BRIDGE_MISCONFIGURED,
+    LEDGER_UNAVAILABLE,
+    OVERLOADED,
     INTERNAL_ERROR,
     SIGNATURE_INVALID,
     NOT_FOUND,
@@ -138,6 +174,9 @@ OUTCOMES: tuple[Outcome, ...] = (
     BODY_TOO_LARGE,
     MEDIA_TYPE_UNSUPPORTED,
 )
+
+
+BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 
 
 class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer

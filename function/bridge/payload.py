@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from . import strict_json
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
@@ -76,12 +76,27 @@ class Contact:
 
 
 @dataclass(frozen=True)
+class DeliveryKey:
+    """What tells a delivery from others: a ``value`` that is unique within its ``source``.
+
+    A sender's id, or the whole body of a delivery that has none that can be trusted.
+    """
+
+    source: Literal["signed", "direct", "idempotency-key", "cloudevents", "content"]
+    value: str | bytes = field(repr=False)
+
+    @property
+    def is_content(self) -> bool:
+        return self.source == "content"
+
+
+@dataclass(frozen=True)
 class Delivery:
-    """One webhook that asks for one verification. ``id`` is the sender's, None when it has none that can be trusted."""
+    """One webhook that asks for one verification."""
 
     contact: Contact
     verify_code: str = field(repr=False)
-    id: str | None = None
+    key: DeliveryKey
 
 
 def check_media_type(content_type: str | None) -> None:
@@ -91,8 +106,10 @@ def check_media_type(content_type: str | None) -> None:
         raise Refusal(MEDIA_TYPE_UNSUPPORTED)
 
 
-def parse(body: bytes, delivery_id: str | None = None, *, direct: bool = False) -> Delivery:
+def parse(body: bytes, key: DeliveryKey | None = None, *, direct: bool = False) -> Delivery:
     """The delivery that a body asks for. ``direct``: its optional member ``id`` is the delivery's id.
+
+    Without a ``key``, and without such a member, it is known by its body.
 
     Raises Refusal: ``body-malformed`` when it is not JSON, ``body-invalid`` with an entry for each faulty member.
     """
@@ -102,7 +119,7 @@ def parse(body: bytes, delivery_id: str | None = None, *, direct: bool = False) 
         raise Refusal(BODY_MALFORMED) from None
     if not isinstance(document, dict):
         raise Refusal(BODY_INVALID, errors=(("#", "must be an object"),))
-    return _Members(document).delivery(delivery_id, direct=direct)
+    return _Members(document).delivery(key or DeliveryKey("content", body), direct=direct)
 
 
 class _Members:
@@ -112,16 +129,16 @@ class _Members:
         self._document = document
         self._errors: list[tuple[str, str]] = []
 
-    def delivery(self, delivery_id: str | None, *, direct: bool) -> Delivery:
+    def delivery(self, key: DeliveryKey, *, direct: bool) -> Delivery:
         type_name, contact_name, code_name = self._names()
         contact_type = self._read(type_name, _contact_type)
         contact = self._read(contact_name, lambda value: _contact(value, contact_type))
         verify_code = self._read(code_name, _verify_code)
         if direct and "id" in self._document:
-            delivery_id = self._read("id", _delivery_id)
+            key = DeliveryKey("direct", self._read("id", _delivery_id) or "")
         if self._errors or contact_type is None or contact is None or verify_code is None:
             raise Refusal(BODY_INVALID, errors=tuple(self._errors))
-        return Delivery(Contact(contact_type, contact), verify_code, delivery_id)
+        return Delivery(Contact(contact_type, contact), verify_code, key)
 
     def _names(self) -> Names:
         """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed."""

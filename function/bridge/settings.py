@@ -13,9 +13,14 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
+WAITING = 64
+"""Deliveries that may wait at once for another one of the same id or contact to end, beside those worked on."""
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -121,6 +126,24 @@ def _ca_bundle(value: str) -> str:
     return value
 
 
+def _ledger_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        return value
+    try:
+        if parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
+            return value
+    except ValueError:  # a port that is no number
+        pass
+    raise ValueError("must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0")
+
+
+def _ledger_key(value: str) -> str:
+    if len(value.encode("utf-8", "surrogatepass")) < 32:
+        raise ValueError("must be 32 bytes or more, such as `openssl rand -hex 32` gives")
+    return value
+
+
 def standard_webhooks_key(secret: str) -> bytes:
     """The key in a secret written ``whsec_<base64>`` or ``v1,whsec_<base64>``. Raises ValueError without naming it."""
     prefix, _, encoded = secret.removeprefix("v1,").partition("_")
@@ -139,10 +162,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SESSION_TOKEN", "", _credential),
     Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", _api_url),
     Setting("DOMAIN_API_CA_BUNDLE", "", _ca_bundle),
+    Setting("DOMAIN_API_RATE", "20", _number(0.1, 100_000)),
     Setting("REQUEST_BUDGET", "8", _number(0.1, 900)),
     Setting("WEBHOOK_AUTH", "standard-webhooks", _choice(*WEBHOOK_AUTHS)),
     Setting("WEBHOOK_SECRETS", "", _words),
     Setting("WEBHOOK_TOLERANCE", "300", _number(1, 86_400)),
+    Setting("LEDGER_URL", "", _ledger_url),
+    Setting("LEDGER_KEY", "", _ledger_key),
+    Setting("LEDGER_TTL", "345600", _number(1, 31_536_000)),
+    Setting("RESOLVE_UNKNOWN", "describe", _choice("describe", "never")),
+    Setting("MAX_WRONG_CODES", "5", _whole_number(0, 1000)),
+    Setting("WRONG_CODE_WINDOW", "600", _number(1, 86_400)),
+    Setting("AFTER_VERIFIED", "keep", _choice("keep", "release")),
     Setting("CONCURRENCY", "16", _whole_number(1, 100)),
     Setting("LOG_LEVEL", "INFO", _choice(*LOG_LEVELS)),
     Setting("HOST", "0.0.0.0", _text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
@@ -155,9 +186,15 @@ class Settings:
     """The settings under their names in lower case; seconds where they are times. An empty one is None or ``()``."""
 
     domain_api_url: str
+    domain_api_rate: float
     request_budget: float
     webhook_auth: str
     webhook_tolerance: float
+    ledger_ttl: float
+    resolve_unknown: str
+    max_wrong_codes: int
+    wrong_code_window: float
+    after_verified: str
     concurrency: int
     log_level: str
     host: str
@@ -167,6 +204,15 @@ class Settings:
     tencent_secret_key: str | None = field(default=None, repr=False)
     tencent_session_token: str | None = field(default=None, repr=False)
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    ledger_url: str = field(kw_only=True, repr=False)  # it may hold a password
+    ledger_is_default: bool = False
+    ledger_key: str | None = field(default=None, repr=False)
+
+    @property
+    def ledger_file(self) -> Path | None:
+        """The SQLite ledger's file; None when the ledger is a Redis."""
+        parts = urlsplit(self.ledger_url)
+        return Path(unquote(parts.path[1:])) if parts.scheme == "sqlite" else None
 
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
@@ -196,6 +242,8 @@ def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Setti
                 values[setting.name.lower()] = setting.read(value)
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}")
+    if "LEDGER_URL" not in written:
+        values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
     problems += _missing(written, role_credentials=role_credentials)
     problems += _faulty_secrets(values)
     if problems:
@@ -213,7 +261,20 @@ def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
             "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
         )
+    if written.get("LEDGER_URL", "").startswith("redis") and "LEDGER_KEY" not in written:
+        problems.append(
+            "LEDGER_KEY: is not set; with a Redis all instances need the same one, "
+            "32 bytes or more, such as `openssl rand -hex 32` gives"
+        )
     return problems
+
+
+def _default_ledger(environ: Mapping[str, str]) -> str:
+    """On SCF, where only /tmp can be written, a file there; else one in the user's state folder (XDG)."""
+    if environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ):
+        return "sqlite:////tmp/signup-bridge.db"
+    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local" / "state"
+    return f"sqlite:///{quote(str(Path(state) / 'signup-bridge' / 'ledger.db'))}"
 
 
 def _faulty_secrets(values: Mapping[str, Any]) -> list[str]:

@@ -1,20 +1,213 @@
 """The whole way of one delivery, and the only module that knows it.
 
-In comes a `Delivery` and its deadline, out comes a `Verdict`. One call to the API at most.
+In comes a `Delivery` and its deadline, out comes a `Verdict`: claim it in the ledger, call the API in its slot,
+remember what the reply means. It must never call for a delivery that it does not own, nor forget a call that it made.
 """
 
 from __future__ import annotations
 
-from .clock import Deadline
-from .domain_api import DomainApi
-from .judge import Verdict, judge
-from .payload import Delivery
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from . import outcomes
+from .calling import Caller, Made, room
+from .clock import Clock, Deadline, Stopwatch
+from .judge import Verdict
+from .ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
+from .ledger.keys import Keys
+from .logs import log
+from .payload import Delivery, DeliveryKey
+from .removal import LOCK, Removal
+from .resolution import Resolution
+from .settings import WAITING
+
+LEASE_MARGIN = 2.0
+"""Seconds by which a lease outlives the delivery's budget."""
+
+ANSWER_TIME = 0.25
+"""Seconds that are kept for recording and answering, a twentieth of the budget at most."""
+
+_FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
+"""Seconds between two looks at what is waited for."""
+
+_COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 
 
-def verify(delivery: Delivery, deadline: Deadline, *, domain_api: DomainApi) -> Verdict:
-    """Verify the delivery's code for its contact: one call to the API at most, over by the deadline. Never raises."""
-    # ledger.claim: was this delivery seen before, is its contact busy?
-    # pacing: wait for our slot.
-    call = domain_api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
-    # ledger.settle: remember what it means.
-    return judge(call)
+class Verification:
+    """Verifies deliveries, ``concurrency`` at once. ``release``: verified contacts are taken off the account's list."""
+
+    def __init__(
+        self, ledger: Ledger, caller: Caller, clock: Clock, *, concurrency: int, describe: bool, release: bool
+    ) -> None:
+        self._ledger = ledger
+        self._caller = caller
+        self._clock = clock
+        self._resolution = Resolution(caller, ledger, describe=describe)
+        self._removal = Removal(caller, ledger)
+        self._release = release
+        self._places = threading.Semaphore(concurrency)
+        self._waiting = threading.Semaphore(WAITING)
+
+    def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
+        """Verify the delivery's code for its contact, once, over by the deadline."""
+        if not deadline.remaining():  # its budget went by while it stood in the server's line
+            return Verdict(outcomes.OVERLOADED)
+        try:
+            keys = self._ledger.hasher().keys(delivery)
+            verdict = self._once(delivery, keys, deadline)
+            if verdict is not None:
+                return verdict
+            if not self._waiting.acquire(blocking=False):
+                return Verdict(outcomes.OVERLOADED)
+            try:
+                return self._later(delivery, keys, deadline)
+            finally:
+                self._waiting.release()
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+
+    def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, int] | None:
+        """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
+        try:
+            for key in keys:
+                found = self._ledger.look(self._ledger.hasher().delivery(key), deadline=deadline)
+                if found is None:
+                    continue
+                if found.record is not None:
+                    return _remembered(found.record), found.record.contact_type
+                outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
+                return Verdict(outcome), 0
+        except LedgerUnavailable as error:
+            return _unavailable(error), 0
+        return None
+
+    def _once(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict | None:
+        """The verdict, or None when the delivery, or its contact, is being worked on."""
+        with self._place() as taken:
+            if not taken:
+                return self._without_a_place(keys, deadline)
+            token = secrets.token_hex(16)
+            lease = deadline.remaining() + LEASE_MARGIN
+            claim = self._ledger.claim(keys, token, lease=lease, max_wait=room(deadline), deadline=deadline)
+            match claim.kind:
+                case "owned":
+                    return self._work(delivery, keys, token, claim, deadline)
+                case "reused":
+                    return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
+                case "no-slot":
+                    return Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
+            return _remembered(claim.record, replayed=claim.kind == "replay") if claim.record else None
+
+    def _without_a_place(self, keys: Keys, deadline: Deadline) -> Verdict | None:
+        """What can be said when as many deliveries are worked on as may be."""
+        found = self._ledger.look(keys.delivery, deadline=deadline)
+        if found is None or found.state == "unknown":
+            return Verdict(outcomes.OVERLOADED)
+        if found.content != keys.content:
+            return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
+        return _remembered(found.record, replayed=True) if found.record else None
+
+    def _later(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict:
+        """Wait for whoever works on it, look again and again, and give the same answer."""
+        waited = Stopwatch(self._clock)
+        pause = _FIRST_LOOK
+        while deadline.remaining() > pause:
+            self._clock.sleep(pause)
+            pause = min(_LAST_LOOK, pause * 1.5)
+            verdict = self._once(delivery, keys, deadline)
+            if verdict is not None and verdict.outcome is not outcomes.OVERLOADED:
+                return verdict
+        return Verdict(outcomes.IN_PROGRESS, wait=waited.seconds())
+
+    def _work(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Verdict:
+        """What only the owner of a claim may do."""
+        calling = deadline.earlier(min(ANSWER_TIME, deadline.remaining() / 20))
+        made = self._made(delivery, keys, token, claim, calling)
+        verdict = made.verdict
+        remove = self._release and verdict.outcome is outcomes.VERIFIED
+        if not self._remember(keys, token, made, deadline, lock=LOCK if remove else 0.0):
+            return self._of_another(keys, verdict, deadline)
+        if remove:
+            self._removal.after(delivery.contact, keys, token, deadline)
+        return verdict
+
+    def _made(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Made:
+        """Call the API, as often as this claim needs."""
+        try:
+            if claim.removal:
+                hindrance = self._removal.before(delivery.contact, keys, token, deadline)
+                if hindrance is not None:
+                    return Made(hindrance)
+            if claim.unknown:
+                return self._resolution.resolve(delivery, keys, token, claim, deadline)
+        except LedgerUnavailable as error:  # nothing was called whose outcome is not remembered
+            return Made(_unavailable(error))
+        return self._caller.create(delivery, claim.wait, deadline)
+
+    def _remember(self, keys: Keys, token: str, made: Made, deadline: Deadline, *, lock: float) -> bool:
+        """Write down how it ended. False when the delivery is another owner's by now.
+
+        A ledger that fails now is tried again until the deadline. Then the answer is what the API said, and what is
+        remembered is the claim, which becomes an unknown outcome.
+        """
+        verdict = made.verdict
+        definitive = verdict.outcome.stored == "definitive"
+
+        def remember() -> bool:
+            if not definitive and made.began is None:
+                self._ledger.release(keys, token, deadline=deadline)
+                return True
+            record = Record(verdict.outcome.code, verdict.request_id, verdict.resolved, keys.contact_type)
+            settlement = Settlement(
+                record=record if definitive else None,
+                sent=made.began.seconds() if made.began else None,
+                gave_up=made.ended.seconds() if made.ended else 0.0,
+                counts=verdict.outcome in _COUNTING,
+                removal=lock,
+            )
+            return self._ledger.settle(keys, token, settlement, deadline=deadline)
+
+        pause = _FIRST_LOOK
+        while True:
+            try:
+                return remember()
+            except LedgerUnavailable as error:
+                if deadline.remaining() <= pause:
+                    fields = {"outcome": verdict.outcome.code, "reason": str(error)}
+                    log.error(
+                        "the ledger failed after the call: its outcome is not remembered", extra={"fields": fields}
+                    )
+                    return True
+            self._clock.sleep(pause)
+
+    def _of_another(self, keys: Keys, verdict: Verdict, deadline: Deadline) -> Verdict:
+        """The verdict of a delivery that was taken over, its lease being over: what the ledger says holds."""
+        try:
+            found = self._ledger.look(keys.delivery, deadline=deadline)
+        except LedgerUnavailable as error:
+            return _unavailable(error)
+        if found is not None and found.record is not None:
+            return _remembered(found.record, replayed=True)
+        return replace(verdict, outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
+
+    @contextmanager
+    def _place(self) -> Iterator[bool]:
+        """One of the places for work, if there is one."""
+        taken = self._places.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._places.release()
+
+
+def _remembered(record: Record, *, replayed: bool = False) -> Verdict:
+    return Verdict(outcomes.BY_CODE[record.outcome], record.request_id, resolved=record.resolved, replayed=replayed)
+
+
+def _unavailable(error: LedgerUnavailable) -> Verdict:
+    log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
+    return Verdict(outcomes.LEDGER_UNAVAILABLE, error=str(error))

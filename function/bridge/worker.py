@@ -1,28 +1,88 @@
-"""gunicorn's threaded worker, but what it refuses by itself is answered as everything else is.
+"""gunicorn's threaded worker, with two things more.
 
-In comes a request that is no HTTP, or too much of it; out goes a problem document that repeats nothing of the request,
-where gunicorn's own page would quote it, and never with 431, a status that SCF keeps for itself.
+The budget begins when a request is accepted: its time in gunicorn's line counts, and it must be here, whole, before the
+budget is over. And what gunicorn refuses by itself, because it is no HTTP, or too much of it, is answered as everything
+else is: by a problem document that repeats nothing of the request, where gunicorn's own page would quote it, and never
+with 431, a status that SCF keeps for itself.
 """
 
 from __future__ import annotations
 
+import math
+import socket
+import threading
+import time
 import uuid
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from . import answers
+from .events import AGE
 from .logs import log
 from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATIENCE = 0.05
+"""Seconds for which a thread waits for a new connection's first byte; after that the event loop does."""
+
+
+class _Socket(socket.socket):
+    """A caller's connection, nothing of which is waited for beyond a moment, where gunicorn would wait for ever."""
+
+    until = math.inf
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self.settimeout(max(0.001, self.until - time.monotonic()) if self.until < math.inf else None)
+        try:
+            return super().recv(size, flags)
+        finally:
+            self.settimeout(None)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    wsgi: WSGIApplication
+    budget = math.inf
+    """Seconds from the moment a request was accepted to that by which it is here, whole."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._current = threading.local()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and tell it of each request how old it is."""
+        super().load_wsgi()
+        application = self.wsgi
+
+        def aged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            environ[AGE] = time.monotonic() - self._current.accepted
+            return application(environ, start_response)
+
+        self.wsgi = aged
+
+    def enqueue_req(self, conn: Any) -> None:
+        """A connection that is new, or has something to read again, goes into the line for a thread."""
+        if not isinstance(conn.sock, _Socket):
+            given = conn.sock
+            conn.sock = _Socket(given.family, given.type, given.proto, given.detach())
+        conn.accepted = time.monotonic()
+        conn.sock.until = conn.accepted + self.budget
+        super().enqueue_req(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Serve a request of a connection, in a thread."""
+        if not conn.initialized and not conn.wait_for_data(PATIENCE):
+            return _DEFER
+        self._current.accepted = conn.accepted
+        return super().handle(conn)
+
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that did not reach the application."""
         request_id = uuid.uuid4().hex

@@ -1,0 +1,47 @@
+"""Under which id a delivery is known when no signature covers one: `Idempotency-Key`, or a CloudEvents id.
+
+In come the headers of a request that a bearer token, or nothing, vouches for. Where there is a signature they are not
+asked: a captured request that is sent again under five new keys must stay one delivery.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .outcomes import BODY_MALFORMED, Refusal
+from .payload import DeliveryKey
+from .signatures import Headers
+
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"')
+_BARE = re.compile(r"[!#-~]{1,256}")
+_CLOUDEVENTS = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
+
+
+def of_headers(headers: Headers) -> DeliveryKey | None:
+    """The delivery's id, None when it has none. Raises Refusal for one that is malformed.
+
+    Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are taken, too); CloudEvents
+    1.0, HTTP binding, binary mode, where ``id`` is unique within ``source``.
+    """
+    given = (headers.get("idempotency-key") or "").strip()
+    if given:
+        return DeliveryKey("idempotency-key", _idempotency_key(given))
+    event = (headers.get("ce-id") or "").strip()
+    if event:
+        return cloudevents(event, (headers.get("ce-source") or "").strip())
+    return None
+
+
+def cloudevents(event_id: str, source: str) -> DeliveryKey:
+    """The key of a CloudEvents event. Raises Refusal."""
+    if not _CLOUDEVENTS.fullmatch(event_id) or len(source) > 1024:
+        raise Refusal(BODY_MALFORMED, "The ce-id header must be 1 to 1024 visible ASCII characters.")
+    return DeliveryKey("cloudevents", f"{len(source)}:{source}{event_id}")
+
+
+def _idempotency_key(given: str) -> str:
+    if quoted := _QUOTED.fullmatch(given):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    if not _BARE.fullmatch(given):
+        raise Refusal(BODY_MALFORMED, "The Idempotency-Key header must be a string of 1 to 256 ASCII characters.")
+    return given

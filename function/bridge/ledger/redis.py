@@ -1,0 +1,236 @@
+"""The ledger in a Redis that several instances share. Each verb is one atomic run of `redis.lua`, on Redis's own clock.
+
+What goes over the wire is text and keyed hashes. A connection that failed is made anew; a verb whose answer was lost on
+the way is asked once more, which the script knows to be the same. It must never take longer than the deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from redis import RedisError
+from redis.backoff import NoBackoff
+from redis.connection import Connection, parse_url
+from redis.exceptions import NoScriptError, ResponseError
+from redis.retry import Retry
+
+from bridge import outcomes, pacing
+from bridge.clock import Clock, Deadline, Stopwatch
+from bridge.logs import log
+
+from . import (
+    CONTENT_REPLAY,
+    CREATE,
+    KEY_CHANGED,
+    LEASE_LIMIT,
+    Claim,
+    Found,
+    Interval,
+    LedgerUnavailable,
+    Policy,
+    Record,
+    Settlement,
+    Slot,
+)
+from .keys import Hasher, Keys
+
+PREFIX = "{signup-bridge}:"
+IDLE_LIMIT = 20.0
+"""Seconds after which an idle connection is not trusted any more: the instance may have been frozen."""
+
+SCRIPT = Path(__file__).with_name("redis.lua").read_text()
+_WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
+
+
+class RedisLedger:
+    """A `Ledger` in the Redis at ``url``. ``key`` is the same for all who share it."""
+
+    reach: Literal["shared"] = "shared"
+    engine = "redis"
+
+    def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, script: str = SCRIPT) -> None:
+        options: dict[str, Any] = {**parse_url(url)}
+        self._connection_class: type[Connection] = options.pop("connection_class", Connection)
+        self._options = options | {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
+        self._where = urlsplit(url).netloc.rpartition("@")[2]
+        self._clock = clock
+        self._hasher = Hasher(key)
+        self._script = script
+        self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  Redis's own name for a script
+        held = (
+            policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.kept,
+            LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER,
+        )  # fmt: skip
+        self._held = tuple(map(str, held))
+        self._idle: list[tuple[Connection, Stopwatch]] = []
+        self._first = threading.Lock()
+        self._checked = False
+        weakref.finalize(self, _close, self._idle)
+
+    def hasher(self) -> Hasher:
+        return self._hasher
+
+    # -- the verbs --
+
+    def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
+        kind, now, *rest = self._run(
+            deadline, "claim",
+            keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), keys.exact.hex(), str(keys.contact_type),
+            _flag(keys.transient), token, str(lease), str(max_wait), CREATE,
+            outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code,
+        )  # fmt: skip
+        if kind != "owned":
+            wait, record = rest[0] if rest else "0", rest[1] if len(rest) > 1 else None
+            return Claim(kind, float(now), float(wait), _record(record) if record else None)
+        wait, _, removal, unknown, calls, rivals = rest
+        return Claim(
+            kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
+            unknown=unknown == "1",
+        )  # fmt: skip
+
+    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+        reply = self._run(deadline, "attempt", keys.delivery.hex(), token, str(max_wait), CREATE)
+        return _slot(reply) if reply else None
+
+    def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
+        record = settlement.record or Record("")
+        reply = self._run(
+            deadline, "settle",
+            keys.delivery.hex(), token, record.outcome, record.request_id or "", _flag(record.resolved),
+            "" if settlement.sent is None else str(settlement.sent), str(settlement.gave_up), _flag(settlement.counts),
+            str(settlement.removal), keys.exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
+        )  # fmt: skip
+        return bool(reply == "1")
+
+    def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
+        self._run(deadline, "release", keys.delivery.hex(), token)
+
+    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+        self._run(deadline, "unlock", keys.delivery.hex(), token, keys.exact.hex(), _flag(removed))
+
+    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        return _slot(self._run(deadline, "reserve", action, str(max_wait)))
+
+    def slow_down(self, action: str, *, deadline: Deadline) -> None:
+        self._run(deadline, "slow_down", action)
+
+    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
+        reply = self._run(deadline, "look", delivery.hex())
+        if not reply:
+            return None
+        state, content, *record = reply
+        return Found(state, bytes.fromhex(content), _record(record[0]) if record else None)
+
+    def check(self, *, deadline: Deadline) -> None:
+        self._run(deadline, "check", self._hasher.check.hex())
+
+    def close(self) -> None:
+        _close(self._idle)
+
+    # -- the wire --
+
+    def _run(self, deadline: Deadline, verb: str, *arguments: str) -> Any:
+        """The reply of one verb, within the deadline. Raises LedgerUnavailable."""
+        while True:
+            connection, is_new = self._connection()
+            try:
+                if is_new:
+                    self._greet(connection, deadline)
+                reply = self._evaluate(connection, deadline, verb, *arguments)
+            except (RedisError, OSError) as error:
+                connection.disconnect()
+                # One that was idle may have died meanwhile; all of them have when Redis was started again.
+                if is_new or isinstance(error, ResponseError) or not deadline.remaining():
+                    raise LedgerUnavailable(self._reason(error)) from None
+            except BaseException:
+                connection.disconnect()
+                raise
+            else:
+                self._idle.append((connection, Stopwatch(self._clock)))
+                return reply
+
+    def _connection(self) -> tuple[Connection, bool]:
+        """A connection of the caller's own for a while, and whether it is new."""
+        while True:
+            try:
+                connection, idle = self._idle.pop()
+            except IndexError:
+                return self._connection_class(**self._options), True
+            if idle.seconds() <= IDLE_LIMIT:
+                return connection, False
+            connection.disconnect()
+
+    def _greet(self, connection: Connection, deadline: Deadline) -> None:
+        """Connect; tell once whether this Redis forgets, and whether the key is another one than last time."""
+        remaining = deadline.remaining()
+        if not remaining:
+            raise TimeoutError("the deadline has passed")
+        connection.socket_connect_timeout = connection.socket_timeout = remaining
+        connection.connect()
+        with self._first:
+            first, self._checked = not self._checked, True
+        if first:
+            self._tell_what_it_forgets(connection, deadline)
+            if self._evaluate(connection, deadline, "check", self._hasher.check.hex()) == "1":
+                log.warning(KEY_CHANGED)
+
+    def _tell_what_it_forgets(self, connection: Connection, deadline: Deadline) -> None:
+        try:
+            for name, wanted in _WANTED.items():
+                found = self._ask(connection, deadline, "CONFIG", "GET", name)
+                if len(found) == 2 and found[1] not in wanted:
+                    log.warning(
+                        "LEDGER_URL: this Redis may forget what it was told; set %s to %s, not %s",
+                        name, wanted[0], found[1],
+                    )  # fmt: skip
+        except ResponseError:
+            log.info(
+                "LEDGER_URL: this Redis does not say whether it forgets; docs/semantics.md names what it must have"
+            )
+
+    def _evaluate(self, connection: Connection, deadline: Deadline, verb: str, *arguments: str) -> Any:
+        rest = ("1", PREFIX, verb, *self._held, *arguments)
+        try:
+            return self._ask(connection, deadline, "EVALSHA", self._sha, *rest)
+        except NoScriptError:
+            return self._ask(connection, deadline, "EVAL", self._script, *rest)
+
+    @staticmethod
+    def _ask(connection: Connection, deadline: Deadline, *command: str) -> Any:
+        remaining = deadline.remaining()
+        if not remaining:
+            raise TimeoutError("the deadline has passed")
+        connection.send_command(*command)
+        return connection.read_response(timeout=remaining)
+
+    def _reason(self, error: Exception) -> str:
+        """What is wrong and what to do, in words."""
+        what = f"{type(error).__name__}: {error}" if isinstance(error, ResponseError) else type(error).__name__
+        return f"LEDGER_URL: the Redis at {self._where} cannot be used ({what})"
+
+
+def _close(idle: list[tuple[Connection, Stopwatch]]) -> None:
+    while idle:
+        idle.pop()[0].disconnect()
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001  it is what is written
+    return "1" if value else "0"
+
+
+def _slot(reply: list[str]) -> Slot:
+    return Slot(float(reply[0]), fits=reply[1] == "1")
+
+
+def _record(reply: list[str]) -> Record:
+    outcome, request_id, resolved, contact_type = reply
+    return Record(outcome, request_id or None, resolved == "1", int(contact_type))
+
+
+def _intervals(times: list[str]) -> tuple[Interval, ...]:
+    return tuple(Interval(float(sent), float(gave_up)) for sent, gave_up in zip(times[::2], times[1::2], strict=True))

@@ -1,0 +1,492 @@
+"""The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
+
+Write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and nowhere else. A file that cannot be
+used is told clearly, and looked at again at the next verb: it must never let a delivery through unremembered.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from bridge import outcomes
+from bridge.clock import Clock, Deadline
+from bridge.logs import log
+from bridge.pacing import Pace
+
+from . import (
+    CONTENT_REPLAY,
+    CREATE,
+    KEY_CHANGED,
+    LEASE_LIMIT,
+    Claim,
+    Found,
+    Interval,
+    LedgerUnavailable,
+    Policy,
+    Record,
+    Settlement,
+    Slot,
+)
+from .keys import Hasher, Keys, key_beside
+
+SIZE_LIMIT = 240 * 1024 * 1024
+"""Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
+
+_PAGE = 4096
+_CLAIMED, _UNKNOWN, _VERIFIED, _REFUSED = range(4)
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,   -- grows with time: the oldest are the first
+    delivery BLOB NOT NULL,
+    content BLOB NOT NULL,
+    contact BLOB NOT NULL,
+    contact_type INTEGER NOT NULL,
+    transient INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    until REAL NOT NULL,      -- when it is forgotten as a delivery
+    claimed REAL NOT NULL,
+    token TEXT,
+    lease REAL,               -- the contact is locked until then
+    counted INTEGER NOT NULL, -- it may have been a wrong code
+    sent REAL, gave_up REAL,  -- the first call, open without the second time
+    sent2 REAL, gave_up2 REAL,
+    outcome TEXT, request_id TEXT, resolved INTEGER
+);
+CREATE UNIQUE INDEX by_delivery ON deliveries (delivery);
+CREATE INDEX by_contact ON deliveries (contact, sent);
+CREATE INDEX by_lock ON deliveries (contact) WHERE lease IS NOT NULL;
+CREATE INDEX by_unknown ON deliveries (content) WHERE state <= {_UNKNOWN};
+CREATE INDEX by_refusal ON deliveries (state, id) WHERE state >= {_VERIFIED};
+CREATE TABLE paces (action TEXT PRIMARY KEY, free REAL, at REAL, factor REAL, slowed REAL) WITHOUT ROWID;
+CREATE TABLE removals (exact BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE spent (id INTEGER PRIMARY KEY, content BLOB UNIQUE, until REAL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+PRAGMA user_version = {_VERSION}"""
+
+T = TypeVar("T")
+
+
+class SqliteLedger:
+    """A `Ledger` in one file, which need not exist yet; its folder must. Without a ``key`` there is one beside it."""
+
+    reach: Literal["instance"] = "instance"
+    engine = "sqlite"
+
+    def __init__(
+        self, file: Path, policy: Policy, clock: Clock, *, key: bytes = b"", size_limit: int = SIZE_LIMIT
+    ) -> None:
+        self._file = file
+        self._policy = policy
+        self._clock = clock
+        self._hasher = Hasher(key) if key else None
+        self._pages = size_limit // _PAGE
+        self._idle: list[sqlite3.Connection] = []
+        # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
+        self._line = threading.Lock()
+        self._inserted = 0
+        self._told_of_key = False
+        weakref.finalize(self, _close, self._idle)
+
+    def hasher(self) -> Hasher:
+        if self._hasher is None:
+            self._hasher = Hasher(key_beside(self._file))
+        return self._hasher
+
+    # -- the verbs --
+
+    def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
+        def look(db: sqlite3.Connection) -> Claim | None:
+            row = _row(db, keys.delivery)
+            return _known(row, keys, self._clock.time()) if row else None
+
+        known = self._read(look)
+        if known is not None:  # most of what comes again costs no write
+            return known
+        return self._write(lambda db: self._claim(db, keys, token, lease, max_wait), deadline)
+
+    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+        def attempt(db: sqlite3.Connection) -> Slot | None:
+            row = _owned(db, keys, token)
+            if row is None or row["sent2"] is not None:
+                return None
+            now = self._clock.time()
+            slot = self._slot(db, CREATE, now, max_wait)
+            if slot.fits:
+                column = "sent" if row["sent"] is None else "sent2"
+                db.execute(
+                    f"UPDATE deliveries SET {column} = ?, counted = 1 WHERE id = ?", (now + slot.wait, row["id"])
+                )
+            return slot
+
+        return self._write(attempt, deadline)
+
+    def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
+        return self._write(lambda db: self._settle(db, keys, token, settlement), deadline)
+
+    def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
+        def release(db: sqlite3.Connection) -> None:
+            row = _owned(db, keys, token)
+            if row is None:
+                return
+            if row["gave_up"] is None:
+                db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
+                return
+            db.execute(
+                "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ?, "
+                "sent2 = CASE WHEN gave_up2 IS NULL THEN NULL ELSE sent2 END WHERE id = ?",
+                (_UNKNOWN, self._clock.time() + self._policy.ttl, row["id"]),
+            )
+
+        self._write(release, deadline)
+
+    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+        def unlock(db: sqlite3.Connection) -> None:
+            if removed:
+                db.execute("DELETE FROM removals WHERE exact = ?", (keys.exact,))
+            db.execute(
+                "UPDATE deliveries SET token = NULL, lease = NULL WHERE delivery = ? AND token = ? AND state >= ?",
+                (keys.delivery, token, _VERIFIED),
+            )
+
+        self._write(unlock, deadline)
+
+    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        return self._write(lambda db: self._slot(db, action, self._clock.time(), max_wait), deadline)
+
+    def slow_down(self, action: str, *, deadline: Deadline) -> None:
+        self._write(lambda db: _save(db, action, _pace(db, action).slower(self._clock.time())), deadline)
+
+    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:  # noqa: ARG002  reading never waits
+        row = self._read(lambda db: _row(db, delivery))
+        now = self._clock.time()
+        if row is None or row["until"] <= now:
+            return None
+        if row["state"] >= _VERIFIED:
+            return Found("settled", row["content"], _record(row))
+        return Found("in-flight" if _is_live(row, now) else "unknown", row["content"])
+
+    def check(self, *, deadline: Deadline) -> None:
+        self._write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
+
+    def close(self) -> None:
+        _close(self._idle)
+
+    # -- what the verbs consist of, inside their transaction --
+
+    def _claim(self, db: sqlite3.Connection, keys: Keys, token: str, lease: float, max_wait: float) -> Claim:
+        now = self._clock.time()
+        row = _row(db, keys.delivery)
+        known = _known(row, keys, now) if row else None
+        if known is not None:
+            return known
+        if row is not None and row["until"] <= now:
+            # Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
+            db.execute(
+                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), counted = 0, lease = NULL, "
+                "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
+                (_VERIFIED, row["id"]),
+            )
+            row = None
+        if db.execute(
+            "SELECT 1 FROM deliveries WHERE contact = ? AND lease > ? AND lease <= ? AND delivery != ?",
+            (keys.contact, now, now + LEASE_LIMIT, keys.delivery),
+        ).fetchone():
+            return Claim("busy", now)
+        removal = db.execute("SELECT 1 FROM removals WHERE exact = ?", (keys.exact,)).fetchone() is not None
+        unknown = db.execute(
+            f"SELECT * FROM deliveries WHERE content = ? AND state <= {_UNKNOWN} AND until > ?", (keys.content, now)
+        ).fetchall()
+        if unknown:
+            self._take_over(db, keys, token, row, now, lease)
+            calls = tuple(call for one in unknown for call in _calls(one))
+            return Claim("owned", now, calls=calls, rivals=_rivals(db, keys), removal=removal, unknown=True)
+        decided = self._decided(db, keys, now)
+        if decided:
+            self._insert(db, keys, now, state=_REFUSED, outcome=decided.outcome)
+            return Claim("decided", now, record=decided)
+        slot = self._slot(db, CREATE, now, max_wait)
+        if not slot.fits:
+            return Claim("no-slot", now, slot.wait)
+        self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
+        return Claim("owned", now, slot.wait, removal=removal)
+
+    def _take_over(
+        self, db: sqlite3.Connection, keys: Keys, token: str, row: sqlite3.Row | None, now: float, lease: float
+    ) -> None:
+        """Make the token the owner of a delivery whose outcome is unknown, or of a new one with the same content."""
+        if row is None:
+            self._insert(db, keys, now, token=token, lease=now + lease)
+            return
+        db.execute(
+            "UPDATE deliveries SET state = ?, token = ?, lease = ?, until = ?, "
+            "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
+            "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease) END WHERE id = ?",
+            (_CLAIMED, token, now + lease, now + lease + self._policy.ttl, row["id"]),
+        )
+
+    def _decided(self, db: sqlite3.Connection, keys: Keys, now: float) -> Record | None:
+        """What a new delivery ends in without a call."""
+        if db.execute("SELECT 1 FROM spent WHERE content = ? AND until > ?", (keys.content, now)).fetchone():
+            return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
+        if not self._policy.wrong_codes:
+            return None
+        (wrong,) = db.execute(
+            "SELECT count(*) FROM deliveries WHERE contact = ? AND sent > ? AND counted = 1",
+            (keys.contact, now - self._policy.wrong_code_window),
+        ).fetchone()
+        if wrong < self._policy.wrong_codes:
+            return None
+        return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type)
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        keys: Keys,
+        now: float,
+        *,
+        state: int = _CLAIMED,
+        token: str | None = None,
+        lease: float | None = None,
+        sent: float | None = None,
+        outcome: str | None = None,
+    ) -> None:
+        until = (
+            now + (CONTENT_REPLAY if keys.transient else self._policy.ttl)
+            if lease is None
+            else (lease + self._policy.ttl)
+        )
+        db.execute(
+            "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, state, until, claimed, "
+            "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.transient, state, until, now, token,
+             lease, sent is not None, sent, outcome),
+        )  # fmt: skip
+        self._sweep(db, now)
+
+    def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
+        row = _owned(db, keys, token)
+        if row is None:
+            return False
+        now = self._clock.time()
+        if settlement.sent is not None:
+            second = row["sent2"] is not None
+            db.execute(
+                f"UPDATE deliveries SET {'sent2' if second else 'sent'} = ?, {'gave_up2' if second else 'gave_up'} = ? "
+                "WHERE id = ?",
+                (now - settlement.sent, now - settlement.gave_up, row["id"]),
+            )
+        record = settlement.record
+        if record is None:
+            db.execute(
+                "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ? WHERE id = ?",
+                (_UNKNOWN, now + self._policy.ttl, row["id"]),
+            )
+            return True
+        verified = record.outcome == outcomes.VERIFIED.code
+        if verified:
+            db.execute("UPDATE deliveries SET counted = 0 WHERE contact = ? AND counted = 1", (keys.contact,))
+        elif not settlement.counts:
+            db.execute("UPDATE deliveries SET counted = 0 WHERE id = ?", (row["id"],))
+        # Whatever else was unknown about this content is known now, too.
+        db.execute(
+            "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "
+            f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {_UNKNOWN}",
+            (_VERIFIED if verified else _REFUSED, record.outcome, record.request_id, record.resolved, now,
+             CONTENT_REPLAY, self._policy.ttl, keys.content),
+        )  # fmt: skip
+        if settlement.removal:
+            db.execute(
+                "UPDATE deliveries SET token = ?, lease = ? WHERE id = ?", (token, now + settlement.removal, row["id"])
+            )
+            db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.exact,))
+            db.execute(
+                "INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, now + self._policy.ttl)
+            )
+        return True
+
+    def _slot(self, db: sqlite3.Connection, action: str, now: float, max_wait: float) -> Slot:
+        pace = _pace(db, action)
+        wait = pace.slot(now) - now
+        if wait > max_wait:
+            return Slot(wait, fits=False)
+        _save(db, action, pace.taken(now, self._policy.interval))
+        return Slot(wait, fits=True)
+
+    def _sweep(self, db: sqlite3.Connection, now: float) -> None:
+        """Forget a few of what has expired, which is at the front; and when the file is full, the oldest refusals."""
+        for table, kept in (("deliveries", "claimed"), ("spent", "until")):
+            for id_, until, since in db.execute(
+                f"SELECT id, until, {kept} FROM {table} ORDER BY id LIMIT 3"
+            ).fetchall():
+                if until > now or (table == "deliveries" and since > now - self._policy.kept):
+                    break
+                db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
+        self._inserted += 1
+        if self._inserted % 64:
+            return
+        (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
+        if pages - free <= self._pages:
+            return
+        for state in (_REFUSED, _VERIFIED):
+            oldest = (
+                "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ? ORDER BY id LIMIT 256)"
+            )
+            if db.execute(oldest, (state,)).rowcount:
+                return
+
+    # -- the file --
+
+    def _read(self, verb: Callable[[sqlite3.Connection], T]) -> T:
+        with self._connection() as db:
+            return verb(db)
+
+    def _write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
+        if not self._line.acquire(timeout=deadline.remaining()):
+            raise LedgerUnavailable(f"{self._file} was not free in time")
+        try:
+            with self._connection() as db:
+                db.execute(f"PRAGMA busy_timeout = {int(deadline.remaining() * 1000)}")
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    result = verb(db)
+                    db.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself
+                        db.execute("ROLLBACK")
+                    raise
+                return result
+        finally:
+            self._line.release()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection of the caller's own for a while. One that failed is not used again."""
+        db = None
+        try:
+            db = self._idle.pop() if self._idle else self._open()
+            yield db
+        except sqlite3.Error as error:
+            if db is not None:
+                db.close()
+            raise LedgerUnavailable(self._reason(error)) from None
+        except BaseException:
+            if db is not None:
+                db.close()
+            raise
+        else:
+            self._idle.append(db)
+
+    def _open(self) -> sqlite3.Connection:
+        check = self.hasher().check
+        # Made here, with these rights, which SQLite gives the files beside it, too.
+        with suppress(OSError):
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
+        db = sqlite3.connect(self._file, timeout=5.0, isolation_level=None, check_same_thread=False)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            self._prepare(db, check)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
+        """Make the tables at the first time; tell when the key is another one than last time."""
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise LedgerUnavailable(f"{self._file} was made by another version of the bridge; move it away")
+        if not version:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+        known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
+        if known is None or known[0] != check:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))
+        db.execute("COMMIT")
+        if known is not None and known[0] != check:
+            log.warning(KEY_CHANGED)
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        """What is wrong and what to do, in words."""
+        text = str(error)
+        remedies = {
+            "unable to open": "cannot be opened; its folder must exist and be writable",
+            "readonly": "cannot be written; give the bridge's user the right to",
+            "disk is full": "cannot grow; the disk is full",
+            "disk I/O": "cannot be read or written; look at the disk",
+            "not a database": "is no ledger; move it away",
+            "malformed": "is damaged; move it away: what it remembers is lost",
+            "no such": "is no ledger of the bridge; move it away",
+            "locked": "was not free in time; another process holds it",
+        }
+        what = next((remedy for sign, remedy in remedies.items() if sign in text), f"cannot be used: {text}")
+        return f"LEDGER_URL: {self._file} {what}"
+
+
+def _close(idle: list[sqlite3.Connection]) -> None:
+    while idle:
+        idle.pop().close()
+
+
+def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
+    return row
+
+
+def _owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
+    """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
+    row = _row(db, keys.delivery)
+    return row if row is not None and row["token"] == token and row["state"] == _CLAIMED else None
+
+
+def _known(row: sqlite3.Row, keys: Keys, now: float) -> Claim | None:
+    """The answer when the delivery is known and nobody need work on it."""
+    if row["until"] <= now:
+        return None
+    if row["content"] != keys.content:
+        return Claim("reused", now)
+    if row["state"] >= _VERIFIED:
+        return Claim("replay", now, record=_record(row))
+    return Claim("in-flight", now) if row["state"] == _CLAIMED and _is_live(row, now) else None
+
+
+def _is_live(row: sqlite3.Row, now: float) -> bool:
+    return row["lease"] is not None and now < row["lease"] <= now + LEASE_LIMIT
+
+
+def _record(row: sqlite3.Row) -> Record:
+    return Record(row["outcome"], row["request_id"], bool(row["resolved"]), row["contact_type"])
+
+
+def _calls(row: sqlite3.Row) -> Iterator[Interval]:
+    """The calls of a delivery; one that was never seen to end is over with its lease."""
+    for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
+        if sent is not None:
+            yield Interval(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
+
+
+def _rivals(db: sqlite3.Connection, keys: Keys) -> tuple[Interval, ...]:
+    """The calls of the same contact with another content."""
+    rows = db.execute("SELECT * FROM deliveries WHERE contact = ? AND content != ?", (keys.contact, keys.content))
+    return tuple(call for row in rows for call in _calls(row))
+
+
+def _pace(db: sqlite3.Connection, action: str) -> Pace:
+    row = db.execute("SELECT free, at, factor, slowed FROM paces WHERE action = ?", (action,)).fetchone()
+    return Pace(*row) if row else Pace()
+
+
+def _save(db: sqlite3.Connection, action: str, pace: Pace) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)", (action, pace.free, pace.at, pace.factor, pace.slowed)
+    )

@@ -1,0 +1,109 @@
+"""Both engines of the ledger for one contract suite, each with a clock that the test can move."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bridge.clock import Deadline
+from bridge.ledger import Claim, Found, Ledger, Policy, Record, Settlement, Slot
+from bridge.ledger.keys import Hasher, Keys
+from bridge.ledger.redis import SCRIPT, RedisLedger
+from bridge.ledger.sqlite import SqliteLedger
+from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
+from builders import CODE, PHONE, SetClock
+from redis_server import RedisServer
+
+KEY = b"a key of thirty-two bytes, or more"
+POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)
+
+SHIFTED = SCRIPT.replace(
+    "tonumber(time[2]) / 1000000", "tonumber(time[2]) / 1000000 + tonumber(redis.call('GET', 'shift') or '0')"
+)
+assert SHIFTED != SCRIPT
+
+
+def delivery(
+    name: str | None = "msg_1", *, contact: str = PHONE, code: str = CODE, kind: ContactType = ContactType.PHONE
+) -> Delivery:
+    key = DeliveryKey("content", f"{contact} {code}".encode()) if name is None else DeliveryKey("signed", name)
+    return Delivery(Contact(kind, contact), code, key)
+
+
+def keys(name: str | None = "msg_1", **of: Any) -> Keys:
+    return Hasher(KEY).keys(delivery(name, **of))
+
+
+VERIFIED = Record("verified", "r-1", contact_type=1)
+WRONG = Record("code-incorrect", "r-2", contact_type=1)
+
+
+@dataclass
+class Engine:
+    """A ledger, and the moving of its clock. The verbs have defaults where a test does not care."""
+
+    ledger: Ledger
+    clock: SetClock
+    shift: Callable[[float], object]
+    again: Callable[[], Ledger]
+
+    @property
+    def deadline(self) -> Deadline:
+        return Deadline(SetClock(), 5)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time go by, or back."""
+        self.clock.wall += seconds
+        self.shift(self.clock.wall)
+
+    def claim(self, of: Keys | None = None, token: str | None = None, **given: float) -> Claim:
+        given = {"lease": 10.0, "max_wait": 6.0} | given
+        return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **given)
+
+    def own(self, of: Keys | None = None, **given: float) -> str:
+        """Claim it, which must succeed; the token."""
+        token = secrets.token_hex(8)
+        claim = self.claim(of, token, **given)
+        assert claim.kind == "owned", claim
+        return token
+
+    def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
+        settlement = replace(Settlement(record, sent=0.3, gave_up=0.0), **given)
+        return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
+
+    def end(self, record: Record | None, of: Keys | None = None, **given: Any) -> None:
+        """Claim it and settle it."""
+        assert self.settle(self.own(of), record, of, **given)
+
+    def release(self, token: str, of: Keys | None = None) -> None:
+        self.ledger.release(of or keys(), token, deadline=self.deadline)
+
+    def attempt(self, token: str, of: Keys | None = None, max_wait: float = 6.0) -> Slot | None:
+        return self.ledger.attempt(of or keys(), token, max_wait=max_wait, deadline=self.deadline)
+
+    def look(self, of: Keys | None = None) -> Found | None:
+        return self.ledger.look((of or keys()).delivery, deadline=self.deadline)
+
+
+def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY) -> Engine:
+    clock = clock or SetClock()
+
+    def again() -> Ledger:
+        return SqliteLedger(folder / "ledger.db", policy, clock, key=key)
+
+    return Engine(again(), clock, lambda _: None, again)
+
+
+def redis_engine(
+    server: RedisServer, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY
+) -> Engine:
+    clock = clock or SetClock()
+    client = server.client
+
+    def again() -> Ledger:
+        return RedisLedger(server.url, policy, clock, key=key, script=SHIFTED)
+
+    return Engine(again(), clock, lambda shift: client.set("shift", shift), again)
