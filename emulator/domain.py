@@ -51,8 +51,8 @@ class SentCode:
 class Domain:
     """The state of one emulated account. Safe for threads.
 
-    What the reference leaves open can be had in each way: ``list_zone`` is the zone of the list's times, ``list_masked``
-    whether its contacts are masked.
+    What the reference leaves open can be had in each way: ``list_zone`` is the zone of the list's times,
+    ``list_masked`` whether its contacts are masked.
     """
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:

@@ -127,7 +127,7 @@ class Resolution:
             if offset == 0 and page.total > len(page.rows):
                 size = len(page.rows) or PAGE
                 pages = -(-page.total // size)
-                offsets += sorted({page.total - size, pages - 1, pages} - {0})
+                offsets += sorted({last for last in (page.total - size, pages - 1, pages) if last > 0})
         return []
 
 
