@@ -51,7 +51,7 @@ class RedisServer:
     def start(self) -> None:
         command = [
             executable(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder),
-            "--logfile", "log", *self.options,
+            "--logfile", "log", "--rdbcompression", "no", *self.options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command)
         end = time.monotonic() + 20
