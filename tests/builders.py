@@ -186,11 +186,11 @@ Script = Callable[[socket.socket], None]
 class Upstream:
     """A server whose connections are each given to a function. ``requests`` is what was received, whole."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self._script, self._tls = script, tls
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()

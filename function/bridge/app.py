@@ -32,6 +32,9 @@ from .verification import Verification
 
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
+IN_LINE = 0.75
+"""The part of its budget that a request may spend in the server's line."""
+
 _UNSIGNED = ("bearer", "none")
 """Where no signature covers an id, and so a header's is taken."""
 
@@ -121,9 +124,13 @@ def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verific
 
 
 def _deadline(configured: Settings, clock: Clock) -> Deadline:
-    """When this request must be answered: the budget began when the server accepted it."""
+    """When this request must be answered: the budget began when the server accepted it.
+
+    One that stood in line for most of its budget has none left: what is not begun cannot become an unknown outcome.
+    """
     budget = min(configured.request_budget, request.environ.get(BUDGET, configured.request_budget))
-    return Deadline(clock, max(0.0, budget - request.environ.get(AGE, 0.0)))
+    age = request.environ.get(AGE, 0.0)
+    return Deadline(clock, budget - age if age < budget * IN_LINE else 0.0)
 
 
 def _keys_of(delivery_id: str, webhook_auth: str) -> list[DeliveryKey]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,7 @@ class SqliteLedger:
         self._idle: list[sqlite3.Connection] = []
         # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
         self._line = threading.Lock()
+        self._opening = threading.Lock()
         self._inserted = 0
         self._told_of_key = False
         weakref.finalize(self, _close, self._idle)
@@ -392,9 +394,9 @@ class SqliteLedger:
         db = sqlite3.connect(self._file, timeout=5.0, isolation_level=None, check_same_thread=False)
         try:
             db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
-            self._prepare(db, check)
+            with self._opening:
+                self._prepare(db, check)
         except BaseException:
             db.close()
             raise
@@ -402,6 +404,7 @@ class SqliteLedger:
 
     def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
         """Make the tables at the first time; tell when the key is another one than last time."""
+        _write_ahead(db)
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
@@ -431,6 +434,19 @@ class SqliteLedger:
         }
         what = next((remedy for sign, remedy in remedies.items() if sign in text), f"cannot be used: {text}")
         return f"LEDGER_URL: {self._file} {what}"
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Use the write-ahead log. SQLite does not wait for another process that is about to do the same."""
+    for _ in range(100):
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _close(idle: list[sqlite3.Connection]) -> None:
