@@ -186,7 +186,7 @@ def test_a_malformed_idempotency_key_is_refused(emulator: Emulator, wrong: str) 
     assert "Idempotency-Key" in given.json["detail"]
 
 
-@pytest.mark.parametrize("wrong", [{"ce-id": "é"}, {"ce-id": "x" * 1025}, {"ce-id": "1", "ce-source": "x" * 1025}])
+@pytest.mark.parametrize("wrong", [{"ce-id": "é"}, {"ce-id": "x" * 1025}])
 def test_a_malformed_event_id_is_refused(emulator: Emulator, wrong: dict[str, str]) -> None:
     given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), wrong)
     check_problem(given, problem("body-malformed", 400, retryable=False), ABORT)

@@ -37,6 +37,7 @@ OF_FAULT: dict[str, dict[str, Any]] = {
     "hang": UNKNOWN,
     "reset": UNKNOWN,
     "close": UNKNOWN,
+    "unprocessed": UNKNOWN,
     "stall-body": UNKNOWN,
     "drip": UNKNOWN,
     "truncate": FAILED,

@@ -28,14 +28,14 @@ def of_headers(headers: Headers) -> DeliveryKey | None:
         return DeliveryKey("idempotency-key", _idempotency_key(given))
     event = (headers.get("ce-id") or "").strip()
     if event:
+        if not _CLOUDEVENTS.fullmatch(event):
+            raise Refusal(BODY_MALFORMED, "The ce-id header must be 1 to 1024 visible ASCII characters.")
         return cloudevents(event, (headers.get("ce-source") or "").strip())
     return None
 
 
 def cloudevents(event_id: str, source: str) -> DeliveryKey:
-    """The key of a CloudEvents event. Raises Refusal."""
-    if not _CLOUDEVENTS.fullmatch(event_id) or len(source) > 1024:
-        raise Refusal(BODY_MALFORMED, "The ce-id header must be 1 to 1024 visible ASCII characters.")
+    """The key of a CloudEvents event."""
     return DeliveryKey("cloudevents", f"{len(source)}:{source}{event_id}")
 
 

@@ -18,6 +18,9 @@ _EVERY_ANSWER = {
         "description": "Milliseconds: `wait` before the API call, `upstream` in it.",
     },
 }
+_REPLAYED = {
+    "Idempotent-Replayed": {"schema": {"const": "true"}, "description": "The delivery was answered so before."},
+}
 _SECURITY: dict[str, tuple[dict[str, Any], list[dict[str, list[str]]]]] = {
     "standard-webhooks": (
         {
@@ -49,6 +52,8 @@ def document(webhook_auth: str) -> dict[str, Any]:
         "paths": {
             "/webhooks/signup": {"post": _webhook("signup", security)},
             "/": {"post": _webhook("signup_at_root", security)},
+            "/deliveries/{id}": {"get": _delivered(security)},
+            "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
             "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
         },
@@ -57,10 +62,6 @@ def document(webhook_auth: str) -> dict[str, Any]:
 
 
 def _webhook(operation: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
-    by_status: dict[int, list[Outcome]] = {}
-    for outcome in OUTCOMES:
-        if outcome not in _NOT_OF_THE_WEBHOOK:
-            by_status.setdefault(outcome.status, []).append(outcome)
     return {
         "operationId": operation,
         "summary": "Verify a contact with the code that was sent to it.",
@@ -69,14 +70,48 @@ def _webhook(operation: str, security: list[dict[str, list[str]]]) -> dict[str, 
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}}},
         },
-        "responses": {str(status): _response(by_status[status]) for status in sorted(by_status)},
+        "responses": _responses([one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK]),
     }
+
+
+def _delivered(security: list[dict[str, list[str]]]) -> dict[str, Any]:
+    """The question what became of a delivery: its own answer, of those that are remembered."""
+    answers = [one for one in OUTCOMES if one.stored != "no"]
+    answers += [
+        outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
+        outcomes.BODY_MALFORMED,
+    ]  # fmt: skip
+    return {
+        "operationId": "delivered",
+        "summary": "What became of a delivery, asked with a signature over an empty body; the API is not called.",
+        "security": security,
+        "parameters": [
+            {
+                "name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
+                "description": "The delivery's id.",
+            }
+        ],
+        "responses": _responses(answers),
+    }  # fmt: skip
+
+
+def _ready() -> dict[str, Any]:
+    operation = _get("ready", "Whether the ledger works, and who shares it.", "Ready")
+    return operation | {"responses": operation["responses"] | _responses([outcomes.LEDGER_UNAVAILABLE])}
+
+
+def _responses(of: list[Outcome]) -> dict[str, Any]:
+    by_status: dict[int, list[Outcome]] = {}
+    for outcome in of:
+        by_status.setdefault(outcome.status, []).append(outcome)
+    return {str(status): _response(by_status[status]) for status in sorted(by_status)}
 
 
 def _response(of: list[Outcome]) -> dict[str, Any]:
     description = "; ".join(f"`{outcome.code}`: {outcome.title}" for outcome in of)
     if of == [VERIFIED]:
-        return _content(description, "application/json", {"$ref": "#/components/schemas/Verified"})
+        verified = _content(description, "application/json", {"$ref": "#/components/schemas/Verified"})
+        return verified | {"headers": verified["headers"] | _REPLAYED}
     schema = {
         "allOf": [
             {"$ref": "#/components/schemas/Problem"},
@@ -86,6 +121,8 @@ def _response(of: list[Outcome]) -> dict[str, Any]:
     response = _content(description, "application/problem+json", schema)
     if any(outcome.retry_after for outcome in of):
         response["headers"]["Retry-After"] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
+    if any(outcome.stored == "definitive" for outcome in of):
+        response["headers"] |= _REPLAYED
     if any(outcome.abort for outcome in of):
         response["headers"]["webhook-delivery"] = {"schema": {"const": "abort-message"}}
     return response
@@ -119,10 +156,11 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "status": {"const": VERIFIED.code},
                 "type": {"enum": ["phone", "email"]},
-                "contact": {"type": "string", "description": "Masked."},
-                "request_id": {"type": "string", "description": "The API's."},
+                "contact": {"type": "string", "description": "Masked; it is not remembered."},
+                "request_id": {"type": "string", "description": "The API's, unless the account's list told it."},
+                "resolved": {"const": True, "description": "The outcome was unknown, and has been found out."},
             },
-            "required": ["status", "type", "contact", "request_id"],
+            "required": ["status", "type"],
             "additionalProperties": False,
         },
         "Problem": {
@@ -152,6 +190,20 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "properties": {"status": {"const": "ok"}, "version": text},
             "required": ["status", "version"],
+            "additionalProperties": False,
+        },
+        "Ready": {
+            "type": "object",
+            "properties": {
+                "status": {"const": "ok"},
+                "version": text,
+                "ledger": {
+                    "type": "object",
+                    "properties": {"engine": {"enum": ["sqlite", "redis"]}, "reach": {"enum": ["instance", "shared"]}},
+                    "required": ["engine", "reach"],
+                },
+            },
+            "required": ["status", "version", "ledger"],
             "additionalProperties": False,
         },
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from . import outcomes
@@ -185,12 +185,10 @@ class Verification:
 
     def _of_another(self, keys: Keys, verdict: Verdict, deadline: Deadline) -> Verdict:
         """The verdict of a delivery that was taken over, its lease being over: what the ledger says holds."""
-        try:
+        with suppress(LedgerUnavailable):
             found = self._ledger.look(keys.delivery, deadline=deadline)
-        except LedgerUnavailable as error:
-            return _unavailable(error)
-        if found is not None and found.record is not None:
-            return _remembered(found.record, replayed=True)
+            if found is not None and found.record is not None:
+                return _remembered(found.record, replayed=True)
         return replace(verdict, outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
 
     @contextmanager

@@ -1,78 +1,38 @@
 """The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
 
-Write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and nowhere else. A file that cannot be
-used is told clearly, and looked at again at the next verb: it must never let a delivery through unremembered.
+A write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and in `sqlite_file`, nowhere else. It
+must never let a delivery through unremembered.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from bridge import outcomes
 from bridge.clock import Clock, Deadline
-from bridge.logs import log
 from bridge.pacing import Pace
 
 from . import (
     CONTENT_REPLAY,
     CREATE,
-    KEY_CHANGED,
     LEASE_LIMIT,
     Claim,
     Found,
     Interval,
-    LedgerUnavailable,
     Policy,
     Record,
     Settlement,
     Slot,
 )
 from .keys import Hasher, Keys, key_beside
-
-SIZE_LIMIT = 240 * 1024 * 1024
-"""Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
+from .sqlite_file import CLAIMED, REFUSED, UNKNOWN, VERIFIED, SqliteFile
 
 _PAGE = 4096
-_CLAIMED, _UNKNOWN, _VERIFIED, _REFUSED = range(4)
-_VERSION = 1
-_SCHEMA = f"""
-CREATE TABLE deliveries (
-    id INTEGER PRIMARY KEY,   -- grows with time: the oldest are the first
-    delivery BLOB NOT NULL,
-    content BLOB NOT NULL,
-    contact BLOB NOT NULL,
-    contact_type INTEGER NOT NULL,
-    transient INTEGER NOT NULL,
-    state INTEGER NOT NULL,
-    until REAL NOT NULL,      -- when it is forgotten as a delivery
-    claimed REAL NOT NULL,
-    token TEXT,
-    lease REAL,               -- the contact is locked until then
-    counted INTEGER NOT NULL, -- it may have been a wrong code
-    sent REAL, gave_up REAL,  -- the first call, open without the second time
-    sent2 REAL, gave_up2 REAL,
-    outcome TEXT, request_id TEXT, resolved INTEGER
-);
-CREATE UNIQUE INDEX by_delivery ON deliveries (delivery);
-CREATE INDEX by_contact ON deliveries (contact, sent);
-CREATE INDEX by_lock ON deliveries (contact) WHERE lease IS NOT NULL;
-CREATE INDEX by_unknown ON deliveries (content) WHERE state <= {_UNKNOWN};
-CREATE INDEX by_refusal ON deliveries (state, id) WHERE state >= {_VERIFIED};
-CREATE TABLE paces (action TEXT PRIMARY KEY, free REAL, at REAL, factor REAL, slowed REAL) WITHOUT ROWID;
-CREATE TABLE removals (exact BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE spent (id INTEGER PRIMARY KEY, content BLOB UNIQUE, until REAL);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-PRAGMA user_version = {_VERSION}"""
-
-T = TypeVar("T")
+SIZE_LIMIT = 240 * 1024 * 1024
+"""Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
 
 
 class SqliteLedger:
@@ -84,22 +44,17 @@ class SqliteLedger:
     def __init__(
         self, file: Path, policy: Policy, clock: Clock, *, key: bytes = b"", size_limit: int = SIZE_LIMIT
     ) -> None:
-        self._file = file
+        self._path = file
         self._policy = policy
         self._clock = clock
         self._hasher = Hasher(key) if key else None
         self._pages = size_limit // _PAGE
-        self._idle: list[sqlite3.Connection] = []
-        # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
-        self._line = threading.Lock()
-        self._opening = threading.Lock()
         self._inserted = 0
-        self._told_of_key = False
-        weakref.finalize(self, _close, self._idle)
+        self._file = SqliteFile(file, self.hasher)
 
     def hasher(self) -> Hasher:
         if self._hasher is None:
-            self._hasher = Hasher(key_beside(self._file))
+            self._hasher = Hasher(key_beside(self._path))
         return self._hasher
 
     # -- the verbs --
@@ -109,10 +64,10 @@ class SqliteLedger:
             row = _row(db, keys.delivery)
             return _known(row, keys, self._clock.time()) if row else None
 
-        known = self._read(look)
+        known = self._file.read(look)
         if known is not None:  # most of what comes again costs no write
             return known
-        return self._write(lambda db: self._claim(db, keys, token, lease, max_wait), deadline)
+        return self._file.write(lambda db: self._claim(db, keys, token, lease, max_wait), deadline)
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         def attempt(db: sqlite3.Connection) -> Slot | None:
@@ -128,10 +83,10 @@ class SqliteLedger:
                 )
             return slot
 
-        return self._write(attempt, deadline)
+        return self._file.write(attempt, deadline)
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
-        return self._write(lambda db: self._settle(db, keys, token, settlement), deadline)
+        return self._file.write(lambda db: self._settle(db, keys, token, settlement), deadline)
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         def release(db: sqlite3.Connection) -> None:
@@ -144,10 +99,10 @@ class SqliteLedger:
             db.execute(
                 "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ?, "
                 "sent2 = CASE WHEN gave_up2 IS NULL THEN NULL ELSE sent2 END WHERE id = ?",
-                (_UNKNOWN, self._clock.time() + self._policy.ttl, row["id"]),
+                (UNKNOWN, self._clock.time() + self._policy.ttl, row["id"]),
             )
 
-        self._write(release, deadline)
+        self._file.write(release, deadline)
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         def unlock(db: sqlite3.Connection) -> None:
@@ -155,31 +110,31 @@ class SqliteLedger:
                 db.execute("DELETE FROM removals WHERE exact = ?", (keys.exact,))
             db.execute(
                 "UPDATE deliveries SET token = NULL, lease = NULL WHERE delivery = ? AND token = ? AND state >= ?",
-                (keys.delivery, token, _VERIFIED),
+                (keys.delivery, token, VERIFIED),
             )
 
-        self._write(unlock, deadline)
+        self._file.write(unlock, deadline)
 
     def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        return self._write(lambda db: self._slot(db, action, self._clock.time(), max_wait), deadline)
+        return self._file.write(lambda db: self._slot(db, action, self._clock.time(), max_wait), deadline)
 
     def slow_down(self, action: str, *, deadline: Deadline) -> None:
-        self._write(lambda db: _save(db, action, _pace(db, action).slower(self._clock.time())), deadline)
+        self._file.write(lambda db: _save(db, action, _pace(db, action).slower(self._clock.time())), deadline)
 
     def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:  # noqa: ARG002  reading never waits
-        row = self._read(lambda db: _row(db, delivery))
+        row = self._file.read(lambda db: _row(db, delivery))
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
-        if row["state"] >= _VERIFIED:
+        if row["state"] >= VERIFIED:
             return Found("settled", row["content"], _record(row))
         return Found("in-flight" if _is_live(row, now) else "unknown", row["content"])
 
     def check(self, *, deadline: Deadline) -> None:
-        self._write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
+        self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def close(self) -> None:
-        _close(self._idle)
+        self._file.close()
 
     # -- what the verbs consist of, inside their transaction --
 
@@ -194,7 +149,7 @@ class SqliteLedger:
             db.execute(
                 "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), counted = 0, lease = NULL, "
                 "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
-                (_VERIFIED, row["id"]),
+                (VERIFIED, row["id"]),
             )
             row = None
         if db.execute(
@@ -204,7 +159,7 @@ class SqliteLedger:
             return Claim("busy", now)
         removal = db.execute("SELECT 1 FROM removals WHERE exact = ?", (keys.exact,)).fetchone() is not None
         unknown = db.execute(
-            f"SELECT * FROM deliveries WHERE content = ? AND state <= {_UNKNOWN} AND until > ?", (keys.content, now)
+            f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
         ).fetchall()
         if unknown:
             self._take_over(db, keys, token, row, now, lease)
@@ -212,7 +167,7 @@ class SqliteLedger:
             return Claim("owned", now, calls=calls, rivals=_rivals(db, keys), removal=removal, unknown=True)
         decided = self._decided(db, keys, now)
         if decided:
-            self._insert(db, keys, now, state=_REFUSED, outcome=decided.outcome)
+            self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome)
             return Claim("decided", now, record=decided)
         slot = self._slot(db, CREATE, now, max_wait)
         if not slot.fits:
@@ -231,7 +186,7 @@ class SqliteLedger:
             "UPDATE deliveries SET state = ?, token = ?, lease = ?, until = ?, "
             "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
             "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease) END WHERE id = ?",
-            (_CLAIMED, token, now + lease, now + lease + self._policy.ttl, row["id"]),
+            (CLAIMED, token, now + lease, now + lease + self._policy.ttl, row["id"]),
         )
 
     def _decided(self, db: sqlite3.Connection, keys: Keys, now: float) -> Record | None:
@@ -254,7 +209,7 @@ class SqliteLedger:
         keys: Keys,
         now: float,
         *,
-        state: int = _CLAIMED,
+        state: int = CLAIMED,
         token: str | None = None,
         lease: float | None = None,
         sent: float | None = None,
@@ -289,7 +244,7 @@ class SqliteLedger:
         if record is None:
             db.execute(
                 "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ? WHERE id = ?",
-                (_UNKNOWN, now + self._policy.ttl, row["id"]),
+                (UNKNOWN, now + self._policy.ttl, row["id"]),
             )
             return True
         verified = record.outcome == outcomes.VERIFIED.code
@@ -300,8 +255,8 @@ class SqliteLedger:
         # Whatever else was unknown about this content is known now, too.
         db.execute(
             "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "
-            f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {_UNKNOWN}",
-            (_VERIFIED if verified else _REFUSED, record.outcome, record.request_id, record.resolved, now,
+            f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {UNKNOWN}",
+            (VERIFIED if verified else REFUSED, record.outcome, record.request_id, record.resolved, now,
              CONTENT_REPLAY, self._policy.ttl, keys.content),
         )  # fmt: skip
         if settlement.removal:
@@ -337,121 +292,12 @@ class SqliteLedger:
         (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
         if pages - free <= self._pages:
             return
-        for state in (_REFUSED, _VERIFIED):
+        for state in (REFUSED, VERIFIED):
             oldest = (
                 "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ? ORDER BY id LIMIT 256)"
             )
             if db.execute(oldest, (state,)).rowcount:
                 return
-
-    # -- the file --
-
-    def _read(self, verb: Callable[[sqlite3.Connection], T]) -> T:
-        with self._connection() as db:
-            return verb(db)
-
-    def _write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        if not self._line.acquire(timeout=deadline.remaining()):
-            raise LedgerUnavailable(f"{self._file} was not free in time")
-        try:
-            with self._connection() as db:
-                db.execute(f"PRAGMA busy_timeout = {int(deadline.remaining() * 1000)}")
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    result = verb(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):  # SQLite has rolled back by itself
-                        db.execute("ROLLBACK")
-                    raise
-                return result
-        finally:
-            self._line.release()
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection of the caller's own for a while. One that failed is not used again."""
-        db = None
-        try:
-            db = self._idle.pop() if self._idle else self._open()
-            yield db
-        except sqlite3.Error as error:
-            if db is not None:
-                db.close()
-            raise LedgerUnavailable(self._reason(error)) from None
-        except BaseException:
-            if db is not None:
-                db.close()
-            raise
-        else:
-            self._idle.append(db)
-
-    def _open(self) -> sqlite3.Connection:
-        check = self.hasher().check
-        # Made here, with these rights, which SQLite gives the files beside it, too.
-        with suppress(OSError):
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-        db = sqlite3.connect(self._file, timeout=5.0, isolation_level=None, check_same_thread=False)
-        try:
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA synchronous = NORMAL")
-            with self._opening:
-                self._prepare(db, check)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
-        """Make the tables at the first time; tell when the key is another one than last time."""
-        _write_ahead(db)
-        db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            raise LedgerUnavailable(f"{self._file} was made by another version of the bridge; move it away")
-        if not version:
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
-        known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
-        if known is None or known[0] != check:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))
-        db.execute("COMMIT")
-        if known is not None and known[0] != check:
-            log.warning(KEY_CHANGED)
-
-    def _reason(self, error: sqlite3.Error) -> str:
-        """What is wrong and what to do, in words."""
-        text = str(error)
-        remedies = {
-            "unable to open": "cannot be opened; its folder must exist and be writable",
-            "readonly": "cannot be written; give the bridge's user the right to",
-            "disk is full": "cannot grow; the disk is full",
-            "disk I/O": "cannot be read or written; look at the disk",
-            "not a database": "is no ledger; move it away",
-            "malformed": "is damaged; move it away: what it remembers is lost",
-            "no such": "is no ledger of the bridge; move it away",
-            "locked": "was not free in time; another process holds it",
-        }
-        what = next((remedy for sign, remedy in remedies.items() if sign in text), f"cannot be used: {text}")
-        return f"LEDGER_URL: {self._file} {what}"
-
-
-def _write_ahead(db: sqlite3.Connection) -> None:
-    """Use the write-ahead log. SQLite does not wait for another process that is about to do the same."""
-    for _ in range(100):
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _close(idle: list[sqlite3.Connection]) -> None:
-    while idle:
-        idle.pop().close()
 
 
 def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
@@ -462,7 +308,7 @@ def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
 def _owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
     """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
     row = _row(db, keys.delivery)
-    return row if row is not None and row["token"] == token and row["state"] == _CLAIMED else None
+    return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
 
 
 def _known(row: sqlite3.Row, keys: Keys, now: float) -> Claim | None:
@@ -471,9 +317,9 @@ def _known(row: sqlite3.Row, keys: Keys, now: float) -> Claim | None:
         return None
     if row["content"] != keys.content:
         return Claim("reused", now)
-    if row["state"] >= _VERIFIED:
+    if row["state"] >= VERIFIED:
         return Claim("replay", now, record=_record(row))
-    return Claim("in-flight", now) if row["state"] == _CLAIMED and _is_live(row, now) else None
+    return Claim("in-flight", now) if row["state"] == CLAIMED and _is_live(row, now) else None
 
 
 def _is_live(row: sqlite3.Row, now: float) -> bool:

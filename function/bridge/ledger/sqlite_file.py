@@ -1,0 +1,198 @@
+"""The file of a SQLite ledger: its tables, its connections, and what to do when it cannot be used.
+
+In goes a function of a connection, which is run alone in a transaction, or only reads. A file that cannot be used is
+told clearly, and looked at again at the next verb.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from bridge.clock import Deadline
+from bridge.logs import log
+
+from . import KEY_CHANGED, LedgerUnavailable
+from .keys import Hasher
+
+CLAIMED, UNKNOWN, VERIFIED, REFUSED = range(4)
+"""The states of a delivery; from VERIFIED on its outcome is definitive."""
+
+_VERSION = 1
+_SCHEMA = f"""
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,   -- grows with time: the oldest are the first
+    delivery BLOB NOT NULL,
+    content BLOB NOT NULL,
+    contact BLOB NOT NULL,
+    contact_type INTEGER NOT NULL,
+    transient INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    until REAL NOT NULL,      -- when it is forgotten as a delivery
+    claimed REAL NOT NULL,
+    token TEXT,
+    lease REAL,               -- the contact is locked until then
+    counted INTEGER NOT NULL, -- it may have been a wrong code
+    sent REAL, gave_up REAL,  -- the first call, open without the second time
+    sent2 REAL, gave_up2 REAL,
+    outcome TEXT, request_id TEXT, resolved INTEGER
+);
+CREATE UNIQUE INDEX by_delivery ON deliveries (delivery);
+CREATE INDEX by_contact ON deliveries (contact, sent);
+CREATE INDEX by_lock ON deliveries (contact) WHERE lease IS NOT NULL;
+CREATE INDEX by_unknown ON deliveries (content) WHERE state <= {UNKNOWN};
+CREATE INDEX by_refusal ON deliveries (state, id) WHERE state >= {VERIFIED};
+CREATE TABLE paces (action TEXT PRIMARY KEY, free REAL, at REAL, factor REAL, slowed REAL) WITHOUT ROWID;
+CREATE TABLE removals (exact BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE spent (id INTEGER PRIMARY KEY, content BLOB UNIQUE, until REAL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+PRAGMA user_version = {_VERSION}"""
+
+_REMEDIES = {
+    "unable to open": "cannot be opened; its folder must exist and be writable",
+    "readonly": "cannot be written; give the bridge's user the right to",
+    "disk is full": "cannot grow; the disk is full",
+    "disk I/O": "cannot be read or written; look at the disk",
+    "not a database": "is no ledger; move it away",
+    "malformed": "is damaged; move it away: what it remembers is lost",
+    "no such": "is no ledger of the bridge; move it away",
+    "locked": "was not free in time; another process holds it",
+}
+"""By a sign in SQLite's own words, what is wrong with the file and what to do."""
+
+T = TypeVar("T")
+
+
+class SqliteFile:
+    """The file at ``path``, shared by threads and processes. ``hasher`` is asked for when it is opened."""
+
+    def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
+        self._path = path
+        self._hasher = hasher
+        self._idle: list[sqlite3.Connection] = []
+        self._opened: tuple[int, int] | None = None
+        # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
+        self._line = threading.Lock()
+        self._opening = threading.Lock()
+        weakref.finalize(self, _close, self._idle)
+
+    def read(self, verb: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that only reads. Raises LedgerUnavailable."""
+        with self._connection() as db:
+            return verb(db)
+
+    def write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
+        """Run a function in a transaction of its own, begun before the deadline. Raises LedgerUnavailable."""
+        if not self._line.acquire(timeout=deadline.remaining()):
+            raise LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time")
+        try:
+            with self._connection() as db:
+                db.execute(f"PRAGMA busy_timeout = {int(deadline.remaining() * 1000)}")
+                db.execute("BEGIN IMMEDIATE")
+                result = verb(db)
+                db.execute("COMMIT")
+                return result
+        finally:
+            self._line.release()
+
+    def close(self) -> None:
+        _close(self._idle)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection of the caller's own for a while. One that failed is closed, and its transaction with it."""
+        db = None
+        try:
+            db = self._take() or self._open()
+            yield db
+        except BaseException as error:
+            if db is not None:
+                db.close()
+            if isinstance(error, sqlite3.Error):
+                raise LedgerUnavailable(self._reason(error)) from None
+            raise
+        else:
+            self._idle.append(db)
+
+    def _take(self) -> sqlite3.Connection | None:
+        """An idle connection, unless the file was moved away: then all of them are to the old one."""
+        if self._opened != _identity(self._path):
+            _close(self._idle)
+        with suppress(IndexError):
+            return self._idle.pop()
+        return None
+
+    def _open(self) -> sqlite3.Connection:
+        check = self._hasher().check
+        with self._opening:
+            # Made here, with these rights, which SQLite gives the files beside it, too.
+            with suppress(OSError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            try:
+                db.row_factory = sqlite3.Row
+                _write_ahead(db)
+                db.execute("PRAGMA synchronous = NORMAL")
+                self._prepare(db, check)
+            except BaseException:
+                db.close()
+                raise
+            self._opened = _identity(self._path)
+        return db
+
+    def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
+        """Make the tables at the first time; tell when the key is another one than last time."""
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise LedgerUnavailable(f"LEDGER_URL: {self._path} is of another version of the bridge; move it away")
+        if not version:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+        known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
+        if known is None or known[0] != check:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))
+        db.execute("COMMIT")
+        if known is not None and known[0] != check:
+            log.warning(KEY_CHANGED)
+
+    def _reason(self, error: sqlite3.Error) -> str:
+        """What is wrong and what to do, in words."""
+        text = str(error)
+        what = next((remedy for sign, remedy in _REMEDIES.items() if sign in text), f"cannot be used: {text}")
+        return f"LEDGER_URL: {self._path} {what}"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is, whatever it is called."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Use the write-ahead log. SQLite does not wait for another process that is about to do the same."""
+    for patience in range(100, -1, -1):
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or not patience:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _close(idle: list[sqlite3.Connection]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop().close()
