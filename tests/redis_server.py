@@ -34,8 +34,9 @@ def executable() -> str:
 class RedisServer:
     """A server that forgets nothing, unless ``options`` say otherwise."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
         self.folder = folder
+        self.password = password
         self.port = free_port()
         self.options = options or ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
         self.start()
@@ -46,7 +47,7 @@ class RedisServer:
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port, decode_responses=True)
+        return redis.Redis(port=self.port, password=self.password, decode_responses=True)
 
     def start(self) -> None:
         command = [

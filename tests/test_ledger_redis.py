@@ -1,0 +1,241 @@
+"""What is Redis's own: the wire, its time-outs, its restarts, and what it may forget."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from bridge.clock import Deadline
+from bridge.ledger import LedgerUnavailable
+from bridge.ledger.redis import RedisLedger
+from builders import SetClock
+from ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
+from redis_server import RedisServer
+
+
+def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
+    clock = clock or SetClock()
+
+    def again() -> RedisLedger:
+        return RedisLedger(f"redis://{password}127.0.0.1:{port}/0", POLICY, clock, key=KEY)
+
+    return Engine(again(), clock, lambda _: None, again)
+
+
+class Wire:
+    """A wire to the server, which breaks instead of passing on a reply that holds one of ``lose``."""
+
+    def __init__(self, port: int) -> None:
+        self.lose: list[bytes] = []
+        self._behind = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self._behind))
+                self._open += [caller, server]
+                for pair in ((caller, server, False), (server, caller, True)):
+                    thread = threading.Thread(target=self._pass_on, args=pair)
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                found = next((one for one in self.lose if one in data), None)
+                if replies and found is not None:
+                    self.lose.remove(found)
+                    break
+                target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Wire:  # noqa: PYI034  typing.Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for thread in self._threads:
+            thread.join()
+        for one in self._open:
+            one.close()
+
+
+def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        engine = ledger_at(server.port)
+        engine.end(VERIFIED)
+        engine.end(None, keys("unknown", contact="10086"))
+        token = engine.own(keys("held", contact="10010"), lease=100)
+        server.stop()
+        with pytest.raises(LedgerUnavailable, match="ConnectionError"):
+            engine.claim()
+        server.start()
+        assert engine.claim().kind == "replay"
+        assert engine.claim(keys("unknown", contact="10086")).unknown
+        assert engine.claim(keys("held", contact="10010")).kind == "in-flight"
+        assert engine.settle(token, VERIFIED, keys("held", contact="10010"))
+        engine.ledger.close()
+
+
+def test_a_server_that_forgot_the_script_is_told_again(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    with redis_server.client as client:
+        client.script_flush()
+    assert engine.claim().kind == "replay"
+    engine.ledger.close()
+
+
+def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: RedisServer) -> None:
+    """The verb was done; done again it is the same."""
+    with Wire(redis_server.port) as wire:
+        engine, lose = ledger_at(wire.port), wire.lose
+        engine.ledger.check(deadline=engine.deadline)
+        lose.append(b"owned")
+        token = engine.own(lease=60)
+        assert lose == []
+        assert engine.claim().kind == "in-flight"
+        lose.append(b"\r\n1\r\n")
+        assert engine.settle(token, VERIFIED)
+        assert lose == []
+        assert engine.claim().record == VERIFIED
+        unknown = keys("unknown", contact="10086")
+        engine.end(None, unknown)
+        lose.append(b"owned")
+        token = engine.own(unknown, lease=60)
+        assert lose == []
+        lose.append(b"\r\n1\r\n")
+        engine.release(token, unknown)
+        claim = engine.claim(unknown)
+        assert (claim.unknown, len(claim.calls)) == (True, 1)
+        engine.ledger.close()
+
+
+def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = ledger_at(silent.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="TimeoutError"):
+            engine.ledger.check(deadline=Deadline(SetClock(), 0.4))
+        assert 0.3 < time.monotonic() - began < 1.5
+
+
+def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    past = Deadline(SetClock(), 0.0)
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="TimeoutError"):
+            engine.ledger.check(deadline=past)
+        engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.close()
+
+
+@pytest.mark.parametrize("which", ["wall", "run"])
+def test_an_idle_connection_is_not_trusted(redis_server: RedisServer, which: str) -> None:
+    clock = SetClock()
+    engine = ledger_at(redis_server.port, clock=clock)
+
+    def connections() -> int:
+        with redis_server.client as client:
+            return int(client.info("stats")["total_connections_received"])
+
+    engine.ledger.check(deadline=engine.deadline)
+    before = connections()
+    engine.ledger.check(deadline=engine.deadline)
+    assert connections() == before + 1  # the test's own
+    setattr(clock, which, 21.0)
+    engine.ledger.check(deadline=engine.deadline)
+    assert connections() == before + 3
+    engine.ledger.close()
+
+
+def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
+        engine = ledger_at(server.port, password=":wrong-one@")
+        with pytest.raises(LedgerUnavailable) as raised:
+            engine.claim()
+        assert "127.0.0.1" in str(raised.value)
+        assert "AuthenticationError" in str(raised.value)
+        assert "wrong-one" not in str(raised.value)
+        good = ledger_at(server.port, password=":right@")
+        good.end(VERIFIED)
+        good.ledger.close()
+
+
+def test_a_server_that_is_full_refuses_in_its_own_words(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+        engine = ledger_at(server.port)
+        with pytest.raises(LedgerUnavailable, match="maxmemory"):
+            engine.claim()
+        engine.ledger.close()
+
+
+def test_a_server_that_may_forget_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = ("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
+    with RedisServer(tmp_path, *options) as server:
+        for _ in range(2):
+            engine = ledger_at(server.port)
+            engine.release(engine.own())
+            engine.ledger.close()
+    told = [record.getMessage() for record in caplog.records]
+    assert (
+        told
+        == [
+            "LEDGER_URL: this Redis may forget what it was told; set appendonly to yes, not no",
+            "LEDGER_URL: this Redis may forget what it was told; set appendfsync to always, not everysec",
+            "LEDGER_URL: this Redis may forget what it was told; set maxmemory-policy to noeviction, not allkeys-lru",
+        ]
+        * 2
+    )
+
+
+def test_a_server_that_forgets_nothing_is_no_news(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    assert caplog.records == []
+    engine.ledger.close()
+
+
+def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bridge")
+    with RedisServer(tmp_path, "--rename-command", "CONFIG", "") as server:
+        engine = ledger_at(server.port)
+        engine.end(VERIFIED)
+        engine.ledger.close()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "does not say whether it forgets" in caplog.text
+
+
+def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
+    engine = redis_engine(redis_server)
+    engine.clock.wall = 1e6
+    assert abs(engine.claim().now - time.time()) < 5
+    engine.ledger.close()
+
+
+def test_all_keys_are_in_one_slot_and_expire(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED, removal=1.0)
+    engine.end(None, keys("b", code="000001", contact="10086"))
+    engine.own(keys("c", contact="10010"))
+    engine.ledger.slow_down("CreateIntlPhoneEmail", deadline=engine.deadline)
+    with redis_server.client as client:
+        names = {key: client.pttl(key) for key in client.keys()}  # noqa: SIM118
+    assert all(name.startswith("{signup-bridge}:") for name in names)
+    lasting = sorted(name.split(":")[1] for name, life in names.items() if life < 0)
+    assert lasting == ["key", "removal"]
+    engine.ledger.close()

@@ -1,0 +1,319 @@
+"""What is SQLite's own: the file, its size, its troubles."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bridge.clock import Deadline
+from bridge.ledger import LedgerUnavailable
+from bridge.ledger.keys import Hasher, key_beside
+from bridge.ledger.sqlite import SqliteLedger
+from builders import ROOT, SetClock
+from ledgers import KEY, POLICY, VERIFIED, WRONG, Engine, keys, sqlite_engine
+
+FAST = replace(POLICY, interval=1e-6)
+
+
+def rows(folder: Path) -> int:
+    with sqlite3.connect(folder / "ledger.db") as db:
+        (count,) = db.execute("SELECT count(*) FROM deliveries").fetchone()
+    db.close()
+    return int(count)
+
+
+# -- pruning --
+
+
+def test_what_has_expired_is_removed_a_few_at_a_time(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    for number in range(40):
+        engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
+    engine.pass_by(345_601)
+    engine.end(WRONG, keys("new", contact="10086"))
+    assert rows(tmp_path) == 38
+    for number in range(12):
+        engine.end(WRONG, keys(f"n{number}", contact=f"1{number:09}"))
+    assert rows(tmp_path) == 40 - 13 * 3 + 13
+    engine.ledger.close()
+
+
+def test_what_the_count_and_the_history_need_is_kept_longer(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    for number in range(3):
+        engine.end(WRONG, keys(None, contact=f"{number:09}"))
+    engine.pass_by(3000)
+    engine.end(WRONG, keys("a", contact="10086"))
+    assert rows(tmp_path) == 4
+    engine.pass_by(1001)
+    engine.end(WRONG, keys("b", contact="10086"))
+    assert rows(tmp_path) == 2
+    engine.ledger.close()
+
+
+def test_spent_pairs_are_removed_too(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    for number in range(2):
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"), removal=1.0)
+    engine.pass_by(345_601)
+    engine.end(WRONG, keys("a", contact="10086"))
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        assert db.execute("SELECT count(*) FROM spent").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM removals").fetchone() == (2,)
+    db.close()
+    engine.ledger.close()
+
+
+def test_a_full_file_loses_its_oldest_refusals_first(tmp_path: Path) -> None:
+    clock = SetClock()
+    limit = 40 * 4096
+    ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=limit)
+    engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
+    kept = {"verified": VERIFIED, "unknown": None}
+    for name, record in kept.items():
+        engine.end(record, keys(name, contact=f"{name!s:>9}"))
+    for number in range(900):
+        engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
+    db.close()
+    assert (pages - free) * 4096 < limit * 1.5
+    assert engine.claim(keys("m0", contact="000000000")).kind == "owned"
+    assert engine.claim(keys("m899", contact="000000899")).kind == "replay"
+    assert engine.claim(keys("verified", contact=f"{'verified':>9}")).kind == "replay"
+    assert engine.claim(keys("unknown", contact=f"{'unknown':>9}")).unknown
+    ledger.close()
+
+
+def test_a_full_file_without_refusals_loses_its_oldest_verifications(tmp_path: Path) -> None:
+    clock = SetClock()
+    ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=30 * 4096)
+    engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
+    engine.end(None, keys("unknown", contact="10086"))
+    for number in range(700):
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"))
+    assert engine.claim(keys("m0", contact="000000000")).kind == "owned"
+    assert engine.claim(keys("m699", contact="000000699")).kind == "replay"
+    assert engine.claim(keys("unknown", contact="10086")).unknown
+    ledger.close()
+
+
+def test_a_file_that_is_full_of_unknowns_is_left_alone(tmp_path: Path) -> None:
+    clock = SetClock()
+    ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=4096)
+    engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
+    for number in range(65):
+        engine.end(None, keys(f"m{number}", contact=f"{number:09}"))
+    assert rows(tmp_path) == 65
+    ledger.close()
+
+
+# -- troubles --
+
+
+def trouble(engine: Engine) -> str:
+    with pytest.raises(LedgerUnavailable) as raised:
+        engine.claim(keys(secrets.token_hex(4), contact="10010"))
+    return str(raised.value)
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    (db,) = engine.ledger._file._idle  # type: ignore[attr-defined]
+    db.execute("PRAGMA max_page_count = 1")  # of what it has now
+
+    def fill() -> None:
+        for number in range(1000):
+            engine.claim(keys(f"m{number}", contact=f"{number:09}"))
+
+    with pytest.raises(LedgerUnavailable, match="the disk is full"):
+        fill()
+    assert engine.claim().kind == "replay"
+    engine.ledger.close()
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    engine.ledger.close()
+    connect = sqlite3.connect
+
+    def read_only(path: Path, **options: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(f"file:{path}?mode=ro", uri=True, **options)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    assert "cannot be written; give the bridge's user the right to" in trouble(engine)
+
+
+def test_a_file_that_is_damaged(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path, FAST)
+    for number in range(200):
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"))
+    engine.ledger.close()
+    data = bytearray((tmp_path / "ledger.db").read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    (tmp_path / "ledger.db").write_bytes(data)
+    assert "is damaged; move it away" in trouble(engine)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute("CREATE TABLE deliveries (x)")
+    db.close()
+    assert "cannot be used: table deliveries already exists" in trouble(engine)
+
+
+def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    """The wait ends with the deadline."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailable, match="was not free in time; another process holds it"):
+        engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.3))
+    assert time.monotonic() - began < 2
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    engine.ledger.slow_down("x", deadline=engine.deadline)
+    engine.ledger.close()
+
+
+def test_a_line_that_is_too_long(tmp_path: Path) -> None:
+    """A thread of the same process holds the file."""
+    engine = sqlite_engine(tmp_path)
+    go_on, begun = threading.Event(), threading.Event()
+
+    def hold(_db: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    holder = threading.Thread(target=file.write, args=(hold, engine.deadline))
+    holder.start()
+    begun.wait()
+    with pytest.raises(LedgerUnavailable, match="was not free in time"):
+        engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.1))
+    go_on.set()
+    holder.join()
+    engine.ledger.close()
+
+
+def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO removals VALUES (x'00')")
+        raise KeyError("a fault of the bridge")
+
+    with pytest.raises(KeyError):
+        engine.ledger._file.write(fail, engine.deadline)  # type: ignore[attr-defined]
+    engine.end(VERIFIED)
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        assert db.execute("SELECT count(*) FROM removals").fetchone() == (0,)
+    db.close()
+    engine.ledger.close()
+
+
+def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).rename(tmp_path / f"old-{name}")
+    assert engine.look() is None
+    engine.end(WRONG)
+    assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.ledger.sqlite_file.time.sleep", lambda _: None)
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as db:
+        db.execute("CREATE TABLE held (x)")
+        db.execute("BEGIN EXCLUSIVE")
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda *of, **named: connect(*of, **named | {"timeout": 0}))
+        assert "another process holds it" in trouble(sqlite_engine(tmp_path))
+    db.close()
+
+
+def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """One makes the key and the tables; nobody fails, and all have the same key."""
+    program = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "function")!r}, {str(ROOT / "tests")!r}, {str(ROOT)!r}]
+from pathlib import Path
+from ledgers import POLICY, SetClock, Deadline
+from bridge.ledger.sqlite import SqliteLedger
+ledger = SqliteLedger(Path({str(tmp_path)!r}) / "ledger.db", POLICY, SetClock())
+sys.stdin.read(1)
+ledger.check(deadline=Deadline(SetClock(), 10))
+print(ledger.hasher().check.hex())
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in started:
+        assert process.stdin
+        process.stdin.write("x")
+        process.stdin.flush()
+    said = [process.communicate(timeout=50)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 6
+    assert len(set(said)) == 1
+
+
+# -- the key beside it --
+
+
+def test_the_key_is_random_and_stays(tmp_path: Path) -> None:
+    one = key_beside(tmp_path / "ledger.db")
+    assert key_beside(tmp_path / "ledger.db") == one
+    assert len(one) == 64
+    assert key_beside(tmp_path / "other.db") != one
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db.key", "other.db.key"]
+
+
+def test_of_two_who_make_the_key_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        target.write_bytes(b"k" * 32)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert key_beside(tmp_path / "ledger.db") == b"k" * 32
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.db.key"]
+
+
+def test_a_key_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(LedgerUnavailable, match="No space left on device"):
+        key_beside(tmp_path / "ledger.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hashes_are_of_the_key_and_tell_parts_apart() -> None:
+    one, other = Hasher(KEY), Hasher(KEY + b"x")
+    assert one.check == Hasher(KEY).check != other.check
+    assert keys() == keys()
+    assert len({keys().delivery, keys().content, keys().contact, keys().exact}) == 4
+    assert one._hash("a", "bc") != one._hash("ab", "c") != one._hash("abc")
+    assert {len(name) for name in (keys().delivery, keys().content, keys().contact, keys().exact)} == {16}
