@@ -344,11 +344,38 @@ def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> No
     assert len(engine.claim().calls) == 1
 
 
-def test_who_only_looked_for_an_unknown_leaves_no_trace(engine: Engine) -> None:
+def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> None:
+    """It was told so."""
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
-    assert engine.look(OTHER) is None
+    assert engine.look(OTHER) == Found("unknown", OTHER.content)
+    assert engine.claim(replace(OTHER, content=GUESS.content)).kind == "reused"
+    token = engine.own(OTHER)
+    engine.attempt(token, OTHER)
+    engine.release(token, OTHER)
+    assert engine.look(OTHER) == Found("unknown", OTHER.content)
     assert len(engine.claim(OTHER).calls) == 1
+
+
+def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
+    engine = make(ttl=1000)
+    engine.end(None)
+    engine.pass_by(900)
+    engine.release(engine.own(OTHER), OTHER)
+    engine.pass_by(200)
+    claim = engine.claim(OTHER)
+    assert (claim.kind, claim.unknown, claim.calls) == ("owned", True, ())
+
+
+def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
+    engine.end(None, guess(0))
+    other = replace(guess(0), delivery=OTHER.delivery)
+    token = engine.own(other)
+    engine.attempt(token, other)
+    engine.settle(token, WRONG, other)
+    for number in range(1, 4):
+        engine.end(WRONG, guess(number))
+    assert engine.claim(guess(4)).kind == "decided"
 
 
 def test_a_second_call_is_noted_before_it_is_made(engine: Engine) -> None:

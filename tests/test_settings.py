@@ -4,10 +4,13 @@ import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from bridge import settings
 from bridge.app import create_app
+from bridge.clock import Deadline, SystemClock
+from bridge.ledger import open_ledger
 from bridge.settings import SettingsError
 from builders import ROOT, SECRET, environment
 from conftest import Tls
@@ -32,6 +35,13 @@ def test_defaults() -> None:
         9000,
     )
     assert loaded.tencent_session_token is loaded.domain_api_ca_bundle is None
+
+
+def test_the_ledgers_defaults() -> None:
+    loaded = settings.load(environment(URL, DOMAIN_API_RATE=""))
+    assert (loaded.domain_api_rate, loaded.ledger_ttl, loaded.resolve_unknown) == (20.0, 345_600.0, "describe")
+    assert (loaded.max_wrong_codes, loaded.wrong_code_window, loaded.after_verified) == (5, 600.0, "keep")
+    assert loaded.ledger_key is None
 
 
 def test_a_name_that_is_set_to_nothing_is_not_set() -> None:
@@ -187,3 +197,74 @@ def test_gunicorn_refuses_to_start_in_one_message() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("start refused:\n  PORT: must be a whole number from 1 to 65535\n")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:////var/lib/bridge.db", "/var/lib/bridge.db"),
+        ("sqlite:///beside.db", "beside.db"),
+        ("sqlite:////with%20space/b.db", "/with space/b.db"),
+        ("redis://h:6379/0", None),
+        ("rediss://user:secret@h.example/1", None),
+    ],
+)
+def test_ledger_urls(url: str, file: str | None) -> None:
+    loaded = settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32))
+    assert loaded.ledger_file == (Path(file) if file else None)
+    assert not loaded.ledger_is_default
+    assert "secret" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["sqlite://", "sqlite:///", "sqlite://host/x.db", "/tmp/x.db", "redis://", "redis://h:x/0", "redis://h:0/0",
+     "redis://h:99999", "mysql://h/0", "memory:"],
+)  # fmt: skip
+def test_what_is_no_ledger(wrong: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        settings.load(environment(URL, LEDGER_URL=wrong, LEDGER_KEY="k" * 32))
+    assert raised.value.problems == [
+        "LEDGER_URL: must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0"
+    ]
+
+
+def test_a_redis_needs_a_key() -> None:
+    for given, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
+        with pytest.raises(SettingsError) as raised:
+            settings.load(environment(URL, LEDGER_URL="redis://h/0", **given))
+        (problem,) = raised.value.problems
+        assert problem.startswith(f"LEDGER_KEY: {says}")
+        assert "kkk" not in problem
+    settings.load(environment(URL, LEDGER_URL="redis://h/0", LEDGER_KEY="ä" * 16))
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ({"HOME": "/home/jo"}, "/home/jo/.local/state/signup-bridge/ledger.db"),
+        ({"HOME": "/home/jo", "XDG_STATE_HOME": "/state of jo"}, "/state of jo/signup-bridge/ledger.db"),
+        ({"HOME": "/root", "TENCENTCLOUD_RUNENV": "SCF"}, "/tmp/signup-bridge.db"),
+        ({"HOME": "/root", "SCF_FUNCTIONNAME": "f"}, "/tmp/signup-bridge.db"),
+        ({}, str(Path("~/.local/state/signup-bridge/ledger.db").expanduser())),
+    ],
+)
+def test_where_the_ledger_is_when_nobody_says(given: dict[str, str], file: str) -> None:
+    loaded = settings.load({**environment(URL, LEDGER_URL=""), **given})
+    assert (loaded.ledger_file, loaded.ledger_is_default) == (Path(file), True)
+
+
+def test_the_users_state_folder_is_made(tmp_path: Path) -> None:
+    loaded = settings.load(environment(URL, LEDGER_URL="", XDG_STATE_HOME=str(tmp_path / "state")))
+    ledger = open_ledger(loaded, SystemClock())
+    ledger.check(deadline=Deadline(SystemClock(), 5))
+    assert (tmp_path / "state" / "signup-bridge").stat().st_mode & 0o777 == 0o700
+    ledger.close()
+
+
+def test_a_client_is_imported_only_when_it_is_wanted() -> None:
+    """Imports are cold start."""
+    program = "import sys; from bridge import app; print('redis' in sys.modules, 'sqlite3' in sys.modules)"
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "function")}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"

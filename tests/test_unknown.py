@@ -127,6 +127,19 @@ def test_whoever_clicks_again_gets_the_same(world: World) -> None:
     assert world.seen() == ""
 
 
+def test_whoever_clicks_again_while_the_list_cannot_be_had(world: World) -> None:
+    """It was told that the outcome is unknown, and so it is remembered."""
+    world.lose("http-502")
+    world.deliver("a")
+    world.lose("close", DESCRIBE)
+    assert world.deliver("b").json["code"] == "outcome-unknown"
+    for name in "ab":
+        asked = world.bridge.client.get(f"/deliveries/{name}", headers=signed(b"", at=world.clock.time()))
+        assert asked.status_code == 504
+    assert verified(world.deliver("b"))
+    assert verified(world.deliver("a"))
+
+
 def test_a_wrong_code_whose_answer_was_lost_stays_unresolved(world: World) -> None:
     world.lose()
     world.deliver("a", WRONG)

@@ -24,8 +24,9 @@ from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
 from .outcomes import Refusal
-from .pacing import Pause
+from .pacing import Pause, interval
 from .payload import ContactType, DeliveryKey
+from .places import Places
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
 from .verification import Verification
@@ -34,6 +35,10 @@ from .verification import Verification
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 IN_LINE = 0.75
 """The part of its budget that a request may spend in the server's line."""
+
+COME_BACK = 2
+"""How many times faster than calls leave those are called again who found no place: there is always one in time, and
+most need not come twice."""
 
 _UNSIGNED = ("bearer", "none")
 """Where no signature covers an id, and so a header's is taken."""
@@ -117,7 +122,7 @@ def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verific
         ledger,
         Caller(domain_api, ledger, Pause(clock), clock),
         clock,
-        concurrency=configured.concurrency,
+        places=Places(configured.concurrency, interval(configured.domain_api_rate) / COME_BACK, clock),
         describe=configured.resolve_unknown == "describe",
         release=configured.after_verified == "release",
     )

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from .calling import Caller, Made, room
-from .clock import Deadline
+from .calling import Caller, Made, Turn, room
+from .clock import Clock, Deadline, Stopwatch
 from .domain_api import PAGE
 from .judge import Verdict
 from .ledger import Claim, Interval, Ledger, LedgerUnavailable
@@ -49,7 +49,8 @@ LIST_ZONE = timezone(timedelta(hours=8))
 class Resolution:
     """Finds out unknown outcomes. ``describe``: the account's list is asked."""
 
-    def __init__(self, caller: Caller, ledger: Ledger, *, describe: bool) -> None:
+    def __init__(self, caller: Caller, ledger: Ledger, clock: Clock, *, describe: bool) -> None:
+        self._clock = clock
         self._caller = caller
         self._ledger = ledger
         self._describe = describe
@@ -71,10 +72,11 @@ class Resolution:
 
     def _call_again(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Made:
         """One more attempt. Its success is a success; a refusal may be the first call's doing and proves nothing."""
+        asked = Stopwatch(self._clock)
         slot = self._ledger.attempt(keys, token, max_wait=room(deadline), deadline=deadline)
         if slot is None or not slot.fits:
             return Made(Verdict(OUTCOME_UNKNOWN))
-        made = self._caller.create(delivery, slot.wait, deadline)
+        made = self._caller.create(delivery, Turn(slot.wait, asked), deadline)
         outcome = made.verdict.outcome
         if outcome is VERIFIED:
             return replace(made, verdict=replace(made.verdict, resolved=True))

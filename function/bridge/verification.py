@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from . import outcomes
-from .calling import Caller, Made, room
+from .calling import Caller, Made, Turn, room
 from .clock import Clock, Deadline, Stopwatch
 from .judge import Verdict
 from .ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
 from .ledger.keys import Keys
 from .logs import log
 from .payload import Delivery, DeliveryKey
+from .places import Places
 from .removal import LOCK, Removal
 from .resolution import Resolution
 from .settings import WAITING
@@ -36,19 +36,30 @@ _FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
 _COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Whoever works on a delivery: its claim, the token that proves it, and when it was asked for."""
+
+    token: str
+    claim: Claim
+    asked: Stopwatch
+
+
 class Verification:
-    """Verifies deliveries, ``concurrency`` at once. ``release``: verified contacts are taken off the account's list."""
+    """Verifies deliveries. ``describe``: the account's list is asked about unknown outcomes. ``release``: verified
+    contacts are taken off it.
+    """
 
     def __init__(
-        self, ledger: Ledger, caller: Caller, clock: Clock, *, concurrency: int, describe: bool, release: bool
+        self, ledger: Ledger, caller: Caller, clock: Clock, *, places: Places, describe: bool, release: bool
     ) -> None:
         self._ledger = ledger
         self._caller = caller
         self._clock = clock
-        self._resolution = Resolution(caller, ledger, describe=describe)
+        self._resolution = Resolution(caller, ledger, clock, describe=describe)
         self._removal = Removal(caller, ledger)
         self._release = release
-        self._places = threading.Semaphore(concurrency)
+        self._places = places
         self._waiting = threading.Semaphore(WAITING)
 
     def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
@@ -61,7 +72,7 @@ class Verification:
             if verdict is not None:
                 return verdict
             if not self._waiting.acquire(blocking=False):
-                return Verdict(outcomes.OVERLOADED)
+                return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
             try:
                 return self._later(delivery, keys, deadline)
             finally:
@@ -86,15 +97,15 @@ class Verification:
 
     def _once(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict | None:
         """The verdict, or None when the delivery, or its contact, is being worked on."""
-        with self._place() as taken:
+        with self._places.place(keys.delivery) as taken:
             if not taken:
                 return self._without_a_place(keys, deadline)
-            token = secrets.token_hex(16)
+            token, asked = secrets.token_hex(16), Stopwatch(self._clock)
             lease = deadline.remaining() + LEASE_MARGIN
             claim = self._ledger.claim(keys, token, lease=lease, max_wait=room(deadline), deadline=deadline)
             match claim.kind:
                 case "owned":
-                    return self._work(delivery, keys, token, claim, deadline)
+                    return self._work(delivery, keys, Owner(token, claim, asked), deadline)
                 case "reused":
                     return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
                 case "no-slot":
@@ -103,9 +114,11 @@ class Verification:
 
     def _without_a_place(self, keys: Keys, deadline: Deadline) -> Verdict | None:
         """What can be said when as many deliveries are worked on as may be."""
+        if self._places.has(keys.delivery):
+            return None
         found = self._ledger.look(keys.delivery, deadline=deadline)
         if found is None or found.state == "unknown":
-            return Verdict(outcomes.OVERLOADED)
+            return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
         if found.content != keys.content:
             return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
         return _remembered(found.record, replayed=True) if found.record else None
@@ -122,30 +135,31 @@ class Verification:
                 return verdict
         return Verdict(outcomes.IN_PROGRESS, wait=waited.seconds())
 
-    def _work(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Verdict:
+    def _work(self, delivery: Delivery, keys: Keys, owner: Owner, deadline: Deadline) -> Verdict:
         """What only the owner of a claim may do."""
         calling = deadline.earlier(min(ANSWER_TIME, deadline.remaining() / 20))
-        made = self._made(delivery, keys, token, claim, calling)
+        made = self._made(delivery, keys, owner, calling)
         verdict = made.verdict
         remove = self._release and verdict.outcome is outcomes.VERIFIED
-        if not self._remember(keys, token, made, deadline, lock=LOCK if remove else 0.0):
+        if not self._remember(keys, owner.token, made, deadline, lock=LOCK if remove else 0.0):
             return self._of_another(keys, verdict, deadline)
         if remove:
-            self._removal.after(delivery.contact, keys, token, deadline)
+            self._removal.after(delivery.contact, keys, owner.token, deadline)
         return verdict
 
-    def _made(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Made:
+    def _made(self, delivery: Delivery, keys: Keys, owner: Owner, deadline: Deadline) -> Made:
         """Call the API, as often as this claim needs."""
+        claim = owner.claim
         try:
             if claim.removal:
-                hindrance = self._removal.before(delivery.contact, keys, token, deadline)
+                hindrance = self._removal.before(delivery.contact, keys, owner.token, deadline)
                 if hindrance is not None:
                     return Made(hindrance)
             if claim.unknown:
-                return self._resolution.resolve(delivery, keys, token, claim, deadline)
+                return self._resolution.resolve(delivery, keys, owner.token, claim, deadline)
         except LedgerUnavailable as error:  # nothing was called whose outcome is not remembered
             return Made(_unavailable(error))
-        return self._caller.create(delivery, claim.wait, deadline)
+        return self._caller.create(delivery, Turn(claim.wait, owner.asked), deadline)
 
     def _remember(self, keys: Keys, token: str, made: Made, deadline: Deadline, *, lock: float) -> bool:
         """Write down how it ended. False when the delivery is another owner's by now.
@@ -190,16 +204,6 @@ class Verification:
             if found is not None and found.record is not None:
                 return _remembered(found.record, replayed=True)
         return replace(verdict, outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
-
-    @contextmanager
-    def _place(self) -> Iterator[bool]:
-        """One of the places for work, if there is one."""
-        taken = self._places.acquire(blocking=False)
-        try:
-            yield taken
-        finally:
-            if taken:
-                self._places.release()
 
 
 def _remembered(record: Record, *, replayed: bool = False) -> Verdict:

@@ -161,7 +161,10 @@ class Ledger(Protocol):
         """Remember how it ended. False when it is not the token's any more, and nothing was remembered."""
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
-        """Give it back: its last call was certainly not processed. What was unknown before is unknown again."""
+        """Give it back: its last call was certainly not processed.
+
+        What was new is new again; what was unknown, or found an unknown outcome of its content, is unknown.
+        """
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         """The work on the account's list is over; ``removed``: the contact is off it."""

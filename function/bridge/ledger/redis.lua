@@ -22,7 +22,7 @@ local number = function(n) return tonumber(ARGV[11 + n]) end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 
-local TIMES = {'expires', 'claimed', 'lease', 'sent', 'gave_up', 'sent2', 'gave_up2'}
+local TIMES = {'expires', 'claimed', 'lease', 'counted', 'sent', 'gave_up', 'sent2', 'gave_up2'}
 
 local function text(seconds)
   return string.format('%.6f', seconds)
@@ -69,12 +69,12 @@ local function save(row)
     redis.call('SADD', key('unknown', row.content), row.delivery)
     expire(key('unknown', row.content), life)
   end
-  if row.sent then
+  if row.sent or row.sent2 then
     redis.call('ZADD', key('calls', row.contact), text(row.sent2 or row.sent), row.delivery)
     expire(key('calls', row.contact), life)
   end
-  if row.sent and row.counted == '1' then
-    redis.call('ZADD', key('wrong', row.contact), text(row.sent), row.delivery)
+  if row.counted then
+    redis.call('ZADD', key('wrong', row.contact), text(row.counted), row.delivery)
     expire(key('wrong', row.contact), window + lease_limit)
   else
     redis.call('ZREM', key('wrong', row.contact), row.delivery)
@@ -169,8 +169,8 @@ function verbs.claim()
     -- Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
     remove(row)
     close_calls(row)
-    row.delivery, row.state, row.counted, row.lease = token, 'settled', '0', nil
-    if row.sent then save(row) end
+    row.delivery, row.state, row.counted, row.lease = token, 'settled', nil, nil
+    if row.sent or row.sent2 then save(row) end
     row = nil
   end
   local lock = redis.call('GET', key('lock', contact))
@@ -184,7 +184,7 @@ function verbs.claim()
   end
   local fresh = {delivery = delivery, content = content, contact = contact, contact_type = contact_type,
     transient = transient, state = 'claimed', token = token, claimed = now, lease = now + lease,
-    expires = now + lease + ttl, counted = '0'}
+    expires = now + lease + ttl}
 
   local calls, unknown = {}, false
   for _, name in ipairs(redis.call('SMEMBERS', key('unknown', content))) do
@@ -227,7 +227,7 @@ function verbs.claim()
 
   local wait, fits = slot(action, max_wait)
   if not fits then return {'no-slot', text(now), text(wait)} end
-  fresh.sent, fresh.counted = now + wait, '1'
+  fresh.sent, fresh.counted = now + wait, now + wait
   save(fresh)
   return {'owned', text(now), text(wait), {}, removal, '0', {}, {}}
 end
@@ -238,8 +238,8 @@ function verbs.attempt()
   if not row or row.sent2 then return {} end
   local wait, fits = slot(argument(4), number(3))
   if fits then
-    if row.sent then row.sent2 = now + wait else row.sent = now + wait end
-    row.counted = '1'
+    row.sent2 = now + wait
+    row.counted = row.counted or row.sent2
     save(row)
   end
   return {text(wait), fits and '1' or '0'}
@@ -264,15 +264,15 @@ function verbs.settle()
     return '1'
   end
   if argument(11) == '1' then
-    row.counted = '0'
+    row.counted = nil
     for _, name in ipairs(redis.call('ZRANGE', key('wrong', row.contact), 0, -1)) do
       if redis.call('EXISTS', key('delivery', name)) == 1 then
-        redis.call('HSET', key('delivery', name), 'counted', '0')
+        redis.call('HDEL', key('delivery', name), 'counted')
       end
     end
     redis.call('DEL', key('wrong', row.contact))
   elseif argument(8) ~= '1' then
-    row.counted = '0'
+    row.counted = nil
   end
   -- Whatever else was unknown about this content is known now, too.
   local rows = {row}
@@ -302,7 +302,7 @@ end
 function verbs.release()
   local row = owned(argument(1), argument(2))
   if not row then return '0' end
-  if not row.gave_up then
+  if row.sent and not row.gave_up then
     remove(row)
   else
     if row.sent2 and not row.gave_up2 then row.sent2 = nil end

@@ -77,10 +77,8 @@ class SqliteLedger:
             now = self._clock.time()
             slot = self._slot(db, CREATE, now, max_wait)
             if slot.fits:
-                column = "sent" if row["sent"] is None else "sent2"
-                db.execute(
-                    f"UPDATE deliveries SET {column} = ?, counted = 1 WHERE id = ?", (now + slot.wait, row["id"])
-                )
+                again = "UPDATE deliveries SET sent2 = :at, counted = coalesce(counted, :at) WHERE id = :id"
+                db.execute(again, {"at": now + slot.wait, "id": row["id"]})
             return slot
 
         return self._file.write(attempt, deadline)
@@ -93,7 +91,7 @@ class SqliteLedger:
             row = _owned(db, keys, token)
             if row is None:
                 return
-            if row["gave_up"] is None:
+            if row["sent"] is not None and row["gave_up"] is None:
                 db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
                 return
             db.execute(
@@ -147,7 +145,7 @@ class SqliteLedger:
         if row is not None and row["until"] <= now:
             # Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
             db.execute(
-                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), counted = 0, lease = NULL, "
+                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), counted = NULL, lease = NULL, "
                 "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
                 (VERIFIED, row["id"]),
             )
@@ -196,7 +194,7 @@ class SqliteLedger:
         if not self._policy.wrong_codes:
             return None
         (wrong,) = db.execute(
-            "SELECT count(*) FROM deliveries WHERE contact = ? AND sent > ? AND counted = 1",
+            "SELECT count(*) FROM deliveries WHERE contact = ? AND counted > ?",
             (keys.contact, now - self._policy.wrong_code_window),
         ).fetchone()
         if wrong < self._policy.wrong_codes:
@@ -224,7 +222,7 @@ class SqliteLedger:
             "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, state, until, claimed, "
             "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.transient, state, until, now, token,
-             lease, sent is not None, sent, outcome),
+             lease, sent, sent, outcome),
         )  # fmt: skip
         self._sweep(db, now)
 
@@ -249,9 +247,10 @@ class SqliteLedger:
             return True
         verified = record.outcome == outcomes.VERIFIED.code
         if verified:
-            db.execute("UPDATE deliveries SET counted = 0 WHERE contact = ? AND counted = 1", (keys.contact,))
+            clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
+            db.execute(clear, (keys.contact,))
         elif not settlement.counts:
-            db.execute("UPDATE deliveries SET counted = 0 WHERE id = ?", (row["id"],))
+            db.execute("UPDATE deliveries SET counted = NULL WHERE id = ?", (row["id"],))
         # Whatever else was unknown about this content is known now, too.
         db.execute(
             "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "

@@ -39,13 +39,13 @@ CREATE TABLE deliveries (
     claimed REAL NOT NULL,
     token TEXT,
     lease REAL,               -- the contact is locked until then
-    counted INTEGER NOT NULL, -- it may have been a wrong code
-    sent REAL, gave_up REAL,  -- the first call, open without the second time
+    counted REAL,             -- when it was called with what may have been a wrong code
+    sent REAL, gave_up REAL,  -- the first call, open without the second time; none when it found an unknown one
     sent2 REAL, gave_up2 REAL,
     outcome TEXT, request_id TEXT, resolved INTEGER
 );
 CREATE UNIQUE INDEX by_delivery ON deliveries (delivery);
-CREATE INDEX by_contact ON deliveries (contact, sent);
+CREATE INDEX by_contact ON deliveries (contact, counted);
 CREATE INDEX by_lock ON deliveries (contact) WHERE lease IS NOT NULL;
 CREATE INDEX by_unknown ON deliveries (content) WHERE state <= {UNKNOWN};
 CREATE INDEX by_refusal ON deliveries (state, id) WHERE state >= {VERIFIED};

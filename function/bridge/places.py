@@ -1,0 +1,56 @@
+"""How many deliveries are worked on at once, and when one too many may come again. Safe for threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .clock import Clock
+from .pacing import Pace
+
+LONGEST_TURN = 60.0
+"""Seconds after which whoever was one too many is asked to come again at the latest."""
+
+
+class Places:
+    """``count`` places for work. Those who find none are called again one by one, ``interval`` seconds apart."""
+
+    def __init__(self, count: int, interval: float, clock: Clock) -> None:
+        self._free = count
+        self._interval = interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._at_work: Counter[bytes] = Counter()
+        self._turns = Pace()
+
+    @contextmanager
+    def place(self, delivery: bytes) -> Iterator[bool]:
+        """A place for the delivery of this name for a while, if there is one."""
+        with self._lock:
+            taken = self._free > 0
+            if taken:
+                self._free -= 1
+                self._at_work[delivery] += 1
+        try:
+            yield taken
+        finally:
+            if taken:
+                with self._lock:
+                    self._free += 1
+                    self._at_work -= Counter((delivery,))
+
+    def has(self, delivery: bytes) -> bool:
+        """Whether the delivery has a place: the ledger need not know of it yet."""
+        with self._lock:
+            return delivery in self._at_work
+
+    def turn(self) -> float:
+        """Seconds until one who found no place should come again."""
+        with self._lock:
+            now = self._clock.monotonic()
+            turn = self._turns.slot(now) - now
+            if turn < LONGEST_TURN:
+                self._turns = self._turns.taken(now, self._interval)
+            return turn
