@@ -220,6 +220,20 @@ def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest
     assert "does not say whether it forgets" in caplog.text
 
 
+def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server: RedisServer) -> None:
+    engine = redis_engine(redis_server)
+    old = keys(None, code="111111")
+    engine.end(VERIFIED, old)
+    engine.pass_by(3995)
+    engine.end(None, keys("y", code="000000"))
+    engine.own(keys("z", code="222222"))
+    assert engine.claim(old).kind == "busy"
+    with redis_server.client as client:
+        for name in client.keys("*:calls:*"):
+            assert client.pttl(name) > 3_600_000
+    engine.ledger.close()
+
+
 def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bridge.clock import Deadline
+from bridge.ledger import Slot
 from bridge.pacing import Pace, Pause, interval
 from builders import (
     ABORT,
@@ -76,32 +77,49 @@ def test_it_slows_down_once_a_second_to_a_quarter_and_comes_back() -> None:
     assert pace.taken(29.0, 1.0).free == pytest.approx(33.0)
 
 
+def end(pause: Pause, *, answered: bool) -> None:
+    with pause.watch() as watched:
+        watched.answered = answered
+
+
 def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe() -> None:
     clock = SetClock()
     pause = Pause(clock)
     for _ in range(9):
-        pause.failed()
-    pause.answered()
+        end(pause, answered=False)
+    end(pause, answered=True)
     for _ in range(9):
-        pause.failed()
+        end(pause, answered=False)
     assert pause.left() == 0
     for _ in range(5):  # those that were under way count once
-        pause.failed()
+        end(pause, answered=False)
     lengths = []
     for _ in range(6):
         lengths.append(pause.left())
         clock.run += lengths[-1] + 0.01
         assert pause.left() == 0
         assert pause.left() > 0  # one probe at a time
-        pause.failed()
+        end(pause, answered=False)
     assert lengths == pytest.approx([1, 2, 4, 8, 15, 15], abs=0.1)
     clock.run += 16
     assert pause.left() == 0
-    pause.answered()
+    end(pause, answered=True)
     assert [pause.left() for _ in range(3)] == [0, 0, 0]
     for _ in range(10):
-        pause.failed()
+        end(pause, answered=False)
     assert pause.left() == pytest.approx(1, abs=0.1)
+
+
+def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
+    clock = SetClock()
+    pause = Pause(clock)
+    for _ in range(10):
+        end(pause, answered=False)
+    clock.run += 1.1
+    assert pause.left() == 0
+    with pytest.raises(KeyError), pause.watch():
+        raise KeyError
+    assert pause.left() == pytest.approx(2, abs=0.1)
 
 
 # -- over the wire --
@@ -140,6 +158,34 @@ def test_a_call_that_was_refused_for_the_quota_goes_again(emulator: Emulator) ->
     ]
     at = [call.at for call in emulator.calls]
     assert at[3] - at[2] > 0.05 / 0.7
+
+
+def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    """With punctual ones it would bunch up; but it is not kept waiting for ever."""
+    clock = SetClock()
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
+    ledger = instance.app.extensions["ledger"]
+    deliver(instance, 0)
+    slept: list[float] = []
+    reserved: list[Any] = []
+    reserve = ledger.reserve
+
+    def oversleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.run += seconds + 0.03
+        clock.wall += seconds + 0.03
+
+    def counted(action: str, *, max_wait: float, deadline: Deadline) -> Any:
+        reserved.append(reserve(action, max_wait=max_wait, deadline=deadline))
+        return reserved[-1]
+
+    monkeypatch.setattr(clock, "sleep", oversleep)
+    monkeypatch.setattr(ledger, "reserve", counted)
+    assert deliver(instance, 1, clock).json["code"] == "code-incorrect"
+    assert (len(slept), len(reserved)) == (3, 3)
+    monkeypatch.setattr(ledger, "reserve", lambda *_, **__: Slot(9.0, fits=False))
+    assert deliver(instance, 2, clock).json["code"] == "code-incorrect"
+    assert len(emulator.calls) == 3
 
 
 def test_a_quota_that_stays_used_up_is_told_within_the_budget(emulator: Emulator) -> None:

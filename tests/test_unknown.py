@@ -337,6 +337,26 @@ def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
     assert world.deliver("a").json["code"] == "already-verified"
 
 
+def test_a_rival_that_was_called_again_an_hour_later(build: Callable[..., World]) -> None:
+    """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
+    world = build(WEBHOOK_AUTH="none")
+
+    def post(code: str, contact: str = PHONE) -> Answer:
+        return world.bridge.post(body(contact=contact, verify_code=code), {})
+
+    world.lose("unprocessed")
+    assert post(CODE).json["code"] == "outcome-unknown"
+    world.wait(3940)
+    world.lose()
+    assert post(WRONG).json["code"] == "outcome-unknown"
+    world.wait(3)
+    assert verified(post(CODE))
+    world.wait(130)
+    for number in range(4):
+        post(WRONG, f"10086{number}")
+    assert post(WRONG).json["code"] == "outcome-unresolved"
+
+
 def test_the_list_is_masked(world: World) -> None:
     """A row that may be anybody's proves nothing; whether it was verified before or by the lost call."""
     world.emulator.domain.list_masked = True

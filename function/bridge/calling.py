@@ -6,6 +6,7 @@ never repeat a call that may have been processed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -83,33 +84,29 @@ class Caller:
             if paused := self._pause.left():
                 return Made(Verdict(UPSTREAM_UNREACHABLE, error="calls are paused", wait=before, retry_after=paused))
             began = Stopwatch(self._clock)
-            call = self._api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
+            with self._pause.watch() as outcome:
+                call = self._api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
+                outcome.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
-            if call.result in ("never-sent", "no-answer"):
-                self._pause.failed()
-            else:
-                self._pause.answered()
             verdict = replace(judge.judge(call), wait=before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
                 return Made(verdict, None if verdict.outcome is BRIDGE_MISCONFIGURED else began, ended)
-            again = self._again(verdict, next(delays, None), deadline)
+            again = self._again(verdict, delays, deadline)
             if not isinstance(again, Turn):
                 return Made(replace(verdict, retry_after=again))
             turn = again
 
-    def _again(self, verdict: Verdict, delay: float | None, deadline: Deadline) -> Turn | float | None:
+    def _again(self, verdict: Verdict, delays: Iterator[float], deadline: Deadline) -> Turn | float | None:
         """The turn of a call that was not processed; or it does not go again, but may after so many seconds."""
-        if deadline.remaining() < (delay or 0.0) + LEAST_TIME:
-            return None
-        if verdict.outcome is UPSTREAM_UNREACHABLE:
-            if delay is None:
-                return None
-            self._clock.sleep(delay)
-        elif not _is_rate_limit(verdict):
-            return None
         try:
-            if verdict.outcome is UPSTREAM_THROTTLED:
-                self._ledger.slow_down(CREATE, deadline=deadline)
+            self._slow_down(CREATE, verdict, deadline)
+            if deadline.remaining() < LEAST_TIME:
+                return None
+            if not _is_rate_limit(verdict):
+                delay = next(delays, None) if verdict.outcome is UPSTREAM_UNREACHABLE else None
+                if delay is None:
+                    return None
+                self._clock.sleep(delay)
             return self._turn(CREATE, deadline)
         except LedgerUnavailable:
             return None

@@ -7,6 +7,8 @@ failures. It must never let calls bunch up, nor stop for good.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .clock import Clock, Stopwatch
@@ -57,6 +59,13 @@ class Pace:
         return replace(self, factor=max(SLOWEST, self.factor_at(now) * SLOWER), slowed=now)
 
 
+@dataclass
+class Watched:
+    """A call that was, or was not, answered."""
+
+    answered: bool = False
+
+
 class Pause:
     """No calls for a while after ten in a row that were never sent or never answered, then one probe at a time.
 
@@ -75,7 +84,7 @@ class Pause:
         self._probing = False
 
     def left(self) -> float:
-        """Seconds for which no call may leave. 0.0 lets the caller make one, of which it must say how it ended."""
+        """Seconds for which no call may leave. 0.0 lets the caller make one, inside `watch`."""
         with self._lock:
             if self._failures < self.RUN:
                 return 0.0
@@ -87,16 +96,22 @@ class Pause:
             self._probing = True
             return 0.0
 
-    def answered(self) -> None:
-        """A call was answered, whatever the answer was."""
-        with self._lock:
-            self._failures, self._length, self._probing = 0, 0.0, False
+    @contextmanager
+    def watch(self) -> Iterator[Watched]:
+        """Around a call that `left` let go: who makes it notes that it was ``answered``, whatever the answer was."""
+        watched = Watched()
+        try:
+            yield watched
+        finally:
+            with self._lock:
+                if watched.answered:
+                    self._failures, self._length, self._probing = 0, 0.0, False
+                else:
+                    self._failed()
 
-    def failed(self) -> None:
-        """A call was never sent, or never answered."""
-        with self._lock:
-            self._failures += 1
-            if self._failures == self.RUN or self._probing:
-                self._length = min(self.LONGEST, max(self.SHORTEST, self._length * 2))
-                self._since = Stopwatch(self._clock)
-                self._probing = False
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures == self.RUN or self._probing:
+            self._length = min(self.LONGEST, max(self.SHORTEST, self._length * 2))
+            self._since = Stopwatch(self._clock)
+            self._probing = False

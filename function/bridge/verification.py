@@ -10,6 +10,7 @@ import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from . import outcomes
 from .calling import Caller, Made, Turn, room
@@ -34,6 +35,9 @@ _FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
 """Seconds between two looks at what is waited for."""
 
 _COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
+
+
+Remembered = Literal["yes", "no", "by another"]
 
 
 @dataclass(frozen=True)
@@ -141,9 +145,10 @@ class Verification:
         made = self._made(delivery, keys, owner, calling)
         verdict = made.verdict
         remove = self._release and verdict.outcome is outcomes.VERIFIED
-        if not self._remember(keys, owner.token, made, deadline, lock=LOCK if remove else 0.0):
+        remembered = self._remember(keys, owner.token, made, deadline, lock=LOCK if remove else 0.0)
+        if remembered == "by another":
             return self._of_another(keys, verdict, deadline)
-        if remove:
+        if remove and remembered == "yes":
             self._removal.after(delivery.contact, keys, owner.token, deadline)
         return verdict
 
@@ -161,8 +166,8 @@ class Verification:
             return Made(_unavailable(error))
         return self._caller.create(delivery, Turn(claim.wait, owner.asked), deadline)
 
-    def _remember(self, keys: Keys, token: str, made: Made, deadline: Deadline, *, lock: float) -> bool:
-        """Write down how it ended. False when the delivery is another owner's by now.
+    def _remember(self, keys: Keys, token: str, made: Made, deadline: Deadline, *, lock: float) -> Remembered:
+        """Write down how it ended, unless the delivery is another owner's by now.
 
         A ledger that fails now is tried again until the deadline. Then the answer is what the API said, and what is
         remembered is the claim, which becomes an unknown outcome.
@@ -170,10 +175,10 @@ class Verification:
         verdict = made.verdict
         definitive = verdict.outcome.stored == "definitive"
 
-        def remember() -> bool:
+        def remember() -> Remembered:
             if not definitive and made.began is None:
                 self._ledger.release(keys, token, deadline=deadline)
-                return True
+                return "yes"
             record = Record(verdict.outcome.code, verdict.request_id, verdict.resolved, keys.contact_type)
             settlement = Settlement(
                 record=record if definitive else None,
@@ -182,7 +187,7 @@ class Verification:
                 counts=verdict.outcome in _COUNTING,
                 removal=lock,
             )
-            return self._ledger.settle(keys, token, settlement, deadline=deadline)
+            return "yes" if self._ledger.settle(keys, token, settlement, deadline=deadline) else "by another"
 
         pause = _FIRST_LOOK
         while True:
@@ -194,7 +199,7 @@ class Verification:
                     log.error(
                         "the ledger failed after the call: its outcome is not remembered", extra={"fields": fields}
                     )
-                    return True
+                    return "no"
             self._clock.sleep(pause)
 
     def _of_another(self, keys: Keys, verdict: Verdict, deadline: Deadline) -> Verdict:

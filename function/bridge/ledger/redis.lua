@@ -32,8 +32,10 @@ local function key(kind, name)
   return prefix .. kind .. ':' .. name
 end
 
+-- Let a key live for so long at least: what several deliveries share lives as long as the last of them.
 local function expire(name, seconds)
-  redis.call('PEXPIRE', name, math.ceil(math.max(seconds, 1) * 1000))
+  local life = math.ceil(math.max(seconds, 1) * 1000)
+  if redis.call('PTTL', name) < life then redis.call('PEXPIRE', name, life) end
 end
 
 local function load(delivery)
@@ -197,7 +199,8 @@ function verbs.claim()
   if unknown then
     if row then
       close_calls(row)
-      row.state, row.token, row.lease, row.expires = 'claimed', token, now + lease, now + lease + ttl
+      row.state, row.token, row.claimed = 'claimed', token, now
+      row.lease, row.expires = now + lease, now + lease + ttl
       save(row)
     else
       save(fresh)

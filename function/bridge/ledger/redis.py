@@ -1,7 +1,8 @@
 """The ledger in a Redis that several instances share. Each verb is one atomic run of `redis.lua`, on Redis's own clock.
 
-What goes over the wire is text and keyed hashes. A connection that failed is made anew; a verb whose answer was lost on
-the way is asked once more, which the script knows to be the same. It must never take longer than the deadline.
+What goes over the wire is text and keyed hashes. A connection that failed is made anew, and its verb asked once more: a
+claim or a settle that was done already is known by its token, and the others may be done twice. It must never take
+longer than the deadline.
 """
 
 from __future__ import annotations
@@ -173,11 +174,11 @@ class RedisLedger:
         connection.socket_connect_timeout = connection.socket_timeout = remaining
         connection.connect()
         with self._first:
-            first, self._checked = not self._checked, True
-        if first:
-            self._tell_what_it_forgets(connection, deadline)
-            if self._evaluate(connection, deadline, "check", self._hasher.check.hex()) == "1":
-                log.warning(KEY_CHANGED)
+            if not self._checked:
+                self._tell_what_it_forgets(connection, deadline)
+                if self._evaluate(connection, deadline, "check", self._hasher.check.hex()) == "1":
+                    log.warning(KEY_CHANGED)
+                self._checked = True
 
     def _tell_what_it_forgets(self, connection: Connection, deadline: Deadline) -> None:
         try:

@@ -64,7 +64,7 @@ class SqliteLedger:
             row = _row(db, keys.delivery)
             return _known(row, keys, self._clock.time()) if row else None
 
-        known = self._file.read(look)
+        known = self._file.read(look, deadline)
         if known is not None:  # most of what comes again costs no write
             return known
         return self._file.write(lambda db: self._claim(db, keys, token, lease, max_wait), deadline)
@@ -119,8 +119,8 @@ class SqliteLedger:
     def slow_down(self, action: str, *, deadline: Deadline) -> None:
         self._file.write(lambda db: _save(db, action, _pace(db, action).slower(self._clock.time())), deadline)
 
-    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:  # noqa: ARG002  reading never waits
-        row = self._file.read(lambda db: _row(db, delivery))
+    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
+        row = self._file.read(lambda db: _row(db, delivery), deadline)
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
@@ -181,10 +181,10 @@ class SqliteLedger:
             self._insert(db, keys, now, token=token, lease=now + lease)
             return
         db.execute(
-            "UPDATE deliveries SET state = ?, token = ?, lease = ?, until = ?, "
+            "UPDATE deliveries SET state = ?, token = ?, claimed = ?, lease = ?, until = ?, "
             "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
             "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease) END WHERE id = ?",
-            (CLAIMED, token, now + lease, now + lease + self._policy.ttl, row["id"]),
+            (CLAIMED, token, now, now + lease, now + lease + self._policy.ttl, row["id"]),
         )
 
     def _decided(self, db: sqlite3.Connection, keys: Keys, now: float) -> Record | None:

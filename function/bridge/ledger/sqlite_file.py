@@ -83,9 +83,9 @@ class SqliteFile:
         self._opening = threading.Lock()
         weakref.finalize(self, _close, self._idle)
 
-    def read(self, verb: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function that only reads. Raises LedgerUnavailable."""
-        with self._connection() as db:
+    def read(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
+        """Run a function that only reads, which waits for nobody once the file is open. Raises LedgerUnavailable."""
+        with self._connection(deadline) as db:
             return verb(db)
 
     def write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
@@ -93,7 +93,7 @@ class SqliteFile:
         if not self._line.acquire(timeout=deadline.remaining()):
             raise LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time")
         try:
-            with self._connection() as db:
+            with self._connection(deadline) as db:
                 db.execute(f"PRAGMA busy_timeout = {int(deadline.remaining() * 1000)}")
                 db.execute("BEGIN IMMEDIATE")
                 result = verb(db)
@@ -106,11 +106,11 @@ class SqliteFile:
         _close(self._idle)
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self, deadline: Deadline) -> Iterator[sqlite3.Connection]:
         """A connection of the caller's own for a while. One that failed is closed, and its transaction with it."""
         db = None
         try:
-            db = self._take() or self._open()
+            db = self._take() or self._open(deadline)
             yield db
         except BaseException as error:
             if db is not None:
@@ -129,16 +129,17 @@ class SqliteFile:
             return self._idle.pop()
         return None
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, deadline: Deadline) -> sqlite3.Connection:
         check = self._hasher().check
-        with self._opening:
+        with self._one_at_a_time(deadline):
             # Made here, with these rights, which SQLite gives the files beside it, too.
             with suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            patience = deadline.remaining()
+            db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
             try:
                 db.row_factory = sqlite3.Row
-                _write_ahead(db)
+                _write_ahead(db, deadline)
                 db.execute("PRAGMA synchronous = NORMAL")
                 self._prepare(db, check)
             except BaseException:
@@ -146,6 +147,15 @@ class SqliteFile:
                 raise
             self._opened = _identity(self._path)
         return db
+
+    @contextmanager
+    def _one_at_a_time(self, deadline: Deadline) -> Iterator[None]:
+        if not self._opening.acquire(timeout=deadline.remaining()):
+            raise LedgerUnavailable(f"LEDGER_URL: {self._path} could not be opened in time")
+        try:
+            yield
+        finally:
+            self._opening.release()
 
     def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
         """Make the tables at the first time; tell when the key is another one than last time."""
@@ -179,17 +189,16 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _write_ahead(db: sqlite3.Connection) -> None:
+def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
     """Use the write-ahead log. SQLite does not wait for another process that is about to do the same."""
-    for patience in range(100, -1, -1):
+    while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
+            return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or not patience:
+            if "locked" not in str(error) or not deadline.remaining():
                 raise
             time.sleep(0.02)
-        else:
-            return
 
 
 def _close(idle: list[sqlite3.Connection]) -> None:
