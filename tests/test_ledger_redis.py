@@ -15,6 +15,7 @@ from bridge.ledger import LedgerUnavailable
 from bridge.ledger.redis import RedisLedger
 from builders import SetClock
 from ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
+from redis.connection import Connection
 from redis_server import RedisServer
 
 
@@ -123,6 +124,26 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: Red
         claim = engine.claim(unknown)
         assert (claim.unknown, len(claim.calls)) == (True, 1)
         engine.ledger.close()
+
+
+def test_a_connection_that_was_left_in_the_middle_is_not_used_again(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    evaluate = RedisLedger._evaluate
+
+    def interrupted(self: RedisLedger, connection: Connection, *_: object) -> None:
+        connection.send_command("ECHO", "the reply that belongs to nobody")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RedisLedger, "_evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.claim()
+    assert RedisLedger._evaluate is evaluate
+    assert engine.claim().record == VERIFIED
+    engine.ledger.close()
 
 
 def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:

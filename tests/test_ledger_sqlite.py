@@ -213,6 +213,15 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
+def test_a_file_that_another_thread_is_opening(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    with file._opening, pytest.raises(LedgerUnavailable, match="could not be opened in time"):
+        engine.ledger.look(keys().delivery, deadline=Deadline(SetClock(), 0.1))
+    engine.end(VERIFIED)
+    engine.ledger.close()
+
+
 def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
 

@@ -292,7 +292,7 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
         time.sleep(0.01)
     began = time.monotonic()
     given = deliver(instance, "new")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.0
     check_problem(given, problem("overloaded", 503, retryable=True), PROBLEM | {"retry-after": "1"})
     assert deliver(instance, "known", contact="10086") == replay_of(known)
     assert deliver(instance, "known").json["code"] == "idempotency-key-reused"
@@ -304,7 +304,7 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
 
 def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     assert WAITING >= 49
-    monkeypatch.setattr("bridge.verification.WAITING", 2)
+    monkeypatch.setattr("bridge.places.WAITING", 2)
     emulator.delay = 1.0
     instance = build()
     answers = at_once(6, lambda _: deliver(instance))

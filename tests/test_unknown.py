@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timezone
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge.ledger import Claim, Interval
+from bridge.ledger import Claim, Interval, LedgerUnavailable
 from bridge.resolution import is_ours
 from builders import (
     ABORT,
@@ -188,6 +190,7 @@ def test_a_call_that_was_processed_late_is_found_after_the_second_one(world: Wor
     world.emulator.domain.perform = late  # type: ignore[method-assign]  # the first call's work, done late
     assert verified(world.deliver("a"))
     assert world.seen() == "C:unprocessed D:OK C:VerifiedPhoneEmailErr D:OK"
+    assert "request_id" not in world.deliver("a").json
 
 
 @pytest.mark.parametrize("fault", ["InternalError", "http-502", "RequestLimitExceeded", "empty-response", "close"])
@@ -198,6 +201,58 @@ def test_while_the_list_cannot_be_had_it_is_still_unknown(world: World, fault: s
     check_problem(world.deliver("a"), problem("outcome-unknown", 504, retryable=True), PROBLEM)
     assert world.seen() == f"C:close D:{fault}"
     assert verified(world.deliver("a"))
+
+
+def test_the_second_call_or_the_list_finds_no_slot(build: Callable[..., World]) -> None:
+    world = build(DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
+    world.lose("unprocessed")
+    world.deliver("a")
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    assert world.seen() == "C:unprocessed D:OK"
+    world.wait(20)
+    assert verified(world.deliver("a"))
+
+
+@pytest.mark.parametrize(("verb", "code"), [("reserve", "outcome-unknown"), ("attempt", "ledger-unavailable")])
+def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPatch, verb: str, code: str) -> None:
+    world.lose("unprocessed")
+    world.deliver("a")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("for a moment")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(world.bridge.app.extensions["ledger"], verb, fail)
+        assert world.deliver("a").json["code"] == code
+    assert verified(world.deliver("a"))
+    assert world.seen().split()[-1] == "C:OK"
+
+
+@pytest.mark.parametrize("code", ["verified", "outcome-unknown"])
+def test_who_was_taken_over_answers_what_the_ledger_says(build: Callable[..., World], code: str) -> None:
+    """An instance whose clock is far ahead believes that the lease is over, and finds the outcome out."""
+    slow = build()
+    hasty = build()
+    hasty.clock = SetClock()
+    hasty.clock.wall = 20.0
+    hasty.bridge = bridge(slow.emulator.url, hasty.clock, LEDGER_URL=slow.ledger)
+    slow.emulator.delay = 0.6 if code == "verified" else 1.0
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(slow.deliver("a")))
+    thread.start()
+    while not slow.emulator.calls:
+        time.sleep(0.01)
+    if code == "verified":
+        slow.emulator.delay = 0.0
+    taken_over = hasty.deliver("a")
+    thread.join()
+    assert verified(taken_over)
+    assert (answers[0].json.get("code") or answers[0].json["status"]) == code
+    if code == "verified":
+        assert answers[0].body == taken_over.body
+    assert slow.deliver("a").body == taken_over.body
+    assert slow.seen() == "C:OK D:OK"
 
 
 def test_the_list_fails_after_the_second_call(world: World) -> None:

@@ -1,4 +1,4 @@
-"""How many deliveries are worked on at once, and when one too many may come again. Safe for threads."""
+"""How many deliveries are worked on at once, how many wait, and when one too many may come again. Safe for threads."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import contextmanager
 
 from .clock import Clock
 from .pacing import Pace
+from .settings import WAITING
 
 LONGEST_TURN = 60.0
 """Seconds after which whoever was one too many is asked to come again at the latest."""
 
 
 class Places:
-    """``count`` places for work. Those who find none are called again one by one, ``interval`` seconds apart."""
+    """``count`` places for work, and `WAITING` seats. Who finds neither is called again, ``interval`` seconds apart."""
 
     def __init__(self, count: int, interval: float, clock: Clock) -> None:
         self._free = count
+        self._seats = threading.Semaphore(WAITING)
         self._interval = interval
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._at_work: Counter[bytes] = Counter()
         self._turns = Pace()
 
@@ -40,11 +42,27 @@ class Places:
                 with self._lock:
                     self._free += 1
                     self._at_work -= Counter((delivery,))
+                    self._lock.notify()
 
     def has(self, delivery: bytes) -> bool:
         """Whether the delivery has a place: the ledger need not know of it yet."""
         with self._lock:
             return delivery in self._at_work
+
+    def wait(self, seconds: float) -> bool:
+        """Whether there is a free place within so many seconds; somebody else may take it first."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._free > 0, seconds)
+
+    @contextmanager
+    def seat(self) -> Iterator[bool]:
+        """A seat for one who waits, if there is one."""
+        taken = self._seats.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._seats.release()
 
     def turn(self) -> float:
         """Seconds until one who found no place should come again."""

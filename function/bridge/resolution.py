@@ -86,7 +86,7 @@ class Resolution:
             return made
         seen = self._seen(delivery.contact, claim, deadline)
         if seen == "ours":
-            return replace(made, verdict=replace(made.verdict, outcome=VERIFIED, api_code=None, resolved=True))
+            return replace(made, verdict=Verdict(VERIFIED, resolved=True))
         found = OUTCOME_UNKNOWN if seen == "failed" else OUTCOME_UNRESOLVED
         return replace(made, verdict=replace(made.verdict, outcome=found))
 

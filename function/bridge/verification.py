@@ -7,7 +7,6 @@ remember what the reply means. It must never call for a delivery that it does no
 from __future__ import annotations
 
 import secrets
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -23,13 +22,16 @@ from .payload import Delivery, DeliveryKey
 from .places import Places
 from .removal import LOCK, Removal
 from .resolution import Resolution
-from .settings import WAITING
 
 LEASE_MARGIN = 2.0
 """Seconds by which a lease outlives the delivery's budget."""
 
 ANSWER_TIME = 0.25
 """Seconds that are kept for recording and answering, a twentieth of the budget at most."""
+
+PATIENCE = 0.5
+"""Seconds for which one too many waits for a place: those who come again come in clumps, a second apart, and between
+them there must be work."""
 
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
 """Seconds between two looks at what is waited for."""
@@ -64,7 +66,6 @@ class Verification:
         self._removal = Removal(caller, ledger)
         self._release = release
         self._places = places
-        self._waiting = threading.Semaphore(WAITING)
 
     def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
         """Verify the delivery's code for its contact, once, over by the deadline."""
@@ -73,16 +74,17 @@ class Verification:
         try:
             keys = self._ledger.hasher().keys(delivery)
             verdict = self._once(delivery, keys, deadline)
-            if verdict is not None:
-                return verdict
-            if not self._waiting.acquire(blocking=False):
+            if verdict is None or verdict.outcome is outcomes.OVERLOADED:
+                with self._places.seat() as seated:
+                    if seated and verdict is not None:
+                        verdict = self._soon(delivery, keys, deadline)
+                    if seated and verdict is None:
+                        verdict = self._later(delivery, keys, deadline)
+            if verdict is None or verdict.outcome is outcomes.OVERLOADED:
                 return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
-            try:
-                return self._later(delivery, keys, deadline)
-            finally:
-                self._waiting.release()
         except LedgerUnavailable as error:
             return _unavailable(error)
+        return verdict
 
     def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, int] | None:
         """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
@@ -122,10 +124,20 @@ class Verification:
             return None
         found = self._ledger.look(keys.delivery, deadline=deadline)
         if found is None or found.state == "unknown":
-            return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
+            return Verdict(outcomes.OVERLOADED)
         if found.content != keys.content:
             return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
         return _remembered(found.record, replayed=True) if found.record else None
+
+    def _soon(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict | None:
+        """Wait a moment for a place."""
+        patience = deadline.within(PATIENCE)
+        verdict: Verdict | None = Verdict(outcomes.OVERLOADED)
+        while verdict is not None and verdict.outcome is outcomes.OVERLOADED:
+            if not self._places.wait(patience.remaining()):
+                break
+            verdict = self._once(delivery, keys, deadline)
+        return verdict
 
     def _later(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict:
         """Wait for whoever works on it, look again and again, and give the same answer."""
