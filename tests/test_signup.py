@@ -202,6 +202,20 @@ def assert_cut(stopped: list[socket.socket], log: Path) -> None:
     assert {line["level"] for line in lines} == {"INFO"}
 
 
+def test_a_caller_that_connects_early_holds_nothing(running: Running, tmp_path: Path) -> None:
+    """It waits in the event loop, and its budget begins with its first byte."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.5, GUNICORN_CMD_ARGS="--threads 1") as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            time.sleep(0.8)
+            assert post(url, body(contact="10086")).json["code"] == "code-incorrect"
+            data = body()
+            headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
+            lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            connection.sendall("\r\n".join(lines).encode() + data)
+            assert b"HTTP/1.1 200" in connection.recv(65_536)
+
+
 def test_a_caller_that_drips_is_cut_at_the_budget(running: Running, tmp_path: Path) -> None:
     """Each byte comes in time, and the whole does not."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.6) as url:

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+from bridge.places import LONGEST_TURN, Places
+from builders import SetClock
+
+
+def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
+    clock = SetClock()
+    places = Places(1, 0.5, clock)
+    assert [places.turn() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
+    clock.run += 10
+    assert places.turn() == 0
+    turns = [places.turn() for _ in range(500)]
+    assert max(turns) == turns[-1] == pytest.approx(LONGEST_TURN, abs=1)
+    assert places.turn() == pytest.approx(turns[-1], abs=0.1)
+
+
+def test_a_place_is_taken_once_and_given_back() -> None:
+    places = Places(1, 0.5, SetClock())
+    with places.place(b"one") as taken, places.place(b"two") as other:
+        assert (taken, other) == (True, False)
+        assert (places.has(b"one"), places.has(b"two")) == (True, False)
+        assert not places.wait(0.01)
+    assert not places.has(b"one")
+    assert places.wait(0.01)
