@@ -86,7 +86,8 @@ def _row(claimed: float) -> tuple[object, ...]:
     wrong = random.random() < 0.2
     return (
         random.randbytes(16), random.randbytes(16), random.randbytes(16), 3 if wrong else 2, claimed + TTL, claimed,
-        claimed + 0.1 if wrong else None, claimed + 0.1, claimed + 0.4, OUTCOMES[wrong], str(uuid.UUID(bytes=random.randbytes(16))),
+        claimed + 0.1 if wrong else None, claimed + 0.1, claimed + 0.4, OUTCOMES[wrong],
+        str(uuid.UUID(bytes=random.randbytes(16))),
     )  # fmt: skip
 
 
