@@ -198,7 +198,7 @@ def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_full_refuses_in_its_own_words(tmp_path: Path) -> None:
-    with RedisServer(tmp_path, "--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
+    with RedisServer(tmp_path, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction") as server:
         engine = ledger_at(server.port)
         with pytest.raises(LedgerUnavailable, match="maxmemory"):
             engine.claim()
