@@ -36,6 +36,9 @@ them there must be work."""
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
 """Seconds between two looks at what is waited for."""
 
+_LOOK_TIME = 0.1
+"""Seconds without which it is not looked any more: a ledger that is asked too late seems unavailable."""
+
 _COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 
 
@@ -143,7 +146,7 @@ class Verification:
         """Wait for whoever works on it, look again and again, and give the same answer."""
         waited = Stopwatch(self._clock)
         pause = _FIRST_LOOK
-        while deadline.remaining() > pause:
+        while deadline.remaining() > pause + _LOOK_TIME:
             self._clock.sleep(pause)
             pause = min(_LAST_LOOK, pause * 1.5)
             verdict = self._once(delivery, keys, deadline)
