@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "function"), str(ROOT / "tests"), str(ROOT)]
 
 from bridge import outcomes  # noqa: E402  they lie in the folders above
-from bridge.clock import Deadline, SystemClock  # noqa: E402
+from bridge.clock import Deadline, Stopwatch, SystemClock  # noqa: E402
 from bridge.ledger import Ledger, Policy, Record, Settlement  # noqa: E402
 from bridge.ledger.keys import Keys  # noqa: E402
 from bridge.ledger.redis import PREFIX, SCRIPT, RedisLedger  # noqa: E402
@@ -53,7 +53,9 @@ class Store:
         delivery, content, contact, exact = (secrets.token_bytes(16) for _ in range(4))
         keys = Keys(delivery, content, contact, exact, transient=False, contact_type=1)
         token, deadline = secrets.token_hex(16), Deadline(CLOCK, 60)
-        settlement = Settlement(Record(outcomes.VERIFIED.code, str(uuid.uuid4()), contact_type=1), sent=0.3)
+        watch = Stopwatch(CLOCK)
+        record = Record(outcomes.VERIFIED.code, str(uuid.uuid4()), contact_type=1)
+        settlement = Settlement(record, sent=watch, gave_up=watch, asked=watch)
         began = time.perf_counter_ns()
         claim = self.ledger.claim(keys, token, lease=10, max_wait=60, deadline=deadline)
         claimed = time.perf_counter_ns()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bridge.clock import Deadline
+from bridge.clock import Deadline, Stopwatch
 from bridge.ledger import Claim, Found, Ledger, Policy, Record, Settlement, Slot
 from bridge.ledger.keys import Hasher, Keys
 from bridge.ledger.redis import SCRIPT, RedisLedger
@@ -41,6 +41,16 @@ VERIFIED = Record("verified", "r-1", contact_type=1)
 WRONG = Record("code-incorrect", "r-2", contact_type=1)
 
 
+class Ago(Stopwatch):
+    """It has run for so many seconds, whenever it is read."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def seconds(self) -> float:
+        return self._seconds
+
+
 @dataclass
 class Engine:
     """A ledger, and the moving of its clock. The verbs have defaults where a test does not care."""
@@ -71,7 +81,9 @@ class Engine:
         return token
 
     def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
-        settlement = replace(Settlement(record, sent=0.3, gave_up=0.0), **given)
+        times = {name: given.pop(name, default) for name, default in (("sent", 0.3), ("gave_up", 0.0), ("asked", 1e9))}
+        watches: dict[str, Any] = {name: None if ago is None else Ago(ago) for name, ago in times.items()}
+        settlement = replace(Settlement(record), **watches, **given)
         return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
 
     def end(self, record: Record | None, of: Keys | None = None, **given: Any) -> None:

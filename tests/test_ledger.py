@@ -96,10 +96,22 @@ def test_another_content_under_the_same_id(engine: Engine) -> None:
 
 def test_what_nobody_knows(engine: Engine) -> None:
     assert engine.look() is None
-    assert engine.settle("nobody", VERIFIED) is False
     assert engine.attempt("nobody") is None
     engine.release("nobody")
+    engine.ledger.unlock(keys(), "nobody", removed=True, deadline=engine.deadline)
     assert engine.look() is None
+
+
+@pytest.mark.parametrize("record", [VERIFIED, None])
+def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: Record | None) -> None:
+    """By a failover, or a file that was moved away: the call was made, and must not be made again."""
+    assert engine.settle("t", record, sent=2.0, gave_up=1.0)
+    claim = engine.claim()
+    if record:
+        assert (claim.kind, claim.record) == ("replay", record)
+    else:
+        assert claim.unknown
+        assert near(claim.calls[0], claim.now - 2, claim.now - 1)
 
 
 def test_only_the_token_settles(engine: Engine) -> None:
@@ -270,6 +282,45 @@ def test_a_delivery_without_an_id_counts_once(engine: Engine) -> None:
     engine.own(guess(4))
 
 
+def test_a_guess_that_comes_again_does_not_clear_its_count(engine: Engine) -> None:
+    """Under a content key its record is written anew after two minutes, whatever becomes of that."""
+    for number in range(5):
+        engine.end(WRONG, keys(None, code=f"{number:06}"))
+    engine.pass_by(125)
+    assert engine.claim(keys(None, code="000000")).record == Record("attempts-exhausted", contact_type=1)
+    engine.pass_by(125)
+    assert engine.claim(keys(None, code="000001")).record == Record("attempts-exhausted", contact_type=1)
+    assert engine.claim(guess(7)).kind == "decided"
+
+
+@pytest.mark.parametrize("how", ["busy", "released", "wrong again"])
+def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> None:
+    for number in range(4):
+        engine.end(WRONG, keys(None, code=f"{number:06}"))
+    engine.pass_by(125)
+    again = keys(None, code="000000")
+    if how == "busy":
+        token = engine.own(keys("elsewhere", code="999999"))
+        assert engine.claim(again).kind == "busy"
+        engine.release(token, keys("elsewhere", code="999999"))
+    elif how == "released":
+        engine.release(engine.own(again), again)
+    else:
+        engine.end(WRONG, again)
+    engine.end(WRONG, guess(8))
+    assert engine.claim(guess(9)).kind == "decided"
+    engine.pass_by(480)
+    assert engine.claim(guess(10)).kind == "owned"
+
+
+def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> None:
+    engine = make(ttl=60)
+    for number in range(5):
+        engine.end(WRONG, replace(guess(number), delivery=keys().delivery))
+        engine.pass_by(61)
+    assert engine.claim(replace(guess(6), delivery=keys().delivery)).kind == "decided"
+
+
 def test_a_success_clears_the_count(engine: Engine) -> None:
     for number in range(4):
         engine.end(WRONG, guess(number))
@@ -298,6 +349,40 @@ def test_the_limit_can_be_switched_off(make: Make) -> None:
     for number in range(7):
         engine.end(WRONG, guess(number))
     engine.own(guess(8))
+
+
+# -- late comers --
+
+
+def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
+    late = engine.own(lease=10)
+    engine.pass_by(11)
+    engine.own(GUESS, lease=60)
+    assert engine.settle(late, VERIFIED, removal=3.0)
+    same = replace(GUESS, delivery=OTHER.delivery)
+    assert engine.claim(same).kind == "busy"
+    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
+    assert engine.claim(same).kind == "busy"
+
+
+def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
+    late = engine.own()
+    engine.settle(late, VERIFIED, removal=3.0)
+    engine.pass_by(4)
+    token = engine.own(GUESS)
+    engine.settle(token, VERIFIED, GUESS, removal=3.0)
+    engine.ledger.unlock(GUESS, token, removed=False, deadline=engine.deadline)
+    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
+    assert engine.claim(keys("next", code="000007")).removal
+
+
+def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
+    engine.own(lease=10)
+    engine.pass_by(11)
+    engine.end(VERIFIED, OTHER, sent=None)
+    engine.end(None, GUESS)
+    claim = engine.claim(GUESS)
+    assert near(claim.rivals[0], claim.now - 11, claim.now - 1)
 
 
 # -- unknown outcomes --

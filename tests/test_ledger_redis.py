@@ -255,6 +255,19 @@ def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server
     engine.ledger.close()
 
 
+def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: RedisServer) -> None:
+    """Its ages are as old as the wait for its turn; the claim's time bounds them."""
+    engine = redis_engine(redis_server)
+    token = engine.own()
+    engine.pass_by(4)
+    assert engine.settle(token, None, sent=1.0, gave_up=0.5, asked=1.2)
+    claim = engine.claim()
+    (call,) = claim.calls
+    assert call.sent == pytest.approx(claim.now - 3.8, abs=0.5)
+    assert call.gave_up == pytest.approx(claim.now - 3.3, abs=0.5)
+    engine.ledger.close()
+
+
 def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6

@@ -255,7 +255,7 @@ def test_a_burst_is_verified_at_the_pace_of_the_quota(redis_server: RedisServer,
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_redis_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, Account(200, delay=0.1) as account, ExitStack() as running:
+    with RedisServer(tmp_path) as server, Account(400, delay=0.1) as account, ExitStack() as running:
         changed = {"DOMAIN_API_RATE": QUOTA, "LEDGER_URL": server.url, "LEDGER_KEY": SHARED_KEY}
         urls = [running.enter_context(gunicorn(account.url, tmp_path / f"log {n}", **changed)) for n in range(2)]
         senders = Senders(urls, account.deliveries)

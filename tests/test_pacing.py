@@ -73,7 +73,8 @@ def test_it_slows_down_once_a_second_to_a_quarter_and_comes_back() -> None:
     assert pace.factor_at(29.0) == 0.25
     assert pace.factor_at(33.0) == pytest.approx(0.65)
     assert pace.factor_at(99.0) == 1.0
-    assert pace.factor_at(0.0) == 0.25
+    assert pace.factor_at(28.5) == 0.25
+    assert pace.factor_at(0.0) == 1.0
     assert pace.taken(29.0, 1.0).free == pytest.approx(33.0)
 
 

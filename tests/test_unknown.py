@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bridge.clock import Deadline
 from bridge.ledger import Claim, Interval, LedgerUnavailable
 from bridge.resolution import is_ours
 from builders import (
@@ -227,6 +228,23 @@ def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPat
         assert world.deliver("a").json["code"] == code
     assert verified(world.deliver("a"))
     assert world.seen().split()[-1] == "C:OK"
+
+
+def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World) -> None:
+    """Its time would lie behind the row that it made."""
+    world.deliver("warm", contact="10086")
+    world.seen()
+    world.emulator.delay = 0.3
+    world.lose()
+    thread = threading.Thread(target=world.deliver, args=("a",))
+    thread.start()
+    while not world.emulator.calls:
+        time.sleep(0.01)
+    file = world.bridge.app.extensions["ledger"]._file
+    file.write(lambda _: time.sleep(3.0), Deadline(world.clock, 5))
+    thread.join()
+    world.emulator.delay = 0.0
+    assert verified(world.deliver("a"))
 
 
 @pytest.mark.parametrize("code", ["verified", "outcome-unknown"])

@@ -32,7 +32,7 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0)
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
-def of_verdict(verdict: Verdict, contact_type: ContactType, contact: Contact | None) -> Answer:
+def of_verdict(verdict: Verdict, contact_type: ContactType | None, contact: Contact | None) -> Answer:
     """The answer to a delivery: when it is verified its contact is told, masked, or left out where it is not known."""
     if verdict.outcome is not VERIFIED:
         return _problem(
@@ -40,7 +40,7 @@ def of_verdict(verdict: Verdict, contact_type: ContactType, contact: Contact | N
         )
     members = {
         "status": VERIFIED.code,
-        "type": contact_type.word,
+        "type": contact_type.word if contact_type else None,
         "contact": contact.masked if contact else None,
         "request_id": verdict.request_id,
         "resolved": verdict.resolved or None,

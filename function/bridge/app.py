@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
@@ -25,7 +27,7 @@ from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
 from .outcomes import Refusal
 from .pacing import Pause, interval
-from .payload import ContactType, DeliveryKey
+from .payload import DeliveryKey
 from .places import Places
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
@@ -35,6 +37,10 @@ from .verification import Verification
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 IN_LINE = 0.75
 """The part of its budget that a request may spend in the server's line."""
+
+ASKING, ASKING_TIME = 2, 1.0
+"""How many may ask the ledger at once without a delivery, and the seconds that its answer may take: whatever it does,
+there are threads left for /health."""
 
 COME_BACK = 2
 """How many times faster than calls leave those are called again who found no place: there is always one in time, and
@@ -54,6 +60,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     verify_signature = _verify_signature(configured, clock)
     ledger = open_ledger(configured, clock)
     verification = _verification(configured, ledger, clock)
+    asking = threading.Semaphore(ASKING)
     app = Flask(__name__, static_folder=None)
     app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
@@ -82,13 +89,14 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
 
     @app.get("/deliveries/<path:delivery_id>")
     def delivered(delivery_id: str) -> Response:
-        deadline = _deadline(configured, clock)
+        deadline = _deadline(configured, clock).within(ASKING_TIME)
         verify_signature(request.headers, b"")
-        found = verification.look(_keys_of(delivery_id, configured.webhook_auth), deadline)
+        with _one_of_few(asking):
+            found = verification.look(_keys_of(delivery_id, configured.webhook_auth), deadline)
         if found is None:
             raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
         verdict, contact_type = found
-        return _response(answers.of_verdict(verdict, ContactType(contact_type or 1), None))
+        return _response(answers.of_verdict(verdict, contact_type, None))
 
     @app.get("/health")
     def health() -> Response:
@@ -98,7 +106,8 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     def ready() -> Response:
         told = {"engine": ledger.engine, "reach": ledger.reach}
         try:
-            ledger.check(deadline=_deadline(configured, clock))
+            with _one_of_few(asking):
+                ledger.check(deadline=_deadline(configured, clock).within(ASKING_TIME))
         except LedgerUnavailable as error:
             raise Refusal(outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}") from None
         return _response(answers.of_document(200, {"status": "ok", "version": __version__, "ledger": told}))
@@ -136,6 +145,17 @@ def _deadline(configured: Settings, clock: Clock) -> Deadline:
     budget = min(configured.request_budget, request.environ.get(BUDGET, configured.request_budget))
     age = request.environ.get(AGE, 0.0)
     return Deadline(clock, budget - age if age < budget * IN_LINE else 0.0)
+
+
+@contextmanager
+def _one_of_few(asking: threading.Semaphore) -> Iterator[None]:
+    """Wait a moment to be one of those who may ask the ledger. Raises Refusal."""
+    if not asking.acquire(timeout=0.2):
+        raise Refusal(outcomes.OVERLOADED)
+    try:
+        yield
+    finally:
+        asking.release()
 
 
 def _keys_of(delivery_id: str, webhook_auth: str) -> list[DeliveryKey]:

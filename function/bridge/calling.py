@@ -22,7 +22,7 @@ from .payload import Contact, ContactType, Delivery
 CALL_TIME = 2.0
 """Seconds that are kept for the call itself, a quarter of what is left at most, when a slot is looked for."""
 
-LATE = 0.025
+LATE = 0.015
 """Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms to spare in a
 second."""
 
@@ -44,10 +44,15 @@ def room(deadline: Deadline) -> float:
 
 @dataclass(frozen=True)
 class Turn:
-    """A reserved slot: it was ``wait`` seconds away when it was ``asked`` for, give or take the ledger's own time."""
+    """A reserved slot: ``wait`` seconds from the time at which ``since`` began to run."""
 
     wait: float
-    asked: Stopwatch
+    since: Stopwatch
+
+    @staticmethod
+    def told(wait: float, asked: Stopwatch, clock: Clock) -> Turn:
+        """The turn that the ledger has just told; it was ``asked`` for a while ago, and reckoned in between."""
+        return Turn(max(0.0, wait - asked.seconds() / 2), Stopwatch(clock))
 
 
 @dataclass(frozen=True)
@@ -104,27 +109,30 @@ class Caller:
                 return None
             if not _is_rate_limit(verdict):
                 delay = next(delays, None) if verdict.outcome is UPSTREAM_UNREACHABLE else None
-                if delay is None:
+                if delay is None or deadline.remaining() < delay + LEAST_TIME:
                     return None
                 self._clock.sleep(delay)
-            return self._turn(CREATE, deadline)
+            return self.turn(CREATE, deadline)
         except LedgerUnavailable:
             return None
 
-    def _turn(self, action: str, deadline: Deadline) -> Turn | float:
-        """The next turn for an action; when it does not come in time, the seconds until it would."""
+    def turn(self, action: str, deadline: Deadline) -> Turn | float:
+        """The next turn for an action; when it does not come in time, the seconds until it would.
+
+        Raises LedgerUnavailable.
+        """
         asked = Stopwatch(self._clock)
         slot = self._ledger.reserve(action, max_wait=room(deadline), deadline=deadline)
-        return Turn(slot.wait, asked) if slot.fits else slot.wait
+        return Turn.told(slot.wait, asked, self._clock) if slot.fits else slot.wait
 
     def _wait_for(self, turn: Turn, action: str, deadline: Deadline) -> None:
         """Wait for the turn. Who is late for it takes another: late and punctual calls together would bunch up."""
         for _ in range(TURNS):
-            self._clock.sleep(max(0.0, turn.wait - turn.asked.seconds() / 2))
-            if not turn.wait or turn.asked.seconds() - turn.wait < LATE:
+            self._clock.sleep(max(0.0, turn.wait - turn.since.seconds()))
+            if not turn.wait or turn.since.seconds() - turn.wait < LATE:
                 return
             with suppress(LedgerUnavailable):
-                other = self._turn(action, deadline)
+                other = self.turn(action, deadline)
                 if isinstance(other, Turn):
                     turn = other
                     continue
@@ -132,7 +140,7 @@ class Caller:
 
     def page(self, contact_type: ContactType, offset: int, deadline: Deadline) -> Page | None:
         """A page of the account's list, None when it could not be had. Raises LedgerUnavailable."""
-        turn = self._turn(DESCRIBE, deadline)
+        turn = self.turn(DESCRIBE, deadline)
         if not isinstance(turn, Turn):
             return None
         self._wait_for(turn, DESCRIBE, deadline)
@@ -142,7 +150,7 @@ class Caller:
 
     def delete(self, contact: Contact, deadline: Deadline) -> Verdict:
         """Take a contact off the account's list; ``verified`` says that it is off it. Raises LedgerUnavailable."""
-        turn = self._turn(DELETE, deadline)
+        turn = self.turn(DELETE, deadline)
         if not isinstance(turn, Turn):
             return Verdict(UPSTREAM_THROTTLED, retry_after=turn)
         self._wait_for(turn, DELETE, deadline)

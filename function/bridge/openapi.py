@@ -79,7 +79,7 @@ def _delivered(security: list[dict[str, list[str]]]) -> dict[str, Any]:
     answers = [one for one in OUTCOMES if one.stored != "no"]
     answers += [
         outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
-        outcomes.BODY_MALFORMED,
+        outcomes.OVERLOADED,
     ]  # fmt: skip
     return {
         "operationId": "delivered",
@@ -97,7 +97,9 @@ def _delivered(security: list[dict[str, list[str]]]) -> dict[str, Any]:
 
 def _ready() -> dict[str, Any]:
     operation = _get("ready", "Whether the ledger works, and who shares it.", "Ready")
-    return operation | {"responses": operation["responses"] | _responses([outcomes.LEDGER_UNAVAILABLE])}
+    return operation | {
+        "responses": operation["responses"] | _responses([outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED])
+    }
 
 
 def _responses(of: list[Outcome]) -> dict[str, Any]:

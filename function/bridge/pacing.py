@@ -42,7 +42,9 @@ class Pace:
     slowed: float = 0.0
 
     def factor_at(self, now: float) -> float:
-        return min(1.0, self.factor + FASTER * max(0.0, now - self.slowed))
+        """What the rate is multiplied by. A refusal from before the clock was set back says nothing."""
+        since = now - self.slowed
+        return 1.0 if since < -1 else min(1.0, self.factor + FASTER * max(0.0, since))
 
     def slot(self, now: float) -> float:
         """The next free slot. One that was written before the clock was set back says nothing."""

@@ -76,7 +76,7 @@ class Resolution:
         slot = self._ledger.attempt(keys, token, max_wait=room(deadline), deadline=deadline)
         if slot is None or not slot.fits:
             return Made(Verdict(OUTCOME_UNKNOWN))
-        made = self._caller.create(delivery, Turn(slot.wait, asked), deadline)
+        made = self._caller.create(delivery, Turn.told(slot.wait, asked, self._clock), deadline)
         outcome = made.verdict.outcome
         if outcome is VERIFIED:
             return replace(made, verdict=replace(made.verdict, resolved=True))

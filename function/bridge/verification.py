@@ -15,10 +15,10 @@ from . import outcomes
 from .calling import Caller, Made, Turn, room
 from .clock import Clock, Deadline, Stopwatch
 from .judge import Verdict
-from .ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
+from .ledger import CREATE, Claim, Ledger, LedgerUnavailable, Record, Settlement
 from .ledger.keys import Keys
 from .logs import log
-from .payload import Delivery, DeliveryKey
+from .payload import ContactType, Delivery, DeliveryKey
 from .places import Places
 from .removal import LOCK, Removal
 from .resolution import Resolution
@@ -32,6 +32,9 @@ ANSWER_TIME = 0.25
 PATIENCE = 0.5
 """Seconds for which one too many waits for a place: those who come again come in clumps, a second apart, and between
 them there must be work."""
+
+SETTLE_TIME = 0.5
+"""Seconds that recording an outcome may take, even if the budget is over: less than `LEASE_MARGIN`."""
 
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.2
 """Seconds between two looks at what is waited for."""
@@ -47,11 +50,12 @@ Remembered = Literal["yes", "no", "by another"]
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever works on a delivery: its claim, the token that proves it, and when it was asked for."""
+    """Whoever works on a delivery: its claim, the token that proves it, when it was asked for, and its call's turn."""
 
     token: str
     claim: Claim
     asked: Stopwatch
+    turn: Turn
 
 
 class Verification:
@@ -76,20 +80,18 @@ class Verification:
             return Verdict(outcomes.OVERLOADED)
         try:
             keys = self._ledger.hasher().keys(delivery)
-            verdict = self._once(delivery, keys, deadline)
+            with self._places.place(keys.delivery) as taken:
+                verdict = self._claim(delivery, keys, deadline) if taken else Verdict(outcomes.OVERLOADED)
             if verdict is None or verdict.outcome is outcomes.OVERLOADED:
                 with self._places.seat() as seated:
-                    if seated and verdict is not None:
-                        verdict = self._soon(delivery, keys, deadline)
-                    if seated and verdict is None:
-                        verdict = self._later(delivery, keys, deadline)
+                    verdict = self._seated(delivery, keys, deadline, verdict) if seated else None
             if verdict is None or verdict.outcome is outcomes.OVERLOADED:
                 return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
         except LedgerUnavailable as error:
             return _unavailable(error)
         return verdict
 
-    def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, int] | None:
+    def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, ContactType | None] | None:
         """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
         try:
             for key in keys:
@@ -97,29 +99,42 @@ class Verification:
                 if found is None:
                     continue
                 if found.record is not None:
-                    return _remembered(found.record), found.record.contact_type
+                    return _remembered(found.record), ContactType(found.record.contact_type)
                 outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
-                return Verdict(outcome), 0
+                return Verdict(outcome), None
         except LedgerUnavailable as error:
-            return _unavailable(error), 0
+            return _unavailable(error), None
         return None
 
+    def _claim(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict | None:
+        """The verdict, or None when the delivery, or its contact, is being worked on. It takes a place."""
+        token, asked = secrets.token_hex(16), Stopwatch(self._clock)
+        lease = deadline.remaining() + LEASE_MARGIN
+        claim = self._ledger.claim(keys, token, lease=lease, max_wait=room(deadline), deadline=deadline)
+        match claim.kind:
+            case "owned":
+                turn = Turn.told(claim.wait, asked, self._clock)
+                return self._work(delivery, keys, Owner(token, claim, asked, turn), deadline)
+            case "reused":
+                return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
+            case "no-slot":
+                return Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
+        return _remembered(claim.record, replayed=claim.kind == "replay") if claim.record else None
+
+    def _seated(self, delivery: Delivery, keys: Keys, deadline: Deadline, verdict: Verdict | None) -> Verdict | None:
+        """Wait for a place, or for whoever works on it; only who has a seat or a place may hold up a thread."""
+        if verdict is not None:
+            verdict = self._once(delivery, keys, deadline)
+        if verdict is not None and verdict.outcome is outcomes.OVERLOADED:
+            verdict = self._soon(delivery, keys, deadline)
+        return verdict or self._later(delivery, keys, deadline)
+
     def _once(self, delivery: Delivery, keys: Keys, deadline: Deadline) -> Verdict | None:
-        """The verdict, or None when the delivery, or its contact, is being worked on."""
+        """The verdict, as far as one can be had now; None when it is being worked on."""
         with self._places.place(keys.delivery) as taken:
-            if not taken:
-                return self._without_a_place(keys, deadline)
-            token, asked = secrets.token_hex(16), Stopwatch(self._clock)
-            lease = deadline.remaining() + LEASE_MARGIN
-            claim = self._ledger.claim(keys, token, lease=lease, max_wait=room(deadline), deadline=deadline)
-            match claim.kind:
-                case "owned":
-                    return self._work(delivery, keys, Owner(token, claim, asked), deadline)
-                case "reused":
-                    return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
-                case "no-slot":
-                    return Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
-            return _remembered(claim.record, replayed=claim.kind == "replay") if claim.record else None
+            if taken:
+                return self._claim(delivery, keys, deadline)
+        return self._without_a_place(keys, deadline)
 
     def _without_a_place(self, keys: Keys, deadline: Deadline) -> Verdict | None:
         """What can be said when as many deliveries are worked on as may be."""
@@ -160,7 +175,7 @@ class Verification:
         made = self._made(delivery, keys, owner, calling)
         verdict = made.verdict
         remove = self._release and verdict.outcome is outcomes.VERIFIED
-        remembered = self._remember(keys, owner.token, made, deadline, lock=LOCK if remove else 0.0)
+        remembered = self._remember(keys, owner, made, deadline, lock=LOCK if remove else 0.0)
         if remembered == "by another":
             return self._of_another(keys, verdict, deadline)
         if remove and remembered == "yes":
@@ -169,7 +184,7 @@ class Verification:
 
     def _made(self, delivery: Delivery, keys: Keys, owner: Owner, deadline: Deadline) -> Made:
         """Call the API, as often as this claim needs."""
-        claim = owner.claim
+        claim, turn = owner.claim, owner.turn
         try:
             if claim.removal:
                 hindrance = self._removal.before(delivery.contact, keys, owner.token, deadline)
@@ -177,11 +192,16 @@ class Verification:
                     return Made(hindrance)
             if claim.unknown:
                 return self._resolution.resolve(delivery, keys, owner.token, claim, deadline)
+            if claim.removal:  # its own turn has gone by
+                other = self._caller.turn(CREATE, deadline)
+                if not isinstance(other, Turn):
+                    return Made(Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=other))
+                turn = other
         except LedgerUnavailable as error:  # nothing was called whose outcome is not remembered
             return Made(_unavailable(error))
-        return self._caller.create(delivery, Turn(claim.wait, owner.asked), deadline)
+        return self._caller.create(delivery, turn, deadline)
 
-    def _remember(self, keys: Keys, token: str, made: Made, deadline: Deadline, *, lock: float) -> Remembered:
+    def _remember(self, keys: Keys, owner: Owner, made: Made, deadline: Deadline, *, lock: float) -> Remembered:
         """Write down how it ended, unless the delivery is another owner's by now.
 
         A ledger that fails now is tried again until the deadline. Then the answer is what the API said, and what is
@@ -192,19 +212,21 @@ class Verification:
 
         def remember() -> Remembered:
             if not definitive and made.began is None:
-                self._ledger.release(keys, token, deadline=deadline)
+                self._ledger.release(keys, owner.token, deadline=within)
                 return "yes"
             record = Record(verdict.outcome.code, verdict.request_id, verdict.resolved, keys.contact_type)
             settlement = Settlement(
                 record=record if definitive else None,
-                sent=made.began.seconds() if made.began else None,
-                gave_up=made.ended.seconds() if made.ended else 0.0,
+                sent=made.began,
+                gave_up=made.ended,
+                asked=owner.asked,
                 counts=verdict.outcome in _COUNTING,
                 removal=lock,
             )
-            return "yes" if self._ledger.settle(keys, token, settlement, deadline=deadline) else "by another"
+            return "yes" if self._ledger.settle(keys, owner.token, settlement, deadline=within) else "by another"
 
         pause = _FIRST_LOOK
+        within = deadline if deadline.remaining() > SETTLE_TIME else Deadline(self._clock, SETTLE_TIME)
         while True:
             try:
                 return remember()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from bridge.pacing import interval
 
 if TYPE_CHECKING:
-    from bridge.clock import Clock, Deadline
+    from bridge.clock import Clock, Deadline, Stopwatch
     from bridge.settings import Settings
 
     from .keys import Hasher, Keys
@@ -113,14 +113,16 @@ class Slot:
 class Settlement:
     """How the work on a delivery ended: with a definitive ``record``, or with None, when the outcome is unknown.
 
-    ``sent`` and ``gave_up`` are seconds ago, about the call that this owner made last, None when it made none.
-    ``counts``: it may have been a wrong code. ``removal``: seconds for which the contact stays locked, to be taken off
-    the account's list; 0.0 when it stays there.
+    ``sent`` and ``gave_up`` run since the call that this owner made last began and ended, None when it made none;
+    ``asked`` since it asked for its claim. They are read when the ledger writes: a ledger that is slow must not shift
+    the call. ``counts``: it may have been a wrong code. ``removal``: seconds for which the contact stays locked, to be
+    taken off the account's list; 0.0 when it stays there.
     """
 
     record: Record | None
-    sent: float | None = None
-    gave_up: float = 0.0
+    sent: Stopwatch | None = None
+    gave_up: Stopwatch | None = None
+    asked: Stopwatch | None = None
     counts: bool = True
     removal: float = 0.0
 
@@ -158,7 +160,10 @@ class Ledger(Protocol):
         """Reserve and note one more call of an unknown delivery. None when it is not the token's any more."""
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
-        """Remember how it ended. False when it is not the token's any more, and nothing was remembered."""
+        """Remember how it ended, even if its claim was lost.
+
+        False when it is not the token's any more, and nothing was remembered.
+        """
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         """Give it back: its last call was certainly not processed.
@@ -167,7 +172,7 @@ class Ledger(Protocol):
         """
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        """The work on the account's list is over; ``removed``: the contact is off it."""
+        """The work on the account's list is over; ``removed``: the contact is off it. Too late, it does nothing."""
 
     def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         """Reserve the next free slot of an action's pace, if it comes within ``max_wait``."""

@@ -52,6 +52,17 @@ local function unlock(row)
   if lock and lock:match('^(%S+) ') == row.delivery then redis.call('DEL', key('lock', row.contact)) end
 end
 
+local function is_live(lease)
+  return lease ~= nil and now < lease and lease <= now + lease_limit
+end
+
+local function is_locked_by_another(row)
+  local lock = redis.call('GET', key('lock', row.contact))
+  if not lock then return false end
+  local holder, lease = lock:match('^(%S+) (%S+)$')
+  return holder ~= row.delivery and is_live(tonumber(lease))
+end
+
 -- Write a delivery, and what finds it, in step.
 local function save(row)
   local name, flat = key('delivery', row.delivery), {}
@@ -73,6 +84,7 @@ local function save(row)
   end
   if row.sent or row.sent2 then
     redis.call('ZADD', key('calls', row.contact), text(row.sent2 or row.sent), row.delivery)
+    redis.call('ZREMRANGEBYSCORE', key('calls', row.contact), '-inf', text(now - math.max(kept, ttl) - lease_limit))
     expire(key('calls', row.contact), life)
   end
   if row.counted then
@@ -81,10 +93,10 @@ local function save(row)
   else
     redis.call('ZREM', key('wrong', row.contact), row.delivery)
   end
-  if row.lease then
+  if row.lease and not is_locked_by_another(row) then
     redis.call('SET', key('lock', row.contact), row.delivery .. ' ' .. text(row.lease))
     expire(key('lock', row.contact), life)
-  else
+  elseif not row.lease then
     unlock(row)
   end
 end
@@ -95,10 +107,6 @@ local function remove(row)
   redis.call('ZREM', key('calls', row.contact), row.delivery)
   redis.call('ZREM', key('wrong', row.contact), row.delivery)
   unlock(row)
-end
-
-local function is_live(lease)
-  return lease ~= nil and now < lease and lease <= now + lease_limit
 end
 
 -- A call that was never seen to end is over with its lease.
@@ -117,7 +125,8 @@ local function close_calls(row)
 end
 
 local function factor_of(pace)
-  return math.min(1, pace.factor + faster * math.max(0, now - pace.slowed))
+  local since = now - pace.slowed
+  return since < -1 and 1 or math.min(1, pace.factor + faster * math.max(0, since))
 end
 
 local function pace_of(action)
@@ -167,19 +176,17 @@ function verbs.claim()
     if row.state == 'settled' then return {'replay', text(now), '0', record_of(row)} end
     if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
   end
+  local before
   if row and row.expires <= now then
     -- Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
     remove(row)
     close_calls(row)
-    row.delivery, row.state, row.counted, row.lease = token, 'settled', nil, nil
-    if row.sent or row.sent2 then save(row) end
+    row.delivery, row.state, row.lease = token, 'settled', nil
+    if row.sent or row.sent2 or row.counted then save(row) end
+    if row.content == content and row.counted and row.counted > now - window then before = row end
     row = nil
   end
-  local lock = redis.call('GET', key('lock', contact))
-  if lock then
-    local holder, until_ = lock:match('^(%S+) (%S+)$')
-    if holder ~= delivery and is_live(tonumber(until_)) then return {'busy', text(now)} end
-  end
+  if is_locked_by_another({delivery = delivery, contact = contact}) then return {'busy', text(now)} end
   local removal = redis.call('EXISTS', key('removal', exact)) == 1 and '1' or '0'
   if again and row.sent and not row.gave_up then
     return {'owned', text(now), text(math.max(0, row.sent - now)), {}, removal, '0', {}, {}}
@@ -231,6 +238,10 @@ function verbs.claim()
   local wait, fits = slot(action, max_wait)
   if not fits then return {'no-slot', text(now), text(wait)} end
   fresh.sent, fresh.counted = now + wait, now + wait
+  if before then -- it counts once, at its first time
+    fresh.counted, before.counted = before.counted, nil
+    save(before)
+  end
   save(fresh)
   return {'owned', text(now), text(wait), {}, removal, '0', {}, {}}
 end
@@ -248,16 +259,23 @@ function verbs.attempt()
   return {text(wait), fits and '1' or '0'}
 end
 
--- delivery, token, outcome or nothing, request id, resolved, sent, gave up, counts, seconds of removal, exact, verified
+-- delivery, token, outcome or nothing, request id, resolved, sent, gave up, counts, seconds of removal, exact, verified,
+-- content, contact, contact type, transient, sent and gave up in seconds after the claim
 function verbs.settle()
   local token, outcome, sent, removal = argument(2), argument(3), argument(6), number(9)
   local row = owned(argument(1), token)
+  local settled = load(argument(1))
+  if not settled then -- the server forgot it
+    row = {delivery = argument(1), content = argument(12), contact = argument(13), contact_type = argument(14),
+      transient = argument(15), state = 'claimed', claimed = now, sent = now, counted = now}
+  end
   if not row then
-    local settled = load(argument(1))
     return settled ~= nil and settled.settled_by == token and '1' or '0' -- its first answer was lost on the way
   end
   if sent ~= '' then
-    local began, ended = now - number(6), now - number(7)
+    -- Either bound is late by what the ledger took for its answer, or for its claim.
+    local began = math.min(now - number(6), row.claimed + number(16))
+    local ended = math.max(began, math.min(now - number(7), row.claimed + number(17)))
     if row.sent2 then row.sent2, row.gave_up2 = began, ended else row.sent, row.gave_up = began, ended end
   end
   row.token, row.lease, row.settled_by = nil, nil, token
@@ -307,6 +325,10 @@ function verbs.release()
   if not row then return '0' end
   if row.sent and not row.gave_up then
     remove(row)
+    if row.counted and row.counted < row.claimed then -- the wrong code of its first time stays counted
+      row.delivery, row.state, row.token, row.lease, row.sent = argument(2), 'settled', nil, nil, nil
+      save(row)
+    end
   else
     if row.sent2 and not row.gave_up2 then row.sent2 = nil end
     row.state, row.token, row.lease, row.expires = 'unknown', nil, nil, now + ttl
@@ -317,9 +339,10 @@ end
 
 -- delivery, token, exact, removed
 function verbs.unlock()
-  if argument(4) == '1' then redis.call('DEL', key('removal', argument(3))) end
   local row = load(argument(1))
-  if row and row.token == argument(2) and row.state == 'settled' then
+  if not row or row.token ~= argument(2) or not is_live(row.lease) then return '0' end
+  if argument(4) == '1' then redis.call('DEL', key('removal', argument(3))) end
+  if row.state == 'settled' then
     row.token, row.lease = nil, nil
     save(row)
   end

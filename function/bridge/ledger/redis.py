@@ -100,11 +100,16 @@ class RedisLedger:
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
         record = settlement.record or Record("")
+        sent, gave_up, asked = (
+            watch.seconds() if watch else 0.0 for watch in (settlement.sent, settlement.gave_up, settlement.asked)
+        )
         reply = self._run(
             deadline, "settle",
             keys.delivery.hex(), token, record.outcome, record.request_id or "", _flag(record.resolved),
-            "" if settlement.sent is None else str(settlement.sent), str(settlement.gave_up), _flag(settlement.counts),
+            str(sent) if settlement.sent else "", str(gave_up), _flag(settlement.counts),
             str(settlement.removal), keys.exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
+            keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
+            str(asked - sent), str(asked - gave_up),
         )  # fmt: skip
         return bool(reply == "1")
 
@@ -173,12 +178,16 @@ class RedisLedger:
             raise TimeoutError("the deadline has passed")
         connection.socket_connect_timeout = connection.socket_timeout = remaining
         connection.connect()
-        with self._first:
+        if not self._first.acquire(timeout=deadline.remaining()):
+            raise TimeoutError("the deadline has passed")
+        try:
             if not self._checked:
                 self._tell_what_it_forgets(connection, deadline)
                 if self._evaluate(connection, deadline, "check", self._hasher.check.hex()) == "1":
                     log.warning(KEY_CHANGED)
                 self._checked = True
+        finally:
+            self._first.release()
 
     def _tell_what_it_forgets(self, connection: Connection, deadline: Deadline) -> None:
         try:

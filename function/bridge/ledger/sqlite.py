@@ -92,6 +92,14 @@ class SqliteLedger:
             if row is None:
                 return
             if row["sent"] is not None and row["gave_up"] is None:
+                if row["counted"] is not None and row["counted"] < row["claimed"]:
+                    # The wrong code of its first time stays counted.
+                    db.execute(
+                        "UPDATE deliveries SET delivery = randomblob(16), state = ?, token = NULL, lease = NULL, "
+                        "sent = NULL WHERE id = ?",
+                        (REFUSED, row["id"]),
+                    )
+                    return
                 db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
                 return
             db.execute(
@@ -104,12 +112,13 @@ class SqliteLedger:
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         def unlock(db: sqlite3.Connection) -> None:
+            row = _row(db, keys.delivery)
+            if row is None or row["token"] != token or not _is_live(row, self._clock.time()):
+                return
             if removed:
                 db.execute("DELETE FROM removals WHERE exact = ?", (keys.exact,))
-            db.execute(
-                "UPDATE deliveries SET token = NULL, lease = NULL WHERE delivery = ? AND token = ? AND state >= ?",
-                (keys.delivery, token, VERIFIED),
-            )
+            if row["state"] >= VERIFIED:
+                db.execute("UPDATE deliveries SET token = NULL, lease = NULL WHERE id = ?", (row["id"],))
 
         self._file.write(unlock, deadline)
 
@@ -142,10 +151,13 @@ class SqliteLedger:
         known = _known(row, keys, now) if row else None
         if known is not None:
             return known
+        counted = None
         if row is not None and row["until"] <= now:
+            if row["content"] == keys.content and (row["counted"] or 0) > now - self._policy.wrong_code_window:
+                counted = row["counted"]
             # Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
             db.execute(
-                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), counted = NULL, lease = NULL, "
+                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
                 "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
                 (VERIFIED, row["id"]),
             )
@@ -170,7 +182,11 @@ class SqliteLedger:
         slot = self._slot(db, CREATE, now, max_wait)
         if not slot.fits:
             return Claim("no-slot", now, slot.wait)
-        self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
+        if counted is not None:  # it counts once, at its first time
+            once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
+            db.execute(once, (keys.contact, keys.content, counted))
+        sent = now + slot.wait
+        self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=counted or sent)
         return Claim("owned", now, slot.wait, removal=removal)
 
     def _take_over(
@@ -211,6 +227,7 @@ class SqliteLedger:
         token: str | None = None,
         lease: float | None = None,
         sent: float | None = None,
+        counted: float | None = None,
         outcome: str | None = None,
     ) -> None:
         until = (
@@ -222,21 +239,23 @@ class SqliteLedger:
             "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, state, until, claimed, "
             "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.transient, state, until, now, token,
-             lease, sent, sent, outcome),
+             lease, counted, sent, outcome),
         )  # fmt: skip
         self._sweep(db, now)
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
+        now = self._clock.time()
+        if _row(db, keys.delivery) is None:  # the file was moved away, say
+            self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
         row = _owned(db, keys, token)
         if row is None:
             return False
-        now = self._clock.time()
-        if settlement.sent is not None:
+        if settlement.sent is not None and settlement.gave_up is not None:
             second = row["sent2"] is not None
             db.execute(
                 f"UPDATE deliveries SET {'sent2' if second else 'sent'} = ?, {'gave_up2' if second else 'gave_up'} = ? "
                 "WHERE id = ?",
-                (now - settlement.sent, now - settlement.gave_up, row["id"]),
+                (now - settlement.sent.seconds(), now - settlement.gave_up.seconds(), row["id"]),
             )
         record = settlement.record
         if record is None:
@@ -254,6 +273,8 @@ class SqliteLedger:
         # Whatever else was unknown about this content is known now, too.
         db.execute(
             "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "
+            "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END, "
+            "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END, "
             f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {UNKNOWN}",
             (VERIFIED if verified else REFUSED, record.outcome, record.request_id, record.resolved, now,
              CONTENT_REPLAY, self._policy.ttl, keys.content),
