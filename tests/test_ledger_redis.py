@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from bridge.clock import Deadline
-from bridge.ledger import LedgerUnavailable
+from bridge.ledger import LedgerUnavailable, Record
 from bridge.ledger.redis import RedisLedger
 from builders import SetClock
+from conftest import Tls
 from ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
 from redis.connection import Connection
 from redis_server import RedisServer
@@ -155,6 +156,68 @@ def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
         assert 0.3 < time.monotonic() - began < 1.5
 
 
+def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(3))
+    engine = ledger_at(redis_server.port)
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailable):
+        engine.ledger.check(deadline=Deadline(SetClock(), 0.3))
+    assert time.monotonic() - began < 1.5
+    asked.set()
+
+
+def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them together are waited for until the deadline."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        knocking = [socket.socket() for _ in range(4)]
+        for one in knocking:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [info] * 3)
+        engine = ledger_at(full.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable):
+            engine.ledger.check(deadline=Deadline(SetClock(), 0.5))
+        assert time.monotonic() - began < 2
+        for one in knocking:
+            one.close()
+
+
+def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
+    """A TLS that ends before the server: what a managed Redis offers."""
+
+    def talk(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", redis_server.port)) as server:
+            server.sendall(connection.recv(65_536))
+            while data := server.recv(65_536):
+                connection.sendall(data)
+                asked = connection.recv(65_536)
+                if not asked:
+                    return
+                server.sendall(asked)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            plain, _ = listening.accept()
+            with suppress(OSError), tls.context.wrap_socket(plain, server_side=True) as connection:
+                talk(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"rediss://127.0.0.1:{listening.getsockname()[1]}/0?ssl_ca_certs={tls.bundle}"
+        ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
+        engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)
+        engine.end(VERIFIED)
+        assert engine.claim().kind == "replay"
+        ledger.close()
+        thread.join()
+
+
 def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     past = Deadline(SetClock(), 0.0)
@@ -272,6 +335,18 @@ def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6
     assert abs(engine.claim().now - time.time()) < 5
+    engine.ledger.close()
+
+
+def test_what_the_count_and_the_history_need_lives_on(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED, keys(None))
+    engine.end(Record("code-incorrect", contact_type=1), keys(None, code="000000"))
+    with redis_server.client as client:
+        lives = {name.split(":")[1]: client.pttl(name) / 1000 for name in client.keys()}  # noqa: SIM118
+    assert lives["delivery"] > 3900
+    assert lives["calls"] > 3900
+    assert lives["wrong"] > 590
     engine.ledger.close()
 
 

@@ -80,7 +80,7 @@ def test_a_name_with_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.transport.CONNECT_LIMIT", 0.2)
+    monkeypatch.setattr("bridge.sockets.CONNECT_LIMIT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def talk() -> None:
@@ -110,7 +110,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         addresses = [full.getsockname(), emulator.server_address]
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        monkeypatch.setattr("bridge.transport.CONNECT_LIMIT", 0.3)
+        monkeypatch.setattr("bridge.sockets.CONNECT_LIMIT", 0.3)
         assert bridge(emulator.url).deliver().json["status"] == "verified"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
         check_problem(bridge(emulator.url).deliver(), UNREACHABLE, RETRY)

@@ -302,6 +302,18 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
     assert deliver(instance, "new").json["status"] == "verified"
 
 
+def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) -> None:
+    emulator.delay = 2.0
+    instance = bridge(emulator.url, CONCURRENCY=1, DOMAIN_API_RATE=0.5)
+    busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
+    busy.start()
+    while not emulator.calls:
+        time.sleep(0.01)
+    told = at_once(3, lambda n: deliver(instance, f"m{n}", contact=f"1001{n}0"))
+    assert sorted(int(one.headers["retry-after"]) for one in told) == [1, 2, 3]
+    busy.join()
+
+
 def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     assert WAITING >= 49
     monkeypatch.setattr("bridge.places.WAITING", 2)

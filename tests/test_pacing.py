@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from bridge.clock import Deadline
-from bridge.ledger import Slot
+from bridge.ledger import LedgerUnavailable, Slot
 from bridge.pacing import Pace, Pause, interval
 from builders import (
     ABORT,
@@ -189,6 +190,26 @@ def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch,
     assert len(emulator.calls) == 3
 
 
+def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    instance = bridge(emulator.url, DOMAIN_API_RATE=5)
+    ledger = instance.app.extensions["ledger"]
+    deliver(instance, 0)
+    claim = ledger.claim
+
+    def slow(*of: Any, **named: Any) -> Any:
+        time.sleep(0.05)
+        claimed = claim(*of, **named)
+        time.sleep(0.05)
+        return claimed
+
+    def reserve(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was late")
+
+    monkeypatch.setattr(ledger, "claim", slow)
+    monkeypatch.setattr(ledger, "reserve", reserve)
+    assert deliver(instance, 1).json["code"] == "code-incorrect"
+
+
 def test_a_quota_that_stays_used_up_is_told_within_the_budget(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", times=1000))
     instance = bridge(emulator.url, DOMAIN_API_RATE=5, REQUEST_BUDGET=1.5)
@@ -324,6 +345,28 @@ def test_the_time_in_the_servers_line_counts(emulator: Emulator, tmp_path: Path)
     assert len(emulator.calls) == 1
 
 
+def test_a_ledger_that_hangs_leaves_threads_for_the_rest(emulator: Emulator, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        settings = {"LEDGER_URL": url, "LEDGER_KEY": "k" * 32, "REQUEST_BUDGET": 4, "CONCURRENCY": 4}
+        with gunicorn(emulator.url, tmp_path / "log", **settings) as bridged:
+            data = [body(contact=f"{number:09}") for number in range(80)]
+            threads = [threading.Thread(target=post, args=(bridged, one)) for one in data]
+            asking = [
+                threading.Thread(target=requests.get, args=(f"{bridged}/ready",), kwargs={"timeout": 20})
+                for _ in range(20)
+            ]
+            for thread in threads + asking:
+                thread.start()
+            time.sleep(0.8)
+            began = time.monotonic()
+            assert requests.get(f"{bridged}/health", timeout=5).status_code == 200
+            assert time.monotonic() - began < 2
+            for thread in threads + asking:
+                thread.join()
+    assert calls(emulator) == []
+
+
 def test_a_stop_lets_what_is_under_way_finish(emulator: Emulator, tmp_path: Path) -> None:
     emulator.delay = 1.0
     ledger = f"sqlite:///{tmp_path}/ledger.db"
@@ -402,6 +445,61 @@ def test_while_the_removal_fails_nothing_is_verified(emulator: Emulator, fault: 
     assert [action[:6] for action, _ in calls(emulator)] == [
         "Create", "Delete", "Delete", "Delete", "Create", "Delete",
     ]  # fmt: skip
+
+
+def test_the_contact_is_locked_while_it_is_removed(emulator: Emulator, tmp_path: Path) -> None:
+    ledger: dict[str, Any] = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "AFTER_VERIFIED": "release"}
+    emulator.faults.arm(Fault("hang", "DeleteIntlPhoneEmail"))
+    instance, hasty = bridge(emulator.url, **ledger), bridge(emulator.url, **ledger, REQUEST_BUDGET=0.3)
+    thread = threading.Thread(target=instance.deliver)
+    thread.start()
+    while len(emulator.calls) < 2:
+        time.sleep(0.01)
+    assert hasty.deliver(verify_code="000000").json["code"] == "in-progress"
+    thread.join()
+    emulator.let_go()
+
+
+def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: Emulator) -> None:
+    emulator.faults.arm(Fault("RequestLimitExceeded", "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    instance.deliver()
+    query = "SELECT factor FROM paces WHERE action = 'DeleteIntlPhoneEmail'"
+    ledger = instance.app.extensions["ledger"]
+    found = ledger._file.read(lambda db: db.execute(query).fetchone(), Deadline(SetClock(), 5))
+    assert tuple(found) == (0.7,)
+
+
+def test_what_is_not_recorded_is_not_removed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = bridge(emulator.url, AFTER_VERIFIED="release", REQUEST_BUDGET=1)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("for long")
+
+    monkeypatch.setattr(instance.app.extensions["ledger"], "settle", fail)
+    assert instance.deliver().json["status"] == "verified"
+    assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
+
+
+def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator.faults.arm(Fault("FailedOperation", "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    instance.deliver()
+    ledger = instance.app.extensions["ledger"]
+    reserve = ledger.reserve
+
+    def no_slot(action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        if action == "CreateIntlPhoneEmail":
+            return Slot(7.0, fits=False)
+        slot: Slot = reserve(action, max_wait=max_wait, deadline=deadline)
+        return slot
+
+    renewed = body(verify_code=send_code(emulator))
+    with monkeypatch.context() as full:
+        full.setattr(ledger, "reserve", no_slot)
+        given = instance.post(renewed, signed(renewed, delivery_id="b"))
+        check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
+    assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
 
 
 def test_a_contact_that_is_off_the_list_already_is_removed(emulator: Emulator) -> None:

@@ -467,6 +467,42 @@ def test_a_time_of_another_form_proves_nothing(world: World, created: str) -> No
     assert world.deliver("a").json["code"] == "outcome-unresolved"
 
 
+def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    (row,) = world.emulator.domain._describe(1, 200, 0)["PhoneEmailList"]
+    rows = [row, row | {"CreatedOn": "2020-01-01 00:00:00"}]
+    describe_with(world, lambda *_: {"PhoneEmailList": rows, "TotalCount": 2})
+    assert world.deliver("a").json["code"] == "outcome-unresolved"
+
+
+def test_unresolved_outcomes_count_as_wrong_codes(build: Callable[..., World]) -> None:
+    world = build(MAX_WRONG_CODES=2)
+    for number in range(2):
+        for _ in range(2):
+            if not _:
+                world.lose()
+            code = world.deliver(f"m{number}", f"{number:06}").json["code"]
+        assert code == "outcome-unresolved"
+    assert world.deliver("next").json["code"] == "attempts-exhausted"
+
+
+def test_the_lists_quota_is_minded_too(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    world.lose("RequestLimitExceeded", DESCRIBE)
+    world.deliver("a")
+    assert factor(world.bridge, DESCRIBE) == 0.7
+
+
+def factor(of: Bridge, action: str) -> float:
+    """What the rate of an action is multiplied by."""
+    query = "SELECT factor FROM paces WHERE action = ?"
+    ledger = of.app.extensions["ledger"]
+    (found,) = ledger._file.read(lambda db: db.execute(query, (action,)).fetchone(), Deadline(SetClock(), 5))
+    return float(found)
+
+
 @pytest.mark.parametrize(
     "answered",
     [

@@ -10,7 +10,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable
-from threading import Thread
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,18 +17,16 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import NewConnectionError
 from urllib3.util import Timeout
 
+from . import sockets
 from .clock import Clock, Stopwatch
-from .exchange import CURRENT, REPLY_LIMIT, Exchange, Response
+from .exchange import CURRENT, REPLY_LIMIT, Response
 
 IDLE_LIMIT = 20.0
 """Seconds after which a pooled connection is not trusted any more: SCF freezes instances, and a write into a connection
 that died meanwhile makes an unknown outcome."""
-
-CONNECT_LIMIT = 3.0
-"""Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
 
 
 class _Noting:
@@ -39,7 +36,11 @@ class _Noting:
     idle: Stopwatch | None = None
 
     def _new_conn(self) -> socket.socket:
-        return _connect(cast(HTTPConnection, self), CURRENT.get())
+        to = cast(HTTPConnection, self)
+        try:
+            return sockets.connect(to.host, to.port, CURRENT.get().remaining)
+        except OSError as error:  # under the class that urllib3 has for what was not connected
+            raise NewConnectionError(to, type(error).__name__) from error
 
     def send(self, data: Any) -> None:
         # Connect and handshake are over when this goes on: the handshake writes to the socket by itself, http.client
@@ -58,47 +59,6 @@ class _HTTPConnection(_Noting, HTTPConnection):
 
 class _HTTPSConnection(_Noting, HTTPSConnection):
     response_class = Response
-
-
-def _connect(connection: HTTPConnection, current: Exchange) -> socket.socket:
-    """A connected socket, whose time-out is what is left for the handshake."""
-    failure: Exception = NewConnectionError(connection, "the name has no address")
-    for family, kind, protocol, _, address in _addresses(connection, current):
-        sock = None
-        try:
-            sock = socket.socket(family, kind, protocol)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(min(CONNECT_LIMIT, current.remaining()))
-            sock.connect(address)
-            sock.settimeout(current.remaining())
-        except OSError as error:
-            if sock is not None:
-                sock.close()
-            failure = NewConnectionError(connection, type(error).__name__)
-            failure.__cause__ = error
-        else:
-            return sock
-    raise failure
-
-
-def _addresses(connection: HTTPConnection, current: Exchange) -> list[Any]:
-    """The host's addresses. A resolver cannot be told a time-out, so it is asked in a thread that can be left."""
-    found: list[Any] = []
-
-    def look_up() -> None:
-        try:
-            found.append(socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:  # what IDNA does not know is a UnicodeError
-            found.append(error)
-
-    thread = Thread(target=look_up, daemon=True)
-    thread.start()
-    thread.join(current.remaining())
-    if not found:
-        raise NameResolutionError(connection.host, connection, socket.gaierror("no answer in time"))
-    if isinstance(found[0], Exception):
-        raise NameResolutionError(connection.host, connection, socket.gaierror()) from found[0]
-    return cast("list[Any]", found[0])
 
 
 class _Pool(HTTPConnectionPool):

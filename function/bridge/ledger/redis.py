@@ -8,19 +8,20 @@ longer than the deadline.
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 import weakref
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from redis import RedisError
 from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
+from redis.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from bridge import outcomes, pacing
+from bridge import outcomes, pacing, sockets
 from bridge.clock import Clock, Deadline, Stopwatch
 from bridge.logs import log
 
@@ -48,6 +49,25 @@ SCRIPT = Path(__file__).with_name("redis.lua").read_text()
 _WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
 
 
+class _Connection(Connection):
+    """A connection that is made by the deadline, or not at all."""
+
+    deadline: Deadline
+
+    def _connect(self) -> socket.socket:
+        def remaining() -> float:
+            left = self.deadline.remaining()
+            if not left:
+                raise TimeoutError("the deadline has passed")
+            return left
+
+        return sockets.connect(self.host, self.port, remaining)
+
+
+class _TLSConnection(SSLConnection, _Connection):
+    """The same under TLS: the client library's class puts it around whatever the next class connects."""
+
+
 class RedisLedger:
     """A `Ledger` in the Redis at ``url``. ``key`` is the same for all who share it."""
 
@@ -56,7 +76,8 @@ class RedisLedger:
 
     def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, script: str = SCRIPT) -> None:
         options: dict[str, Any] = {**parse_url(url)}
-        self._connection_class: type[Connection] = options.pop("connection_class", Connection)
+        secure = options.pop("connection_class", Connection) is not Connection
+        self._connection_class: type[Connection] = _TLSConnection if secure else _Connection
         self._options = options | {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
         self._where = urlsplit(url).netloc.rpartition("@")[2]
         self._clock = clock
@@ -176,7 +197,8 @@ class RedisLedger:
         remaining = deadline.remaining()
         if not remaining:
             raise TimeoutError("the deadline has passed")
-        connection.socket_connect_timeout = connection.socket_timeout = remaining
+        cast(_Connection, connection).deadline = deadline
+        connection.socket_timeout = remaining
         connection.connect()
         if not self._first.acquire(timeout=deadline.remaining()):
             raise TimeoutError("the deadline has passed")
