@@ -190,15 +190,18 @@ def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
     """A TLS that ends before the server: what a managed Redis offers."""
 
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
     def talk(connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", redis_server.port)) as server:
-            server.sendall(connection.recv(65_536))
-            while data := server.recv(65_536):
-                connection.sendall(data)
-                asked = connection.recv(65_536)
-                if not asked:
-                    return
-                server.sendall(asked)
+            back = threading.Thread(target=copy, args=(server, connection))
+            back.start()
+            copy(connection, server)
+            back.join()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
