@@ -22,8 +22,8 @@ serve:
 
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest -m 'not slow' --cov --cov-report=
-	@$(VENV)/python -m pytest -m slow -n 0 --cov --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=100
+	@$(VENV)/python -m pytest -m 'not slow' --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
+	@$(VENV)/python -m pytest -m slow -n 0 --durations=0
 
 lint:
 	@$(PYTHON) tools/venv.py --dev

@@ -221,6 +221,14 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
         thread.join()
 
 
+def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    with engine.ledger._first, pytest.raises(LedgerUnavailable, match="TimeoutError"):  # type: ignore[attr-defined]
+        engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
+    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.close()
+
+
 def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     past = Deadline(SetClock(), 0.0)

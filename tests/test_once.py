@@ -302,6 +302,17 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
     assert deliver(instance, "new").json["status"] == "verified"
 
 
+def test_one_too_many_waits_a_moment_for_a_place(emulator: Emulator, build: Build) -> None:
+    emulator.delay = 0.2
+    instance = build(CONCURRENCY=1)
+    busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
+    busy.start()
+    while not emulator.calls:
+        time.sleep(0.01)
+    assert deliver(instance).json["status"] == "verified"
+    busy.join()
+
+
 def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) -> None:
     emulator.delay = 2.0
     instance = bridge(emulator.url, CONCURRENCY=1, DOMAIN_API_RATE=0.5)
