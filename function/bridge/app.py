@@ -59,6 +59,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     _warn(configured)
     verify_signature = _verify_signature(configured, clock)
     ledger = open_ledger(configured, clock)
+    _look_at(ledger, clock)
     verification = _verification(configured, ledger, clock)
     asking = threading.Semaphore(ASKING)
     app = Flask(__name__, static_folder=None)
@@ -188,6 +189,14 @@ def _warn(configured: Settings) -> None:
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
     elif weak := configured.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
+
+
+def _look_at(ledger: Ledger, clock: Clock) -> None:
+    """Say at the start that the ledger does not work, or may forget; it may work later."""
+    try:
+        ledger.check(deadline=Deadline(clock, ASKING_TIME))
+    except LedgerUnavailable as error:
+        log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
 
 
 def _credentials(configured: Settings) -> Callable[[], Credentials]:
