@@ -550,6 +550,17 @@ def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> 
     assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.rivals)
 
 
+def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engine) -> None:
+    rival = keys(None, code="000000")
+    engine.end(WRONG, rival, sent=0.0)
+    engine.pass_by(1)
+    engine.end(None, sent=0.0)
+    engine.pass_by(121)
+    engine.release(engine.own(rival), rival)
+    claim = engine.claim()
+    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.rivals)
+
+
 def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
     rival = keys("rival", code="000000")
     engine.end(None, rival)

@@ -249,6 +249,23 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
     engine.ledger.close()
 
 
+def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> None:
+    """It was at work while the file was moved, and another thread has opened the new one."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+
+    def moved(_: sqlite3.Connection) -> None:
+        for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+            (tmp_path / name).rename(tmp_path / f"old-{name}")
+        assert engine.look() is None
+
+    engine.ledger._file.read(moved, engine.deadline)  # type: ignore[attr-defined]
+    assert engine.look() is None
+    engine.end(WRONG)
+    assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
 def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.ledger.sqlite_file.time.sleep", lambda _: None)
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as db:

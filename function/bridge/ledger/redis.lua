@@ -181,7 +181,7 @@ function verbs.claim()
     -- Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
     remove(row)
     close_calls(row)
-    row.delivery, row.state, row.lease = token, 'settled', nil
+    row.delivery, row.state, row.lease = token .. '.called', 'settled', nil
     if row.sent or row.sent2 or row.counted then save(row) end
     if row.content == content and row.counted and row.counted > now - window then before = row end
     row = nil
@@ -326,7 +326,8 @@ function verbs.release()
   if row.sent and not row.gave_up then
     remove(row)
     if row.counted and row.counted < row.claimed then -- the wrong code of its first time stays counted
-      row.delivery, row.state, row.token, row.lease, row.sent = argument(2), 'settled', nil, nil, nil
+      row.delivery = argument(2) .. '.counted'
+      row.state, row.token, row.lease, row.sent = 'settled', nil, nil, nil
       save(row)
     end
   else

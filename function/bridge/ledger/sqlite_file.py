@@ -70,14 +70,19 @@ _REMEDIES = {
 T = TypeVar("T")
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that knows which file it is to, whatever that is called by now."""
+
+    file: tuple[int, int] | None = None
+
+
 class SqliteFile:
     """The file at ``path``, shared by threads and processes. ``hasher`` is asked for when it is opened."""
 
     def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
         self._path = path
         self._hasher = hasher
-        self._idle: list[sqlite3.Connection] = []
-        self._opened: tuple[int, int] | None = None
+        self._idle: list[_Connection] = []
         # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
         self._line = threading.Lock()
         self._opening = threading.Lock()
@@ -121,22 +126,27 @@ class SqliteFile:
         else:
             self._idle.append(db)
 
-    def _take(self) -> sqlite3.Connection | None:
-        """An idle connection, unless the file was moved away: then all of them are to the old one."""
-        if self._opened != _identity(self._path):
-            _close(self._idle)
+    def _take(self) -> _Connection | None:
+        """An idle connection to the file that is there now: it may have been moved away, and made anew."""
+        file = _identity(self._path)
         with suppress(IndexError):
-            return self._idle.pop()
+            while True:
+                db = self._idle.pop()
+                if db.file == file:
+                    return db
+                db.close()
         return None
 
-    def _open(self, deadline: Deadline) -> sqlite3.Connection:
+    def _open(self, deadline: Deadline) -> _Connection:
         check = self._hasher().check
         with self._one_at_a_time(deadline):
             # Made here, with these rights, which SQLite gives the files beside it, too.
             with suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             patience = deadline.remaining()
-            db = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(
+                self._path, timeout=patience, isolation_level=None, check_same_thread=False, factory=_Connection
+            )
             try:
                 db.row_factory = sqlite3.Row
                 _write_ahead(db, deadline)
@@ -145,7 +155,7 @@ class SqliteFile:
             except BaseException:
                 db.close()
                 raise
-            self._opened = _identity(self._path)
+            db.file = _identity(self._path)
         return db
 
     @contextmanager
@@ -201,7 +211,7 @@ def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
             time.sleep(0.02)
 
 
-def _close(idle: list[sqlite3.Connection]) -> None:
+def _close(idle: list[_Connection]) -> None:
     with suppress(IndexError):
         while True:
             idle.pop().close()
