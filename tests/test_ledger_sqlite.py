@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bridge.clock import Deadline
 from bridge.ledger import LedgerUnavailable
 from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite import SqliteLedger
+from bridge.ledger.sqlite_file import SqliteFile
 from builders import ROOT, SetClock
 from ledgers import KEY, POLICY, VERIFIED, WRONG, Engine, keys, sqlite_engine
 
@@ -246,6 +248,22 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
     assert engine.look() is None
     engine.end(WRONG)
     assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    other = engine.again()
+    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    write = file.write
+
+    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
+        assert other.claim(keys(), "t", lease=10, max_wait=1, deadline=deadline).kind == "owned"
+        return write(work, deadline)
+
+    monkeypatch.setattr(file, "write", after_another)
+    assert engine.claim().kind == "in-flight"
+    other.close()
     engine.ledger.close()
 
 

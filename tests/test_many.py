@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bridge.ledger import CREATE
+from bridge.actions import CREATE
 from builders import body, gunicorn, signed
 from redis_server import RedisServer
 

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from bridge.places import LONGEST_TURN, Places
+from bridge.places import LONGEST_ABSENCE, Places
 from builders import SetClock
 
 
 def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
     clock = SetClock()
     places = Places(1, 0.5, clock)
-    assert [places.turn() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
+    assert [places.retry_after() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
     clock.run += 10
-    assert places.turn() == pytest.approx(0, abs=0.1)
-    turns = [places.turn() for _ in range(500)]
-    assert turns[-1] == pytest.approx(LONGEST_TURN, abs=1)
-    assert places.turn() == pytest.approx(LONGEST_TURN, abs=1)
+    assert places.retry_after() == pytest.approx(0, abs=0.1)
+    turns = [places.retry_after() for _ in range(500)]
+    assert turns[-1] == pytest.approx(LONGEST_ABSENCE, abs=1)
+    assert places.retry_after() == pytest.approx(LONGEST_ABSENCE, abs=1)
 
 
 def test_a_place_is_taken_once_and_given_back() -> None:

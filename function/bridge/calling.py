@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from . import judge
+from .actions import CREATE, DELETE, DESCRIBE
 from .clock import Clock, Deadline, Stopwatch
-from .domain_api import CREATE, DELETE, DESCRIBE, DomainApi
+from .domain_api import DomainApi
 from .judge import Page, Verdict
 from .ledger import Ledger, LedgerUnavailable
 from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED
@@ -22,7 +23,7 @@ from .payload import Contact, ContactType, Delivery
 CALL_TIME = 2.0
 """Seconds that are kept for the call itself, a quarter of what is left at most, when a slot is looked for."""
 
-LATE = 0.015
+SLOT_GRACE = 0.015
 """Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms to spare in a
 second."""
 
@@ -89,9 +90,9 @@ class Caller:
             if paused := self._pause.left():
                 return Made(Verdict(UPSTREAM_UNREACHABLE, error="calls are paused", wait=before, retry_after=paused))
             began = Stopwatch(self._clock)
-            with self._pause.watch() as outcome:
+            with self._pause.watch() as watched:
                 call = self._api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
-                outcome.answered = call.result not in ("never-sent", "no-answer")
+                watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
             verdict = replace(judge.judge(call), wait=before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
@@ -129,7 +130,7 @@ class Caller:
         """Wait for the turn. Who is late for it takes another: late and punctual calls together would bunch up."""
         for _ in range(TURNS):
             self._clock.sleep(max(0.0, turn.wait - turn.since.seconds()))
-            if not turn.wait or turn.since.seconds() - turn.wait < LATE:
+            if not turn.wait or turn.since.seconds() - turn.wait < SLOT_GRACE:
                 return
             with suppress(LedgerUnavailable):
                 other = self.turn(action, deadline)

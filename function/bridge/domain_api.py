@@ -20,16 +20,12 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.common.retry import NoopRetryer
 
+from .actions import CREATE, DELETE, DESCRIBE
 from .clock import Clock, Deadline, Stopwatch
 from .exchange import exchange
 from .judge import Call, Reply
 from .payload import Contact, ContactType
 from .transport import Adapter
-
-CREATE = "CreateIntlPhoneEmail"
-DESCRIBE = "DescribeIntlPhoneEmailList"
-DELETE = "DeleteIntlPhoneEmail"
-"""The actions. Each has a quota of its own."""
 
 PAGE = 200
 """Rows of a page of the account's list, the most that the API gives."""

@@ -11,7 +11,7 @@ from .clock import Clock
 from .pacing import Pace
 from .settings import WAITING
 
-LONGEST_TURN = 60.0
+LONGEST_ABSENCE = 60.0
 """Seconds after which whoever was one too many is asked to come again at the latest."""
 
 
@@ -25,7 +25,7 @@ class Places:
         self._clock = clock
         self._lock = threading.Condition()
         self._at_work: Counter[bytes] = Counter()
-        self._turns = Pace()
+        self._pace = Pace()
 
     @contextmanager
     def place(self, delivery: bytes) -> Iterator[bool]:
@@ -64,11 +64,11 @@ class Places:
             if taken:
                 self._seats.release()
 
-    def turn(self) -> float:
+    def retry_after(self) -> float:
         """Seconds until one who found no place should come again."""
         with self._lock:
             now = self._clock.monotonic()
-            turn = self._turns.slot(now) - now
-            if turn < LONGEST_TURN:
-                self._turns = self._turns.taken(now, self._interval)
-            return turn
+            absence = self._pace.slot(now) - now
+            if absence < LONGEST_ABSENCE:
+                self._pace = self._pace.taken(now, self._interval)
+            return absence

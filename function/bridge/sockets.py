@@ -13,6 +13,10 @@ from typing import Any
 CONNECT_LIMIT = 3.0
 """Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
 
+IDLE_LIMIT = 20.0
+"""Seconds after which an idle connection is not used again: SCF freezes instances, and a write into a connection that
+died meanwhile makes an unknown outcome."""
+
 
 def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
     """A connected socket, whose time-out is what remains then.

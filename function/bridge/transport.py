@@ -24,10 +24,6 @@ from . import sockets
 from .clock import Clock, Stopwatch
 from .exchange import CURRENT, REPLY_LIMIT, Response
 
-IDLE_LIMIT = 20.0
-"""Seconds after which a pooled connection is not trusted any more: SCF freezes instances, and a write into a connection
-that died meanwhile makes an unknown outcome."""
-
 
 class _Noting:
     """What both connection classes add: the deadline on every wait, and the moment the request leaves."""
@@ -70,7 +66,7 @@ class _Pool(HTTPConnectionPool):
     def _get_conn(self, timeout: float | None = None) -> Any:
         connection = super()._get_conn(timeout)
         idle = cast(_Noting, connection).idle
-        if idle is not None and idle.seconds() > IDLE_LIMIT:
+        if idle is not None and idle.seconds() > sockets.IDLE_LIMIT:
             connection.close()
         return connection
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from . import outcomes
+from .actions import CREATE
 from .calling import Caller, Made, Turn, room
 from .clock import Clock, Deadline, Stopwatch
 from .judge import Verdict
-from .ledger import CREATE, Claim, Ledger, LedgerUnavailable, Record, Settlement
+from .ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
 from .ledger.keys import Keys
 from .logs import log
 from .payload import ContactType, Delivery, DeliveryKey
@@ -77,7 +78,7 @@ class Verification:
     def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
         """Verify the delivery's code for its contact, once, over by the deadline."""
         if not deadline.remaining():  # its budget went by while it stood in the server's line
-            return Verdict(outcomes.OVERLOADED)
+            return Verdict(outcomes.OVERLOADED, retry_after=self._places.retry_after())
         try:
             keys = self._ledger.hasher().keys(delivery)
             with self._places.place(keys.delivery) as taken:
@@ -86,7 +87,7 @@ class Verification:
                 with self._places.seat() as seated:
                     verdict = self._seated(delivery, keys, deadline, verdict) if seated else None
             if verdict is None or verdict.outcome is outcomes.OVERLOADED:
-                return Verdict(outcomes.OVERLOADED, retry_after=self._places.turn())
+                return Verdict(outcomes.OVERLOADED, retry_after=self._places.retry_after())
         except LedgerUnavailable as error:
             return _unavailable(error)
         return verdict

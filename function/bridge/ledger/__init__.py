@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from .keys import Hasher, Keys
 
-CREATE = "CreateIntlPhoneEmail"
-"""The action whose pace a claim reserves a slot of."""
-
 CONTENT_REPLAY = 120.0
 """Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
 

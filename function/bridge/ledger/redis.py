@@ -22,12 +22,12 @@ from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
 from bridge import outcomes, pacing, sockets
+from bridge.actions import CREATE
 from bridge.clock import Clock, Deadline, Stopwatch
 from bridge.logs import log
 
 from . import (
     CONTENT_REPLAY,
-    CREATE,
     KEY_CHANGED,
     LEASE_LIMIT,
     Claim,
@@ -42,8 +42,6 @@ from . import (
 from .keys import Hasher, Keys
 
 PREFIX = "{signup-bridge}:"
-IDLE_LIMIT = 20.0
-"""Seconds after which an idle connection is not trusted any more: the instance may have been frozen."""
 
 SCRIPT = Path(__file__).with_name("redis.lua").read_text()
 _WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
@@ -188,7 +186,7 @@ class RedisLedger:
                 connection, idle = self._idle.pop()
             except IndexError:
                 return self._connection_class(**self._options), True
-            if idle.seconds() <= IDLE_LIMIT:
+            if idle.seconds() <= sockets.IDLE_LIMIT:
                 return connection, False
             connection.disconnect()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from bridge import outcomes
+from bridge.actions import CREATE
 from bridge.clock import Clock, Deadline
 from bridge.pacing import Pace
 
 from . import (
     CONTENT_REPLAY,
-    CREATE,
     LEASE_LIMIT,
     Claim,
     Found,
