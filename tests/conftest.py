@@ -3,20 +3,25 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
-from builders import Bridge, bridge
+from builders import Bridge, SetClock, bridge
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from deliveries import Build
+from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from redis_server import RedisServer
 
 from emulator.server import Emulator
+
+pytest.register_assert_rewrite("promises")
 
 hypothesis.settings.register_profile(
     "bridge",
@@ -94,3 +99,47 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
     with redis_of_the_session.client as client:
         client.flushall()
     return redis_of_the_session
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    made: list[Engine] = []
+
+    def engine(**changed: Any) -> Engine:
+        policy = replace(POLICY, **changed)
+        if request.param == "sqlite":
+            made.append(sqlite_engine(tmp_path, policy))
+        else:
+            made.append(redis_engine(request.getfixturevalue("redis_server"), policy))
+        return made[-1]
+
+    yield engine
+    for one in made:
+        one.ledger.close()
+
+
+@pytest.fixture
+def engine(make: Make) -> Engine:
+    return make()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Where an instance remembers; the same for every instance of a test."""
+    if request.param == "sqlite":
+        return {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
+    return {"LEDGER_URL": request.getfixturevalue("redis_server").url, "LEDGER_KEY": KEY.decode()}
+
+
+@pytest.fixture
+def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
+    """Make instances, which share a ledger."""
+    built: list[Bridge] = []
+
+    def one(clock: SetClock | None = None, **changed: Any) -> Bridge:
+        built.append(bridge(emulator.url, clock, **{**ledger, **changed}))
+        return built[-1]
+
+    yield one
+    for instance in built:
+        instance.app.extensions["ledger"].close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.clock import Deadline, Stopwatch
-from bridge.ledger import Claim, Found, Ledger, Policy, Record, Settlement, Slot
+from bridge.ledger import Claim, Found, Interval, Ledger, Policy, Record, Settlement, Slot
 from bridge.ledger.keys import Hasher, Keys
 from bridge.ledger.redis import SCRIPT, RedisLedger
 from bridge.ledger.sqlite import SqliteLedger
@@ -39,6 +39,19 @@ def keys(name: str | None = "msg_1", **of: Any) -> Keys:
 
 VERIFIED = Record("verified", "r-1", contact_type=1)
 WRONG = Record("code-incorrect", "r-2", contact_type=1)
+
+OTHER = keys("msg_2")
+"""The same content under another id."""
+GUESS = keys("msg_3", code="000000")
+"""Another code for the same contact."""
+
+
+def guess(number: int) -> Keys:
+    return keys(f"guess_{number}", code=f"{number:06}")
+
+
+def near(interval: Interval, sent: float, gave_up: float) -> bool:
+    return abs(interval.sent - sent) < 0.5 and abs(interval.gave_up - gave_up) < 0.5
 
 
 class Ago(Stopwatch):
@@ -98,6 +111,9 @@ class Engine:
 
     def look(self, of: Keys | None = None) -> Found | None:
         return self.ledger.look((of or keys()).delivery, deadline=self.deadline)
+
+
+Make = Callable[..., Engine]
 
 
 def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY) -> Engine:
