@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run serve test lint lock
+.PHONY: help run serve test package lint lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the whole test suite'
+	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make lock    renew requirements.txt and requirements-dev.txt from pyproject.toml'
 
@@ -24,6 +25,10 @@ test:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python -m pytest -m 'not slow' --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 	@$(VENV)/python -m pytest -m slow -n 0 --durations=0
+
+package:
+	@$(PYTHON) tools/venv.py
+	@$(VENV)/python -m deploy package
 
 lint:
 	@$(PYTHON) tools/venv.py --dev

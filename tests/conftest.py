@@ -19,6 +19,7 @@ from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from redis_server import RedisServer
 
+from deploy import package, python310
 from emulator.server import Emulator
 
 pytest.register_assert_rewrite("promises")
@@ -143,3 +144,18 @@ def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
     yield one
     for instance in built:
         instance.app.extensions["ledger"].close()
+
+
+@pytest.fixture(scope="session")
+def python3_10() -> str:
+    """A Python 3.10 without what is installed beside it."""
+    found = python310.find()
+    if found is None:
+        pytest.skip("no Python 3.10 on this machine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> package.Package:
+    """What `make package` builds."""
+    return package.build(tmp_path_factory.mktemp("package"))

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
-from redis import RedisError
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, parse_url
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from bridge import outcomes, pacing, sockets

@@ -1,0 +1,1 @@
+"""Builds what SCF runs, and deploys it; never deployed itself."""
