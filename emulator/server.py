@@ -64,6 +64,7 @@ class Emulator(ThreadingHTTPServer):
         self.faults = Faults()
         self.calls: list[Call] = []
         self.keys = {DEMO_SECRET_ID: DEMO_SECRET_KEY}
+        self.tokens: dict[str, str] = {}
         self.now = now
         self.delay = 0.0
         self.stopping = threading.Event()
@@ -197,7 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault, result = None, "OK"
         try:
             query = urlsplit(self.path).query
-            tc3.check(tc3.Request(self.command, query, headers, body), keys=emulator.keys, now=emulator.now())
+            signed = tc3.Request(self.command, query, headers, body)
+            tc3.check(signed, keys=emulator.keys, tokens=emulator.tokens, now=emulator.now())
             emulator.domain.check_action(action, headers.get("x-tc-version", ""))
             emulator.domain.check_rate(action)
             fault = emulator.faults.take(action, contact)

@@ -32,8 +32,11 @@ class Request:
     body: bytes
 
 
-def check(request: Request, *, keys: Mapping[str, str], now: float) -> None:
-    """Raises ApiError unless the request is signed, just now, with one of ``keys`` (SecretId to SecretKey)."""
+def check(request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str], now: float) -> None:
+    """Raises ApiError unless the request is signed, just now, with one of ``keys`` (SecretId to SecretKey).
+
+    ``tokens`` (SecretId to session token) are those that temporary keys need beside them.
+    """
     match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     timestamp = request.headers.get("x-tc-timestamp", "")
     if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):
@@ -42,7 +45,7 @@ def check(request: Request, *, keys: Mapping[str, str], now: float) -> None:
         raise ApiError("AuthFailure.InvalidAuthorization", "The service or the signed headers are wrong.")
     if match["id"] not in keys:
         raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
-    if request.headers.get("x-tc-token"):
+    if (request.headers.get("x-tc-token") or None) != tokens.get(match["id"]):
         raise ApiError("AuthFailure.TokenFailure", "The token does not belong to the SecretId.")
     if abs(now - int(timestamp)) > CLOCK_TOLERANCE:
         raise ApiError("AuthFailure.SignatureExpire", "The timestamp is more than five minutes off.")

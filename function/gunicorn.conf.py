@@ -25,7 +25,8 @@ worker_class = "bridge.worker.Worker"
 # to answer /health, /ready, and who is one too many.
 threads = _settings.concurrency + settings.WAITING + 4
 graceful_timeout = int(_settings.request_budget) + 2
-timeout = graceful_timeout + 30
+# gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
+timeout = 0
 logconfig_dict = logs.configuration(_settings.log_level)
 accesslog = None
 control_socket_disable = True

@@ -8,15 +8,19 @@ from typing import Any
 
 from bridge import events, logs, settings
 from bridge.app import create_app
+from bridge.clock import SystemClock
 
-_settings = settings.load(os.environ, role_credentials="TENCENTCLOUD_SECRETID" in os.environ)
+_settings = settings.load(os.environ, event_function=True)
 logging.config.dictConfig(logs.configuration(_settings.log_level))
-_app = create_app(_settings)
+_clock = SystemClock()
+_app = create_app(_settings, clock=_clock)
+_handler = events.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)
 
 
 def main_handler(event: object, context: object) -> dict[str, Any]:
-    """Answer one event: a Function URL's, one in API Gateway's shape, or a direct invocation. Never raises.
+    """Answer one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a timer's, a direct invocation.
 
+    Raises nothing but `ckafka.Redeliver`, for a batch that the platform should send again.
     ``context`` is the platform's dict about this invocation, with ``request_id`` and ``time_limit_in_ms``.
     """
-    return events.handle(event, context, _app)
+    return _handler.handle(event, context)

@@ -26,6 +26,7 @@ import requests
 from bridge import settings
 from bridge.app import create_app
 from bridge.clock import Clock, SystemClock
+from bridge.events import Handler
 from bridge.settings import Settings
 from flask.testing import FlaskClient
 from standardwebhooks import Webhook
@@ -125,6 +126,8 @@ class Bridge:
     def __init__(self, configured: Settings, clock: Clock | None = None) -> None:
         self.app = create_app(configured, clock=clock)
         self.client: FlaskClient = self.app.test_client()
+        ledger, budget = self.app.extensions["ledger"], configured.request_budget
+        self.events = Handler(self.app, ledger, clock or SystemClock(), budget=budget)
 
     def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)

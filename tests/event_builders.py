@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import Any
 
-from bridge import events
 from builders import (
     CODE,
     PHONE,
@@ -58,7 +57,7 @@ def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
 
 
 def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> Answer:
-    given_answer = events.handle(event, context, bridged.app)
+    given_answer = bridged.events.handle(event, context)
     assert set(given_answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
     assert given_answer["isBase64Encoded"] is False
     assert json.loads(json.dumps(given_answer)) == given_answer

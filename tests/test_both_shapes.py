@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bridge import events
 from builders import (
     VARYING,
     Answer,
@@ -66,7 +65,7 @@ def test_both_shapes_of_the_function_answer_the_same(
     web = over_http(url, method, path, data, headers)
     event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
     event["body"] = base64.b64encode(data).decode()
-    given_event = events.handle(event, {}, bridged.app)
+    given_event = bridged.events.handle(event, {})
     told = answer(given_event["statusCode"], given_event["headers"].items(), given_event["body"].encode())
     assert without_ids(told) == without_ids(web)
     assert told.status < 500
@@ -117,7 +116,7 @@ def test_main_handler(emulator: Emulator) -> None:
 def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
     emulator.keys["role-id"] = "role-key"
     environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
-    role = {"TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
+    role = {"TENCENTCLOUD_RUNENV": "SCF", "TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
     assert invoke(environ | role, DIRECT)[0][0]["statusCode"] == 200
     answers, written = invoke(environ, DIRECT)
     assert answers == []

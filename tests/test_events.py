@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from bridge import events
+from bridge.clock import SystemClock
+from bridge.events import Handler
+from bridge.ledger import Ledger
 from builders import (
     ABORT,
     CODE,
     PHONE,
     Bridge,
+    SetClock,
     body,
     bridge,
     calls,
@@ -20,6 +24,7 @@ from builders import (
 from event_builders import CONTEXT, DIRECT, gateway_event, handle, url_event
 from hypothesis import given
 from hypothesis import strategies as st
+from redis_server import RedisServer
 
 from emulator.faults import Fault
 from emulator.server import Emulator
@@ -67,8 +72,11 @@ def test_half_an_http_event_never_passes_as_a_direct_one(
 @pytest.mark.parametrize(
     "event",
     [
-        {"Type": "Timer", "TriggerName": "t", "Time": "2026-01-01T00:00:00Z", "Message": "", **DIRECT},
-        {"Records": [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": "{}"}}]},
+        {"Records": [{"cos": {"cosBucket": {}, "cosObject": {}}, "event": {}}]},
+        {"Records": []},
+        {"Records": [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgBody": "{}"}}, {"Ckafka": 5}]},
+        {"Type": "Timer", "headers": {}},
+        {"clsLogs": [], "payload": "x"},
         {"headers": {}, "payload": "{}", "isBase64Encoded": False},
         url_event(httpMethod=...),
         url_event(httpMethod="PO ST"),
@@ -82,6 +90,37 @@ def test_events_that_stand_for_no_request(emulator: Emulator, wired: Bridge, eve
     headers = {"content-type": "application/problem+json", "webhook-delivery": "abort-message"}
     check_problem(handle(wired, event), problem("body-malformed", 400, retryable=False), headers)
     assert calls(emulator) == []
+
+
+def test_the_log_says_of_which_kind_an_event_is(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    handle(wired, {"Records": [{"cos": {}}], "path": "/18766554433", "18766554433": 1})
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert line.getMessage() == "an event of a kind that is not handled"
+    assert line.fields == {"has": ["Records", "path"]}  # type: ignore[attr-defined]
+
+
+TIMER = {"Type": "Timer", "TriggerName": "t", "Time": "2026-01-01T00:00:00Z", "Message": ""}
+
+
+def test_a_timer_prunes_the_ledger(emulator: Emulator) -> None:
+    clock = SetClock()
+    bridged = bridge(emulator.url, clock)
+    for number in range(3):
+        handle(bridged, DIRECT | {"contact": f"1000{number}", "id": f"m{number}"})
+    assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
+    clock.wall += 345_600 + 1
+    assert bridged.events.handle(TIMER, None) == {"status": "pruned", "records": 3}
+    assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
+
+
+def test_a_timer_whose_ledger_does_not_work(emulator: Emulator, tmp_path: Path) -> None:
+    bridged = bridge(emulator.url, LEDGER_URL=f"sqlite:///{tmp_path}/nowhere/ledger.db")
+    assert bridged.events.handle(TIMER, CONTEXT) == {"status": "ledger-unavailable"}
+
+
+def test_a_timer_on_a_redis(emulator: Emulator, redis_server: RedisServer) -> None:
+    bridged = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32)
+    assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
 
 
 def test_a_body_in_base64(wired: Bridge) -> None:
@@ -114,7 +153,7 @@ def received(event: object) -> dict[str, Any]:
         start_response("200 OK", [])
         return [b""]
 
-    events.handle(event, None, application)
+    Handler(application, cast(Ledger, None), SystemClock(), budget=8).handle(event, None)
     return seen
 
 
@@ -176,7 +215,7 @@ def test_an_event_that_is_nested_too_deep(wired: Bridge) -> None:
 def test_the_platforms_request_id_and_time_are_used(emulator: Emulator, wired: Bridge) -> None:
     event = url_event()
     event["headers"]["x-scf-request-id"] = "forged"
-    given_answer = events.handle(event, CONTEXT, wired.app)
+    given_answer = wired.events.handle(event, CONTEXT)
     assert given_answer["headers"]["X-Request-Id"] == CONTEXT["request_id"]
     emulator.faults.arm(Fault("hang"))
     hanging = handle(wired, url_event(), {"time_limit_in_ms": 800, "request_id": 5})

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bridge.clock import Deadline
-from bridge.ledger import LedgerUnavailable
+from bridge.ledger import LedgerUnavailable, sqlite
 from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite import SqliteLedger
 from bridge.ledger.sqlite_file import SqliteFile
@@ -248,6 +248,29 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
     assert engine.look() is None
     engine.end(WRONG)
     assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BATCH", 4)
+    engine = sqlite_engine(tmp_path, FAST)
+    for number in range(10):
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), removal=0.001 if number < 3 else 0.0)
+    engine.pass_by(POLICY.ttl + 1)
+    assert engine.ledger.prune(deadline=Deadline(SetClock(), 0.4)) == 4
+    assert rows(tmp_path) == 6
+    assert engine.ledger.prune(deadline=engine.deadline) == 9, "six deliveries, three spent codes"
+    assert rows(tmp_path) == 0
+    engine.ledger.close()
+
+
+def test_pruning_keeps_what_others_are_judged_by(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path, replace(FAST, ttl=10))
+    engine.end(VERIFIED)
+    engine.pass_by(11)
+    assert engine.ledger.prune(deadline=engine.deadline) == 0
+    engine.pass_by(4000)
+    assert engine.ledger.prune(deadline=engine.deadline) == 1
     engine.ledger.close()
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from bridge import settings
 from bridge.clock import Deadline, SystemClock
-from bridge.domain_api import Credentials, DomainApi
+from bridge.credentials import Credentials
+from bridge.domain_api import DomainApi
 from bridge.exchange import _Reader, exchange
 from bridge.judge import Call, Reply, judge
 from bridge.payload import Contact, ContactType
@@ -126,8 +127,8 @@ def test_a_configured_token_is_sent(upstream: Upstream) -> None:
 def test_the_execution_roles_credentials_are_read_at_every_call(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environ = environment(upstream.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
-    bridged = Bridge(settings.load(environ, role_credentials=True))
+    environ = environment(upstream.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", TENCENTCLOUD_RUNENV="SCF")
+    bridged = Bridge(settings.load(environ, event_function=True))
     for turn in ("first", "second"):
         monkeypatch.setenv("TENCENTCLOUD_SECRETID", turn)
         monkeypatch.setenv("TENCENTCLOUD_SECRETKEY", "key")

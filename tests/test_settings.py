@@ -72,10 +72,10 @@ def test_one_half_of_the_credentials(name: str) -> None:
 
 
 def test_the_platform_may_give_the_credentials() -> None:
-    environ = environment(URL, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
-    assert settings.load(environ, role_credentials=True).tencent_secret_id is None
+    environ = environment(URL, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", TENCENTCLOUD_RUNENV="SCF")
+    assert settings.load(environ).tencent_secret_id is None
     with pytest.raises(SettingsError):
-        settings.load({**environ, "TENCENT_SECRET_ID": "half"}, role_credentials=True)
+        settings.load({**environ, "TENCENT_SECRET_ID": "half"})
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
         "workers": 1,
         "threads": 7 + 64 + 4,
         "graceful_timeout": 4,
-        "timeout": 34,
+        "timeout": 0,
         "accesslog": None,
         "control_socket_disable": True,
         "forwarded_allow_ips": "",

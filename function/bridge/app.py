@@ -10,18 +10,18 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from . import __version__, answers, delivery_ids, logs, openapi, outcomes, payload, settings, signatures
+from . import __version__, answers, credentials, delivery_ids, logs, openapi, outcomes, payload, settings, signatures
 from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
-from .domain_api import Credentials, DomainApi
-from .events import AGE, BUDGET, DIRECT, REFUSAL
+from .domain_api import DomainApi
+from .events import AGE, BUDGET, DELIVERY_ID, DIRECT, REFUSAL
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
@@ -75,7 +75,8 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         direct = request.environ.get(DIRECT, False)
         deadline = _deadline(configured, clock)
         body = _body()
-        key = None
+        given_id = request.environ.get(DELIVERY_ID)
+        key = DeliveryKey("direct", given_id) if given_id else None
         if not direct:
             signed_id = verify_signature(request.headers, body)
             key = DeliveryKey("signed", signed_id) if signed_id else None
@@ -83,7 +84,8 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
                 key = delivery_ids.of_headers(request.headers)
         payload.check_media_type(request.headers.get("Content-Type"))
         delivery = payload.parse(body, key, direct=direct)
-        verdict = verification.verify(delivery, deadline)
+        with _credentials_of_request(configured):
+            verdict = verification.verify(delivery, deadline)
         _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
         answer = answers.of_verdict(verdict, delivery.contact.type, delivery.contact)
         return _response(answers.replayed(answer) if verdict.replayed else answer)
@@ -123,7 +125,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
 def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verification:
     domain_api = DomainApi(
         configured.domain_api_url,
-        credentials=_credentials(configured),
+        credentials=credentials.source(configured),
         connections=configured.concurrency,
         clock=clock,
         ca_bundle=configured.domain_api_ca_bundle,
@@ -189,6 +191,8 @@ def _warn(configured: Settings) -> None:
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
     elif weak := configured.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
+    if configured.role_credentials_from_headers and configured.tencent_secret_id:
+        log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
 
 
 def _look_at(ledger: Ledger, clock: Clock) -> None:
@@ -199,18 +203,9 @@ def _look_at(ledger: Ledger, clock: Clock) -> None:
         log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
 
 
-def _credentials(configured: Settings) -> Callable[[], Credentials]:
-    """The configured credentials; without them the execution role's, which the platform renews: read at every call."""
-    if configured.tencent_secret_id and configured.tencent_secret_key:
-        credentials = Credentials(
-            configured.tencent_secret_id, configured.tencent_secret_key, configured.tencent_session_token
-        )
-        return lambda: credentials
-    return lambda: Credentials(
-        os.environ.get("TENCENTCLOUD_SECRETID", ""),
-        os.environ.get("TENCENTCLOUD_SECRETKEY", ""),
-        os.environ.get("TENCENTCLOUD_SESSIONTOKEN"),
-    )
+def _credentials_of_request(configured: Settings) -> AbstractContextManager[None]:
+    """While a request is answered whose signature has passed: its headers may say whose account is used."""
+    return credentials.of_headers(request.headers) if configured.role_credentials_from_headers else nullcontext()
 
 
 def _body() -> bytes:
@@ -264,7 +259,7 @@ def _note(verdict: Verdict, **fields: str) -> None:
     g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
     g.fields |= {name: True for name in ("replayed", "resolved") if getattr(verdict, name)}
     if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code or "")
+        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code)
         g.level = logging.ERROR
 
 

@@ -7,8 +7,8 @@ happened. It must never raise, judge, retry, or say a word of what it sends.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import Literal
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from tencentcloud.common.retry import NoopRetryer
 
 from .actions import CREATE, DELETE, DESCRIBE
 from .clock import Clock, Deadline, Stopwatch
+from .credentials import Credentials, Source
 from .exchange import exchange
 from .judge import Call, Reply
 from .payload import Contact, ContactType
@@ -35,23 +36,15 @@ PAGE = 200
 logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """What a call is signed with; ``token`` belongs to temporary credentials."""
-
-    secret_id: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+_current: ContextVar[Credentials] = ContextVar("credentials")
+"""What the call that is being made is signed with: never on the client, which threads share."""
 
 
 class _Credential:
-    """The SDK's credential protocol over a function: it asks at every signing, so nothing of one call stays."""
-
-    def __init__(self, read: Callable[[], Credentials]) -> None:
-        self._read = read
+    """The SDK's credential protocol: whatever belongs to the call that is being made."""
 
     def get_credential_info(self) -> tuple[str, str, str | None]:
-        current = self._read()
+        current = _current.get()
         return current.secret_id, current.secret_key, current.token
 
 
@@ -66,7 +59,7 @@ class DomainApi:
         self,
         url: str,
         *,
-        credentials: Callable[[], Credentials],
+        credentials: Source,
         connections: int,
         clock: Clock,
         ca_bundle: str | None = None,
@@ -79,7 +72,8 @@ class DomainApi:
             retryer=NoopRetryer(),
         )
         self._clock = clock
-        self._client = CommonClient("domain", "2018-08-08", _Credential(credentials), "", profile)
+        self._credentials = credentials
+        self._client = CommonClient("domain", "2018-08-08", _Credential(), "", profile)
         adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
         session = self._client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
         for scheme in ("https://", "http://"):  # in place of the session's own, which nothing may ever use
@@ -108,13 +102,19 @@ class DomainApi:
         return self._call(DELETE, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
     def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> Call:
+        current = self._credentials()
+        if current is None:
+            return Call("no-credentials", 0.0, "NoCredentials")
         elapsed = Stopwatch(self._clock)
         with exchange(deadline) as wire:
+            signing = _current.set(current)
             try:
                 self._client.call(action, params, headers={})  # the SDK writes into the headers: a new dict each time
             except TencentCloudSDKException as error:
                 # It wraps whatever happened, and is not always a failure: what the wire saw decides.
                 wire.error = wire.error or str(error.get_code())
+            finally:
+                _current.reset(signing)
         if wire.body is not None and wire.status is not None:
             return Call(Reply(wire.status, wire.body), elapsed.seconds())
         result: Literal["never-sent", "no-answer", "unusable"]

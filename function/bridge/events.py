@@ -1,9 +1,10 @@
 """SCF's events: each becomes a request to the application that the web function serves, its answer a dict.
 
-In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``.
-It must never raise, and never take half an HTTP event for a direct invocation, which needs no signature.
+In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``;
+of a CKafka batch, how many records ended how. It must never raise, but to have such a batch sent again, and never take
+half an HTTP event for a direct invocation, which needs no signature.
 
-Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway triggers and direct invocation.
+Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import binascii
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -20,6 +22,10 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Response
 
+from . import ckafka
+from .clock import Clock, Deadline
+from .ledger import Ledger, LedgerUnavailable
+from .logs import log
 from .outcomes import BODY_MALFORMED, Refusal
 
 if TYPE_CHECKING:
@@ -32,6 +38,9 @@ DIRECT = "signup_bridge.direct"
 BUDGET = "signup_bridge.budget"
 """A key of the WSGI environment: the seconds that the platform leaves for this request."""
 
+DELIVERY_ID = "signup_bridge.delivery_id"
+"""A key of the WSGI environment: under which id a direct delivery is known that names none itself."""
+
 AGE = "signup_bridge.age"
 """A key of the WSGI environment: the seconds since the server accepted the request."""
 
@@ -41,30 +50,79 @@ REFUSAL = "signup_bridge.refusal"
 RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""
 
+PRUNING = 2.0
+"""Seconds that a timer's pruning may take."""
+
 _NOT_DIRECT = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
+_KINDS = {*_NOT_DIRECT, "Type"}
 _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
 _OF_THE_WAY = ("CONTENT_LENGTH", "TRANSFER_ENCODING")  # how the body came to the trigger; the event holds it whole
 _METHOD = re.compile(r"[A-Z]{3,20}")
 
 
-def handle(event: object, context: object, app: WSGIApplication) -> dict[str, Any]:
-    """The answer to one event: a dict that JSON can hold.
+class Handler:
+    """What answers events, by the application, and by the ledger that a timer prunes.
 
-    Of ``context``, ``request_id`` becomes the request's id and ``time_limit_in_ms`` (milliseconds) bounds its budget.
+    ``budget`` is a delivery's whole one, in seconds.
     """
-    try:
-        environ = _environ(event)
-    except Refusal as refusal:
-        environ = {**_request("POST", "/", b""), REFUSAL: refusal}
-    if isinstance(context, Mapping):
-        environ.update(_of_context(context))
-    response = Response.from_app(app, environ)
-    return {
-        "isBase64Encoded": False,
-        "statusCode": response.status_code,
-        "headers": dict(response.headers),
-        "body": response.get_data(as_text=True),
-    }
+
+    def __init__(self, app: WSGIApplication, ledger: Ledger, clock: Clock, *, budget: float) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._clock = clock
+        self._budget = budget
+
+    def handle(self, event: object, context: object) -> dict[str, Any]:
+        """The answer to one event: a dict that JSON can hold. Raises `ckafka.Redeliver`.
+
+        Of ``context``, ``request_id`` becomes the request's id and ``time_limit_in_ms`` (milliseconds) bounds its
+        budget.
+        """
+        told = _of_context(context) if isinstance(context, Mapping) else {}
+        if isinstance(event, dict) and event.get("Type") == "Timer" and not any(key in event for key in _NOT_DIRECT):
+            return self._prune(told)
+        batch = ckafka.messages(event["Records"]) if isinstance(event, dict) and "Records" in event else None
+        if batch is not None:
+            return self._verify_all(batch, told)
+        try:
+            environ = _environ(event)
+        except Refusal as refusal:
+            environ = {**_request("POST", "/", b""), REFUSAL: refusal}
+        response = Response.from_app(self._app, {**environ, **told})
+        return {
+            "isBase64Encoded": False,
+            "statusCode": response.status_code,
+            "headers": dict(response.headers),
+            "body": response.get_data(as_text=True),
+        }
+
+    def _verify_all(self, batch: list[ckafka.Message], told: dict[str, Any]) -> dict[str, Any]:
+        """Verify a batch's messages. The platform has authorised whoever writes to the topic's trigger."""
+        limit = told.get(BUDGET, math.inf)
+        deadline = Deadline(self._clock, limit)
+        # With a time-out that is too short for one budget there must be progress all the same.
+        whole = min(self._budget, limit / 2)
+
+        def verify(message: ckafka.Message) -> ckafka.Ended:
+            body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
+            environ = {**_request("POST", "/", body), **told, DIRECT: True, BUDGET: deadline.remaining()}
+            if message.id is not None:
+                environ[DELIVERY_ID] = message.id
+            answer = Response.from_app(self._app, environ).get_json()
+            return ckafka.Ended(answer.get("code", "verified"), answer.get("retryable", False))
+
+        ends = ckafka.verify_all(batch, verify, may_begin=lambda: deadline.remaining() >= whole)
+        return {"records": len(batch), "ends": dict(ends)}
+
+    def _prune(self, told: dict[str, Any]) -> dict[str, Any]:
+        """A timer has struck: forget what has expired."""
+        try:
+            pruned = self._ledger.prune(deadline=Deadline(self._clock, min(PRUNING, told.get(BUDGET, PRUNING))))
+        except LedgerUnavailable as error:
+            log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
+            return {"status": "ledger-unavailable"}
+        log.info("pruned", extra={"fields": {"records": pruned}})
+        return {"status": "pruned", "records": pruned}
 
 
 def _environ(event: object) -> dict[str, Any]:
@@ -73,6 +131,8 @@ def _environ(event: object) -> dict[str, Any]:
         return {**_request("POST", "/", _json(event)), DIRECT: True}
     method, headers = event.get("httpMethod"), event.get("headers")
     if not isinstance(method, str) or not _METHOD.fullmatch(method) or not isinstance(headers, dict):
+        # Only what it is called by, of the names that are looked for: whatever else it holds may be somebody's.
+        log.error("an event of a kind that is not handled", extra={"fields": {"has": sorted(_KINDS & set(event))}})
         raise Refusal(BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event.")
     environ = _request(method, event.get("path"), _body(event))
     for name, value in headers.items():

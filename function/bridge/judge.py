@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from . import outcomes, strict_json
-from .outcomes import OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
+from .outcomes import BRIDGE_MISCONFIGURED, OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Reply:
 class Call:
     """What is known about one call to the API once it is over.
 
-    ``result`` is the whole reply, or: ``never-sent`` (not a byte of the request was handed to the network),
-    ``no-answer`` (it was, and nothing came, or not the whole in time), ``unusable`` (something came that is no HTTP
-    reply, breaks off, or is too large). ``seconds`` is how long the call took; ``error`` the class of what went wrong,
-    for the log.
+    ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
+    byte of the request was handed to the network), ``no-answer`` (it was, and nothing came, or not the whole in time),
+    ``unusable`` (something came that is no HTTP reply, breaks off, or is too large). ``seconds`` is how long the call
+    took; ``error`` the class of what went wrong, for the log.
     """
 
-    result: Reply | Literal["never-sent", "no-answer", "unusable"]
+    result: Reply | Literal["no-credentials", "never-sent", "no-answer", "unusable"]
     seconds: float
     error: str | None = None
 
@@ -60,7 +60,12 @@ class Verdict:
     replayed: bool = False
 
 
-_WITHOUT_REPLY = {"never-sent": UPSTREAM_UNREACHABLE, "no-answer": OUTCOME_UNKNOWN, "unusable": UPSTREAM_FAILED}
+_WITHOUT_REPLY = {
+    "no-credentials": BRIDGE_MISCONFIGURED,
+    "never-sent": UPSTREAM_UNREACHABLE,
+    "no-answer": OUTCOME_UNKNOWN,
+    "unusable": UPSTREAM_FAILED,
+}
 
 
 def judge(call: Call) -> Verdict:

@@ -286,8 +286,16 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 )
 
 
-def remedy_of(api_code: str) -> str:
-    """For the log beside ``bridge-misconfigured``: what to look at."""
+NO_CREDENTIALS = (
+    "TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or the function's execution role (in a web function with "
+    "ROLE_CREDENTIALS_FROM_HEADERS=true): there are no credentials"
+)
+
+
+def remedy_of(api_code: str | None) -> str:
+    """For the log beside ``bridge-misconfigured``: what to look at. Without a code, nothing could be signed."""
+    if api_code is None:
+        return NO_CREDENTIALS
     return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix))
 
 

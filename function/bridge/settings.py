@@ -81,6 +81,10 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return read
 
 
+def _flag(value: str) -> bool:
+    return _choice("true", "false")(value) == "true"
+
+
 def _words(value: str) -> tuple[str, ...]:
     if not value.isascii() or not value.isprintable():
         raise ValueError("must be visible ASCII characters, several secrets separated by a space")
@@ -160,6 +164,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SECRET_ID", "", _credential),
     Setting("TENCENT_SECRET_KEY", "", _credential),
     Setting("TENCENT_SESSION_TOKEN", "", _credential),
+    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", _flag),
     Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", _api_url),
     Setting("DOMAIN_API_CA_BUNDLE", "", _ca_bundle),
     Setting("DOMAIN_API_RATE", "20", _number(0.1, 100_000)),
@@ -199,6 +204,7 @@ class Settings:
     log_level: str
     host: str
     port: int
+    role_credentials_from_headers: bool
     domain_api_ca_bundle: str | None = None
     tencent_secret_id: str | None = field(default=None, repr=False)
     tencent_secret_key: str | None = field(default=None, repr=False)
@@ -206,6 +212,7 @@ class Settings:
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     ledger_url: str = field(kw_only=True, repr=False)  # it may hold a password
     ledger_is_default: bool = False
+    event_function: bool = False
     ledger_key: str | None = field(default=None, repr=False)
 
     @property
@@ -227,8 +234,8 @@ class Settings:
         return [position for position, key in enumerate(self.webhook_keys, start=1) if len(key) < 16]
 
 
-def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Settings:
-    """Read and check the settings. ``role_credentials``: the platform gives credentials when none are configured.
+def load(environ: Mapping[str, str], *, event_function: bool = False) -> Settings:
+    """Read and check the settings. ``event_function``: they are for `main_handler`, not for a web server.
 
     A name set to nothing counts as not set. Raises SettingsError with every problem there is.
     """
@@ -244,17 +251,34 @@ def load(environ: Mapping[str, str], *, role_credentials: bool = False) -> Setti
                 problems.append(f"{setting.name}: {error}")
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
-    problems += _missing(written, role_credentials=role_credentials)
+    problems += _missing(written, on_scf=_is_scf(environ))
     problems += _faulty_secrets(values)
+    if values.get("role_credentials_from_headers"):
+        problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
     if problems:
         raise SettingsError(problems)
-    return Settings(**values)
+    return Settings(**values, event_function=event_function)
 
 
-def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]:
+def _is_scf(environ: Mapping[str, str]) -> bool:
+    """Whether the platform runs this; its names cannot be configured there."""
+    return environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
+
+
+def _not_from_headers(written: Mapping[str, str], *, on_scf: bool, event_function: bool) -> list[str]:
+    """Why the headers of a request may not say whose account is used."""
+    reasons = {
+        "an event function has its role's credentials in its environment; leave it out": event_function,
+        "only SCF puts them on a request, elsewhere a caller would; leave it out": not on_scf,
+        "not with WEBHOOK_AUTH=none, where whoever calls could send them": written.get("WEBHOOK_AUTH") == "none",
+    }
+    return [f"ROLE_CREDENTIALS_FROM_HEADERS: {reason}" for reason, holds in reasons.items() if holds]
+
+
+def _missing(written: Mapping[str, str], *, on_scf: bool) -> list[str]:
     problems = []
     absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in written]
-    if len(absent) == 1 or (absent and not role_credentials):
+    if len(absent) == 1 or (absent and not on_scf):  # there, an execution role may give them
         problems += [f"{name}: is not set; it comes with the account's API key" for name in absent]
     if written.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in written:
         problems.append(
@@ -271,7 +295,7 @@ def _missing(written: Mapping[str, str], *, role_credentials: bool) -> list[str]
 
 def _default_ledger(environ: Mapping[str, str]) -> str:
     """On SCF, where only /tmp can be written, a file there; else one in the user's state folder (XDG)."""
-    if environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ):
+    if _is_scf(environ):
         return "sqlite:////tmp/signup-bridge.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local" / "state"
     return f"sqlite:///{quote(str(Path(state) / 'signup-bridge' / 'ledger.db'))}"

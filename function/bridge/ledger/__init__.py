@@ -183,6 +183,9 @@ class Ledger(Protocol):
     def check(self, *, deadline: Deadline) -> None:
         """Whether it works."""
 
+    def prune(self, *, deadline: Deadline) -> int:
+        """Delete what has expired, as much as can be by the deadline; how many records were deleted."""
+
     def close(self) -> None:
         """Let go of files and connections."""
 

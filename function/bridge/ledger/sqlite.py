@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,12 @@ from .keys import Hasher, Keys, key_beside
 from .sqlite_file import CLAIMED, REFUSED, UNKNOWN, VERIFIED, SqliteFile
 
 _PAGE = 4096
+_BATCH = 500
+"""Records that pruning deletes in one step."""
+
+_STEP_TIME = 0.5
+"""Seconds without which pruning begins no other step."""
+
 SIZE_LIMIT = 240 * 1024 * 1024
 """Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
 
@@ -139,6 +146,16 @@ class SqliteLedger:
 
     def check(self, *, deadline: Deadline) -> None:
         self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
+
+    def prune(self, *, deadline: Deadline) -> int:
+        pruned = 0
+        while True:
+            # Found first, and deleted a few at a time: nobody who has a delivery waits for long.
+            found = self._file.read(self._expired, deadline)
+            self._file.write(partial(_delete, rows=found), deadline)
+            pruned += len(found)
+            if len(found) < _BATCH or deadline.remaining() < _STEP_TIME:
+                return pruned
 
     def close(self) -> None:
         self._file.close()
@@ -297,6 +314,16 @@ class SqliteLedger:
         _save(db, action, pace.taken(now, self._policy.interval))
         return Slot(wait, fits=True)
 
+    def _expired(self, db: sqlite3.Connection) -> list[tuple[str, int]]:
+        """A batch of what may be deleted: table and id."""
+        now = self._clock.time()
+        deliveries = db.execute(
+            f"SELECT 'deliveries', id FROM deliveries WHERE until <= ? AND claimed <= ? LIMIT {_BATCH}",
+            (now, now - self._policy.kept),
+        ).fetchall()
+        spent = db.execute("SELECT 'spent', id FROM spent WHERE until <= ? LIMIT ?", (now, _BATCH - len(deliveries)))
+        return [tuple(row) for row in [*deliveries, *spent]]
+
     def _sweep(self, db: sqlite3.Connection, now: float) -> None:
         """Forget a few of what has expired, which is at the front; and when the file is full, the oldest refusals."""
         for table, kept in (("deliveries", "claimed"), ("spent", "until")):
@@ -318,6 +345,11 @@ class SqliteLedger:
             )
             if db.execute(oldest, (state,)).rowcount:
                 return
+
+
+def _delete(db: sqlite3.Connection, rows: list[tuple[str, int]]) -> None:
+    for table, id_ in rows:
+        db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
 
 
 def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:

@@ -1,0 +1,78 @@
+"""CKafka's batches: each record is one delivery, whose body is the message.
+
+In comes an event's list of records, out comes what became of them. The platform sends the whole batch again when the
+function raises, up to 10,000 times, and knows no answer for a part of it; so what is decided stays in the ledger, and
+`Redeliver` is raised only when a record may end otherwise next time. What can never be right must not stop those behind
+it.
+
+Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .logs import log
+
+
+class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have a batch sent again
+    """The platform should send the whole batch again."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One record: ``id`` is its place, ``topic-partition-offset``, None when it has none; ``body`` the message."""
+
+    id: str | None
+    body: Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of one message: the outcome's code, and whether the same message may end otherwise."""
+
+    outcome: str
+    retryable: bool
+
+
+def messages(records: object) -> list[Message] | None:
+    """The messages of a CKafka event's ``Records``; None when they are another trigger's, or nothing."""
+    if not isinstance(records, list) or not records:
+        return None
+    if not all(isinstance(record, dict) and isinstance(record.get("Ckafka"), dict) for record in records):
+        return None
+    return [_message(record["Ckafka"]) for record in records]
+
+
+def _message(record: dict[Any, Any]) -> Message:
+    topic, partition, offset = (record.get(name) for name in ("topic", "partition", "offset"))
+    placed = isinstance(topic, str) and type(partition) is int and type(offset) is int
+    return Message(f"{topic}-{partition}-{offset}" if placed else None, record.get("msgBody"))
+
+
+def verify_all(
+    batch: list[Message], verify: Callable[[Message], Ended], *, may_begin: Callable[[], bool]
+) -> Counter[str]:
+    """Verify each message in order; how many ended how.
+
+    None is begun unless ``may_begin`` says that its whole budget is left. Raises Redeliver when all have had their turn
+    and one may end otherwise, or was not begun.
+    """
+    ends: Counter[str] = Counter()
+    transient = 0
+    for done, message in enumerate(batch):
+        if not may_begin():
+            ends["not-begun"] = len(batch) - done
+            transient += ends["not-begun"]
+            break
+        ended = verify(message)
+        ends[ended.outcome] += 1
+        transient += ended.retryable
+        log.info("record", extra={"fields": {"record": message.id, "outcome": ended.outcome}})
+    if transient:
+        log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
+        raise Redeliver(f"{transient} of {len(batch)} records may end otherwise: send the batch again")
+    return ends

@@ -1,0 +1,69 @@
+"""Whose account a call is made for: read anew at every call, since the platform renews what it gives.
+
+In come the settings, the environment and, in a web function that asks for it, the headers of the request that is being
+answered. It must never keep or show what it reads, nor take headers from whom the signature has not vouched for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .settings import Settings
+    from .signatures import Headers
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a call is signed with; ``token`` belongs to temporary credentials."""
+
+    secret_id: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+Source = Callable[[], "Credentials | None"]
+
+_HEADERS = ("X-Scf-Secret-Id", "X-Scf-Secret-Key", "X-Scf-Session-Token")
+"""The execution role's, on each request of a web function. Source: Tencent Cloud SCF, widely used, official for image
+functions."""
+
+_of_request: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
+
+
+def source(configured: Settings) -> Source:
+    """What is asked at every call: the configured ones, else the execution role's; None says that there are none."""
+    if configured.tencent_secret_id and configured.tencent_secret_key:
+        static = Credentials(
+            configured.tencent_secret_id, configured.tencent_secret_key, configured.tencent_session_token
+        )
+        return lambda: static
+    return _of_environment if configured.event_function else _of_request.get
+
+
+def _of_environment() -> Credentials | None:
+    """The execution role's in an event function. A web function's environment never changes, and they expire."""
+    secret_id, secret_key = os.environ.get("TENCENTCLOUD_SECRETID"), os.environ.get("TENCENTCLOUD_SECRETKEY")
+    if not secret_id or not secret_key:
+        return None
+    return Credentials(secret_id, secret_key, os.environ.get("TENCENTCLOUD_SESSIONTOKEN") or None)
+
+
+@contextmanager
+def of_headers(headers: Headers) -> Iterator[None]:
+    """While a request is answered whose signature has passed: what the platform's headers on it give, if anything.
+
+    All three must be there, each once and visible ASCII; servers join what comes twice with a comma.
+    """
+    values = [headers.get(name) or "" for name in _HEADERS]
+    whole = all(value.isascii() and value.isprintable() and value and not {" ", ","} & set(value) for value in values)
+    token = _of_request.set(Credentials(*values) if whole else None)
+    try:
+        yield
+    finally:
+        _of_request.reset(token)

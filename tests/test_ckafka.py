@@ -1,0 +1,167 @@
+"""A batch of CKafka's: every record once, in order; sent again only when something may end otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from bridge.actions import CREATE, DESCRIBE
+from bridge.ckafka import Redeliver
+from builders import Bridge, bridge, calls, environment
+from deliveries import ask
+from event_builders import CONTEXT, invoke
+from redis_server import RedisServer
+
+from emulator.faults import Fault
+from emulator.server import Emulator
+
+LONG = CONTEXT | {"time_limit_in_ms": 60_000}
+
+
+def record(at: int, message: object, **changed: Any) -> dict[str, Any]:
+    """One record; its message is text, or what is written as JSON."""
+    text = message if isinstance(message, str) else json.dumps(message)
+    place = {"topic": "signups", "partition": 0, "offset": at, "msgKey": "", "msgBody": text}
+    return {"Ckafka": {name: value for name, value in (place | changed).items() if value is not ...}}
+
+
+def batch(*records: dict[str, Any]) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+@pytest.fixture
+def wired(emulator: Emulator) -> Bridge:
+    return bridge(emulator.url, REQUEST_BUDGET=2)
+
+
+def send(emulator: Emulator, count: int) -> list[dict[str, Any]]:
+    """So many messages, each with the code that its contact was sent."""
+    contacts = [f"1000000{number:04}" for number in range(count)]
+    for contact in contacts:
+        emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": contact})
+    codes = {sent.contact[1]: sent.code for sent in emulator.domain.sent_codes()}
+    return [{"type": "phone", "contact": contact, "verify_code": codes[contact]} for contact in contacts]
+
+
+def wrong(message: dict[str, Any]) -> dict[str, Any]:
+    return message | {"verify_code": "0000000"}
+
+
+def contacts(emulator: Emulator) -> list[str]:
+    return [call.contact or "" for call in emulator.calls]
+
+
+def test_each_record_is_a_delivery_in_order(emulator: Emulator, wired: Bridge) -> None:
+    one, two, three = send(emulator, 3)
+    told = wired.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
+    assert told == {"records": 3, "ends": {"verified": 2, "code-incorrect": 1}}
+    assert [call.contact for call in emulator.calls] == [one["contact"], two["contact"], three["contact"]]
+
+
+def test_a_batch_that_comes_again_calls_nothing(emulator: Emulator, wired: Bridge) -> None:
+    one, two = send(emulator, 2)
+    event = batch(record(1, one), record(2, wrong(two)))
+    told = wired.events.handle(event, LONG)
+    assert wired.events.handle(event, LONG) == told
+    assert len(emulator.calls) == 2
+
+
+def test_the_place_is_the_id_of_a_message_that_has_none(emulator: Emulator, wired: Bridge) -> None:
+    one, two, three = send(emulator, 3)
+    event = batch(record(1, one), record(2, two | {"id": "order-7"}), record(2, three, partition=1))
+    wired.events.handle(event, LONG)
+    ids = ("signups-0-1", "order-7", "signups-1-2", "signups-0-2")
+    assert [ask(wired, delivery_id)[0] for delivery_id in ids] == [200, 200, 200, 404]
+
+
+def test_the_same_message_at_two_places_is_two_deliveries(emulator: Emulator, wired: Bridge) -> None:
+    (one,) = send(emulator, 1)
+    told = wired.events.handle(batch(record(1, one), record(2, one)), LONG)
+    assert told["ends"] == {"verified": 1, "already-verified": 1}
+
+
+def test_a_record_without_a_place_is_known_by_its_content(emulator: Emulator, wired: Bridge) -> None:
+    (one,) = send(emulator, 1)
+    for absent in ("topic", "partition", "offset"):
+        there = record(1, one, **{absent: ...})
+        assert wired.events.handle(batch(there, there), LONG)["ends"] == {"verified": 2}
+    assert len(emulator.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "{", "5", "null", "[]", {"type": "phone"}, "\ud800", "x" * 20_000, {"type": 1, "contact": "nobody"}],
+)
+def test_what_can_never_be_right_stops_nothing(emulator: Emulator, wired: Bridge, message: object) -> None:
+    one, two = send(emulator, 2)
+    told = wired.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
+    assert told["ends"].pop("verified") == 2
+    ((code, count),) = told["ends"].items()
+    assert code in ("body-malformed", "body-invalid", "body-too-large")
+    assert count == 1
+
+
+@pytest.mark.parametrize("message", [..., None, 5, {}, ["x"]])
+def test_a_message_that_is_no_text(emulator: Emulator, wired: Bridge, message: object) -> None:
+    (one,) = send(emulator, 1)
+    told = wired.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
+    assert told["ends"] == {"body-malformed": 1, "verified": 1}
+
+
+def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
+    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = send(emulator, 3)
+    emulator.faults.arm(Fault("InternalError"))
+    event = batch(*(record(offset, message) for offset, message in enumerate(messages)))
+    with pytest.raises(Redeliver, match=r"^1 of 3 records may end otherwise: send the batch again$"):
+        wired.events.handle(event, LONG)
+    assert [call.contact for call in emulator.calls] == [message["contact"] for message in messages]
+    assert wired.events.handle(event, LONG)["ends"] == {"verified": 3}
+    assert Counter(calls(emulator)) == {
+        (CREATE, "OK"): 3,
+        (CREATE, "InternalError"): 1,
+        (DESCRIBE, "OK"): 1,
+    }
+    assert "1000000" not in caplog.text
+
+
+def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
+    """And each time that the batch comes, there is progress."""
+    bridged = bridge(emulator.url, REQUEST_BUDGET=1)
+    event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 5))))
+    emulator.delay = 0.4
+    counts = []
+    for _ in range(5):
+        with suppress(Redeliver):
+            assert bridged.events.handle(event, {"time_limit_in_ms": 2300})["ends"] == {"verified": 5}
+        counts.append(len(emulator.calls))
+    assert counts[0] < 5
+    assert counts[-1] == 5
+    assert [result for _, result in calls(emulator)] == ["OK"] * 5
+
+
+def test_a_time_limit_below_the_budget_is_enough(emulator: Emulator, wired: Bridge) -> None:
+    event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
+    assert wired.events.handle(event, {"time_limit_in_ms": 1900})["ends"] == {"verified": 3}
+
+
+def test_over_the_deployed_entry_point(emulator: Emulator) -> None:
+    one, two = send(emulator, 2)
+    event = batch(record(0, one), record(1, two))
+    answers, written = invoke(environment(emulator.url), event, {"Type": "Timer", "Message": ""})
+    assert answers == [{"records": 2, "ends": {"verified": 2}}, {"status": "pruned", "records": 0}]
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [line["record"] for line in lines if line["message"] == "record"] == ["signups-0-0", "signups-0-1"]
+    assert one["contact"] not in written
+
+
+def test_over_two_instances_on_one_redis(emulator: Emulator, redis_server: RedisServer) -> None:
+    event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
+    for _ in range(2):
+        instance = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32)
+        assert instance.events.handle(event, LONG)["ends"] == {"verified": 3}
+    assert len(emulator.calls) == 3
