@@ -64,7 +64,6 @@ PRUNES = (
             "gunicorn/asgi",
             "gunicorn/ctl",
             "gunicorn/dirty",
-            "gunicorn/http2",
             "gunicorn/instrument",
             "gunicorn/uwsgi",
             "gunicorn/workers/gasgi.py",

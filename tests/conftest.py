@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from redis_server import RedisServer
+from shapes import Scf
 
 from deploy import package, python310
 from emulator.server import Emulator
@@ -153,6 +154,11 @@ def python3_10() -> str:
     if found is None:
         pytest.skip("no Python 3.10 on this machine")
     return found
+
+
+@pytest.fixture(scope="session")
+def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Scf:
+    return Scf(built.archive, python3_10, tmp_path_factory.mktemp)
 
 
 @pytest.fixture(scope="session")

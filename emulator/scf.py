@@ -1,0 +1,225 @@
+"""SCF on this machine: the built zip, unpacked where it cannot be written, started as the platform starts it.
+
+In come a `Function` and a log; out comes an HTTP server that stands for the Function URL, and `invoke` for events of
+any kind. What is not documented of the platform it does not do. Source: Tencent Cloud SCF's documents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import stat
+import tempfile
+import threading
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from .scf_instances import EventInstance, Function, FunctionError, Reply, Request, WebInstance
+
+BODY_LIMIT = 6 * 1024 * 1024
+"""Bytes of a request's body, and of an answer's."""
+
+_OF_THE_WAY = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
+
+
+@dataclass(frozen=True)
+class Role:
+    """An execution role's temporary credentials."""
+
+    secret_id: str
+    secret_key: str = field(repr=False)
+    token: str = field(repr=False)
+
+
+class Platform:
+    """One function and its one instance, which starts with the first request. ``role`` may be changed at any time.
+
+    ``returned`` is what an event function returned, which the platform writes to the function's log whole.
+    """
+
+    def __init__(self, function: Function, log: Path, *, port: int = 0, role: Role | None = None) -> None:
+        self.role = role
+        self.log = log
+        self.returned: list[Any] = []
+        self._function = function
+        self._starting = threading.Lock()
+        self._one_event = threading.Lock()
+        self._closing = contextlib.ExitStack()
+        self._output = self._closing.enter_context(log.open("ab"))
+        self._folder = self._closing.enter_context(unpacked(function.archive))
+        self._instance: WebInstance | EventInstance | None = None
+        self._server = _Server(port, self.answer)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Platform:  # noqa: PYI034  Self came with Python 3.11
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        if self._instance is not None:
+            self._instance.stop()
+        self._closing.close()
+
+    def invoke(self, event: object) -> Any:
+        """What `main_handler` returns for an event. Raises FunctionError."""
+        context = {
+            "request_id": str(uuid.uuid4()),
+            "time_limit_in_ms": int(self._function.timeout * 1000),
+            "memory_limit_in_mb": self._function.memory,
+            "function_name": "signup-bridge",
+            "function_version": "$LATEST",
+            "namespace": "default",
+            "environment": json.dumps(dict(self._function.environment)),
+            "tencentcloud_region": "ap-singapore",
+            "tencentcloud_appid": "1250000000",
+            "tencentcloud_uin": "100000000001",
+        }
+        names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
+        with self._one_event:  # an instance of an event function has one at a time
+            told = cast(EventInstance, self._running()).call(
+                event, context, dict(zip(names, self._credentials(), strict=False))
+            )
+        self.returned.append(told)
+        return told
+
+    def answer(self, request: Request) -> Reply:
+        """What a request to the Function URL is answered."""
+        if len(request.body) > BODY_LIMIT:
+            return _failure(413, "the request is larger than 6 MB")
+        try:
+            instance = self._running()
+            if isinstance(instance, WebInstance):
+                return instance.ask(self._told(request))
+            return _reply(self.invoke(_event(request)))
+        except FunctionError as error:
+            return _failure(error.status, str(error))
+
+    def _running(self) -> WebInstance | EventInstance:
+        with self._starting:
+            if self._instance is None or not self._instance.runs:
+                kind = WebInstance if self._function.shape == "web" else EventInstance
+                self._instance = kind(self._function, self._folder, self._output)
+                self._instance.start()
+            return self._instance
+
+    def _credentials(self) -> tuple[str, ...]:
+        return (self.role.secret_id, self.role.secret_key, self.role.token) if self.role else ()
+
+    def _told(self, request: Request) -> Request:
+        """The request with the platform's headers, in place of what a caller says under their names."""
+        ours = {
+            "X-Scf-Request-Id": str(uuid.uuid4()),
+            "X-Scf-Memory": str(self._function.memory),
+            "X-Scf-Timeout": str(int(self._function.timeout * 1000)),
+            "X-Scf-Version": "$LATEST",
+            "X-Scf-Name": "signup-bridge",
+            "X-Scf-Namespace": "default",
+            "X-Scf-Region": "ap-singapore",
+            "X-Scf-Appid": "1250000000",
+            "X-Scf-Uin": "100000000001",
+            **dict(
+                zip(("X-Scf-Secret-Id", "X-Scf-Secret-Key", "X-Scf-Session-Token"), self._credentials(), strict=False)
+            ),
+        }
+        kept = [(name, value) for name, value in request.headers if not name.lower().startswith("x-scf-")]
+        host, length = ("Host", "signup-bridge.example"), ("Content-Length", str(len(request.body)))
+        return Request(request.method, request.path, [host, *kept, length, *ours.items()], request.body)
+
+
+@contextlib.contextmanager
+def unpacked(archive: Path) -> Iterator[Path]:
+    """The zip's content with its modes, in a folder that cannot be written."""
+    with tempfile.TemporaryDirectory(prefix="scf-") as parent:
+        folder = Path(parent) / "user"
+        with zipfile.ZipFile(archive) as source:
+            for info in source.infolist():
+                Path(source.extract(info, folder)).chmod(stat.S_IMODE(info.external_attr >> 16) & 0o555)
+        folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+        for path in folders:
+            path.chmod(0o555)
+        yield folder
+        for path in folders:
+            path.chmod(0o755)
+
+
+def _failure(status: int, message: str) -> Reply:
+    """The platform's own answer, when the function gave none."""
+    body = json.dumps({"errorCode": -1, "errorMessage": message, "statusCode": status}).encode()
+    return Reply(status, [("Content-Type", "application/json")], body)
+
+
+def _event(request: Request) -> dict[str, Any]:
+    """What a Function URL makes of a request for an event function."""
+    target = urlsplit(request.path)
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        headers[name.lower()] = f"{headers[name.lower()]},{value}" if name.lower() in headers else value
+    return {
+        "body": request.body.decode(errors="replace"),
+        "headers": headers,
+        "httpMethod": request.method,
+        "path": target.path,
+        "queryString": dict(parse_qsl(target.query)),
+    }
+
+
+def _reply(returned: Any) -> Reply:
+    """What a Function URL makes of what an event function returned."""
+    headers = [(str(name), str(value)) for name, value in returned["headers"].items()]
+    return Reply(returned["statusCode"], headers, returned["body"].encode())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, answer: Callable[[Request], Reply]) -> None:
+        super().__init__(("127.0.0.1", port), _Front)
+        self.answer = answer
+
+
+class _Front(BaseHTTPRequestHandler):
+    """The proxy before the function."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _answer(self) -> None:
+        headers = [(name, value) for name, value in self.headers.items() if name.lower() not in _OF_THE_WAY]
+        reply = self.server.answer(Request(self.command, self.path, headers, self._body()))
+        self.send_response_only(reply.status)
+        for name, value in reply.headers:
+            if name.lower() not in _OF_THE_WAY:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return body
+
+    def log_message(self, *_: object) -> None:
+        """The function writes the log."""

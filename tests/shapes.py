@@ -1,0 +1,54 @@
+"""One bridge that is asked over HTTP: under gunicorn from the tree, or built and run as SCF runs it, either shape."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders import environment, gunicorn
+
+from emulator.scf import Platform, Role
+from emulator.scf_instances import Function, Shape
+from emulator.server import Emulator
+
+
+@dataclass
+class Running:
+    """A bridge's own URL, its API, and what it wrote."""
+
+    url: str
+    emulator: Emulator
+    log: Path
+
+
+@contextmanager
+def running_tree(log: Path) -> Iterator[Running]:
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, log) as url:
+        yield Running(url, emulator, log)
+
+
+@dataclass(frozen=True)
+class Scf:
+    """What starts the built zip in a shape, with a log of its own; its API is at ``url``."""
+
+    archive: Path
+    python: str
+    folder: Callable[[str], Path]
+
+    def start(
+        self,
+        shape: Shape,
+        url: str,
+        *,
+        role: Role | None = None,
+        timeout: float = 12.0,
+        archive: Path | None = None,
+        **changed: str,
+    ) -> Platform:
+        environ = environment(url, **changed)
+        given = {name: value for name, value in environ.items() if value}
+        function = Function(archive or self.archive, shape, given, self.python, timeout=timeout)
+        return Platform(function, self.folder("scf") / f"{uuid.uuid4().hex}.log", role=role)
