@@ -124,7 +124,7 @@ class Package:
     precompiled: bool
 
 
-def build(target: Path = ROOT / "build", *, tell: Callable[[str], None] = print) -> Package:
+def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Callable[[str], None] = print) -> Package:
     """Build both in ``target``, which need not exist; ``tell`` hears of the progress. Raises PackageError."""
     folder, archive = target / "function", target / "function.zip"
     target.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def build(target: Path = ROOT / "build", *, tell: Callable[[str], None] = print)
         new = Path(temporary) / "function"
         tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
-        shutil.copytree(FUNCTION, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(function, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         left_out = _prune(new)
         tell(f"left out {_mib(left_out)} that nothing reads there")
         interpreter = python310.find()

@@ -21,7 +21,7 @@ from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import DomainApi
-from .events import AGE, BUDGET, DELIVERY_ID, DIRECT, REFUSAL
+from .environ import AGE, BUDGET, DELIVERY_ID, DIRECT, REFUSAL
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log

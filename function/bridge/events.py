@@ -24,28 +24,13 @@ from werkzeug.wrappers import Response
 
 from . import ckafka
 from .clock import Clock, Deadline
+from .environ import BUDGET, DELIVERY_ID, DIRECT, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
 from .outcomes import BODY_MALFORMED, Refusal
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-DIRECT = "signup_bridge.direct"
-"""A key of the WSGI environment, which no header can set: the platform has authorised the caller, and the body's member
-``id`` is the delivery's id."""
-
-BUDGET = "signup_bridge.budget"
-"""A key of the WSGI environment: the seconds that the platform leaves for this request."""
-
-DELIVERY_ID = "signup_bridge.delivery_id"
-"""A key of the WSGI environment: under which id a direct delivery is known that names none itself."""
-
-AGE = "signup_bridge.age"
-"""A key of the WSGI environment: the seconds since the server accepted the request."""
-
-REFUSAL = "signup_bridge.refusal"
-"""A key of the WSGI environment: the `Refusal` that answers an event which stands for no request."""
 
 RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""

@@ -20,10 +20,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
-from . import answers
-from .events import AGE
+from .environ import AGE
 from .logs import log
-from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,6 +83,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that did not reach the application."""
+        # gunicorn's master loads this module for the worker's class alone: what it imported would be there twice.
+        from . import answers  # noqa: PLC0415
+        from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal  # noqa: PLC0415
+
         request_id = uuid.uuid4().hex
         if isinstance(exc, ParseException):
             refusal = Refusal(BODY_MALFORMED, "The request is not HTTP as it is understood here.")

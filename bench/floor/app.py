@@ -1,0 +1,27 @@
+"""The floor: the least that Flask, gunicorn and the SDK can do. No signature, no check, no memory, no log line."""
+
+import os
+
+from flask import Flask, Response, jsonify, request
+from tencentcloud.common import credential
+from tencentcloud.common.common_client import CommonClient
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+
+scheme, _, endpoint = os.environ["DOMAIN_API_URL"].partition("://")
+key = credential.Credential(os.environ["TENCENT_SECRET_ID"], os.environ["TENCENT_SECRET_KEY"])
+profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True))
+client = CommonClient("domain", "2018-08-08", key, "", profile)
+app = Flask(__name__)
+
+
+@app.post("/")
+def signup() -> Response:
+    body = request.get_json()
+    parameters = {"Type": 1, "Code": body["contact"], "VerifyCode": body["verify_code"]}
+    return jsonify(client.call_json("CreateIntlPhoneEmail", parameters))
+
+
+@app.get("/health")
+def health() -> Response:
+    return jsonify(status="ok")

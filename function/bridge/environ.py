@@ -1,0 +1,16 @@
+"""What is told to the application beside a request: keys of the WSGI environment, which no header can set."""
+
+DIRECT = "signup_bridge.direct"
+"""The platform has authorised the caller, and the body's member ``id`` is the delivery's id."""
+
+DELIVERY_ID = "signup_bridge.delivery_id"
+"""Under which id a direct delivery is known that names none itself."""
+
+BUDGET = "signup_bridge.budget"
+"""The seconds that the platform leaves for this request."""
+
+AGE = "signup_bridge.age"
+"""The seconds since the server accepted the request."""
+
+REFUSAL = "signup_bridge.refusal"
+"""The `Refusal` that answers an event which stands for no request."""
