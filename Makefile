@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run serve test package lint lock
+.PHONY: help run run-scf serve test package lint lock
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
+	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the whole test suite'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
@@ -16,6 +17,12 @@ help:
 run:
 	@$(PYTHON) tools/venv.py
 	@$(VENV)/python -m emulator run
+
+# SHAPE=event: as an event function.
+SHAPE ?= web
+run-scf: package
+	@$(PYTHON) tools/venv.py --dev
+	@$(VENV)/python -m emulator run --scf $(SHAPE)
 
 serve:
 	@$(PYTHON) tools/venv.py

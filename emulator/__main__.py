@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--port", type=_port, default=os.environ.get("PORT") or "9000", help="the bridge's (default: $PORT or 9000)"
     )
+    run.add_argument(
+        "--scf",
+        choices=("web", "event"),
+        help="not the tree's bridge but the built zip, as SCF runs a function of this type (what `make run-scf` does)",
+    )
     run.set_defaults(command=_run)
 
     serve = commands.add_parser(
@@ -100,7 +105,7 @@ def _port(value: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return launcher.run(options.emulator_port, options.port)
+    return launcher.run(options.emulator_port, options.port, scf=options.scf)
 
 
 def _serve(options: argparse.Namespace) -> int:
