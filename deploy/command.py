@@ -1,0 +1,94 @@
+"""`make deploy`: from the environment and the files to a function that answers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import config as configuration
+from .api import ENDPOINT, Api, Credentials, Rehearsal, ScfApi
+from .config import ROOT, Config
+from .errors import DeployError
+from .package import build
+from .progress import Progress
+from .scf import Deployment
+from .serverless_file import ConfigError
+from .state import Archive
+
+LONG_ENOUGH = 6
+"""Characters from which on a variable's value is taken out of what the API says; a shorter one is no secret."""
+
+
+def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
+    """The exit status. Raises PackageError and OSError; KeyboardInterrupt at any point."""
+    progress = Progress(live=not dry_run)
+    try:
+        config = configuration.load()
+        credentials = _credentials(os.environ, needed=not dry_run)
+        _warn(config, credentials, progress)
+        archive = Archive.read(package or build(tell=progress.say).archive)
+        api: Api | None = None
+        if credentials:
+            api = ScfApi(credentials, config.region, secrets=_secrets(config), endpoint=endpoint or ENDPOINT)
+        if dry_run or api is None:
+            if api is None:
+                progress.say("without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment")
+            api = Rehearsal(api, progress.say)
+        url = Deployment(config, archive, api, progress, force=force).run()
+    except (ConfigError, DeployError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if dry_run:
+        progress.say("nothing was changed (--dry-run)")
+    elif config.url:
+        progress.say(_greeting(config, url))
+    return 0
+
+
+def _credentials(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
+    """The deployer's own; None when there are none and none are needed. Raises DeployError."""
+    names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN")
+    secret_id, secret_key, token = (environ.get(name, "").strip() for name in names)
+    if secret_id and secret_key:
+        return Credentials(secret_id, secret_key, token or None)
+    if needed or secret_id or secret_key:
+        missing = " and ".join(name for name in names[:2] if not environ.get(name, "").strip())
+        raise DeployError(
+            f"deploy refused: {missing} not set; that is your own API key, which deploys "
+            "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's)"
+        )
+    return None
+
+
+def _warn(config: Config, credentials: Credentials | None, progress: Progress) -> None:
+    if credentials and config.variables.get("TENCENT_SECRET_ID") == credentials.secret_id:
+        progress.say(
+            "WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can change it; "
+            "give it one of its own (docs/deploying.md)"
+        )
+    if config.variables.get("WEBHOOK_AUTH") == "none":
+        progress.say("WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed")
+
+
+def _secrets(config: Config) -> tuple[str, ...]:
+    values = [word for value in config.variables.values() for word in (value, *value.split())]
+    return tuple(value for value in values if len(value) >= LONG_ENOUGH)
+
+
+def _greeting(config: Config, url: str | None) -> str:
+    if url is None:
+        return "\nSCF tells no URL yet; run this again, or look at the function's triggers in the console."
+    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
+    command = [interpreter, "-m", "emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
+    if auth := config.variables.get("WEBHOOK_AUTH"):
+        command += ["--auth", auth]
+    return f"""
+{url}
+
+Send a signed delivery, with the same WEBHOOK_SECRETS set there (it signs with the first one), with a contact of your
+own and the code that was really sent to it:
+
+  {shlex.join(command)} --contact … --code …"""

@@ -1,0 +1,48 @@
+"""What the person at the terminal sees: one line a step, which grows while the step takes its time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+
+class Progress:
+    """Writes to ``out``, standard output if none is given; every sign is there at once, terminal or not.
+
+    Not ``live``: the steps are named only, as nothing is waited for.
+    """
+
+    def __init__(self, out: TextIO | None = None, *, live: bool = True) -> None:
+        self._out = out
+        self._live = live
+
+    def say(self, text: str = "") -> None:
+        self._write(text + "\n")
+
+    def tick(self) -> None:
+        """The step goes on."""
+        self._write(".")
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """Print ``text``, and at the end the seconds that it took."""
+        if not self._live:
+            self.say(text)
+            yield
+            return
+        start = time.monotonic()
+        self._write(f"{text} …")
+        try:
+            yield
+        except BaseException:
+            self._write("\n")
+            raise
+        self._write(f" {time.monotonic() - start:.0f} s\n")
+
+    def _write(self, text: str) -> None:
+        out = self._out or sys.stdout
+        out.write(text)
+        out.flush()
