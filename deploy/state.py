@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +34,19 @@ class Archive:
 
     @classmethod
     def read(cls, path: Path) -> Archive:
-        """Raises DeployError when it is too large to be sent, OSError when it cannot be read."""
+        """Raises DeployError when it is no zip, or too large to be sent; OSError when it cannot be read."""
         data = path.read_bytes()
+        if not zipfile.is_zipfile(path):
+            raise DeployError(f"{path} is no zip")
         if len(data) > ZIP_LIMIT:
             raise DeployError(
                 f"{path} has {len(data):,} bytes; SCF's API takes at most {ZIP_LIMIT:,} in one call. "
                 "Leave out what nothing reads (deploy/package.py)"
             )
+        return cls.of(data)
+
+    @classmethod
+    def of(cls, data: bytes) -> Archive:
         return cls(data, hashlib.sha256(data).hexdigest()[:16])
 
     def code(self) -> dict[str, str]:

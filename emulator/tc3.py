@@ -32,7 +32,9 @@ class Request:
     body: bytes
 
 
-def check(request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str], now: float) -> None:
+def check(
+    request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str], now: float, service: str = "domain"
+) -> None:
     """Raises ApiError unless the request is signed, just now, with one of ``keys`` (SecretId to SecretKey).
 
     ``tokens`` (SecretId to session token) are those that temporary keys need beside them.
@@ -41,7 +43,7 @@ def check(request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str
     timestamp = request.headers.get("x-tc-timestamp", "")
     if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):
         raise ApiError("AuthFailure.InvalidAuthorization", "The Authorization or X-TC-Timestamp header is malformed.")
-    if match["service"] != "domain" or not {"content-type", "host"} <= set(match["signed"].split(";")):
+    if match["service"] != service or not {"content-type", "host"} <= set(match["signed"].split(";")):
         raise ApiError("AuthFailure.InvalidAuthorization", "The service or the signed headers are wrong.")
     if match["id"] not in keys:
         raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
@@ -50,9 +52,9 @@ def check(request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str
     if abs(now - int(timestamp)) > CLOCK_TOLERANCE:
         raise ApiError("AuthFailure.SignatureExpire", "The timestamp is more than five minutes off.")
     date = f"{datetime.fromtimestamp(int(timestamp), timezone.utc):%Y-%m-%d}"
-    text = f"TC3-HMAC-SHA256\n{timestamp}\n{date}/domain/tc3_request\n{_canonical_digest(request, match['signed'])}"
+    text = f"TC3-HMAC-SHA256\n{timestamp}\n{date}/{service}/tc3_request\n{_canonical_digest(request, match['signed'])}"
     key = ("TC3" + keys[match["id"]]).encode()
-    for part in (date, "domain", "tc3_request", text):
+    for part in (date, service, "tc3_request", text):
         key = hmac.digest(key, part.encode(), "sha256")
     if match["date"] != date or not hmac.compare_digest(match["signature"], key.hex()):
         raise ApiError("AuthFailure.SignatureFailure", "The signature does not match the request.")
