@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run run-scf serve test package lint lock
+.PHONY: help run run-scf serve test package deploy lint lock
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the whole test suite'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
+	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make lock    renew requirements.txt and requirements-dev.txt from pyproject.toml'
 
@@ -36,6 +37,10 @@ test:
 package:
 	@$(PYTHON) tools/venv.py
 	@$(VENV)/python -m deploy package
+
+deploy:
+	@$(PYTHON) tools/venv.py --dev
+	@$(VENV)/python -m deploy deploy
 
 lint:
 	@$(PYTHON) tools/venv.py --dev

@@ -44,7 +44,7 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
     if dry_run:
         progress.say("nothing was changed (--dry-run)")
     elif config.url:
-        progress.say(_greeting(config, url))
+        progress.say(greeting(config, url))
     return 0
 
 
@@ -78,9 +78,12 @@ def _secrets(config: Config) -> tuple[str, ...]:
     return tuple(value for value in values if len(value) >= LONG_ENOUGH)
 
 
-def _greeting(config: Config, url: str | None) -> str:
+def greeting(config: Config, url: str | None) -> str:
+    """What is printed at the end: where the function is, and how to try it."""
     if url is None:
         return "\nSCF tells no URL yet; run this again, or look at the function's triggers in the console."
+    if config.url and config.url.auth_type == "CAM":
+        return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
     if auth := config.variables.get("WEBHOOK_AUTH"):

@@ -69,7 +69,7 @@ def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
     return ScfApi(**{**given, **changed})
 
 
-QUICK = Patience(interval=0.01, state=5, busy=0.3, url=0.3, attempts=3)
+QUICK = Patience(interval=0.01, state=2, busy=0.3, url=0.3, attempts=3)
 
 
 def deploy(

@@ -66,12 +66,13 @@ class Function:
 
 @dataclass
 class Refusal:
-    """What the next ``times`` calls of an action are answered by; no code: the connection is closed."""
+    """What calls of an action are answered by, after the next ``after``; no code: the connection is closed."""
 
     action: str
     code: str | None
     message: str = "It is refused."
     times: int = 1
+    after: int = 0
 
 
 class ScfCloud(ThreadingHTTPServer):
@@ -84,6 +85,8 @@ class ScfCloud(ThreadingHTTPServer):
         self.fails: list[str] = []
         self.turns = 2
         self.url_turns = 1
+        self.vanishing = False  # whether somebody else removes a function that is being changed
+        self.status = 200
         self.answer: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -104,8 +107,19 @@ class ScfCloud(ThreadingHTTPServer):
     def forget(self) -> None:
         self.calls.clear()
 
-    def refuse(self, action: str, code: str | None, message: str = "It is refused.", times: int = 1) -> None:
-        self.refusals.append(Refusal(action, code, message, times))
+    def refuse(
+        self, action: str, code: str | None, message: str = "It is refused.", *, times: int = 1, after: int = 0
+    ) -> None:
+        self.refusals.append(Refusal(action, code, message, times, after))
+
+    def refusal_of(self, action: str) -> Refusal | None:
+        for one in self.refusals:
+            if one.action == action and one.after:
+                one.after -= 1
+            elif one.action == action and one.times:
+                one.times -= 1
+                return one
+        return None
 
     @property
     def function(self) -> Function:
@@ -163,7 +177,7 @@ class ScfCloud(ThreadingHTTPServer):
     def _get_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
         if function.turns:
             function.turns -= 1
-        elif function.about["Status"] == "Deleting":
+        elif function.about["Status"] == "Deleting" or (self.vanishing and function.then):
             self.functions.clear()
             raise ApiError("ResourceNotFound.Function", "The function does not exist.")
         elif function.then:
@@ -202,7 +216,7 @@ class ScfCloud(ThreadingHTTPServer):
             described = json.loads(one["TriggerDesc"])
             if one["Type"] == "http":
                 one["looks"] = one.get("looks", 0) + 1
-                if one["looks"] > self.url_turns and described["NetConfig"]["EnableExtranet"]:
+                if one["looks"] > self.url_turns and described.get("NetConfig", {}).get("EnableExtranet"):
                     described["NetConfig"]["ExtranetUrl"] = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
                 one["TriggerDesc"] = json.dumps(described)
         shown = [{key: value for key, value in one.items() if key != "looks"} for one in function.triggers]
@@ -259,7 +273,8 @@ def _configure(function: Function, given: dict[str, Any]) -> None:
         eip = {**given["PublicNetConfig"]["EipConfig"], "EipAddress": []}
         function.about["PublicNetConfig"] = {**given["PublicNetConfig"], "EipConfig": eip}
     if "InstanceConcurrencyConfig" in given:
-        function.about["InstanceConcurrencyConfig"] |= {"InstanceIsolationEnabled": "", "Type": "", "MixNodeConfig": []}
+        more = {"InstanceIsolationEnabled": "", "Type": "", "MixNodeConfig": []}
+        function.about["InstanceConcurrencyConfig"] = {**given["InstanceConcurrencyConfig"], **more}
 
 
 def _check_configuration(function: Function, given: dict[str, Any]) -> None:
@@ -300,6 +315,8 @@ def _describe(trigger: dict[str, Any], given: dict[str, Any]) -> None:
 class _Handler(BaseHTTPRequestHandler):
     server: ScfCloud
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one write a reply
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
         """Nothing."""
@@ -313,23 +330,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._check(headers, body)
             given = json.loads(body)
             self.server.calls.append((action, given))
-            refusal = next((one for one in self.server.refusals if one.action == action and one.times), None)
-            if refusal:
-                refusal.times -= 1
+            if refusal := self.server.refusal_of(action):
                 if refusal.code is None:
                     self.close_connection = True
                     return
                 raise ApiError(refusal.code, refusal.message)  # noqa: TRY301  as the API itself would
             response = self.server.perform(action, given)
+        except KeyError as missing:
+            response = {"Error": {"Code": "MissingParameter", "Message": f"{missing} is missing."}}
         except ApiError as error:
             response = {"Error": {"Code": error.code, "Message": error.message}}
         document = json.dumps({"Response": {**response, "RequestId": str(uuid.uuid4())}}).encode()
         media_type, document = self.server.answer or ("application/json", document)
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(document)))
         self.end_headers()
         self.wfile.write(document)
+        self.wfile.flush()
 
     def _check(self, headers: dict[str, str], body: bytes) -> None:
         if len(body) > BODY_LIMIT:
