@@ -14,6 +14,7 @@ from bridge import settings
 from .rules import HANDLER, variables_of
 
 FROM_HEADERS = "ROLE_CREDENTIALS_FROM_HEADERS"
+KEY = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY")
 CA_BUNDLE = "DOMAIN_API_CA_BUNDLE"
 _VARIABLES = "inputs.environment.variables"
 
@@ -71,18 +72,32 @@ def _of_network(inputs: Mapping[str, Any]) -> Iterator[str]:
 def of_settings(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
     """What the function's own check would refuse at its start, and what only SCF makes wrong."""
     variables = variables_of(inputs)
-    problems = list(_of_ledger_file(variables))
-    from_headers = variables.get(FROM_HEADERS) == "true"
-    if from_headers and "role" not in inputs:
-        problems.append(f"inputs.role: is missing; {FROM_HEADERS} takes the role's credentials")
     # The file is the function's, not this machine's.
     environ = {name: value for name, value in variables.items() if name != CA_BUNDLE} | {"TENCENTCLOUD_RUNENV": "SCF"}
-    role_credentials = from_headers or ("role" in inputs and inputs.get("type") == "event")
+    found = list(_of_key(inputs, variables))
     try:
-        settings.load(environ, role_credentials=role_credentials)
+        settings.load(environ, event_function=inputs.get("type") == "event")
     except settings.SettingsError as error:
-        problems += [_located(problem, variables, sources) for problem in error.problems]
-    return problems
+        found += error.problems
+    located = [_located(problem, variables, sources) for problem in found]
+    return [*_of_role(inputs, variables), *_of_ledger_file(variables), *located]
+
+
+def _has_role_credentials(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> bool:
+    return inputs.get("type") == "event" or variables.get(FROM_HEADERS) == "true"
+
+
+def _of_key(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
+    """On SCF the function starts without a key, since its role may give one; whether it does is known here."""
+    if not _has_role_credentials(inputs, variables) and not any(name in variables for name in KEY):
+        for name in KEY:
+            yield f"{name}: is not set; it comes with the account's API key"
+
+
+def _of_role(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
+    without_key = not any(name in variables for name in KEY)
+    if without_key and _has_role_credentials(inputs, variables) and "role" not in inputs:
+        yield "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
 
 
 def _of_ledger_file(variables: Mapping[str, str]) -> Iterator[str]:

@@ -352,10 +352,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _check(self, headers: dict[str, str], body: bytes) -> None:
         if len(body) > BODY_LIMIT:
             raise ApiError("RequestSizeLimitExceeded", "Your current request size exceeds max 10485760B.")
-        if headers.get("x-tc-token") == TOKEN:
-            del headers["x-tc-token"]
+        tokens = {SECRET_ID: TOKEN} if headers.get("x-tc-token") else {}  # a key of either kind
         request = tc3.Request(self.command, urlsplit(self.path).query, headers, body)
-        tc3.check(request, keys={SECRET_ID: SECRET_KEY}, now=time.time(), service="scf")
+        tc3.check(request, keys={SECRET_ID: SECRET_KEY}, tokens=tokens, now=time.time(), service="scf")
         if headers.get("x-tc-version") != "2018-04-16" or headers.get("x-tc-region") != REGION:
             raise ApiError("InvalidParameter", "The version or the region is wrong.")
         if headers.get("x-tc-language") != "en-US":

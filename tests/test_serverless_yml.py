@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scf_api
 import yaml
+from bridge.actions import CREATE, DELETE, DESCRIBE
 from bridge.settings import SETTINGS
 from builders import ROOT, SECRET
 from deployments import ENVIRON, REDIS, YAML, event_function, load
 
 from deploy.config import Cls, Config, UrlTrigger, Vpc
 from deploy.serverless_file import ConfigError, read
-
-LATER = {"ROLE_CREDENTIALS_FROM_HEADERS"}
-"""A setting that the file names before there is one."""
 
 
 def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
@@ -70,8 +70,7 @@ def test_it_is_a_web_function_with_a_url(tmp_path: Path) -> None:
 def test_every_setting_is_in_it() -> None:
     named = set(yaml.safe_load(YAML)["inputs"]["environment"]["variables"])
     settings = {setting.name for setting in SETTINGS} - {"HOST", "PORT"}  # SCF expects these two as they are
-    assert settings <= named
-    assert named <= settings | LATER
+    assert named == settings
 
 
 def test_no_secret_is_in_it_and_the_deployers_key_stays_outside() -> None:
@@ -229,8 +228,8 @@ def variables(**members: Any) -> dict[str, Any]:
             "inputs.environment.variables.LEDGER_KEY: is not set; with a Redis",
         ),
         (
-            {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS="true")},
-            "inputs.role: is missing; ROLE_CREDENTIALS_FROM_HEADERS takes the role's credentials",
+            {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS="true", WEBHOOK_AUTH="none")},
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
         ),
         ({"events": {}}, "inputs.events: must be a list of one key each"),
         ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not known to `make deploy`; it knows http"),
@@ -281,7 +280,12 @@ def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_pat
     without_key = {"WEBHOOK_SECRETS": SECRET, **REDIS}
     assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
     text = event_function().replace("  role: signup-bridge\n", "")
-    assert len(problems(tmp_path, text, without_key)) == 2
+    (problem,) = problems(tmp_path, text, without_key)
+    assert problem == (
+        "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
+    )
+    half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
+    assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
 
 
 def test_a_web_function_calls_no_ckafka(tmp_path: Path) -> None:
@@ -295,6 +299,8 @@ def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: 
     assert len(problems(tmp_path, changed(role="signup-bridge"), environ)) == 2
     config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
     assert "TENCENT_SECRET_ID" not in config.variables
+    (problem,) = problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
+    assert problem.startswith("inputs.role: is missing")
 
 
 def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
@@ -325,7 +331,25 @@ def test_no_problem_shows_a_value(tmp_path: Path) -> None:
     assert "canary" not in "\n".join(problems(tmp_path, text))
 
 
-def test_deploying_md_names_the_files_own_variables() -> None:
-    guide = (ROOT / "docs" / "deploying.md").read_text()
+GUIDE = (ROOT / "docs" / "deploying.md").read_text()
+
+
+def test_the_guide_names_whose_key_is_whose() -> None:
     for name in ("FUNCTION_SECRET_ID", "FUNCTION_SECRET_KEY", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"):
-        assert name in guide
+        assert name in GUIDE
+
+
+def test_the_guides_policies_allow_what_is_called_and_no_more() -> None:
+    deployers, functions = (json.loads(policy) for policy in re.findall("```json\n(.*?)```", GUIDE, re.DOTALL))
+    assert set(deployers["statement"][0]["action"]) == {f"scf:{action}" for action in scf_api.PARAMETERS}
+    assert set(functions["statement"][0]["action"]) == {f"domain:{action}" for action in (CREATE, DESCRIBE)}
+    assert f"with `domain:{DELETE}`" in GUIDE
+
+
+def test_the_guides_fields_are_those_of_the_log() -> None:
+    source = "".join((ROOT / "function" / "bridge" / name).read_text() for name in ("app.py", "logs.py"))
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| (?:text|long|double) \|", GUIDE, re.MULTILINE)
+    fields = [name for row in rows for name in re.findall("[a-z_]+", row)]
+    assert len(fields) == 15
+    for name in fields:
+        assert re.search(rf"\b{name}\b", source), name
