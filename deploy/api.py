@@ -96,7 +96,10 @@ class ScfApi:
         if not isinstance(response, dict) or not response.get("RequestId"):
             raise self._unreachable(action, "the answer is not the API's")
         if refused := response.get("Error"):  # the SDK looks for it only under some content types
-            raise ApiError(action, str(refused["Code"]), self._masked(str(refused["Message"])), response["RequestId"])
+            code, message = str(refused.get("Code")), self._masked(str(refused.get("Message")))
+            raise ApiError(action, code, message, response["RequestId"])
+        for reason in response.get("StatusReasons") or ():  # words that are printed, too
+            reason["ErrorMessage"] = self._masked(str(reason.get("ErrorMessage") or reason.get("ErrorCode")))
         return response
 
     def _unreachable(self, action: str, reason: str) -> UnreachableError:

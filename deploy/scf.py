@@ -238,6 +238,8 @@ class Deployment:
                 throttled = error.is_throttled() and attempt < self._patience.attempts
                 if not throttled and not (error.is_busy() and time.monotonic() < end):
                     raise
+                if not action.startswith(_READING):
+                    self._progress.tick()
             except UnreachableError:
                 if not action.startswith(_READING) or attempt >= self._patience.attempts:
                     raise
@@ -245,4 +247,4 @@ class Deployment:
 
 
 def _because(found: Found) -> str:
-    return f": {'; '.join(found.reasons)}" if any(found.reasons) else ""
+    return f": {'; '.join(found.reasons)}" if found.reasons else ""

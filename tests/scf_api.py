@@ -83,6 +83,7 @@ class ScfCloud(ThreadingHTTPServer):
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusals: list[Refusal] = []
         self.fails: list[str] = []
+        self.reason = "something is wrong inside"
         self.turns = 2
         self.url_turns = 1
         self.vanishing = False  # whether somebody else removes a function that is being changed
@@ -183,7 +184,7 @@ class ScfCloud(ThreadingHTTPServer):
         elif function.then:
             function.about["Status"], function.then = function.then, ""
             if "Failed" in function.about["Status"]:
-                function.about["StatusReasons"] = [{"ErrorCode": "Oops", "ErrorMessage": "something is wrong inside"}]
+                function.about["StatusReasons"] = [{"ErrorCode": "Oops", "ErrorMessage": self.reason}]
         return {**function.about, "FunctionName": given["FunctionName"], "CodeSize": len(function.code)}
 
     def _update_function_code(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,12 @@ def test_what_the_api_repeats_of_the_variables_is_taken_out(cloud: ScfCloud, con
     assert SECRET_ID not in text
 
 
+def test_why_the_platform_failed_is_told_without_what_it_repeats(cloud: ScfCloud, config: Config) -> None:
+    cloud.fails.append("CreateFailed")
+    cloud.reason = f"unhealthy: {config.variables['WEBHOOK_SECRETS']}"
+    assert refused(cloud, config) == "CreateFunction: the function is CreateFailed: unhealthy: …"
+
+
 @pytest.mark.parametrize(
     ("secret_id", "secret_key", "token", "told"),
     [

@@ -209,6 +209,7 @@ def variables(**members: Any) -> dict[str, Any]:
         ),
         ({"instanceConcurrencyConfig": {**CONCURRENCY, "enable": False}}, "inputs.instanceConcurrencyConfig.enable"),
         ({"environment": variables(CONCURRENCY="4")}, "inputs.instanceConcurrencyConfig.maxConcurrency: must be C"),
+        ({"environment": variables(CONCURRENCY="many")}, "inputs.environment.variables.CONCURRENCY: must be a whole"),
         ({"environment": {"variable": {}}}, "inputs.environment: must have `variables`"),
         ({"environment": variables(LOG_LEVEL=1)}, "inputs.environment.variables.LOG_LEVEL: must be a text"),
         ({"environment": variables(LOG_LEVEL="")}, "inputs.environment.variables.LOG_LEVEL: is empty"),
