@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from redis_server import RedisServer
+from scf_api import ScfCloud
 from shapes import Scf
 
 from deploy import package, python310
@@ -165,3 +166,10 @@ def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPa
 def built(tmp_path_factory: pytest.TempPathFactory) -> package.Package:
     """What `make package` builds."""
     return package.build(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture
+def cloud() -> Iterator[ScfCloud]:
+    """An account of SCF without a function."""
+    with ScfCloud() as running:
+        yield running

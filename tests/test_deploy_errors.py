@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from deploy.errors import BUSY, MEANINGS, ApiError, DeployError
 
 NO_PERMISSION = "[request id:1]you are not authorized to perform operation"
 WHO = {"FunctionName": "signup-bridge", "Namespace": "default"}
-
-
-@pytest.fixture
-def cloud() -> Iterator[ScfCloud]:
-    with ScfCloud() as running:
-        yield running
 
 
 @pytest.fixture
