@@ -184,6 +184,7 @@ def _reply(returned: Any) -> Reply:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, port: int, answer: Callable[[Request], Reply]) -> None:
         super().__init__(("127.0.0.1", port), _Front)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
@@ -109,7 +109,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     made: list[Engine] = []
 
     def engine(**changed: Any) -> Engine:
-        policy = replace(POLICY, **changed)
+        policy = POLICY._replace(**changed)
         if request.param == "sqlite":
             made.append(sqlite_engine(tmp_path, policy))
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Engine:
     def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
         times = {name: given.pop(name, default) for name, default in (("sent", 0.3), ("gave_up", 0.0), ("asked", 1e9))}
         watches: dict[str, Any] = {name: None if ago is None else Ago(ago) for name, ago in times.items()}
-        settlement = replace(Settlement(record), **watches, **given)
+        settlement = Settlement(record)._replace(**watches, **given)
         return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
 
     def end(self, record: Record | None, of: Keys | None = None, **given: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 from bridge.ledger import Claim, Found, Policy, Record
@@ -46,7 +45,7 @@ def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine)
 
 
 def test_another_content_under_the_same_id(engine: Engine) -> None:
-    reused = replace(keys(), content=GUESS.content)
+    reused = keys()._replace(content=GUESS.content)
     token = engine.own()
     assert engine.claim(reused).kind == "reused"
     engine.settle(token, VERIFIED)
@@ -196,7 +195,7 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
     engine.pass_by(11)
     engine.own(GUESS, lease=60)
     assert engine.settle(late, VERIFIED, removal=3.0)
-    same = replace(GUESS, delivery=OTHER.delivery)
+    same = GUESS._replace(delivery=OTHER.delivery)
     assert engine.claim(same).kind == "busy"
     engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
     assert engine.claim(same).kind == "busy"

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from bridge.ledger.sqlite_file import SqliteFile
 from builders import ROOT, SetClock
 from ledgers import KEY, POLICY, VERIFIED, WRONG, Engine, keys, sqlite_engine
 
-FAST = replace(POLICY, interval=1e-6)
+FAST = POLICY._replace(interval=1e-6)
 
 
 def rows(folder: Path) -> int:
@@ -265,7 +264,7 @@ def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeyp
 
 
 def test_pruning_keeps_what_others_are_judged_by(tmp_path: Path) -> None:
-    engine = sqlite_engine(tmp_path, replace(FAST, ttl=10))
+    engine = sqlite_engine(tmp_path, FAST._replace(ttl=10))
     engine.end(VERIFIED)
     engine.pass_by(11)
     assert engine.ledger.prune(deadline=engine.deadline) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from bridge.ledger import Found, Record, Slot
 from ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys, near
@@ -55,7 +53,7 @@ def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> N
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
     assert engine.look(OTHER) == Found("unknown", OTHER.content)
-    assert engine.claim(replace(OTHER, content=GUESS.content)).kind == "reused"
+    assert engine.claim(OTHER._replace(content=GUESS.content)).kind == "reused"
     token = engine.own(OTHER)
     engine.attempt(token, OTHER)
     engine.release(token, OTHER)
@@ -75,7 +73,7 @@ def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
 
 def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
     engine.end(None, guess(0))
-    other = replace(guess(0), delivery=OTHER.delivery)
+    other = guess(0)._replace(delivery=OTHER.delivery)
     token = engine.own(other)
     engine.attempt(token, other)
     engine.settle(token, WRONG, other)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from bridge.ledger import Record
 from ledgers import VERIFIED, WRONG, Engine, Make, guess, keys
@@ -90,9 +88,9 @@ def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> 
 def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> None:
     engine = make(ttl=60)
     for number in range(5):
-        engine.end(WRONG, replace(guess(number), delivery=keys().delivery))
+        engine.end(WRONG, guess(number)._replace(delivery=keys().delivery))
         engine.pass_by(61)
-    assert engine.claim(replace(guess(6), delivery=keys().delivery)).kind == "decided"
+    assert engine.claim(guess(6)._replace(delivery=keys().delivery)).kind == "decided"
 
 
 def test_a_success_clears_the_count(engine: Engine) -> None:

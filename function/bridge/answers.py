@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .judge import Verdict
 from .outcomes import VERIFIED, Outcome, Refusal
@@ -17,8 +16,7 @@ from .payload import Contact, ContactType
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer, without its `common_headers`."""
 
     status: int
@@ -50,7 +48,7 @@ def of_verdict(verdict: Verdict, contact_type: ContactType | None, contact: Cont
 
 def replayed(answer: Answer) -> Answer:
     """The same answer, marked as one that was given before."""
-    return replace(answer, headers=(*answer.headers, ("Idempotent-Replayed", "true")))
+    return answer._replace(headers=(*answer.headers, ("Idempotent-Replayed", "true")))
 
 
 def of_refusal(refusal: Refusal) -> Answer:

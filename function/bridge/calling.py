@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from . import judge
 from .actions import CREATE, DELETE, DESCRIBE
@@ -43,8 +43,7 @@ def room(deadline: Deadline) -> float:
     return left - min(CALL_TIME, left / 4)
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(NamedTuple):
     """A reserved slot: ``wait`` seconds from the time at which ``since`` began to run."""
 
     wait: float
@@ -56,8 +55,7 @@ class Turn:
         return Turn(max(0.0, wait - asked.seconds() / 2), Stopwatch(clock))
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """What came of trying to call: the verdict, and when the call that it is about began and ended.
 
     ``began`` and ``ended`` are None when no call may have been processed.
@@ -86,7 +84,7 @@ class Caller:
             self._wait_for(turn, CREATE, deadline)
             before = waited.seconds()
             if not deadline.remaining():  # the thread may have been frozen
-                return Made(replace(verdict, wait=before))
+                return Made(verdict._replace(wait=before))
             if paused := self._pause.left():
                 return Made(Verdict(UPSTREAM_UNREACHABLE, error="calls are paused", wait=before, retry_after=paused))
             began = Stopwatch(self._clock)
@@ -94,12 +92,12 @@ class Caller:
                 call = self._api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
                 watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
-            verdict = replace(judge.judge(call), wait=before)
+            verdict = judge.judge(call)._replace(wait=before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
                 return Made(verdict, None if verdict.outcome is BRIDGE_MISCONFIGURED else began, ended)
             again = self._again(verdict, delays, deadline)
             if not isinstance(again, Turn):
-                return Made(replace(verdict, retry_after=again))
+                return Made(verdict._replace(retry_after=again))
             turn = again
 
     def _again(self, verdict: Verdict, delays: Iterator[float], deadline: Deadline) -> Turn | float | None:
@@ -157,7 +155,7 @@ class Caller:
         self._wait_for(turn, DELETE, deadline)
         verdict = judge.judge(self._api.delete_intl_phone_email(contact, deadline))
         self._slow_down(DELETE, verdict, deadline)
-        return replace(verdict, outcome=VERIFIED) if verdict.api_code == "ResourceNotFound" else verdict
+        return verdict._replace(outcome=VERIFIED) if verdict.api_code == "ResourceNotFound" else verdict
 
     def _slow_down(self, action: str, verdict: Verdict, deadline: Deadline) -> None:
         if _is_rate_limit(verdict):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .logs import log
 
@@ -22,16 +21,14 @@ class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have a
     """The platform should send the whole batch again."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One record: ``id`` is its place, ``topic-partition-offset``, None when it has none; ``body`` the message."""
 
     id: str | None
     body: Any
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """What became of one message: the outcome's code, and whether the same message may end otherwise."""
 
     outcome: str

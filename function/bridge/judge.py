@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from . import outcomes, strict_json
 from .outcomes import BRIDGE_MISCONFIGURED, OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
@@ -25,8 +25,7 @@ class Reply:
         return f"Reply(status={self.status}, {len(self.body)} bytes)"
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What is known about one call to the API once it is over.
 
     ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
@@ -40,8 +39,7 @@ class Call:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How a verification ended: the outcome, and of the call that decided it what may be told.
 
     ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the

@@ -5,12 +5,10 @@ Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """One row of the outcome table: everything that follows from how a delivery ended.
 
     ``call`` says whether the API was called; ``stored`` whether the delivery's outcome is definitive, unknown or not

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .clock import Clock, Stopwatch
 
@@ -29,8 +29,7 @@ def interval(rate: float) -> float:
     return 1 / (SHARE * rate)
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """One action's pace. Times are Unix seconds: ``free`` is the next free slot, ``at`` when it was last changed.
 
     ``factor`` is what the rate was multiplied by at ``slowed``.
@@ -52,20 +51,19 @@ class Pace:
 
     def taken(self, now: float, interval: float) -> Pace:
         """The pace after the next free slot was taken."""
-        return replace(self, free=self.slot(now) + interval / self.factor_at(now), at=now)
+        return self._replace(free=self.slot(now) + interval / self.factor_at(now), at=now)
 
     def slower(self, now: float) -> Pace:
         """The pace after a refusal."""
         if self.factor < 1 and 0 <= now - self.slowed < 1:
             return self
-        return replace(self, factor=max(SLOWEST, self.factor_at(now) * SLOWER), slowed=now)
+        return self._replace(factor=max(SLOWEST, self.factor_at(now) * SLOWER), slowed=now)
 
 
-@dataclass
 class Watched:
     """A call that was, or was not, answered."""
 
-    answered: bool = False
+    answered = False
 
 
 class Pause:

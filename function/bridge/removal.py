@@ -6,8 +6,6 @@ that failed is remembered there, and done before the contact's next call.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .calling import Caller
 from .clock import Deadline
 from .judge import Verdict
@@ -38,7 +36,7 @@ class Removal:
             self._ledger.unlock(keys, token, removed=True, deadline=deadline)
             return None
         log.warning("the contact could not be taken off the account's list", extra={"fields": _told(verdict)})
-        return verdict if verdict.outcome.retryable else replace(verdict, outcome=UPSTREAM_FAILED)
+        return verdict if verdict.outcome.retryable else verdict._replace(outcome=UPSTREAM_FAILED)
 
     def after(self, contact: Contact, keys: Keys, token: str, deadline: Deadline) -> None:
         """Take a contact off the list that has just been verified, and unlock it."""

@@ -6,7 +6,6 @@ list to say so beyond doubt, or the API to accept the code in one more call; a s
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
@@ -79,16 +78,16 @@ class Resolution:
         made = self._caller.create(delivery, Turn.told(slot.wait, asked, self._clock), deadline)
         outcome = made.verdict.outcome
         if outcome is VERIFIED:
-            return replace(made, verdict=replace(made.verdict, resolved=True))
+            return made._replace(verdict=made.verdict._replace(resolved=True))
         if outcome not in (CODE_INCORRECT, ALREADY_VERIFIED):
             if made.began is None and outcome is not BRIDGE_MISCONFIGURED:  # this one was not processed; the first?
-                return replace(made, verdict=replace(made.verdict, outcome=OUTCOME_UNKNOWN, retry_after=None))
+                return made._replace(verdict=made.verdict._replace(outcome=OUTCOME_UNKNOWN, retry_after=None))
             return made
         seen = self._seen(delivery.contact, claim, deadline)
         if seen == "ours":
-            return replace(made, verdict=Verdict(VERIFIED, resolved=True))
+            return made._replace(verdict=Verdict(VERIFIED, resolved=True))
         found = OUTCOME_UNKNOWN if seen == "failed" else OUTCOME_UNRESOLVED
-        return replace(made, verdict=replace(made.verdict, outcome=found))
+        return made._replace(verdict=made.verdict._replace(outcome=found))
 
     def _seen(  # noqa: PLR0911  one for each thing that the list can say
         self, contact: Contact, claim: Claim, deadline: Deadline

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
@@ -32,8 +32,7 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its name in the environment, its default as it would be written there, and how it is read.
 
     ``read`` turns what is written into the value; it raises ValueError with a text that says what it must be.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from . import outcomes
 from .actions import CREATE
@@ -49,8 +48,7 @@ _COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 Remembered = Literal["yes", "no", "by another"]
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """Whoever works on a delivery: its claim, the token that proves it, when it was asked for, and its call's turn."""
 
     token: str
@@ -246,7 +244,7 @@ class Verification:
             found = self._ledger.look(keys.delivery, deadline=deadline)
             if found is not None and found.record is not None:
                 return _remembered(found.record, replayed=True)
-        return replace(verdict, outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
+        return verdict._replace(outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
 
 
 def _remembered(record: Record, *, replayed: bool = False) -> Verdict:

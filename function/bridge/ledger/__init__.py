@@ -7,8 +7,7 @@ go keyed hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from bridge.pacing import interval
 
@@ -37,8 +36,7 @@ class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program:
     """The ledger cannot be used now. Its text says why and what to do, and holds nothing personal."""
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What holds for every delivery: seconds, and the number of wrong codes after which a contact must wait (0: none).
 
     ``interval`` is the seconds between two calls of one action.
@@ -55,8 +53,7 @@ class Policy:
         return max(self.wrong_code_window, HISTORY)
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What became of a delivery: the outcome's code, the API's request id, whether it was resolved, the contact's type.
 
     ``contact_type`` is the API's ``Type``.
@@ -68,16 +65,14 @@ class Record:
     contact_type: int = 0
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """The time in which one call may have been processed: from ``sent`` to ``gave_up``."""
 
     sent: float
     gave_up: float
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """The ledger's answer to a delivery.
 
     ``owned``: the caller may work on it until its lease ends. It is new, and its call may leave after ``wait`` seconds;
@@ -98,16 +93,14 @@ class Claim:
     unknown: bool = False
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """``wait`` seconds until a call may leave. When it does not ``fit`` nothing was reserved."""
 
     wait: float
     fits: bool
 
 
-@dataclass(frozen=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How the work on a delivery ended: with a definitive ``record``, or with None, when the outcome is unknown.
 
     ``sent`` and ``gave_up`` run since the call that this owner made last began and ended, None when it made none;
@@ -124,8 +117,7 @@ class Settlement:
     removal: float = 0.0
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What is known of a delivery that nobody claims: ``record`` is there when it is ``settled``.
 
     ``content`` is that of its `Keys`.

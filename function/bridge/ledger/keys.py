@@ -10,8 +10,8 @@ import hmac
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
 
@@ -21,8 +21,7 @@ DIGEST = 16
 """Bytes that are kept of each hash."""
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(NamedTuple):
     """A delivery's names in the ledger, each of `DIGEST` bytes.
 
     ``delivery`` is its id, or its body when it has none: then it is ``transient``, and a definitive outcome is replayed
