@@ -210,7 +210,7 @@ class EventInstance(_Instance):
     """A process that calls `index.main_handler` for one event at a time."""
 
     def start(self) -> None:
-        """Start it; the code is loaded with the first event."""
+        """Start it, and wait until the code is loaded. Raises FunctionError."""
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
         runtime = (_HERE / "scf_runtime.py").read_text()
@@ -218,27 +218,33 @@ class EventInstance(_Instance):
         self._start(command, {}, (theirs_in, theirs_out))
         os.close(theirs_in)
         os.close(theirs_out)
+        with self._awake():
+            self._told(START_LIMIT)
 
     def call(self, event: object, context: Mapping[str, object], environ: Mapping[str, str]) -> Any:
         """What `main_handler` returned. Raises FunctionError when it raised, ended, or took too long."""
+        message = {"event": event, "context": dict(context), "environ": dict(environ)}
         with self._awake():
             with contextlib.suppress(BrokenPipeError):
-                message = {"event": event, "context": dict(context), "environ": dict(environ)}
                 _write(self._to, json.dumps(message).encode() + b"\n")
-            end = time.monotonic() + self._function.timeout
-            told = b""
-            while not told.endswith(b"\n"):
-                if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
-                    self.kill()
-                    raise FunctionError(433, f"timed out after {self._function.timeout:g} seconds")
-                chunk = os.read(self._from, 65_536)
-                if not chunk:
-                    raise FunctionError(439, "the function's process ended")
-                told += chunk
+            return self._told(self._function.timeout)["returned"]
+
+    def _told(self, seconds: float) -> Any:
+        """The next line that the runtime writes."""
+        end = time.monotonic() + seconds
+        told = b""
+        while not told.endswith(b"\n"):
+            if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
+                self.kill()
+                raise FunctionError(433, f"timed out after {seconds:g} seconds")
+            chunk = os.read(self._from, 65_536)
+            if not chunk:
+                raise FunctionError(439, "the function's process ended")
+            told += chunk
         answer = json.loads(told)
         if "raised" in answer:
             raise FunctionError(430, f"{answer['raised']}: {answer['message']}")
-        return answer["returned"]
+        return answer
 
     def kill(self) -> None:
         super().kill()

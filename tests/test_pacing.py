@@ -122,7 +122,7 @@ def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
 
 
 def test_calls_leave_evenly(emulator: Emulator) -> None:
-    instance = bridge(emulator.url, DOMAIN_API_RATE=20)
+    instance = bridge(emulator.url, DOMAIN_API_RATE=8)
     threads = [threading.Thread(target=deliver, args=(instance, number)) for number in range(8)]
     for thread in threads:
         thread.start()
@@ -130,7 +130,7 @@ def test_calls_leave_evenly(emulator: Emulator) -> None:
         thread.join()
     at = sorted(call.at for call in emulator.calls)
     assert len(at) == 8
-    assert at[-1] - at[0] > 7 * 0.052 - 0.05
+    assert at[-1] - at[0] > 7 / (0.96 * 8) - 0.25  # a busy machine may be late with the first
 
 
 def test_no_slot_within_the_budget_is_told_with_the_first_that_is_free(emulator: Emulator) -> None:
