@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy import config, python310
+from deploy.serverless_file import ConfigError
 
 from .scf import Platform
 from .scf_instances import Function, Shape
@@ -29,7 +30,10 @@ class Scf:
         self._ledger = tempfile.TemporaryDirectory(prefix="signup-bridge-", dir="/tmp")
         given = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
         given["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"
-        configured = config.load(environ=given)
+        try:
+            configured = config.load(environ=given)
+        except ConfigError as error:
+            raise OSError("\n  ".join(["start refused:", *error.problems])) from None
         function = Function(
             ARCHIVE, shape, configured.variables, python, timeout=configured.timeout, memory=configured.memory
         )
