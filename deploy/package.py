@@ -102,6 +102,9 @@ WITHOUT_BYTECODE = (
     "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
 )
 
+OURS = (".py", ".lua")
+"""How the names of the function's files end; editors and people leave others there, some with secrets in them."""
+
 LEFT_OUT = {"async-timeout": "only Redis's asynchronous clients use it"}
 """Locked distributions that are not installed at all."""
 
@@ -133,7 +136,8 @@ def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Cal
         new = Path(temporary) / "function"
         tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
-        shutil.copytree(function, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        for strange in _copy(function, new):
+            tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
         left_out = _prune(new)
         tell(f"left out {_mib(left_out)} that nothing reads there")
         interpreter = python310.find()
@@ -149,6 +153,21 @@ def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Cal
     package = Package(folder, archive, _size(folder), archive.stat().st_size, precompiled=interpreter is not None)
     tell(f"{_shown(folder)}/ {_mib(package.unpacked)}, {_shown(archive)} {_mib(package.zipped)}")
     return package
+
+
+def _copy(function: Path, folder: Path) -> list[Path]:
+    """Copy the function's code; what lies there besides, and was not."""
+    others = []
+    for path in sorted(function.rglob("*")):
+        if path.is_dir() or "__pycache__" in path.parts:
+            continue
+        if path.suffix not in OURS and path.name != "scf_bootstrap":
+            others.append(path)
+            continue
+        target = folder / path.relative_to(function)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return others
 
 
 def _install(folder: Path) -> None:

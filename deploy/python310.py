@@ -29,7 +29,7 @@ def _if_3_10(path: str) -> str | None:
     program = "import os, sys; print(*sys.version_info[:2], sys.implementation.name, os.path.realpath(sys.executable))"
     try:
         done = subprocess.run([path, "-I", "-c", program], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     told = done.stdout.rstrip("\n")
     return told.removeprefix("3 10 cpython ") if told.startswith("3 10 cpython ") else None

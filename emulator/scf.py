@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from .scf_instances import EventInstance, Function, FunctionError, Reply, Request, WebInstance
 
 BODY_LIMIT = 6 * 1024 * 1024
-"""Bytes of a request's body, and of an answer's."""
+"""Bytes of a request's body."""
 
+_URL = "/?%&=+,;:@!$'()*~-._#[]"
 _OF_THE_WAY = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
 
 
@@ -58,8 +59,12 @@ class Platform:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self._server.server_address[1]
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.address[1]}"
 
     def __enter__(self) -> Platform:  # noqa: PYI034  Self came with Python 3.11
         self._thread.start()
@@ -88,6 +93,8 @@ class Platform:
             "tencentcloud_uin": "100000000001",
         }
         names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
+        if self._function.shape != "event":
+            raise ValueError("a web function has no events")
         with self._one_event:  # an instance of an event function has one at a time
             told = cast(EventInstance, self._running()).call(
                 event, context, dict(zip(names, self._credentials(), strict=False))
@@ -109,7 +116,10 @@ class Platform:
 
     def _running(self) -> WebInstance | EventInstance:
         with self._starting:
-            if self._instance is None or not self._instance.runs:
+            if self._instance is not None and not self._instance.runs:
+                self._instance.kill()
+                self._instance = None
+            if self._instance is None:
                 kind = WebInstance if self._function.shape == "web" else EventInstance
                 self._instance = kind(self._function, self._folder, self._output)
                 self._instance.start()
@@ -182,6 +192,13 @@ def _reply(returned: Any) -> Reply:
     return Reply(returned["statusCode"], headers, returned["body"].encode())
 
 
+def _size(text: str, base: int) -> int:
+    """Raises ValueError."""
+    if not text.isalnum():
+        raise ValueError("no number")
+    return int(text, base)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -199,7 +216,11 @@ class _Front(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         headers = [(name, value) for name, value in self.headers.items() if name.lower() not in _OF_THE_WAY]
-        reply = self.server.answer(Request(self.command, self.path, headers, self._body()))
+        try:
+            reply = self.server.answer(Request(self.command, quote(self.path, safe=_URL), headers, self._body()))
+        except ValueError:
+            reply = _failure(400, "the request is malformed")
+            self.close_connection = True
         self.send_response_only(reply.status)
         for name, value in reply.headers:
             if name.lower() not in _OF_THE_WAY:
@@ -213,9 +234,9 @@ class _Front(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self.rfile.read(_size(self.headers.get("Content-Length") or "0", 10))
         body = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
+        while size := _size(self.rfile.readline().decode("latin-1").partition(";")[0].strip(), 16):
             body += self.rfile.read(size)
             self.rfile.readline()
         while self.rfile.readline().strip():

@@ -63,7 +63,7 @@ class Function:
         reserved = [name for name in self.environment if name.startswith(RESERVED)]
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: cannot be configured on SCF")
-        if sum(len(name) + len(value) for name, value in self.environment.items()) > 4096:
+        if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
             raise ValueError("the environment is larger than SCF's 4 KB")
 
 
@@ -195,7 +195,8 @@ class WebInstance(_Instance):
                 connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
                 for name, value in [*request.headers, ("Connection", "close")]:
                     connection.putheader(name, value.encode("latin-1"))
-                connection.endheaders(request.body)
+                with contextlib.suppress(ConnectionError):  # it may have answered before it was told all
+                    connection.endheaders(request.body)
                 response = connection.getresponse()
                 return Reply(response.status, response.getheaders(), response.read())
             except TimeoutError:
@@ -211,8 +212,9 @@ class EventInstance(_Instance):
 
     def start(self) -> None:
         """Start it, and wait until the code is loaded. Raises FunctionError."""
-        theirs_in, self._to = os.pipe()
-        self._from, theirs_out = os.pipe()
+        theirs_in, to = os.pipe()
+        come_from, theirs_out = os.pipe()
+        self._to, self._from = os.fdopen(to, "wb", buffering=0), os.fdopen(come_from, "rb", buffering=0)
         runtime = (_HERE / "scf_runtime.py").read_text()
         command = [self._function.python, "-S", "-u", "-c", runtime, str(theirs_in), str(theirs_out)]
         self._start(command, {}, (theirs_in, theirs_out))
@@ -237,7 +239,7 @@ class EventInstance(_Instance):
             if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.kill()
                 raise FunctionError(433, f"timed out after {seconds:g} seconds")
-            chunk = os.read(self._from, 65_536)
+            chunk = self._from.read(65_536)
             if not chunk:
                 raise FunctionError(439, "the function's process ended")
             told += chunk
@@ -248,11 +250,10 @@ class EventInstance(_Instance):
 
     def kill(self) -> None:
         super().kill()
-        for descriptor in (self._to, self._from):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        self._to.close()
+        self._from.close()
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(pipe: IO[bytes], data: bytes) -> None:
     while data:
-        data = data[os.write(descriptor, data) :]
+        data = data[pipe.write(data) :]

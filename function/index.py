@@ -8,18 +8,19 @@ import os
 from typing import Any
 
 gc.disable()  # nothing that importing makes is garbage; looking for some takes a twentieth of a cold start
+try:
+    from bridge import events, logs, settings
+    from bridge.app import create_app
+    from bridge.clock import SystemClock
 
-from bridge import events, logs, settings  # noqa: E402  as said
-from bridge.app import create_app  # noqa: E402
-from bridge.clock import SystemClock  # noqa: E402
-
-_settings = settings.load(os.environ, event_function=True)
-logging.config.dictConfig(logs.configuration(_settings.log_level))
-_clock = SystemClock()
-_app = create_app(_settings, clock=_clock)
-_handler = events.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)
-gc.freeze()
-gc.enable()
+    _settings = settings.load(os.environ, event_function=True)
+    logging.config.dictConfig(logs.configuration(_settings.log_level))
+    _clock = SystemClock()
+    _app = create_app(_settings, clock=_clock)
+    _handler = events.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)
+    gc.freeze()
+finally:
+    gc.enable()
 
 
 def main_handler(event: object, context: object) -> dict[str, Any]:

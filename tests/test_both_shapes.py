@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from builders import (
+    ROOT,
     VARYING,
     Answer,
     Bridge,
@@ -121,6 +124,23 @@ def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
     answers, written = invoke(environ, DIRECT)
     assert answers == []
     assert "TENCENT_SECRET_ID: is not set" in written
+
+
+@pytest.mark.parametrize("setting", ["", "bogus"])
+def test_garbage_is_collected_again_once_the_code_is_loaded(setting: str) -> None:
+    program = """
+import gc
+try:
+    import index
+except Exception:
+    print("refused")
+print(gc.isenabled())
+"""
+    environ = environment("http://127.0.0.1:9", WEBHOOK_AUTH=setting)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT / "function", env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "True"
+    assert ("refused" in done.stdout) == (setting == "bogus")
 
 
 def test_varying_headers_are_the_only_ones_left_out() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from bridge.actions import CREATE, DESCRIBE
 from bridge.ckafka import Redeliver
-from builders import Bridge, bridge, calls, environment
+from bridge.logs import JsonFormatter
+from builders import Bridge, SetClock, bridge, calls, environment
 from deliveries import ask
 from event_builders import CONTEXT, invoke
 from redis_server import RedisServer
@@ -104,6 +105,19 @@ def test_what_can_never_be_right_stops_nothing(emulator: Emulator, wired: Bridge
     assert count == 1
 
 
+@pytest.mark.parametrize("odd", [None, 5, {}, {"Ckafka": None}, {"cos": {}}])
+def test_what_is_no_record_stops_nothing(emulator: Emulator, wired: Bridge, odd: Any) -> None:
+    one, two = send(emulator, 2)
+    told = wired.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
+    assert told == {"records": 3, "ends": {"verified": 2, "body-malformed": 1}}
+
+
+def test_no_id_of_another_kind_meets_a_place(emulator: Emulator, wired: Bridge) -> None:
+    one, two = send(emulator, 2)
+    told = wired.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
+    assert told["ends"] == {"verified": 2}
+
+
 @pytest.mark.parametrize("message", [..., None, 5, {}, ["x"]])
 def test_a_message_that_is_no_text(emulator: Emulator, wired: Bridge, message: object) -> None:
     (one,) = send(emulator, 1)
@@ -147,6 +161,49 @@ def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
 def test_a_time_limit_below_the_budget_is_enough(emulator: Emulator, wired: Bridge) -> None:
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
     assert wired.events.handle(event, {"time_limit_in_ms": 1900})["ends"] == {"verified": 3}
+
+
+def test_without_any_time_nothing_is_begun(emulator: Emulator, wired: Bridge) -> None:
+    (one,) = send(emulator, 1)
+    with pytest.raises(Redeliver):
+        wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 400})
+    assert calls(emulator) == []
+    assert wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 10**9})["ends"] == {"verified": 1}
+
+
+def test_a_list_that_is_refused_blocks_no_partition_for_ever(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The smallest policy, which allows `Create` alone, and an answer that was lost."""
+    clock = SetClock()
+    bridged = bridge(emulator.url, clock, REQUEST_BUDGET=2)
+    (one,) = send(emulator, 1)
+    emulator.faults.arm(Fault("close", CREATE))
+    emulator.faults.arm(Fault("UnauthorizedOperation", DESCRIBE, times=100))
+    for _ in range(3):
+        with pytest.raises(Redeliver):
+            bridged.events.handle(batch(record(1, one)), LONG)
+    refused = [line for line in caplog.records if line.levelname == "ERROR"]
+    assert {line.getMessage() for line in refused} == {"the account's list is refused: no lost answer can be found out"}
+    look_at = refused[0].fields["look_at"]  # type: ignore[attr-defined]
+    assert "it must allow domain:DescribeIntlPhoneEmailList; or RESOLVE_UNKNOWN=never" in look_at
+    clock.wall += 3601
+    assert bridged.events.handle(batch(record(1, one)), LONG)["ends"] == {"outcome-unresolved": 1}
+    assert [action for action, _ in calls(emulator)].count(CREATE) == 1
+
+
+def test_each_line_of_the_log_has_the_events_id(
+    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.handler.setFormatter(JsonFormatter())
+    caplog.set_level("INFO")
+    (one,) = send(emulator, 1)
+    wired.events.handle(batch(record(1, one)), LONG)
+    wired.events.handle({"Type": "Timer"}, LONG)
+    lines = [json.loads(line) for line in caplog.text.splitlines()]
+    assert [(line["message"], line["request_id"]) for line in lines if line["level"] == "INFO"] == [
+        (message, CONTEXT["request_id"]) for message in ("delivery", "record", "pruned")
+    ]
 
 
 def test_over_the_deployed_entry_point(emulator: Emulator) -> None:

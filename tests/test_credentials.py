@@ -121,6 +121,8 @@ def test_an_event_function_reads_its_environment_at_every_call(
     for secret_id, secret_key, code in (
         ("", DEMO_SECRET_KEY, "bridge-misconfigured"),
         (DEMO_SECRET_ID, "", "bridge-misconfigured"),
+        (DEMO_SECRET_ID, "a key", "bridge-misconfigured"),
+        ("an\nid", DEMO_SECRET_KEY, "bridge-misconfigured"),
         (DEMO_SECRET_ID, "old", "bridge-misconfigured"),
         (DEMO_SECRET_ID, DEMO_SECRET_KEY, None),
     ):
@@ -144,7 +146,8 @@ def test_without_any_the_log_names_the_role(emulator: Emulator, caplog: pytest.L
     assert deliver(bridged).json["code"] == "bridge-misconfigured"
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     look_at = line.fields["look_at"]  # type: ignore[attr-defined]
-    assert look_at.startswith("TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or the function's execution role")
+    assert look_at.startswith("there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY")
+    assert "execution role" in look_at
     assert "ROLE_CREDENTIALS_FROM_HEADERS=true" in look_at
     assert PHONE not in caplog.text
 

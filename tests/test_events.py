@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,8 @@ from redis_server import RedisServer
 
 from emulator.faults import Fault
 from emulator.server import Emulator
+
+RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(DIRECT)}}]
 
 
 @pytest.mark.parametrize("event", [url_event, gateway_event])
@@ -74,7 +77,9 @@ def test_half_an_http_event_never_passes_as_a_direct_one(
     [
         {"Records": [{"cos": {"cosBucket": {}, "cosObject": {}}, "event": {}}]},
         {"Records": []},
-        {"Records": [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgBody": "{}"}}, {"Ckafka": 5}]},
+        {"Records": [{"Ckafka": 5}, None]},
+        {"Records": RECORDS, "httpMethod": "PO ST", "headers": {}, "path": "/"},
+        {"Records": RECORDS, "Type": "Timer"},
         {"Type": "Timer", "headers": {}},
         {"clsLogs": [], "payload": "x"},
         {"headers": {}, "payload": "{}", "isBase64Encoded": False},
@@ -97,6 +102,13 @@ def test_the_log_says_of_which_kind_an_event_is(wired: Bridge, caplog: pytest.Lo
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.getMessage() == "an event of a kind that is not handled"
     assert line.fields == {"has": ["Records", "path"]}  # type: ignore[attr-defined]
+
+
+def test_an_http_event_with_records_is_an_http_event(emulator: Emulator, wired: Bridge) -> None:
+    """And needs a signature."""
+    event = {"Records": RECORDS, "httpMethod": "POST", "headers": {}, "path": "/", "body": json.dumps(DIRECT)}
+    assert handle(wired, event).json["code"] == "signature-invalid"
+    assert calls(emulator) == []
 
 
 TIMER = {"Type": "Timer", "TriggerName": "t", "Time": "2026-01-01T00:00:00Z", "Message": ""}

@@ -256,10 +256,34 @@ def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeyp
     for number in range(10):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), removal=0.001 if number < 3 else 0.0)
     engine.pass_by(POLICY.ttl + 1)
-    assert engine.ledger.prune(deadline=Deadline(SetClock(), 0.4)) == 4
-    assert rows(tmp_path) == 6
-    assert engine.ledger.prune(deadline=engine.deadline) == 9, "six deliveries, three spent codes"
+    assert engine.ledger.prune(deadline=Deadline(SetClock(), 0.4)) == 0
+    assert rows(tmp_path) == 10
+    assert engine.ledger.prune(deadline=engine.deadline) == 10
     assert rows(tmp_path) == 0
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        assert db.execute("SELECT count(*) FROM spent").fetchone() == (0,)
+    engine.ledger.close()
+
+
+def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process pruned meanwhile, and a new delivery has its id."""
+    engine = sqlite_engine(tmp_path, FAST)
+    engine.end(VERIFIED)
+    engine.pass_by(POLICY.ttl + 1)
+    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    write = file.write
+
+    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
+        monkeypatch.setattr(file, "write", write)
+        assert engine.ledger.prune(deadline=deadline) == 1
+        engine.end(VERIFIED, keys("new"))
+        return write(work, deadline)
+
+    monkeypatch.setattr(file, "write", after_another)
+    engine.ledger.prune(deadline=engine.deadline)
+    assert engine.claim(keys("new")).kind == "replay"
     engine.ledger.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -138,6 +139,31 @@ def test_a_body_that_the_platform_refuses(scf: Scf, emulator: Emulator, shape: S
     with scf.start(shape, emulator.url) as platform:
         given = requests.post(platform.url, data=b"x" * (6 * 2**20 + 1), timeout=20)
         assert (given.status_code, platform.log.read_text()) == (413, "")
+
+
+@both_shapes
+def test_a_body_that_the_bridge_refuses(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    with scf.start(shape, emulator.url) as platform:
+        given = requests.post(platform.url, data=b"x" * 4 * 2**20, timeout=20)
+        assert (given.status_code, given.json()["code"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("length", ["x", "-5"])
+def test_a_request_that_is_none(scf: Scf, emulator: Emulator, length: str) -> None:
+    with scf.start("event", emulator.url) as platform, socket.create_connection(platform.address) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_instance_that_ended_is_replaced(scf: Scf, emulator: Emulator) -> None:
+    with scf.start("event", emulator.url) as platform:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            assert post(platform.url, body(contact="10086")).json["code"] == "code-incorrect"
+            assert platform._instance is not None
+            platform._instance._signal(signal.SIGKILL)
+            platform._instance._process.wait()  # type: ignore[union-attr]
+        assert len(os.listdir("/proc/self/fd")) <= before + 4
 
 
 @both_shapes

@@ -21,7 +21,7 @@ from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import DomainApi
-from .environ import AGE, BUDGET, DELIVERY_ID, DIRECT, REFUSAL
+from .environ import AGE, BUDGET, DELIVERY_KEY, DIRECT, REFUSAL
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
@@ -75,8 +75,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         direct = request.environ.get(DIRECT, False)
         deadline = _deadline(configured, clock)
         body = _body()
-        given_id = request.environ.get(DELIVERY_ID)
-        key = DeliveryKey("direct", given_id) if given_id else None
+        key = request.environ.get(DELIVERY_KEY)
         if not direct:
             signed_id = verify_signature(request.headers, body)
             key = DeliveryKey("signed", signed_id) if signed_id else None
@@ -163,7 +162,7 @@ def _one_of_few(asking: threading.Semaphore) -> Iterator[None]:
 
 def _keys_of(delivery_id: str, webhook_auth: str) -> list[DeliveryKey]:
     """Under which keys a delivery of this id can be remembered."""
-    keys = [DeliveryKey("direct", delivery_id)]
+    keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
     if webhook_auth == "standard-webhooks":
         return [DeliveryKey("signed", delivery_id), *keys]
     if webhook_auth in _UNSIGNED:

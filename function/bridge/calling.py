@@ -16,7 +16,8 @@ from .clock import Clock, Deadline, Stopwatch
 from .domain_api import DomainApi
 from .judge import Page, Verdict
 from .ledger import Ledger, LedgerUnavailable
-from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED
+from .logs import log
+from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED, remedy_of
 from .pacing import Pause
 from .payload import Contact, ContactType, Delivery
 
@@ -144,7 +145,12 @@ class Caller:
             return None
         self._wait_for(turn, DESCRIBE, deadline)
         call = self._api.describe_intl_phone_email_list(contact_type, offset, deadline)
-        self._slow_down(DESCRIBE, judge.judge(call), deadline)
+        verdict = judge.judge(call)
+        self._slow_down(DESCRIBE, verdict, deadline)
+        if verdict.outcome is BRIDGE_MISCONFIGURED:
+            look_at = f"{remedy_of(verdict.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
+            fields = {"api_code": verdict.api_code, "look_at": look_at}
+            log.error("the account's list is refused: no lost answer can be found out", extra={"fields": fields})
         return judge.page(call)
 
     def delete(self, contact: Contact, deadline: Deadline) -> Verdict:

@@ -36,12 +36,16 @@ class Ended(NamedTuple):
 
 
 def messages(records: object) -> list[Message] | None:
-    """The messages of a CKafka event's ``Records``; None when they are another trigger's, or nothing."""
-    if not isinstance(records, list) or not records:
+    """The messages of a CKafka event's ``Records``; None when they are another trigger's, or nothing.
+
+    What is no record among others is a message that can never be right.
+    """
+    if not isinstance(records, list):
         return None
-    if not all(isinstance(record, dict) and isinstance(record.get("Ckafka"), dict) for record in records):
+    found = [record.get("Ckafka") if isinstance(record, dict) else None for record in records]
+    if not any(isinstance(record, dict) for record in found):
         return None
-    return [_message(record["Ckafka"]) for record in records]
+    return [_message(record) if isinstance(record, dict) else Message(None, None) for record in found]
 
 
 def _message(record: dict[Any, Any]) -> Message:
@@ -59,17 +63,18 @@ def verify_all(
     and one may end otherwise, or was not begun.
     """
     ends: Counter[str] = Counter()
-    transient = 0
-    for done, message in enumerate(batch):
+    retryable = 0
+    for before, message in enumerate(batch):
         if not may_begin():
-            ends["not-begun"] = len(batch) - done
-            transient += ends["not-begun"]
+            ends["not-begun"] = len(batch) - before
+            retryable += ends["not-begun"]
             break
         ended = verify(message)
         ends[ended.outcome] += 1
-        transient += ended.retryable
+        if ended.retryable:
+            retryable += 1
         log.info("record", extra={"fields": {"record": message.id, "outcome": ended.outcome}})
-    if transient:
+    if retryable:
         log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
-        raise Redeliver(f"{transient} of {len(batch)} records may end otherwise: send the batch again")
+        raise Redeliver(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
     return ends

@@ -48,10 +48,11 @@ def source(configured: Settings) -> Source:
 
 def _of_environment() -> Credentials | None:
     """The execution role's in an event function. A web function's environment never changes, and they expire."""
-    secret_id, secret_key = os.environ.get("TENCENTCLOUD_SECRETID"), os.environ.get("TENCENTCLOUD_SECRETKEY")
-    if not secret_id or not secret_key:
+    names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
+    secret_id, secret_key, token = (os.environ.get(name, "") for name in names)
+    if not _is_visible(secret_id) or not _is_visible(secret_key) or not (not token or _is_visible(token)):
         return None
-    return Credentials(secret_id, secret_key, os.environ.get("TENCENTCLOUD_SESSIONTOKEN") or None)
+    return Credentials(secret_id, secret_key, token or None)
 
 
 @contextmanager
@@ -61,9 +62,14 @@ def of_headers(headers: Headers) -> Iterator[None]:
     All three must be there, each once and visible ASCII; servers join what comes twice with a comma.
     """
     values = [headers.get(name) or "" for name in _HEADERS]
-    whole = all(value.isascii() and value.isprintable() and value and not {" ", ","} & set(value) for value in values)
+    whole = all(_is_visible(value) and "," not in value for value in values)
     token = _of_request.set(Credentials(*values) if whole else None)
     try:
         yield
     finally:
         _of_request.reset(token)
+
+
+def _is_visible(value: str) -> bool:
+    """Whether it is something that can stand in a header: visible ASCII characters."""
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value

@@ -3,8 +3,8 @@
 DIRECT = "signup_bridge.direct"
 """The platform has authorised the caller, and the body's member ``id`` is the delivery's id."""
 
-DELIVERY_ID = "signup_bridge.delivery_id"
-"""Under which id a direct delivery is known that names none itself."""
+DELIVERY_KEY = "signup_bridge.delivery_key"
+"""The `DeliveryKey` of a direct delivery that names no id itself."""
 
 BUDGET = "signup_bridge.budget"
 """The seconds that the platform leaves for this request."""

@@ -17,17 +17,18 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Response
 
-from . import ckafka
+from . import ckafka, logs
 from .clock import Clock, Deadline
-from .environ import BUDGET, DELIVERY_ID, DIRECT, REFUSAL
+from .environ import BUDGET, DELIVERY_KEY, DIRECT, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
 from .outcomes import BODY_MALFORMED, Refusal
+from .payload import DeliveryKey
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""
 
+LONGEST = 900_000
+"""Milliseconds of SCF's longest time-out."""
+
 PRUNING = 2.0
 """Seconds that a timer's pruning may take."""
 
-_NOT_DIRECT = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
-_KINDS = {*_NOT_DIRECT, "Type"}
+_OF_TRIGGERS = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
 _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
 _OF_THE_WAY = ("CONTENT_LENGTH", "TRANSFER_ENCODING")  # how the body came to the trigger; the event holds it whole
 _METHOD = re.compile(r"[A-Z]{3,20}")
@@ -64,9 +67,17 @@ class Handler:
         budget.
         """
         told = _of_context(context) if isinstance(context, Mapping) else {}
-        if isinstance(event, dict) and event.get("Type") == "Timer" and not any(key in event for key in _NOT_DIRECT):
+        of_log = logs.request_id.set(told.get("HTTP_X_SCF_REQUEST_ID"))
+        try:
+            return self._handle(event, told)
+        finally:
+            logs.request_id.reset(of_log)
+
+    def _handle(self, event: object, told: dict[str, Any]) -> dict[str, Any]:
+        marks = _marks(event)
+        if marks == {"Timer"}:
             return self._prune(told)
-        batch = ckafka.messages(event["Records"]) if isinstance(event, dict) and "Records" in event else None
+        batch = ckafka.messages(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
         if batch is not None:
             return self._verify_all(batch, told)
         try:
@@ -92,11 +103,14 @@ class Handler:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
             environ = {**_request("POST", "/", body), **told, DIRECT: True, BUDGET: deadline.remaining()}
             if message.id is not None:
-                environ[DELIVERY_ID] = message.id
-            answer = Response.from_app(self._app, environ).get_json()
-            return ckafka.Ended(answer.get("code", "verified"), answer.get("retryable", False))
+                environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
+            response = Response.from_app(self._app, environ)
+            answer = response.get_json()
+            return ckafka.Ended(
+                answer.get("code") or answer["status"], answer.get("retryable", response.status_code >= 500)
+            )
 
-        ends = ckafka.verify_all(batch, verify, may_begin=lambda: deadline.remaining() >= whole)
+        ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}
 
     def _prune(self, told: dict[str, Any]) -> dict[str, Any]:
@@ -112,12 +126,13 @@ class Handler:
 
 def _environ(event: object) -> dict[str, Any]:
     """The WSGI environment of the request that an event stands for. Raises Refusal."""
-    if not isinstance(event, dict) or not _is_of_a_trigger(event):
+    marks = _marks(event)
+    if not isinstance(event, dict) or not marks:
         return {**_request("POST", "/", _json(event)), DIRECT: True}
     method, headers = event.get("httpMethod"), event.get("headers")
     if not isinstance(method, str) or not _METHOD.fullmatch(method) or not isinstance(headers, dict):
         # Only what it is called by, of the names that are looked for: whatever else it holds may be somebody's.
-        log.error("an event of a kind that is not handled", extra={"fields": {"has": sorted(_KINDS & set(event))}})
+        log.error("an event of a kind that is not handled", extra={"fields": {"has": sorted(marks)}})
         raise Refusal(BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event.")
     environ = _request(method, event.get("path"), _body(event))
     for name, value in headers.items():
@@ -133,8 +148,11 @@ def _json(event: object) -> bytes:
         raise Refusal(BODY_MALFORMED) from None
 
 
-def _is_of_a_trigger(event: dict[Any, Any]) -> bool:
-    return any(key in event for key in _NOT_DIRECT) or event.get("Type") == "Timer"
+def _marks(event: object) -> set[str]:
+    """By what an event is known to be a trigger's; nothing of it is in a direct invocation."""
+    if not isinstance(event, dict):
+        return set()
+    return {key for key in _OF_TRIGGERS if key in event} | ({"Timer"} if event.get("Type") == "Timer" else set())
 
 
 def _body(event: dict[Any, Any]) -> bytes:
@@ -196,6 +214,6 @@ def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(context.get("request_id"), str):
         told["HTTP_X_SCF_REQUEST_ID"] = context["request_id"]
     limit = context.get("time_limit_in_ms")
-    if isinstance(limit, (int, float)) and limit is not True and 0 < limit <= 900_000:  # SCF's longest time-out
-        told[BUDGET] = max(0.0, limit / 1000 - RESERVE)
+    if isinstance(limit, (int, float)) and limit is not True and limit > 0:
+        told[BUDGET] = max(0.0, min(limit, LONGEST) / 1000 - RESERVE)
     return told

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from .actions import CREATE
+
 
 class Outcome(NamedTuple):
     """One row of the outcome table: everything that follows from how a delivery ended.
@@ -275,9 +277,9 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
     ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to TENCENT_SECRET_ID"),
     ("AuthFailure.SignatureExpire", "the machine's clock: more than five minutes off"),
-    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN: wrong or expired"),
-    ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:CreateIntlPhoneEmail"),
-    ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:CreateIntlPhoneEmail"),
+    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN, or the execution role's token: wrong or expired"),
+    ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
+    ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
     ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY"),
     ("Ip", "the key's CAM policy: its conditions on addresses do not allow the bridge's"),
     ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
@@ -285,16 +287,16 @@ REMEDIES: tuple[tuple[str, str], ...] = (
 
 
 NO_CREDENTIALS = (
-    "TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or the function's execution role (in a web function with "
-    "ROLE_CREDENTIALS_FROM_HEADERS=true): there are no credentials"
+    "there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or give the function an execution role (a "
+    "web function also ROLE_CREDENTIALS_FROM_HEADERS=true)"
 )
 
 
-def remedy_of(api_code: str | None) -> str:
+def remedy_of(api_code: str | None, action: str = CREATE) -> str:
     """For the log beside ``bridge-misconfigured``: what to look at. Without a code, nothing could be signed."""
     if api_code is None:
         return NO_CREDENTIALS
-    return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix))
+    return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
 
 
 def of_api_code(api_code: str) -> Outcome:

@@ -64,7 +64,7 @@ class Resolution:
         if seen == "unclear":
             return Made(Verdict(OUTCOME_UNRESOLVED))
         if seen == "failed":
-            return Made(Verdict(OUTCOME_UNKNOWN))
+            return Made(Verdict(OUTCOME_UNRESOLVED if _is_past(claim) else OUTCOME_UNKNOWN))
         if len(claim.calls) >= CALLS:
             return Made(Verdict(OUTCOME_UNRESOLVED))
         return self._call_again(delivery, keys, token, claim, deadline)
@@ -86,7 +86,7 @@ class Resolution:
         seen = self._seen(delivery.contact, claim, deadline)
         if seen == "ours":
             return made._replace(verdict=Verdict(VERIFIED, resolved=True))
-        found = OUTCOME_UNKNOWN if seen == "failed" else OUTCOME_UNRESOLVED
+        found = OUTCOME_UNKNOWN if seen == "failed" and not _is_past(claim) else OUTCOME_UNRESOLVED
         return made._replace(verdict=made.verdict._replace(outcome=found))
 
     def _seen(  # noqa: PLR0911  one for each thing that the list can say
@@ -140,6 +140,11 @@ def is_ours(created: float, claim: Claim) -> bool:
         and not any(_is_near(rival, call) for rival in claim.rivals)
         for call in claim.calls
     )
+
+
+def _is_past(claim: Claim) -> bool:
+    """Whether no list can say any more that the verification is ours: who waits for one would wait for ever."""
+    return bool(claim.calls) and all(claim.now - call.sent >= LATEST for call in claim.calls)
 
 
 def _is_near(rival: Interval, call: Interval) -> bool:

@@ -148,14 +148,15 @@ class SqliteLedger:
         self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def prune(self, *, deadline: Deadline) -> int:
-        pruned = 0
-        while True:
+        pruned = after = 0
+        while deadline.remaining() > _STEP_TIME:
             # Found first, and deleted a few at a time: nobody who has a delivery waits for long.
-            found = self._file.read(self._expired, deadline)
-            self._file.write(partial(_delete, rows=found), deadline)
-            pruned += len(found)
-            if len(found) < _BATCH or deadline.remaining() < _STEP_TIME:
-                return pruned
+            found = self._file.read(partial(self._expired, after=after), deadline)
+            pruned += self._file.write(partial(self._delete, found=found), deadline)
+            if len(found) < _BATCH:
+                break
+            after = found[-1][0]
+        return pruned
 
     def close(self) -> None:
         self._file.close()
@@ -314,15 +315,24 @@ class SqliteLedger:
         _save(db, action, pace.taken(now, self._policy.interval))
         return Slot(wait, fits=True)
 
-    def _expired(self, db: sqlite3.Connection) -> list[tuple[str, int]]:
-        """A batch of what may be deleted: table and id."""
+    def _expired(self, db: sqlite3.Connection, after: int) -> list[tuple[int]]:
+        """The next deliveries that nothing is judged by any more."""
         now = self._clock.time()
-        deliveries = db.execute(
-            f"SELECT 'deliveries', id FROM deliveries WHERE until <= ? AND claimed <= ? LIMIT {_BATCH}",
-            (now, now - self._policy.kept),
+        return db.execute(
+            "SELECT id FROM deliveries WHERE id > ? AND until <= ? AND claimed <= ? ORDER BY id LIMIT ?",
+            (after, now, now - self._policy.kept, _BATCH),
         ).fetchall()
-        spent = db.execute("SELECT 'spent', id FROM spent WHERE until <= ? LIMIT ?", (now, _BATCH - len(deliveries)))
-        return [tuple(row) for row in [*deliveries, *spent]]
+
+    def _delete(self, db: sqlite3.Connection, found: list[tuple[int]]) -> int:
+        """Delete them, unless one of the ids is another delivery's by now; and spent pairs whose time is over."""
+        now = self._clock.time()
+        for (id_,) in found:
+            db.execute(
+                "DELETE FROM deliveries WHERE id = ? AND until <= ? AND claimed <= ?",
+                (id_, now, now - self._policy.kept),
+            )
+        db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, _BATCH))
+        return len(found)
 
     def _sweep(self, db: sqlite3.Connection, now: float) -> None:
         """Forget a few of what has expired, which is at the front; and when the file is full, the oldest refusals."""
@@ -345,11 +355,6 @@ class SqliteLedger:
             )
             if db.execute(oldest, (state,)).rowcount:
                 return
-
-
-def _delete(db: sqlite3.Connection, rows: list[tuple[str, int]]) -> None:
-    for table, id_ in rows:
-        db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
 
 
 def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
