@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,8 +166,17 @@ def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> package.Package:
-    """What `make package` builds."""
-    return package.build(tmp_path_factory.mktemp("package"))
+    """What `make package` builds, once for all workers of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "build.done"
+        if not done.exists():
+            done.write_bytes(pickle.dumps(package.build(folder / "build")))
+        built: package.Package = pickle.loads(done.read_bytes())
+    return built
 
 
 @pytest.fixture

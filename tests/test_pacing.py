@@ -249,7 +249,7 @@ def test_a_ledger_that_fails_between_two_calls(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, tmp_path: Path
 ) -> None:
     """The call that was not processed is answered as such."""
-    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", REQUEST_BUDGET=2)
 
     def lose_the_ledger(*_: Any, **__: Any) -> Any:
         for file in tmp_path.iterdir():

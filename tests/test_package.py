@@ -109,19 +109,18 @@ def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypat
     assert any(line.startswith("!!! No Python 3.10 on this machine") for line in told)
 
 
-def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path) -> None:
+def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = tmp_path / "function"
-    shutil.copytree(package.FUNCTION, function, ignore=shutil.ignore_patterns("__pycache__"))
-    for strange in (".env", ".DS_Store", "bridge/app.py.orig", "bridge/notes/todo.txt"):
-        (function / strange).parent.mkdir(exist_ok=True)
-        (function / strange).write_text("SECRET=1")
-    told: list[str] = []
-    done = build(tmp_path / "build", function=function, tell=told.append)
-    loud = [line for line in told if line.startswith("!!!")]
-    assert [re.search(r"function/(\S+) is not packed", line)[1] for line in loud] == [  # type: ignore[index]
-        ".DS_Store", ".env", "bridge/app.py.orig", "bridge/notes/todo.txt"
-    ]  # fmt: skip
-    assert not [path for path in done.folder.rglob("*") if path.is_file() and b"SECRET=1" in path.read_bytes()]
+    (function / "bridge" / "notes").mkdir(parents=True)
+    code = {"scf_bootstrap", "index.py", "bridge/app.py", "bridge/ledger.lua"}
+    strange = [".DS_Store", ".env", "bridge/app.py.orig", "bridge/notes/todo.txt"]
+    for name in [*code, *strange]:
+        (function / name).write_text("SECRET=1")
+    assert package._copy(function, tmp_path / "copy") == [function / name for name in strange]
+    copied = {
+        path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
+    }
+    assert copied == code
 
 
 def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -91,17 +91,6 @@ def states(platform: Platform) -> set[str]:
     return {state for state, _, group, *_ in stats if int(group) == leader}
 
 
-def test_a_worker_survives_a_freeze_that_is_longer_than_gunicorns_patience(scf: Scf, emulator: Emulator) -> None:
-    """Which is switched off: the worker that answers is the one that was frozen."""
-    with scf.start("web", emulator.url) as platform:
-        for contact in ("10086", "10010"):
-            post(platform.url, body(contact=contact))
-            time.sleep(2.5)
-        lines = [json.loads(line) for line in platform.log.read_text().splitlines()]
-    assert len([line for line in lines if line["message"].startswith("Booting worker")]) == 1
-    assert {line["level"] for line in lines} == {"INFO"}
-
-
 @both_shapes
 def test_the_roles_credentials_may_change_in_the_middle_of_a_run(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     from_headers = "true" if shape == "web" else ""
