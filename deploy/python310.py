@@ -17,10 +17,12 @@ def find() -> str | None:
 
 def _candidates() -> Iterator[str]:
     yield sys.executable
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     on_path = shutil.which("python3.10")
     if on_path:
         yield on_path
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        if Path(on_path).parent.name == "shims":
+            pyenv = Path(on_path).parent.parent
     yield from sorted(map(str, pyenv.glob("versions/3.10*/bin/python3.10")), reverse=True)
 
 
