@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from tencentcloud.common.common_client import CommonClient
@@ -23,8 +23,11 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from .errors import ApiError, DeployError, UnreachableError
 
 ENDPOINT = "https://scf.tencentcloudapi.com"
-TIMES = (10, 300)
-"""Seconds to connect, and for the answer after an upload."""
+READING = ("Get", "List")
+"""What the actions that change nothing begin with."""
+
+CONNECTING, ANSWER, ANSWER_AFTER_UPLOAD = 10, 30, 300
+"""Seconds to connect, and for the answer."""
 
 _NETWORK = {"ClientNetworkError", "ServerNetworkError"}
 """The SDK's own codes for a request that failed, and for an answer that is not 200."""
@@ -62,8 +65,6 @@ class ScfApi:
         self, credentials: Credentials, region: str, *, secrets: tuple[str, ...] = (), endpoint: str = ENDPOINT
     ) -> None:
         parts = urlsplit(endpoint)
-        # The SDK hands the time-out on as it is, and so the two that its transport takes.
-        http = HttpProfile(protocol=parts.scheme, endpoint=parts.netloc, reqTimeout=TIMES)
         try:
             credential = Credential(credentials.secret_id, credentials.secret_key, credentials.token)
         except TencentCloudSDKException as error:
@@ -72,17 +73,15 @@ class ScfApi:
         self._host = parts.netloc
         # The longest first: one may be a part of another.
         self._secrets = sorted(filter(None, {*secrets, *own}), key=len, reverse=True)
-        self._client = CommonClient(
-            "scf", "2018-04-16", credential, region, ClientProfile(httpProfile=http, language="en-US")
+        self._reading, self._writing = (
+            _client(credential, region, parts, answer) for answer in (ANSWER, ANSWER_AFTER_UPLOAD)
         )
-        session = self._client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
-        session.trust_env = False  # a .netrc would replace the signature; the proxy is the SDK's own business
-        session.max_redirects = 0
 
     def call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Call once; the content of ``Response``. Raises ApiError and UnreachableError."""
+        client = self._reading if action.startswith(READING) else self._writing
         try:
-            document = json.loads(self._client.call(action, dict(parameters)))
+            document = json.loads(client.call(action, dict(parameters)))
         except TencentCloudSDKException as error:
             code, message = str(error.get_code()), self._masked(str(error.get_message()))
             if code in _NETWORK:
@@ -114,6 +113,16 @@ class ScfApi:
         return text
 
 
+def _client(credential: Credential, region: str, endpoint: SplitResult, answer: int) -> CommonClient:
+    # The SDK hands the time-out on as it is, and so the two that its transport takes.
+    http = HttpProfile(protocol=endpoint.scheme, endpoint=endpoint.netloc, reqTimeout=(CONNECTING, answer))
+    client = CommonClient("scf", "2018-04-16", credential, region, ClientProfile(httpProfile=http, language="en-US"))
+    session = client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
+    session.trust_env = False  # a .netrc would replace the signature; the proxy is the SDK's own business
+    session.max_redirects = 0
+    return client
+
+
 class Rehearsal:
     """Tells which calls would change something, and makes only those that read; none at all without ``api``."""
 
@@ -125,7 +134,7 @@ class Rehearsal:
         self._changed_existence = False
 
     def call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        if not action.startswith(("Get", "List")):
+        if not action.startswith(READING):
             self._changed_existence |= action in ("CreateFunction", "DeleteFunction")
             self._tell("\n".join([f"  would call {action}", *_shown(parameters)]))
             return {}

@@ -50,7 +50,7 @@ MEANINGS = {
     "LimitExceeded.UserTotalConcurrencyMemory": "the account's concurrency quota is used up; raise it",
     "LimitExceeded": "a quota of the account is used up; raise it",
     "OperationDenied.AccountIsolate": "the account is locked, which is mostly for money; see its console",
-    "RequestLimitExceeded": "too many calls at once, for half a minute; run it again later",
+    "RequestLimitExceeded": "too many calls at once, and after several more tries still; run it again in a minute",
     "RequestSizeLimitExceeded": "the zip is too large to be sent; see `python -m deploy package`",
     "ResourceInUse": "somebody else made the same thing meanwhile; run it again",
     "ResourceNotFound.Ckafka": "the CKafka instance or topic is not in this region; see `events` in serverless.yml",
@@ -100,6 +100,9 @@ class ApiError(DeployError):
 
     def is_throttled(self) -> bool:
         return self.code.partition(".")[0] == "RequestLimitExceeded"
+
+    def is_internal(self) -> bool:
+        return self.code.partition(".")[0] == "InternalError"
 
     def is_not_there(self) -> bool:
         return self.code in NOT_THERE

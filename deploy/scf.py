@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from . import state, triggers
 from .api import Api
+from .calls import Calls, Patience
 from .config import Config
-from .errors import ApiError, DeployError, UnreachableError
+from .errors import ApiError, DeployError
+from .limit import Limit
 from .progress import Progress
 from .state import Archive, Found
 
 _WORKED_ON = {"Creating", "Updating", "Publishing", "Deleting"}
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
 """States from which an update may begin: after a failed one the function runs as before."""
-
-_READING = ("Get", "List")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Seconds: between two looks, for a state to change, for a busy function to be free, for a URL to appear.
-
-    And how often a call is made that is one too many, or, if it only reads, gets no answer.
-    """
-
-    interval: float = 1.0
-    state: float = 300.0
-    busy: float = 60.0
-    url: float = 20.0
-    attempts: int = 5
 
 
 class Deployment:
@@ -54,31 +40,31 @@ class Deployment:
     ) -> None:
         self._config = config
         self._archive = archive
-        self._api = api
         self._progress = progress
         self._force = force
         self._patience = patience or Patience()
-        self._who = {"FunctionName": config.name, "Namespace": config.namespace}
-        self._writes = 0
+        self._calls = Calls(config, api, progress, self._patience)
 
     def run(self) -> str | None:
         """Deploy; the function's URL, None when it has none. Raises DeployError."""
+        limit = Limit(self._config, self._calls, self._progress, self._patience)
         found = self._usable(self._find())
         if found is None:
             self._create()
         else:
             self._check_kind(found)
             self._warn(found)
+            limit.before(found)
             self._update(found)
-        self._limit(found)
+        limit.after(found)
         url = self._connect()
-        if not self._writes:
+        if not self._calls.writes:
             self._progress.say("nothing to change")
         return url
 
     def _find(self) -> Found | None:
         try:
-            return Found.of(self._call("GetFunction", {**self._who, "ShowCode": "FALSE"}))
+            return Found.of(self._calls.read("GetFunction", {"ShowCode": "FALSE"}))
         except ApiError as error:
             if error.is_not_there():
                 return None
@@ -86,28 +72,34 @@ class Deployment:
 
     def _usable(self, found: Found | None) -> Found | None:
         """The function when it can be updated; None when it is to be created. Raises DeployError."""
-        if found and found.status in _WORKED_ON and self._api.real:
+        if found and found.status in _WORKED_ON and self._calls.real:
             with self._progress.step(f"the function is {found.status}; waiting for that to end"):
                 found = self._wait()
         if found and found.status == "CreateFailed":
             self._progress.say(f"the function was never created{_because(found)}")
             with self._progress.step("removing what is left of it"):
-                self._write("DeleteFunction", {})
-                found = self._wait(gone=True) if self._api.real else None
+                self._calls.write("DeleteFunction")
+                found = self._wait(gone=True) if self._calls.real else None
         if found and found.status not in _USABLE | _WORKED_ON:
             raise DeployError(
                 f"the function is {found.status}{_because(found)}; remove it in the console, and run this again"
             )
         return found
 
-    def _wait(self, *, gone: bool = False) -> Found | None:
-        """Wait until nothing works on the function; None when it is there no more. Raises DeployError."""
+    def _wait(self, *, gone: bool = False, new: bool = False) -> Found | None:
+        """Wait until nothing works on the function; None when it is there no more. Raises DeployError.
+
+        ``new``: it was just created, and may not be seen at once.
+        """
         end = time.monotonic() + self._patience.state
+        unseen = self._patience.attempts if new else 0
         while time.monotonic() < end:
             time.sleep(self._patience.interval)
             self._progress.tick()
             found = self._find()
-            if found is None or (found.status not in _WORKED_ON and not gone):
+            if found is None and unseen:
+                unseen -= 1
+            elif found is None or (found.status not in _WORKED_ON and not gone):
                 return found
         raise DeployError(
             f"the function is still being worked on after {self._patience.state:.0f} s; "
@@ -164,7 +156,7 @@ class Deployment:
             # Broken off after the upload, the description would name a zip that does not run any more.
             unnamed = {"Description": state.description(self._config, state.REPLACING)}
             self._change("noting that the code is being replaced", "UpdateFunctionConfiguration", unnamed)
-            found = replace(found, status="Active", configuration={**found.configuration, **unnamed})
+            found = replace(found, configuration={**found.configuration, **unnamed})
         parameters: dict[str, Any] = {"Code": self._archive.code()}
         if handler := self._config.handler or found.handler:
             parameters["Handler"] = handler
@@ -172,39 +164,22 @@ class Deployment:
         self._change(f"uploading the code, {size}", "UpdateFunctionCode", parameters)
         return found
 
-    def _limit(self, found: Found | None) -> None:
-        """One instance for a SQLite ledger; a Redis needs no limit."""
-        reserved = self._call("GetReservedConcurrencyConfig", self._who).get("ReservedMem")
-        memory = self._config.memory
-        if not self._config.shared_ledger:
-            if reserved != memory:
-                with self._progress.step(
-                    "limiting the function to one instance: its SQLite ledger is that instance's own, and a second "
-                    "one would verify the same delivery again"
-                ):
-                    self._write("PutReservedConcurrencyConfig", {"ReservedConcurrencyMem": memory})
-        elif reserved is not None and reserved in (memory, found.memory if found else memory):
-            with self._progress.step("lifting the limit to one instance: the instances share a Redis"):
-                self._write("DeleteReservedConcurrencyConfig", {})
-        elif reserved is not None:
-            self._progress.say(f"a reservation of {reserved} MB is not this command's, and left as it is")
-
     def _connect(self) -> str | None:
         """Make the triggers; the URL."""
-        present = self._call("ListTriggers", {**self._who, "Limit": 100}).get("Triggers") or []
+        present = self._calls.read("ListTriggers", {"Limit": 100}).get("Triggers") or []
         plans = [triggers.plan(one, present) for one in (self._config.url, self._config.ckafka) if one]
         for plan in plans:
             if plan.action:
                 with self._progress.step(plan.text):
-                    self._write(plan.action, plan.parameters)
+                    self._calls.write(plan.action, plan.parameters)
         for kind in sorted({one["Type"] for one in present} - {plan.type for plan in plans}):
             self._progress.say(f"WARNING: the function has a {kind} trigger, serverless.yml names none; left as it is")
-        return self._url() if self._config.url and self._api.real else None
+        return self._url() if self._config.url and self._calls.real else None
 
     def _url(self) -> str | None:
         end = time.monotonic() + self._patience.url
         while True:
-            listed = self._call("ListTriggers", {**self._who, "Limit": 100}).get("Triggers") or []
+            listed = self._calls.read("ListTriggers", {"Limit": 100}).get("Triggers") or []
             url = triggers.url_of(listed)
             if url or time.monotonic() > end:
                 return url
@@ -213,37 +188,14 @@ class Deployment:
     def _change(self, text: str, action: str, parameters: Mapping[str, Any]) -> None:
         """Begin a change and wait until it is done. Raises DeployError."""
         with self._progress.step(text):
-            self._write(action, parameters)
-            if not self._api.real:
+            self._calls.write(action, parameters)
+            if not self._calls.real:
                 return
-            found = self._wait()
+            found = self._wait(new=action == "CreateFunction")
         if found is None:
             raise DeployError("somebody removed the function meanwhile; run this again")
         if found.status != "Active":
             raise DeployError(f"{action}: the function is {found.status}{_because(found)}")
-
-    def _write(self, action: str, parameters: Mapping[str, Any]) -> None:
-        self._writes += 1
-        self._call(action, {**self._who, **parameters})
-
-    def _call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call until the function is free and the calls are not too many; what only reads also over a bad line."""
-        end = time.monotonic() + self._patience.busy
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return self._api.call(action, parameters)
-            except ApiError as error:
-                throttled = error.is_throttled() and attempt < self._patience.attempts
-                if not throttled and not (error.is_busy() and time.monotonic() < end):
-                    raise
-                if not action.startswith(_READING):
-                    self._progress.tick()
-            except UnreachableError:
-                if not action.startswith(_READING) or attempt >= self._patience.attempts:
-                    raise
-            time.sleep(self._patience.interval * min(attempt, self._patience.attempts))
 
 
 def _because(found: Found) -> str:

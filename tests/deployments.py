@@ -15,10 +15,11 @@ from scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
 
 from deploy import config
 from deploy.api import Api, Credentials, Rehearsal, ScfApi
+from deploy.calls import Patience
 from deploy.config import Config
 from deploy.errors import DeployError
 from deploy.progress import Progress
-from deploy.scf import Deployment, Patience
+from deploy.scf import Deployment
 from deploy.state import Archive
 
 YAML = (ROOT / "serverless.yml").read_text()
@@ -69,7 +70,7 @@ def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
     return ScfApi(**{**given, **changed})
 
 
-QUICK = Patience(interval=0.01, state=2, busy=0.3, url=0.3, attempts=3)
+QUICK = Patience(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
 def deploy(

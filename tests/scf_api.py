@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import threading
 import time
@@ -58,6 +59,14 @@ class Function:
     then: str = "Active"
     triggers: list[dict[str, Any]] = field(default_factory=list)
     reserved: int | None = None
+    reserving: tuple[int, int] | None = None  # how often it is asked for until this is what is reserved
+
+    @property
+    def instances(self) -> float:
+        """How many of them may answer at once."""
+        if not self.triggers:
+            return 0  # nobody can call it
+        return math.inf if self.reserved is None else self.reserved // int(self.about["MemorySize"])
 
     @property
     def variables(self) -> dict[str, str]:
@@ -76,7 +85,10 @@ class Refusal:
 
 
 class ScfCloud(ThreadingHTTPServer):
-    """``turns``: for how many looks a change takes; ``fails``: what the next changes of a function end in."""
+    """``turns``: for how many looks a change takes; ``fails``: what the next changes of a function end in.
+
+    ``url_turns`` and ``reserving_turns``: for how many looks a URL and a reservation take.
+    """
 
     def __init__(self) -> None:
         self.functions: dict[str, Function] = {}
@@ -86,6 +98,9 @@ class ScfCloud(ThreadingHTTPServer):
         self.reason = "something is wrong inside"
         self.turns = 2
         self.url_turns = 1
+        self.reserving_turns = 1
+        self.lag = 0  # how often a function that was created is not seen
+        self.instances: list[float] = []  # how many had room after each call
         self.vanishing = False  # whether somebody else removes a function that is being changed
         self.status = 200
         self.answer: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
@@ -107,6 +122,7 @@ class ScfCloud(ThreadingHTTPServer):
 
     def forget(self) -> None:
         self.calls.clear()
+        self.instances.clear()
 
     def refuse(
         self, action: str, code: str | None, message: str = "It is refused.", *, times: int = 1, after: int = 0
@@ -155,6 +171,7 @@ class ScfCloud(ThreadingHTTPServer):
         if action not in READING and action != "DeleteFunction" and function.about["Status"] not in _USABLE:
             raise ApiError(f"FailedOperation.{_BUSY.get(action, action)}", "The function's status does not allow it.")
         reply: dict[str, Any] = getattr(self, f"_{_snake(action)}")(function, given)
+        self.instances.append(function.instances)
         return reply
 
     def _work_on(self, function: Function, status: str) -> None:
@@ -176,6 +193,9 @@ class ScfCloud(ThreadingHTTPServer):
         return {}
 
     def _get_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        if self.lag:
+            self.lag -= 1
+            raise ApiError("ResourceNotFound.FunctionName", "The function does not exist.")
         if function.turns:
             function.turns -= 1
         elif function.about["Status"] == "Deleting" or (self.vanishing and function.then):
@@ -202,10 +222,16 @@ class ScfCloud(ThreadingHTTPServer):
         return {}
 
     def _get_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        if function.reserving:
+            turns, memory = function.reserving
+            if turns:
+                function.reserving = turns - 1, memory
+            else:
+                function.reserved, function.reserving = memory, None
         return {"ReservedMem": function.reserved}
 
     def _put_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
-        function.reserved = given["ReservedConcurrencyMem"]
+        function.reserving = self.reserving_turns, given["ReservedConcurrencyMem"]
         return {}
 
     def _delete_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:

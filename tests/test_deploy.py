@@ -130,12 +130,6 @@ def test_a_changed_time_out_alone_is_sent(deployed: ScfCloud, tmp_path: Path) ->
     assert run.printed.startswith("updating Timeout …")
 
 
-def test_more_memory_moves_the_limit_to_one_instance(deployed: ScfCloud, tmp_path: Path) -> None:
-    deploy(deployed, changed(tmp_path, "memorySize: 128", "memorySize: 256"))
-    assert deployed.writes == [UPDATE, "PutReservedConcurrencyConfig"]
-    assert deployed.function.reserved == 256
-
-
 def test_the_rest_of_the_configuration_is_compared_too(deployed: ScfCloud, tmp_path: Path) -> None:
     text = event_function()  # what is commented out, in a web function
     commented = text[text.index("  eip: true") : text.index("  events:")]
@@ -179,25 +173,6 @@ def test_tags_are_set_at_the_creation(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, config)
     assert cloud.function.about["Tags"] == [{"Key": "team", "Value": "signup"}]
     assert deploy(cloud, config).printed == "nothing to change\n"
-
-
-def test_a_redis_needs_no_limit(cloud: ScfCloud, tmp_path: Path) -> None:
-    deploy(cloud, load(tmp_path, YAML, ENVIRON, **REDIS))
-    assert cloud.writes == ["CreateFunction", "CreateTrigger"]
-
-
-@pytest.mark.parametrize("memory", ["128", "256"])
-def test_from_sqlite_to_redis_our_limit_is_lifted(deployed: ScfCloud, tmp_path: Path, memory: str) -> None:
-    run = deploy(deployed, changed(tmp_path, "memorySize: 128", f"memorySize: {memory}", **REDIS))
-    assert deployed.writes == [UPDATE, "DeleteReservedConcurrencyConfig"]
-    assert "lifting the limit to one instance: the instances share a Redis" in run.printed
-
-
-def test_a_reservation_of_somebody_else_stays(deployed: ScfCloud, tmp_path: Path) -> None:
-    deployed.function.reserved = 1280
-    run = deploy(deployed, load(tmp_path, YAML, ENVIRON, **REDIS))
-    assert deployed.writes == [UPDATE]
-    assert "a reservation of 1280 MB is not this command's, and left as it is" in run.printed
 
 
 def test_a_url_of_another_name_is_changed_where_it_differs(deployed: ScfCloud, config: Config) -> None:

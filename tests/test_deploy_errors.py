@@ -119,7 +119,9 @@ def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Conf
     deploy(cloud, config)
     assert cloud.writes.count("CreateFunction") == 3
     cloud.refuse("GetFunction", "RequestLimitExceeded.UinLimitExceeded", times=3)
-    assert refused(cloud, config).startswith("GetFunction: too many calls at once, for half a minute; run it again")
+    assert refused(cloud, config).startswith(
+        "GetFunction: too many calls at once, and after several more tries still; run it"
+    )
 
 
 @pytest.mark.parametrize("code", sorted(BUSY))
@@ -138,6 +140,18 @@ def test_what_only_reads_is_asked_again_over_a_bad_line(cloud: ScfCloud, config:
     cloud.refuse("GetFunction", None, times=2)
     deploy(cloud, config)
     assert cloud.function.about["Status"] == "Active"
+
+
+@pytest.mark.parametrize("action", ["GetFunction", "ListTriggers"])
+def test_what_only_reads_is_asked_again_when_the_platform_failed(cloud: ScfCloud, config: Config, action: str) -> None:
+    cloud.refuse(action, "InternalError.System", times=2)
+    deploy(cloud, config)
+    assert cloud.function.about["Status"] == "Active"
+    cloud.refuse("UpdateFunctionConfiguration", "InternalError")
+    cloud.function.about["Timeout"] = 1
+    cloud.forget()
+    assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run it again")
+    assert cloud.writes == ["UpdateFunctionConfiguration"]
 
 
 def test_what_writes_is_not_made_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:

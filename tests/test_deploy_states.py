@@ -67,6 +67,21 @@ def test_after_an_update_that_failed_everything_is_sent_again(deployed: ScfCloud
     assert deployed.function.about["Status"] == "Active"
 
 
+def test_after_an_update_that_failed_new_code_does_not_hide_what_is_not_known(
+    deployed: ScfCloud, config: Config
+) -> None:
+    deployed.function.about["Status"] = "UpdateFailed"
+    deploy(deployed, config, archive("changed"))
+    assert deployed.writes == [UPDATE, "UpdateFunctionCode", UPDATE]
+    assert "Environment" in deployed.parameters(UPDATE)
+
+
+def test_a_function_that_is_not_seen_at_once_is_waited_for(cloud: ScfCloud, config: Config) -> None:
+    cloud.lag = 2
+    deploy(cloud, config)
+    assert cloud.function.about["Status"] == "Active"
+
+
 def test_a_state_from_which_nothing_leads_is_told(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about["Status"] = "DeleteFailed"
     with pytest.raises(DeployError, match="the function is DeleteFailed; remove it in the console"):
@@ -81,5 +96,5 @@ def test_one_that_vanishes_meanwhile_is_told(deployed: ScfCloud, config: Config)
 
 def test_one_that_is_worked_on_for_ever_is_not_waited_for_for_ever(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about["Status"], deployed.function.turns = "Updating", 1_000_000
-    with pytest.raises(DeployError, match="still being worked on after 2 s; look at it in the console"):
+    with pytest.raises(DeployError, match="still being worked on after 1 s; look at it in the console"):
         deploy(deployed, config)
