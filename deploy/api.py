@@ -21,6 +21,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from .errors import ApiError, DeployError, UnreachableError
+from .masking import Mask
 
 ENDPOINT = "https://scf.tencentcloudapi.com"
 READING = ("Get", "List")
@@ -71,8 +72,7 @@ class ScfApi:
             raise DeployError(f"TENCENT_SECRET_ID, TENCENT_SECRET_KEY: {error.get_message()}") from None
         own = (credentials.secret_id, credentials.secret_key, credentials.token or "")
         self._host = parts.netloc
-        # The longest first: one may be a part of another.
-        self._secrets = sorted(filter(None, {*secrets, *own}), key=len, reverse=True)
+        self._masked = Mask({*secrets, *own}).of
         self._reading, self._writing = (
             _client(credential, region, parts, answer) for answer in (ANSWER, ANSWER_AFTER_UPLOAD)
         )
@@ -106,11 +106,6 @@ class ScfApi:
             f"{action}: {self._host} gave no answer; look at the network and at HTTPS_PROXY, and run it again\n"
             f"  {' '.join(reason.split())[:300]}"
         )
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "…")
-        return text
 
 
 def _client(credential: Credential, region: str, endpoint: SplitResult, answer: int) -> CommonClient:

@@ -12,14 +12,12 @@ from . import config as configuration
 from .api import ENDPOINT, Api, Credentials, Rehearsal, ScfApi
 from .config import ROOT, Config
 from .errors import DeployError
+from .masking import secrets_of
 from .package import build
 from .progress import Progress
 from .scf import Deployment
 from .serverless_file import ConfigError
 from .state import Archive
-
-LONG_ENOUGH = 6
-"""Characters from which on a variable's value is taken out of what the API says; a shorter one is no secret."""
 
 
 def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
@@ -27,12 +25,14 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
     progress = Progress(live=not dry_run)
     try:
         config = configuration.load()
-        credentials = _credentials(os.environ, needed=not dry_run)
+        credentials = credentials_of(os.environ, needed=not dry_run)
         _warn(config, credentials, progress)
         archive = Archive.read(package or build(tell=progress.say).archive)
         api: Api | None = None
         if credentials:
-            api = ScfApi(credentials, config.region, secrets=_secrets(config), endpoint=endpoint or ENDPOINT)
+            api = ScfApi(
+                credentials, config.region, secrets=secrets_of(config.variables), endpoint=endpoint or ENDPOINT
+            )
         if dry_run or api is None:
             if api is None:
                 progress.say("without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment")
@@ -48,14 +48,18 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
     return 0
 
 
-def _credentials(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
+def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
     """The deployer's own; None when there are none and none are needed. Raises DeployError."""
     names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN")
-    secret_id, secret_key, token = (environ.get(name, "").strip() for name in names)
+    written = {name: environ.get(name, "").strip() for name in names}
+    for name, value in written.items():
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise DeployError(f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it")
+    secret_id, secret_key, token = written.values()
     if secret_id and secret_key:
         return Credentials(secret_id, secret_key, token or None)
     if needed or secret_id or secret_key:
-        missing = " and ".join(name for name in names[:2] if not environ.get(name, "").strip())
+        missing = " and ".join(name for name in names[:2] if not written[name])
         raise DeployError(
             f"deploy refused: {missing} not set; that is your own API key, which deploys "
             "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's)"
@@ -71,11 +75,6 @@ def _warn(config: Config, credentials: Credentials | None, progress: Progress) -
         )
     if config.variables.get("WEBHOOK_AUTH") == "none":
         progress.say("WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed")
-
-
-def _secrets(config: Config) -> tuple[str, ...]:
-    values = [word for value in config.variables.values() for word in (value, *value.split())]
-    return tuple(value for value in values if len(value) >= LONG_ENOUGH)
 
 
 def greeting(config: Config, url: str | None) -> str:

@@ -18,6 +18,7 @@ from deploy.api import Api, Credentials, Rehearsal, ScfApi
 from deploy.calls import Patience
 from deploy.config import Config
 from deploy.errors import DeployError
+from deploy.masking import secrets_of
 from deploy.progress import Progress
 from deploy.scf import Deployment
 from deploy.state import Archive
@@ -65,7 +66,7 @@ class Run:
 
 def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
     credentials = Credentials(SECRET_ID, SECRET_KEY)
-    secrets = tuple(configured.variables.values())
+    secrets = secrets_of(configured.variables)
     given: dict[str, Any] = {"credentials": credentials, "region": REGION, "secrets": secrets, "endpoint": cloud.url}
     return ScfApi(**{**given, **changed})
 

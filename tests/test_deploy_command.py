@@ -14,7 +14,8 @@ from builders import ROOT
 from deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
 from scf_api import SECRET_ID, SECRET_KEY, ScfCloud
 
-from deploy.command import greeting
+from deploy.command import credentials_of, greeting
+from deploy.errors import DeployError
 from deploy.package import Package
 
 DEPLOYER = {"TENCENT_SECRET_ID": SECRET_ID, "TENCENT_SECRET_KEY": SECRET_KEY}
@@ -132,6 +133,15 @@ def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: di
     done = run(cloud, "deploy", environ={**ENVIRON, **environ})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"deploy refused: {missing}; that is your own API key, which deploys")
+
+
+@pytest.mark.parametrize("name", [*DEPLOYER, "TENCENT_SESSION_TOKEN"])
+@pytest.mark.parametrize("value", ["canary key", "canary\u00e9", "canary\tkey", "canary\u3000key"])
+def test_a_key_that_was_copied_wrongly_is_refused(name: str, value: str) -> None:
+    with pytest.raises(DeployError) as raised:
+        credentials_of({**DEPLOYER, name: value}, needed=True)
+    told = f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it"
+    assert str(raised.value) == told
 
 
 def test_half_a_key_is_refused_in_a_dry_run_too(cloud: ScfCloud) -> None:
