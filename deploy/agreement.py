@@ -6,7 +6,9 @@ judged by the function's own check, so that what it would refuse at its start is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bridge import settings
@@ -25,7 +27,7 @@ def of_function(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[s
     return [
         *(_of_web(inputs, kinds) if inputs["type"] == "web" else _of_event_function(inputs, kinds)),
         *_of_times(inputs),
-        *_of_network(inputs),
+        *_of_services(inputs),
         *of_settings(inputs, sources),
     ]
 
@@ -64,7 +66,9 @@ def _of_times(inputs: Mapping[str, Any]) -> Iterator[str]:
         yield f"inputs.timeout: must be more than REQUEST_BUDGET, {budget:g}; else SCF cuts the answer off"
 
 
-def _of_network(inputs: Mapping[str, Any]) -> Iterator[str]:
+def _of_services(inputs: Mapping[str, Any]) -> Iterator[str]:
+    if "cls" in inputs and "role" not in inputs:
+        yield "inputs.cls: needs `role`, by which the function may write there; name one, or take cls out"
     if inputs.get("eip") and inputs.get("publicAccess") is False:
         yield "inputs.eip: is an address on the internet; it needs publicAccess: true"
 
@@ -72,19 +76,24 @@ def _of_network(inputs: Mapping[str, Any]) -> Iterator[str]:
 def of_settings(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
     """What the function's own check would refuse at its start, and what only SCF makes wrong."""
     variables = variables_of(inputs)
-    # The file is the function's, not this machine's.
-    environ = {name: value for name, value in variables.items() if name != CA_BUNDLE} | {"TENCENTCLOUD_RUNENV": "SCF"}
     found = list(_of_key(inputs, variables))
     try:
-        settings.load(environ, event_function=inputs.get("type") == "event")
+        settings_of(inputs.get("type"), variables)
     except settings.SettingsError as error:
         found += error.problems
     located = [_located(problem, variables, sources) for problem in found]
     return [*_of_role(inputs, variables), *_of_ledger_file(variables), *located]
 
 
+def settings_of(shape: str | None, variables: Mapping[str, str]) -> settings.Settings:
+    """As the function will read them. Raises SettingsError."""
+    # The file is the function's, not this machine's.
+    environ = {name: value for name, value in variables.items() if name != CA_BUNDLE}
+    return settings.load({**environ, "TENCENTCLOUD_RUNENV": "SCF"}, event_function=shape == "event")
+
+
 def _has_role_credentials(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> bool:
-    return inputs.get("type") == "event" or variables.get(FROM_HEADERS) == "true"
+    return inputs.get("type") == "event" or _setting(variables, FROM_HEADERS) is True
 
 
 def _of_key(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
@@ -101,8 +110,11 @@ def _of_role(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterato
 
 
 def _of_ledger_file(variables: Mapping[str, str]) -> Iterator[str]:
-    url = variables.get("LEDGER_URL", "")
-    if url.startswith("sqlite:") and not url.startswith("sqlite:////tmp/"):
+    try:
+        path = _ledger_file(variables)
+    except settings.SettingsError:  # it is told with the other settings
+        return
+    if path and PurePosixPath("/tmp") not in PurePosixPath(os.path.normpath(path)).parents:  # noqa: S108  SCF's
         yield f"{_VARIABLES}.LEDGER_URL: a SQLite file must lie in /tmp; nothing else can be written"
 
 
@@ -124,4 +136,14 @@ def _setting(variables: Mapping[str, str], name: str) -> Any:
 
 
 def is_redis(variables: Mapping[str, str]) -> bool:
-    return variables.get("LEDGER_URL", "").startswith(("redis://", "rediss://"))
+    """Whether a function with these variables shares what it remembers; not when its ledger's setting is wrong."""
+    try:
+        return _ledger_file(variables) is None
+    except settings.SettingsError:
+        return False
+
+
+def _ledger_file(variables: Mapping[str, str]) -> Path | None:
+    """Where its SQLite ledger is; None when it is a Redis. Raises SettingsError, for no other setting than this one."""
+    others = {"TENCENTCLOUD_RUNENV": "SCF", "WEBHOOK_AUTH": "none", "LEDGER_KEY": "-" * 32}
+    return settings.load({**others, "LEDGER_URL": variables.get("LEDGER_URL", "")}).ledger_file

@@ -68,12 +68,12 @@ def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials |
 
 
 def _warn(config: Config, credentials: Credentials | None, progress: Progress) -> None:
-    if credentials and config.variables.get("TENCENT_SECRET_ID") == credentials.secret_id:
+    if credentials and config.settings.tencent_secret_id == credentials.secret_id:
         progress.say(
             "WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can change it; "
             "give it one of its own (docs/deploying.md)"
         )
-    if config.variables.get("WEBHOOK_AUTH") == "none":
+    if config.settings.webhook_auth == "none":
         progress.say("WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed")
 
 
@@ -85,8 +85,8 @@ def greeting(config: Config, url: str | None) -> str:
         return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
-    if auth := config.variables.get("WEBHOOK_AUTH"):
-        command += ["--auth", auth]
+    if "WEBHOOK_AUTH" in config.variables:
+        command += ["--auth", config.settings.webhook_auth]
     return f"""
 {url}
 

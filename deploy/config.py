@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from bridge.settings import Settings
 
 from . import agreement, rules
 from .serverless_file import ConfigError, ServerlessFile, read
@@ -88,6 +91,11 @@ class Config:
     def handler(self) -> str | None:
         return rules.HANDLER if self.shape == "event" else None
 
+    @cached_property
+    def settings(self) -> Settings:
+        """What the variables mean to the function."""
+        return agreement.settings_of(self.shape, self.variables)
+
     @property
     def shared_ledger(self) -> bool:
         """Whether several instances share what they remember."""
@@ -97,6 +105,7 @@ class Config:
 def load(path: Path = FILE, environ: Mapping[str, str] = os.environ) -> Config:
     """Read, resolve and check the file. Raises ConfigError with every problem there is, OSError without the file."""
     file = read(path, environ)
+    _strip(rules.variables_of(file.tree.get("inputs")))
     problems = [*file.problems, *rules.of_tree(file.tree)]
     # What is not of the right form cannot be asked for what it means; the settings can, if they are.
     if not problems:
@@ -108,6 +117,12 @@ def load(path: Path = FILE, environ: Mapping[str, str] = os.environ) -> Config:
             problems.append("(.env was not read: `set -a; . ./.env; set +a` puts it into the environment)")
         raise ConfigError(problems)
     return _config(file)
+
+
+def _strip(variables: Any) -> None:
+    """The function reads its settings without the blanks around them; so they are judged, compared and deployed."""
+    if isinstance(variables, dict):
+        variables |= {name: value.strip() for name, value in variables.items() if isinstance(value, str)}
 
 
 def _config(file: ServerlessFile) -> Config:

@@ -60,9 +60,9 @@ def _is_list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(holds, value))
 
 
-def variables_of(inputs: Mapping[str, Any]) -> Any:
+def variables_of(inputs: Any) -> Any:
     """What stands under ``environment.variables``; None when something else stands there, too."""
-    environment = inputs.get("environment")
+    environment = inputs.get("environment") if isinstance(inputs, dict) else None
     return environment.get("variables") if isinstance(environment, dict) and set(environment) == {"variables"} else None
 
 

@@ -150,7 +150,7 @@ def test_half_a_key_is_refused_in_a_dry_run_too(cloud: ScfCloud) -> None:
 
 
 def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
-    same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": "none"}
+    same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
     done = run(cloud, "deploy", "--package", package, environ={**DEPLOYER, **same})
     first, second, *_ = done.stdout.splitlines()
     assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can")

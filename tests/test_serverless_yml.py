@@ -194,6 +194,7 @@ def variables(**members: Any) -> dict[str, Any]:
         ({"publicAccess": "false"}, "inputs.publicAccess: must be true or false"),
         ({"publicAccess": False, "eip": True}, "inputs.eip: is an address on the internet"),
         ({"vpcConfig": {"vpcId": "vpc-1"}}, "inputs.vpcConfig: must have vpcId and subnetId"),
+        ({"cls": {"logsetId": "a", "topicId": "b"}}, "inputs.cls: needs `role`, by which the function may write"),
         ({"cls": {}}, "inputs.cls: must have logsetId and topicId"),
         ({"tags": {"a": "b"}}, "inputs.tags: must be a list of `key` and `value`"),
         ({"handler": "index.main_handler"}, "inputs.handler: is an event function's"),
@@ -223,6 +224,26 @@ def variables(**members: Any) -> dict[str, Any]:
         (
             {"environment": variables(LEDGER_URL="sqlite:////var/x.db")},
             "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:////tmp/../var/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:////tmp/%2e%2e/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:///tmp/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="Redis://r:6379")},
+            "inputs.environment.variables.LEDGER_URL: must be sqlite:////absolute/path, redis://host:port/0",
+        ),
+        (
+            {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS=" true ", WEBHOOK_AUTH=" none ")},
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
         ),
         (
             {"environment": variables(LEDGER_URL="redis://r:6379")},
@@ -281,12 +302,26 @@ def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_pat
     without_key = {"WEBHOOK_SECRETS": SECRET, **REDIS}
     assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
     text = event_function().replace("  role: signup-bridge\n", "")
-    (problem,) = problems(tmp_path, text, without_key)
+    cls, problem = problems(tmp_path, text, without_key)
+    assert cls.startswith("inputs.cls: needs `role`")
     assert problem == (
         "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
     )
     half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
     assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
+
+
+def test_blanks_around_a_variable_mean_nothing_and_are_not_deployed(tmp_path: Path) -> None:
+    spaced = {name: f" {value}\n" for name, value in {**ENVIRON, **REDIS}.items()}
+    config = load(tmp_path, YAML, spaced, WEBHOOK_AUTH=" github ")
+    assert config.shared_ledger
+    assert config.variables["LEDGER_URL"] == REDIS["LEDGER_URL"]
+    assert config.settings.webhook_auth == "github"
+    assert load(tmp_path, event_function(), spaced).shared_ledger
+    environ = {"WEBHOOK_SECRETS": SECRET}
+    config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")
+    assert config.settings.role_credentials_from_headers
+    assert len(problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")) == 1
 
 
 def test_a_web_function_calls_no_ckafka(tmp_path: Path) -> None:

@@ -219,7 +219,8 @@ def test_ledger_urls(url: str, file: str | None) -> None:
 @pytest.mark.parametrize(
     "wrong",
     ["sqlite://", "sqlite:///", "sqlite://host/x.db", "/tmp/x.db", "redis://", "redis://h:x/0", "redis://h:0/0",
-     "redis://h:99999", "mysql://h/0", "memory:"],
+     "redis://h:99999", "mysql://h/0", "memory:", "Redis://h/0", "REDISS://h/0", "Sqlite:////tmp/x.db",
+     "re\ndis://h/0"],
 )  # fmt: skip
 def test_what_is_no_ledger(wrong: str) -> None:
     with pytest.raises(SettingsError) as raised:
@@ -229,10 +230,15 @@ def test_what_is_no_ledger(wrong: str) -> None:
     ]
 
 
+def test_another_case_is_refused_without_a_key_too() -> None:
+    with pytest.raises(SettingsError, match="LEDGER_URL: must be sqlite:////absolute/path, redis://host:port/0"):
+        settings.load(environment(URL, LEDGER_URL="Redis://h/0"))
+
+
 def test_a_redis_needs_a_key() -> None:
     for given, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
         with pytest.raises(SettingsError) as raised:
-            settings.load(environment(URL, LEDGER_URL="redis://h/0", **given))
+            settings.load(environment(URL, LEDGER_URL=" rediss://h/0", **given))
         (problem,) = raised.value.problems
         assert problem.startswith(f"LEDGER_KEY: {says}")
         assert "kkk" not in problem

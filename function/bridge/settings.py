@@ -131,10 +131,11 @@ def _ca_bundle(value: str) -> str:
 
 def _ledger_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+    as_written = value.startswith(f"{parts.scheme}:")  # urlsplit reads another case, too, and drops line ends
+    if as_written and parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
         return value
     try:
-        if parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
+        if as_written and parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
             return value
     except ValueError:  # a port that is no number
         pass
@@ -250,7 +251,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False) -> Setting
                 problems.append(f"{setting.name}: {error}")
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
-    problems += _missing(written, on_scf=_is_scf(environ))
+    problems += _missing(written, values, on_scf=_is_scf(environ))
     problems += _faulty_secrets(values)
     if values.get("role_credentials_from_headers"):
         problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
@@ -274,7 +275,7 @@ def _not_from_headers(written: Mapping[str, str], *, on_scf: bool, event_functio
     return [f"ROLE_CREDENTIALS_FROM_HEADERS: {reason}" for reason, holds in reasons.items() if holds]
 
 
-def _missing(written: Mapping[str, str], *, on_scf: bool) -> list[str]:
+def _missing(written: Mapping[str, str], values: Mapping[str, Any], *, on_scf: bool) -> list[str]:
     problems = []
     absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in written]
     if len(absent) == 1 or (absent and not on_scf):  # there, an execution role may give them
@@ -284,7 +285,7 @@ def _missing(written: Mapping[str, str], *, on_scf: bool) -> list[str]:
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
             "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
         )
-    if written.get("LEDGER_URL", "").startswith("redis") and "LEDGER_KEY" not in written:
+    if urlsplit(values.get("ledger_url", "")).scheme in ("redis", "rediss") and "LEDGER_KEY" not in written:
         problems.append(
             "LEDGER_KEY: is not set; with a Redis all instances need the same one, "
             "32 bytes or more, such as `openssl rand -hex 32` gives"
