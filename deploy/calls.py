@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .api import READING, Api
 from .config import Config
 from .errors import ApiError, DeployError, UnreachableError
 from .progress import Progress
+
+_Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,13 @@ class Calls:
         self.writes += 1
         self._call(action, {**self._who, **(parameters or {})})
 
-    def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Look until it holds, with a dot a look; whether it did in time."""
+    def until(self, look: Callable[[], _Seen | None], seconds: float) -> _Seen | None:
+        """Look, with a dot a look, until something is seen; None when that took too long."""
         end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > end:
-                return False
+        while not (seen := look()) and time.monotonic() < end:
             self._progress.tick()
             time.sleep(self._patience.interval)
-        return True
+        return seen
 
     def _call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Call until the function is free and the calls are not too many; what only reads also over a bad line."""

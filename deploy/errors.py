@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _PERMISSION = re.compile(r"operation \((?P<action>\w+:\w+)\)\s*(resource \((?P<resource>[^)]*)\))?")
+
+_TRIGGER_IN_USE = "the function has such a trigger already; look at its triggers in the console, and run it again"
 
 MEANINGS = {
     "AuthFailure.InvalidSecretId": "TENCENT_SECRET_ID is no key of an API user; look at it",
@@ -52,6 +56,8 @@ MEANINGS = {
     "OperationDenied.AccountIsolate": "the account is locked, which is mostly for money; see its console",
     "RequestLimitExceeded": "too many calls at once, and after several more tries still; run it again in a minute",
     "RequestSizeLimitExceeded": "the zip is too large to be sent; see `python -m deploy package`",
+    "ResourceInUse.Trigger": _TRIGGER_IN_USE,
+    "ResourceInUse.TriggerName": _TRIGGER_IN_USE,
     "ResourceInUse": "somebody else made the same thing meanwhile; run it again",
     "ResourceNotFound.Ckafka": "the CKafka instance or topic is not in this region; see `events` in serverless.yml",
     "ResourceNotFound.Function": "somebody removed the function meanwhile; run it again",
@@ -104,6 +110,9 @@ class ApiError(DeployError):
     def is_internal(self) -> bool:
         return self.code.partition(".")[0] == "InternalError"
 
+    def is_trigger_in_use(self) -> bool:
+        return self.code.startswith("ResourceInUse.Trigger")
+
     def is_not_there(self) -> bool:
         return self.code in NOT_THERE
 
@@ -124,3 +133,13 @@ class ApiError(DeployError):
 
 class UnreachableError(DeployError):
     """No usable answer came, and what became of the call is not known."""
+
+
+def members_of(action: str, reply: Any, *names: str) -> Mapping[str, Any]:
+    """The reply, or a part of it, in which these members are. Raises DeployError when one is not."""
+    if not isinstance(reply, Mapping) or any(reply.get(name) is None for name in names):
+        raise DeployError(
+            f"{action}: the answer is not as it must be, with {', '.join(names)}; "
+            "run it again, and if it stays so, look for a newer version of this command"
+        )
+    return reply

@@ -1,7 +1,8 @@
 """The deployment: in comes what is wanted and a zip, and the function in the cloud is made so.
 
 It can be broken off at any point and run again; what is the same already is left alone. It must never print a
-variable's value, and never take away what serverless.yml does not speak of.
+variable's value. The variables are replaced as a whole, and those that are not wanted named as they go; whatever else
+serverless.yml does not speak of is never taken away.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import state, triggers
+from .agreement import is_redis
 from .api import Api
 from .calls import Calls, Patience
 from .config import Config
@@ -121,6 +123,11 @@ class Deployment:
             has = found.configuration[key]
             if key not in wanted and has not in ("", {"VpcId": "", "SubnetId": ""}):
                 self._progress.say(f"WARNING: the function has a {name}, serverless.yml names none; left as it is")
+        if is_redis(found.variables) and not self._config.shared_ledger:
+            self._progress.say(
+                "WARNING: the function's ledger is a Redis, and becomes a SQLite file, which knows nothing of what the "
+                "Redis remembers; if that is not what you want, stop, and set LEDGER_URL"
+            )
         if dict(self._config.tags) != dict(found.tags):
             self._progress.say("WARNING: the tags differ; they are set at the creation only, and left as they are")
         if not found.available:
@@ -149,7 +156,10 @@ class Deployment:
         if changed:
             names = [key for key in changed if key != "Environment"]
             names += found.differing_variables(self._config.variables)
-            self._change(f"updating {', '.join(names)}", "UpdateFunctionConfiguration", changed)
+            gone = sorted(set(found.variables) - set(self._config.variables))
+            verbs = {"updating": names, "removing": gone}
+            text = "; ".join(f"{verb} {', '.join(which)}" for verb, which in verbs.items() if which)
+            self._change(text, "UpdateFunctionConfiguration", changed)
 
     def _update_code(self, found: Found) -> Found:
         if found.package:
@@ -166,24 +176,42 @@ class Deployment:
 
     def _connect(self) -> str | None:
         """Make the triggers; the URL."""
-        present = self._calls.read("ListTriggers", {"Limit": 100}).get("Triggers") or []
+        present = self._triggers()
         plans = [triggers.plan(one, present) for one in (self._config.url, self._config.ckafka) if one]
         for plan in plans:
             if plan.action:
                 with self._progress.step(plan.text):
-                    self._calls.write(plan.action, plan.parameters)
-        for kind in sorted({one["Type"] for one in present} - {plan.type for plan in plans}):
-            self._progress.say(f"WARNING: the function has a {kind} trigger, serverless.yml names none; left as it is")
+                    self._trigger(plan, present)
+        for one in present:
+            if not any(one is plan.found for plan in plans):
+                named = triggers.named(one)
+                self._progress.say(f"WARNING: serverless.yml does not name the {named}; left as it is")
         return self._url() if self._config.url and self._calls.real else None
 
+    def _triggers(self) -> list[Mapping[str, Any]]:
+        return triggers.listed(self._calls.read("ListTriggers", {"Limit": 100}))
+
+    def _trigger(self, plan: triggers.Plan, present: list[Mapping[str, Any]]) -> None:
+        """Call what is planned. Raises DeployError."""
+        try:
+            self._calls.write(str(plan.action), plan.parameters)
+        except ApiError as error:
+            same = [one for one in present if one["TriggerName"] == plan.parameters["TriggerName"]]
+            if not error.is_trigger_in_use() or not same:
+                raise
+            raise DeployError(
+                f"CreateTrigger: the name is taken by the {triggers.named(same[0])}; remove that one in the console"
+                + (", or give `events` in serverless.yml another `name`" if plan.type == "http" else "")
+            ) from None
+
     def _url(self) -> str | None:
-        end = time.monotonic() + self._patience.url
-        while True:
-            listed = self._calls.read("ListTriggers", {"Limit": 100}).get("Triggers") or []
-            url = triggers.url_of(listed)
-            if url or time.monotonic() > end:
-                return url
-            time.sleep(self._patience.interval)
+        def look() -> str | None:
+            return triggers.url_of(self._triggers())
+
+        if url := look():
+            return url
+        with self._progress.step("waiting for the URL"):
+            return self._calls.until(look, self._patience.url)
 
     def _change(self, text: str, action: str, parameters: Mapping[str, Any]) -> None:
         """Begin a change and wait until it is done. Raises DeployError."""

@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
-from .errors import DeployError
+from .errors import DeployError, members_of
 
 ZIP_LIMIT = 7_800_000
 """Bytes of a zip that can be sent: SCF's API takes 10,485,760 bytes of JSON, in which a zip takes a third more."""
+
+STARTING = ("scf_bootstrap", "index.py")
+"""What SCF starts a web function by, and an event function."""
 
 API_TYPES = {"web": "HTTP", "event": "Event"}
 REPLACING = "being replaced"
@@ -34,10 +37,17 @@ class Archive:
 
     @classmethod
     def read(cls, path: Path) -> Archive:
-        """Raises DeployError when it is no zip, or too large to be sent; OSError when it cannot be read."""
+        """Raises DeployError when it is no zip of the function, or too large; OSError when it cannot be read."""
         data = path.read_bytes()
         if not zipfile.is_zipfile(path):
             raise DeployError(f"{path} is no zip")
+        with zipfile.ZipFile(path) as packed:
+            absent = [name for name in STARTING if name not in packed.namelist()]
+        if absent:
+            raise DeployError(
+                f"{path} has no {' and no '.join(absent)} at its root, by which SCF starts the function; "
+                "deploy a zip that `make package` built"
+            )
         if len(data) > ZIP_LIMIT:
             raise DeployError(
                 f"{path} has {len(data):,} bytes; SCF's API takes at most {ZIP_LIMIT:,} in one call. "
@@ -105,9 +115,11 @@ class Found:
 
     @classmethod
     def of(cls, reply: Mapping[str, Any]) -> Found:
+        """Raises DeployError when what must be in it is not."""
+        members_of("GetFunction", reply, "Status", "MemorySize")
         marker = _MARKER.search(reply.get("Description") or "")
         return cls(
-            status=reply["Status"],
+            status=str(reply["Status"]),
             reasons=tuple(
                 one.get("ErrorMessage") or one.get("ErrorCode") or "" for one in _list(reply, "StatusReasons")
             ),
@@ -116,7 +128,7 @@ class Found:
             runtime=reply.get("Runtime") or "",
             handler=reply.get("Handler") or "",
             package=marker[1] if marker else None,
-            tags={one["Key"]: one["Value"] for one in _list(reply, "Tags")},
+            tags=_pairs(reply, "Tags"),
             configuration=_configuration(reply),
         )
 
@@ -131,10 +143,13 @@ class Found:
             changed |= {key: parameters[key] for key in ("ClsLogsetId", "ClsTopicId", "Role") if key in parameters}
         return changed
 
+    @property
+    def variables(self) -> dict[str, str]:
+        return {one["Key"]: one["Value"] for one in self.configuration["Environment"]["Variables"]}
+
     def differing_variables(self, variables: Mapping[str, str]) -> list[str]:
-        """The names of those that are new, gone or changed."""
-        present = {one["Key"]: one["Value"] for one in self.configuration["Environment"]["Variables"]}
-        return sorted(name for name in {*present, *variables} if present.get(name) != variables.get(name))
+        """The names of those that are new or changed."""
+        return sorted(name for name, value in variables.items() if self.variables.get(name) != value)
 
 
 def _configuration(reply: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,10 +158,10 @@ def _configuration(reply: Mapping[str, Any]) -> dict[str, Any]:
     vpc = reply.get("VpcConfig") or {}
     return {
         "Description": reply.get("Description") or "",
-        "MemorySize": reply.get("MemorySize") or 0,
+        "MemorySize": reply["MemorySize"],
         "Timeout": reply.get("Timeout"),
         "InitTimeout": reply.get("InitTimeout"),
-        "Environment": _environment({one["Key"]: one["Value"] for one in _list(reply.get("Environment"), "Variables")}),
+        "Environment": _environment(_pairs(reply.get("Environment"), "Variables")),
         "PublicNetConfig": _public_network(
             enabled=network.get("PublicNetStatus") != "DISABLE",
             eip=(network.get("EipConfig") or {}).get("EipStatus") == "ENABLE",
@@ -161,3 +176,8 @@ def _configuration(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 def _list(reply: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
     return (reply or {}).get(key) or []
+
+
+def _pairs(reply: Mapping[str, Any] | None, key: str) -> dict[str, str]:
+    pairs = [members_of("GetFunction", one, "Key", "Value") for one in _list(reply, key)]
+    return {one["Key"]: one["Value"] for one in pairs}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .config import CkafkaTrigger, UrlTrigger
+from .errors import members_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,21 @@ class Plan:
     text: str
     action: Literal["CreateTrigger", "UpdateTrigger"] | None
     parameters: Mapping[str, Any]
+    found: Mapping[str, Any] | None
+    """The one that is there."""
+
+
+def listed(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What ``ListTriggers`` tells. Raises DeployError when what must be in it is not."""
+    present = reply.get("Triggers") or []
+    return [members_of("ListTriggers", one, "Type", "TriggerName") for one in present]
+
+
+def named(trigger: Mapping[str, Any]) -> str:
+    """A trigger in words."""
+    qualifier = trigger.get("Qualifier")
+    suffix = f" of the qualifier {qualifier}" if qualifier != "$DEFAULT" else ""
+    return f"{trigger['Type']} trigger {trigger['TriggerName']}{suffix}"
 
 
 def plan(wanted: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any]]) -> Plan:
@@ -35,9 +51,9 @@ def plan(wanted: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any]
         "Enable": "OPEN" if wanted.enabled else "CLOSE",
     }
     if found is None:
-        return Plan(kind, f"creating the {what}", "CreateTrigger", parameters)
-    same = _agrees(described, _description(found)) and bool(found["Enable"]) == wanted.enabled
-    return Plan(kind, f"updating the {what}", None if same else "UpdateTrigger", parameters)
+        return Plan(kind, f"creating the {what}", "CreateTrigger", parameters, None)
+    same = _agrees(described, _description(found)) and bool(found.get("Enable")) == wanted.enabled
+    return Plan(kind, f"updating the {what}", None if same else "UpdateTrigger", parameters, found)
 
 
 def url_of(present: Iterable[Mapping[str, Any]]) -> str | None:

@@ -53,6 +53,7 @@ def archive(content: str = "print()") -> Archive:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as out:
         out.writestr(zipfile.ZipInfo("index.py"), content)
+        out.writestr(zipfile.ZipInfo("scf_bootstrap"), "")
     return Archive.of(data.getvalue())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def changed(tmp_path: Path, old: str, new: str, **environ: str) -> Config:
 
 
 def test_the_first_run_makes_the_function_its_limit_and_its_url(cloud: ScfCloud, config: Config) -> None:
+    cloud.url_turns = 2
     run = deploy(cloud, config)
     assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
     function = cloud.function
@@ -64,7 +66,7 @@ def test_the_first_run_makes_the_function_its_limit_and_its_url(cloud: ScfCloud,
     lines = run.printed.splitlines()
     assert lines[0] == "creating the function signup-bridge in ap-guangzhou, namespace default …... 0 s"
     assert lines[1].startswith("limiting the function to one instance: its SQLite ledger is that instance's own")
-    assert lines[2:] == ["creating the Function URL … 0 s"]
+    assert lines[2:] == ["creating the Function URL … 0 s", "waiting for the URL …. 0 s"]
 
 
 def test_the_second_run_changes_nothing(deployed: ScfCloud, config: Config) -> None:
@@ -117,10 +119,22 @@ def test_a_changed_variable_is_named_and_never_shown(deployed: ScfCloud, tmp_pat
     assert run.printed.startswith("updating LOG_LEVEL, WEBHOOK_SECRETS …")
 
 
-def test_a_variable_that_is_gone_is_taken_away(cloud: ScfCloud, tmp_path: Path) -> None:
-    deploy(cloud, load(tmp_path, YAML, ENVIRON, LOG_LEVEL="DEBUG"))
-    deploy(cloud, load(tmp_path))
+def test_a_variable_that_is_gone_is_taken_away_and_told(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, YAML, ENVIRON, LOG_LEVEL="DEBUG", LEDGER_TTL="60", MAX_WRONG_CODES="3"))
+    run = deploy(cloud, load(tmp_path, YAML, ENVIRON, MAX_WRONG_CODES="4"))
     assert "LOG_LEVEL" not in cloud.function.variables
+    assert run.printed.startswith("updating MAX_WRONG_CODES; removing LEDGER_TTL, LOG_LEVEL …")
+    assert deploy(cloud, load(tmp_path)).printed.startswith("removing MAX_WRONG_CODES …")
+
+
+def test_a_redis_that_becomes_a_sqlite_file_is_warned_of(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, YAML, ENVIRON, **REDIS))
+    first, *_ = deploy(cloud, load(tmp_path), dry=True).printed.splitlines()
+    assert first.startswith("WARNING: the function's ledger is a Redis, and becomes a SQLite file")
+    printed = deploy(cloud, load(tmp_path)).printed
+    assert first in printed
+    assert "removing LEDGER_KEY, LEDGER_URL …" in printed
+    assert "WARNING" not in deploy(cloud, load(tmp_path)).printed
 
 
 def test_a_changed_time_out_alone_is_sent(deployed: ScfCloud, tmp_path: Path) -> None:
@@ -163,7 +177,7 @@ def test_what_the_file_does_not_name_is_left_and_told(deployed: ScfCloud, config
         "WARNING: the function has a vpcConfig, serverless.yml names none; left as it is",
         "WARNING: the tags differ; they are set at the creation only, and left as they are",
         "WARNING: the account has no money left; the function is not called until it has",
-        "WARNING: the function has a timer trigger, serverless.yml names none; left as it is",
+        "WARNING: serverless.yml does not name the timer trigger t; left as it is",
         "nothing to change",
     ]
 
@@ -190,6 +204,27 @@ def test_a_url_of_another_name_is_changed_where_it_differs(deployed: ScfCloud, c
     trigger["TriggerDesc"] = '{"AuthType": "NONE"}'
     deploy(deployed, config)
     assert deployed.writes == ["UpdateTrigger"] * 3
+
+
+def test_each_trigger_that_the_file_does_not_name_is_told(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, event_function(), ENVIRON, **REDIS))
+    cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
+    run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
+    assert run.printed.splitlines()[-2:] == [
+        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; left as it is",
+        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; left as it is",
+    ]
+    assert run.url == URL
+
+
+def test_a_name_that_another_trigger_has_is_told(deployed: ScfCloud, config: Config) -> None:
+    deployed.function.triggers[0]["Qualifier"] = "$LATEST"
+    with pytest.raises(DeployError) as raised:
+        deploy(deployed, config)
+    assert str(raised.value) == (
+        "CreateTrigger: the name is taken by the http trigger url-trigger of the qualifier $LATEST; "
+        "remove that one in the console, or give `events` in serverless.yml another `name`"
+    )
 
 
 def test_a_url_that_does_not_appear_is_not_waited_for_for_ever(cloud: ScfCloud, config: Config) -> None:
@@ -275,6 +310,15 @@ def test_a_zip_that_cannot_be_sent_is_refused_before_the_call(tmp_path: Path) ->
     large.write_bytes(b"no zip")
     with pytest.raises(DeployError, match="is no zip"):
         Archive.read(large)
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "function.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("function/index.py", "")
+        out.writestr("scf_bootstrap", "")
+    with pytest.raises(DeployError, match=r"has no index\.py at its root, by which SCF starts the function; deploy a"):
+        Archive.read(path)
 
 
 def test_the_largest_zip_can_be_sent(cloud: ScfCloud, config: Config) -> None:

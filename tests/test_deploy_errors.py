@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployments import api, assert_no_secret, deploy, load
@@ -14,6 +15,8 @@ from scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
 from deploy.api import Credentials
 from deploy.config import Config
 from deploy.errors import BUSY, MEANINGS, ApiError, DeployError
+from deploy.state import Found
+from deploy.triggers import listed
 
 NO_PERMISSION = "[request id:1]you are not authorized to perform operation"
 WHO = {"FunctionName": "signup-bridge", "Namespace": "default"}
@@ -56,6 +59,8 @@ def refused(cloud: ScfCloud, config: Config) -> str:
         ("CreateFunction", "InvalidParameterValue.VpcX", "No.", "CreateFunction: the platform refused it\n"),
         ("CreateFunction", "LimitExceeded.Quota", "No.", "CreateFunction: a quota of the account is used up;"),
         ("CreateFunction", "ResourceInUse.Function", "No.", "CreateFunction: somebody else made the same thing"),
+        ("CreateTrigger", "ResourceInUse.TriggerName", "No.", "CreateTrigger: the function has such a trigger already"),
+        ("CreateTrigger", "ResourceInUse.Trigger", "No.", "CreateTrigger: the function has such a trigger already"),
         (
             "PutReservedConcurrencyConfig",
             "FailedOperation.ReservedExceedTotal",
@@ -188,6 +193,22 @@ def test_what_is_not_the_apis_answer_is_no_success(
     cloud.answer = content_type, body
     with pytest.raises(DeployError, match="the answer is not the API's"):
         api(cloud, config).call("GetFunction", WHO)
+
+
+@pytest.mark.parametrize(
+    ("action", "reply", "needed"),
+    [
+        ("GetFunction", {}, "Status, MemorySize"),
+        ("GetFunction", {"Status": "Active", "MemorySize": None}, "Status, MemorySize"),
+        ("GetFunction", {"Status": "Active", "MemorySize": 128, "Tags": [{"Key": "a"}]}, "Key, Value"),
+        ("ListTriggers", {"Triggers": [{"Type": "http"}]}, "Type, TriggerName"),
+        ("ListTriggers", {"Triggers": ["http"]}, "Type, TriggerName"),
+    ],
+)
+def test_an_answer_in_which_something_is_missing_is_told(action: str, reply: dict[str, Any], needed: str) -> None:
+    read = {"GetFunction": Found.of, "ListTriggers": listed}[action]
+    with pytest.raises(DeployError, match=f"{action}: the answer is not as it must be, with {needed}; run it again"):
+        read(reply)
 
 
 def test_a_refusal_under_another_content_type_is_one(cloud: ScfCloud, config: Config) -> None:
