@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None, *, endpoint: str | None = None) -> 
 
     ``endpoint`` is another API than SCF's, in tests only.
     """
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):  # a terminal that does not know "…" is no reason to stop
+            out.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
         if options.name == "package":

@@ -26,7 +26,7 @@ KEPT = ("PATH", "HOME", "COV")
 @pytest.fixture
 def cloud(cloud: ScfCloud) -> ScfCloud:
     """One that works fast: the command looks once a second."""
-    cloud.turns = 0
+    cloud.turns = cloud.reserving_turns = cloud.url_turns = 0
     return cloud
 
 
@@ -112,6 +112,13 @@ def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package:
     assert done.returncode == 0
     assert cloud.calls
     assert cloud.writes == []
+
+
+def test_a_terminal_that_knows_ascii_only_is_no_reason_to_stop(cloud: ScfCloud, package: str) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = run(cloud, "deploy", "--dry-run", "--package", package, environ={**ENVIRON, **ascii_only})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "WEBHOOK_SECRETS=?" in done.stdout
 
 
 def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> None:

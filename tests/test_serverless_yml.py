@@ -282,7 +282,7 @@ def test_what_scf_or_its_engine_would_refuse_is_refused_here(
         ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
         ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
         ("handler: index.main_handler", "#", "inputs.handler: is missing; it must be index.main_handler"),
-        ("memorySize: 128", "type: event", "is not YAML: 'type' stands twice"),
+        ("memorySize: 128", "type: event", "column 3: the key type stands twice"),
         (
             "memorySize: 128",
             "memorySize: 128\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
@@ -347,6 +347,54 @@ def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
 def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
     config = load(tmp_path, DOMAIN_API_CA_BUNDLE="/var/user/ca.pem")
     assert config.variables["DOMAIN_API_CA_BUNDLE"] == "/var/user/ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "publicAccess: true",
+            "publicAccess: no",
+            "column 17: a text to one reader, a number or a truth value to anot",
+        ),
+        ("publicAccess: true", "publicAccess: ON", "column 17: a text to one reader"),
+        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a text to one reader"),
+        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a text to one reader"),
+        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a text to one reader"),
+        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a text to one reader"),
+        ("${env:LEDGER_KEY}", "canary: canary: x", "mapping values are not allowed here"),
+        ("${env:LEDGER_KEY}", '"canary\\q"', "found unknown escape character 'q'"),
+        ("${env:LEDGER_KEY}", "*canary", "found undefined alias …"),
+        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY stands twice"),
+        ("${env:LEDGER_KEY}", "canary\x00", "a sign in it is not allowed in YAML"),
+    ],
+)
+def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in YAML
+    (found,) = problems(tmp_path, YAML.replace(old, new))
+    assert found.startswith("is not YAML: ")
+    assert problem in found
+    assert "canary" not in found
+
+
+def test_what_every_reader_reads_alike_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_text("a: [true, false, 0, -1, 1.5, null, ~, 'no', \"014\", a b, 1.2.3]")
+    assert read(path, {}).tree == {"a": [True, False, 0, -1, 1.5, None, None, "no", "014", "a b", "1.2.3"]}
+
+
+def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
+    text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
+    (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
+    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, of which the `scf` command")
+    assert "canary" not in problem
+    assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
+
+
+def test_a_files_repr_holds_no_variable(tmp_path: Path) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_text(YAML)
+    assert "canary" not in repr(read(path, ENVIRON))
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "", "\xe9"])
