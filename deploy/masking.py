@@ -60,6 +60,7 @@ def _forms(secret: str) -> Iterator[str]:
     yield json.dumps(json.dumps(secret)[1:-1])[1:-1]  # JSON within JSON
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
+    yield ascii(secret)[1:-1]
 
 
 def _without_beginnings(text: str, form: str) -> str:

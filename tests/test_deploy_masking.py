@@ -31,6 +31,7 @@ BEARER = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12 canary-of-another-
         ({"LEDGER_KEY": "canaryé" * 6}, json.dumps("canaryé" * 6)),
         ({"LEDGER_KEY": "canaryé" * 6}, json.dumps("canaryé" * 6, ensure_ascii=False)),
         ({"LEDGER_KEY": "canary'\t" * 6}, repr("canary'\t" * 6)),
+        ({"LEDGER_KEY": "canaryé'" * 5}, ascii("canaryé'" * 5)),
         (REDIS, f"cut short: {REDIS['LEDGER_KEY'][:20]}..."),
         (REDIS, f"cut short: {REDIS['LEDGER_KEY'][:8]}…, and {REDIS['LEDGER_KEY'][:9]}..."),
         (REDIS, f"cut short: {REDIS['LEDGER_URL'][:24]}..."),
