@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from builders import ROOT, SECRET
 from scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
 
@@ -21,6 +22,7 @@ from deploy.errors import DeployError
 from deploy.masking import secrets_of
 from deploy.progress import Progress
 from deploy.scf import Deployment
+from deploy.serverless_file import ConfigError
 from deploy.state import Archive
 
 YAML = (ROOT / "serverless.yml").read_text()
@@ -46,6 +48,14 @@ def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON,
     path = tmp_path / "serverless.yml"
     path.write_text(text)
     return config.load(path, {**environ, **changed})
+
+
+def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
+    """What is refused of this text and environment."""
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
+    assert str(raised.value).startswith("deploy refused, serverless.yml:\n  ")
+    return raised.value.problems
 
 
 def archive(content: str = "print()") -> Archive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,9 @@ import yaml
 from bridge.actions import CREATE, DELETE, DESCRIBE
 from bridge.settings import SETTINGS
 from builders import ROOT, SECRET
-from deployments import ENVIRON, REDIS, YAML, event_function, load
+from deployments import ENVIRON, REDIS, YAML, event_function, load, problems
 
 from deploy.config import Cls, Config, UrlTrigger, Vpc
-from deploy.serverless_file import ConfigError, read
-
-
-def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
-    with pytest.raises(ConfigError) as raised:
-        load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
-    assert str(raised.value).startswith("deploy refused, serverless.yml:\n  ")
-    return raised.value.problems
 
 
 def changed(**members: Any) -> str:
@@ -95,31 +86,6 @@ def test_what_is_commented_out_works_as_an_event_function(tmp_path: Path) -> Non
     assert (config.role, config.eip) == ("signup-bridge", True)
     assert config.vpc == Vpc("vpc-xxxxxxxx", "subnet-xxxxxxxx")
     assert config.cls == Cls("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
-
-
-@pytest.mark.parametrize(
-    ("written", "environ", "expected"),
-    [
-        ("${env:A}", {"A": "1"}, "1"),
-        ("${env:A}", {}, None),
-        ("${env:A}", {"A": ""}, ""),
-        ("<${env:A}, ${env:B.c}>", {"A": "1", "B.c": "2"}, "<1, 2>"),
-        ("${env:A}", {"A": "${env:B}", "B": "2"}, "2"),
-        ("${env:A, 'default'}", {"A": "1"}, "${env:A, 'default'}"),
-        ("${env:A:-default}", {"A": "1"}, "${env:A:-default}"),
-        ("${env: A}", {"A": "1"}, "${env: A}"),
-        ("${name}", {}, "${name}"),
-    ],
-)
-def test_variables_are_resolved_as_the_scf_command_does(
-    tmp_path: Path, written: str, environ: dict[str, str], expected: str | None
-) -> None:
-    path = tmp_path / "serverless.yml"
-    path.write_text(yaml.safe_dump({"inputs": {"key": written, "list": [written], "null": None}}))
-    file = read(path, environ)
-    keys = {"key": expected} if expected is not None else {}
-    assert file.tree == {"inputs": {**keys, "list": [expected], "null": None}}
-    assert file.problems == []
 
 
 def test_what_the_scf_command_would_get_wrong_is_a_problem(tmp_path: Path) -> None:
@@ -347,62 +313,6 @@ def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
 def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
     config = load(tmp_path, DOMAIN_API_CA_BUNDLE="/var/user/ca.pem")
     assert config.variables["DOMAIN_API_CA_BUNDLE"] == "/var/user/ca.pem"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "problem"),
-    [
-        (
-            "publicAccess: true",
-            "publicAccess: no",
-            "column 17: a text to one reader, a number or a truth value to anot",
-        ),
-        ("publicAccess: true", "publicAccess: ON", "column 17: a text to one reader"),
-        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a text to one reader"),
-        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a text to one reader"),
-        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a text to one reader"),
-        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a text to one reader"),
-        ("${env:LEDGER_KEY}", "canary: canary: x", "mapping values are not allowed here"),
-        ("${env:LEDGER_KEY}", '"canary\\q"', "found unknown escape character 'q'"),
-        ("${env:LEDGER_KEY}", "*canary", "found undefined alias …"),
-        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY stands twice"),
-        ("${env:LEDGER_KEY}", "canary\x00", "a sign in it is not allowed in YAML"),
-    ],
-)
-def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
-    assert old in YAML
-    (found,) = problems(tmp_path, YAML.replace(old, new))
-    assert found.startswith("is not YAML: ")
-    assert problem in found
-    assert "canary" not in found
-
-
-def test_what_every_reader_reads_alike_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "serverless.yml"
-    path.write_text("a: [true, false, 0, -1, 1.5, null, ~, 'no', \"014\", a b, 1.2.3]")
-    assert read(path, {}).tree == {"a": [True, False, 0, -1, 1.5, None, None, "no", "014", "a b", "1.2.3"]}
-
-
-def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
-    text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
-    (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
-    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, of which the `scf` command")
-    assert "canary" not in problem
-    assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
-
-
-def test_a_files_repr_holds_no_variable(tmp_path: Path) -> None:
-    path = tmp_path / "serverless.yml"
-    path.write_text(YAML)
-    assert "canary" not in repr(read(path, ENVIRON))
-
-
-@pytest.mark.parametrize("text", ["a: [", "- a", "", "\xe9"])
-def test_what_is_no_such_file_is_told(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "serverless.yml"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"is not YAML|must be a mapping"):
-        read(path, {})
 
 
 @pytest.mark.parametrize("text", ["a: 1", "inputs: []", "component: scf\nname: a\ninputs: {environment: 1}"])
