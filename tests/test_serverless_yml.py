@@ -265,6 +265,9 @@ def test_an_event_function_of_which_something_is_wrong(tmp_path: Path, line: str
 def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, event_function())
     assert problem.startswith("inputs.environment.variables.LEDGER_URL: must be redis://… or rediss://…")
+    needed, wrong = problems(tmp_path, event_function(), LEDGER_URL="mysql://h/0")
+    assert needed == problem
+    assert wrong.startswith("inputs.environment.variables.LEDGER_URL: must be sqlite:////absolute/path, redis://")
     without_key = {"WEBHOOK_SECRETS": SECRET, **REDIS}
     assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
     text = event_function().replace("  role: signup-bridge\n", "")
