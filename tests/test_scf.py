@@ -59,8 +59,8 @@ def test_a_thawed_instance_uses_no_connection_of_before(scf: Scf, impatient: Pat
 
     def once(connection: socket.socket) -> None:
         if connection not in asked:  # a connection that was cut in silence takes everything, and says nothing
-            connection.sendall(reply(SUCCESS))
             asked.append(connection)
+            connection.sendall(reply(SUCCESS))
 
     with Upstream(once) as upstream, scf.start(shape, upstream.url, archive=impatient) as platform:
         assert post(platform.url, body()).json["status"] == "verified"
