@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from bridge.clock import Deadline
-from bridge.ledger import LedgerUnavailable, sqlite
+from bridge.ledger import LedgerUnavailable, sqlite_forgetting
 from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite import SqliteLedger
 from bridge.ledger.sqlite_file import SqliteFile
@@ -251,7 +251,7 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
 
 
 def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_BATCH", 4)
+    monkeypatch.setattr(sqlite_forgetting, "_BATCH", 4)
     engine = sqlite_engine(tmp_path, FAST)
     for number in range(10):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), removal=0.001 if number < 3 else 0.0)

@@ -1,14 +1,13 @@
 """The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
 
-A write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and in `sqlite_file`, nowhere else. It
-must never let a delivery through unremembered.
+A write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and in the modules named `sqlite_…`,
+nowhere else. It must never let a delivery through unremembered.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,16 +29,7 @@ from . import (
 )
 from .keys import Hasher, Keys, key_beside
 from .sqlite_file import CLAIMED, REFUSED, UNKNOWN, VERIFIED, SqliteFile
-
-_PAGE = 4096
-_BATCH = 500
-"""Records that pruning deletes in one step."""
-
-_STEP_TIME = 0.5
-"""Seconds without which pruning begins no other step."""
-
-SIZE_LIMIT = 240 * 1024 * 1024
-"""Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
+from .sqlite_forgetting import SIZE_LIMIT, Forgetting
 
 
 class SqliteLedger:
@@ -55,8 +45,7 @@ class SqliteLedger:
         self._policy = policy
         self._clock = clock
         self._hasher = Hasher(key) if key else None
-        self._pages = size_limit // _PAGE
-        self._inserted = 0
+        self._forgetting = Forgetting(policy, clock, size_limit)
         self._file = SqliteFile(file, self.hasher)
 
     def hasher(self) -> Hasher:
@@ -148,15 +137,7 @@ class SqliteLedger:
         self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def prune(self, *, deadline: Deadline) -> int:
-        pruned = after = 0
-        while deadline.remaining() > _STEP_TIME:
-            # Found first, and deleted a few at a time: nobody who has a delivery waits for long.
-            found = self._file.read(partial(self._expired, after=after), deadline)
-            pruned += self._file.write(partial(self._delete, found=found), deadline)
-            if len(found) < _BATCH:
-                break
-            after = found[-1][0]
-        return pruned
+        return self._forgetting.prune(self._file, deadline)
 
     def close(self) -> None:
         self._file.close()
@@ -259,7 +240,7 @@ class SqliteLedger:
             (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.transient, state, until, now, token,
              lease, counted, sent, outcome),
         )  # fmt: skip
-        self._sweep(db, now)
+        self._forgetting.sweep(db, now)
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
         now = self._clock.time()
@@ -314,47 +295,6 @@ class SqliteLedger:
             return Slot(wait, fits=False)
         _save(db, action, pace.taken(now, self._policy.interval))
         return Slot(wait, fits=True)
-
-    def _expired(self, db: sqlite3.Connection, after: int) -> list[tuple[int]]:
-        """The next deliveries that nothing is judged by any more."""
-        now = self._clock.time()
-        return db.execute(
-            "SELECT id FROM deliveries WHERE id > ? AND until <= ? AND claimed <= ? ORDER BY id LIMIT ?",
-            (after, now, now - self._policy.kept, _BATCH),
-        ).fetchall()
-
-    def _delete(self, db: sqlite3.Connection, found: list[tuple[int]]) -> int:
-        """Delete them, unless one of the ids is another delivery's by now; and spent pairs whose time is over."""
-        now = self._clock.time()
-        for (id_,) in found:
-            db.execute(
-                "DELETE FROM deliveries WHERE id = ? AND until <= ? AND claimed <= ?",
-                (id_, now, now - self._policy.kept),
-            )
-        db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, _BATCH))
-        return len(found)
-
-    def _sweep(self, db: sqlite3.Connection, now: float) -> None:
-        """Forget a few of what has expired, which is at the front; and when the file is full, the oldest refusals."""
-        for table, kept in (("deliveries", "claimed"), ("spent", "until")):
-            for id_, until, since in db.execute(
-                f"SELECT id, until, {kept} FROM {table} ORDER BY id LIMIT 3"
-            ).fetchall():
-                if until > now or (table == "deliveries" and since > now - self._policy.kept):
-                    break
-                db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
-        self._inserted += 1
-        if self._inserted % 64:
-            return
-        (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
-        if pages - free <= self._pages:
-            return
-        for state in (REFUSED, VERIFIED):
-            oldest = (
-                "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state = ? ORDER BY id LIMIT 256)"
-            )
-            if db.execute(oldest, (state,)).rowcount:
-                return
 
 
 def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
