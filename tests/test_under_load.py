@@ -31,7 +31,7 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
         time.sleep(0.01)
     began = time.monotonic()
     given = deliver(instance, "new")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.4
     check_problem(given, problem("overloaded", 503, retryable=True), PROBLEM | {"retry-after": "1"})
     assert deliver(instance, "known", contact="10086") == replay_of(known)
     assert deliver(instance, "known").json["code"] == "idempotency-key-reused"
