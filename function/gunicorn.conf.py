@@ -31,6 +31,8 @@ threads = _settings.concurrency + settings.WAITING + 4
 graceful_timeout = int(_settings.request_budget) + 2
 # gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
 timeout = 0
+# gunicorn's own defaults, said: what is larger never reaches the application.
+limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 logconfig_dict = logs.configuration(_settings.log_level)
 accesslog = None
 control_socket_disable = True

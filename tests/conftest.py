@@ -4,13 +4,14 @@ import fcntl
 import os
 import pickle
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import deployments
 import hypothesis
 import pytest
 from builders import Bridge, SetClock, bridge
@@ -19,11 +20,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
+from lost_answers import World, worlds
 from redis_server import RedisServer
 from scf_api import ScfCloud
 from shapes import Scf
 
 from deploy import package, python310
+from deploy.config import Config
 from emulator.server import Emulator
 
 pytest.register_assert_rewrite("promises")
@@ -150,6 +153,17 @@ def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
         instance.app.extensions["ledger"].close()
 
 
+@pytest.fixture
+def new_world(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
+    """Make worlds over one account, one ledger and one clock."""
+    return worlds(emulator, tmp_path)
+
+
+@pytest.fixture
+def world(new_world: Callable[..., World]) -> World:
+    return new_world()
+
+
 @pytest.fixture(scope="session")
 def python3_10() -> str:
     """A Python 3.10 without what is installed beside it."""
@@ -184,3 +198,17 @@ def cloud() -> Iterator[ScfCloud]:
     """An account of SCF without a function."""
     with ScfCloud() as running:
         yield running
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """What serverless.yml describes."""
+    return deployments.load(tmp_path)
+
+
+@pytest.fixture
+def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
+    """An account with the function in it, whose calls are forgotten."""
+    deployments.deploy(cloud, config)
+    cloud.forget()
+    return cloud

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from redis_server import RedisServer
 
 KEY = b"a key of thirty-two bytes, or more"
 POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)
+FAST = POLICY._replace(interval=1e-6)
+"""As many calls as a test likes."""
 
 SHIFTED = SCRIPT.replace(
     "tonumber(time[2]) / 1000000", "tonumber(time[2]) / 1000000 + tonumber(redis.call('GET', 'shift') or '0')"
@@ -135,3 +138,11 @@ def redis_engine(
         return RedisLedger(server.url, policy, clock, key=key, script=SHIFTED)
 
     return Engine(again(), clock, lambda shift: client.set("shift", shift), again)
+
+
+def rows(folder: Path) -> int:
+    """How many deliveries the SQLite ledger of this folder holds."""
+    with sqlite3.connect(folder / "ledger.db") as db:
+        (count,) = db.execute("SELECT count(*) FROM deliveries").fetchone()
+    db.close()
+    return int(count)

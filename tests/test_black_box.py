@@ -169,3 +169,14 @@ def test_stale_and_tampered_deliveries(running: Running) -> None:
 def test_the_other_routes(running: Running, path: str, status: int) -> None:
     assert requests.get(running.url + path, timeout=10).status_code == status
     assert requests.post(f"{running.url}/health", data=b"", timeout=10).status_code == 405
+
+
+def test_the_headers_of_an_answer_are_within_the_platforms_limit(running: Running) -> None:
+    """SCF takes 4 KB in all."""
+    data = body()
+    told = [requests.post(running.url, data=data, headers=headers, timeout=10) for headers in (signed(data), {})]
+    told += [
+        requests.get(running.url + path, timeout=10) for path in ("/health", "/ready", "/openapi.json", "/nowhere")
+    ]
+    assert {one.status_code for one in told} == {200, 401, 404}
+    assert max(sum(len(f"{name}: {value}") for name, value in one.headers.items()) for one in told) < 1024

@@ -18,19 +18,6 @@ URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
 UPDATE = "UpdateFunctionConfiguration"
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return load(tmp_path)
-
-
-@pytest.fixture
-def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
-    """An account with the function in it, whose calls are forgotten."""
-    deploy(cloud, config)
-    cloud.forget()
-    return cloud
-
-
 def changed(tmp_path: Path, old: str, new: str, **environ: str) -> Config:
     """serverless.yml with one text replaced by another."""
     assert old in YAML

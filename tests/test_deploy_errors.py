@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import api, assert_no_secret, deploy, load
+from deployments import api, assert_no_secret, deploy
 from scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
 
 from deploy.api import Credentials
@@ -20,11 +19,6 @@ from deploy.triggers import listed
 
 NO_PERMISSION = "[request id:1]you are not authorized to perform operation"
 WHO = {"FunctionName": "signup-bridge", "Namespace": "default"}
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return load(tmp_path)
 
 
 def refused(cloud: ScfCloud, config: Config) -> str:

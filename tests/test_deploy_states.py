@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from deployments import archive, deploy, load
+from deployments import archive, deploy
 from scf_api import ScfCloud
 
 from deploy.config import Config
 from deploy.errors import DeployError
 
 UPDATE = "UpdateFunctionConfiguration"
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return load(tmp_path)
-
-
-@pytest.fixture
-def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
-    """An account with the function in it, whose calls are forgotten."""
-    deploy(cloud, config)
-    cloud.forget()
-    return cloud
 
 
 @pytest.mark.parametrize(("key", "value"), [("Type", "Event"), ("Runtime", "Python3.9")])

@@ -5,27 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bridge.clock import Deadline
 from bridge.ledger import LedgerUnavailable
 from builders import ABORT, PROBLEM, Answer, SetClock, bridge, check_problem, problem, signed
-from lost_answers import CREATE, DESCRIBE, WRONG, World, describe_with, verified, worlds
+from lost_answers import CREATE, DESCRIBE, WRONG, World, describe_with, verified
 
 from emulator.faults import Fault
-from emulator.server import Emulator
-
-
-@pytest.fixture
-def build(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
-    return worlds(emulator, tmp_path)
-
-
-@pytest.fixture
-def world(build: Callable[..., World]) -> World:
-    return build()
 
 
 @pytest.mark.parametrize("fault", ["close", "reset", "truncate"])
@@ -136,8 +124,8 @@ def test_while_the_list_cannot_be_had_it_is_still_unknown(world: World, fault: s
     assert verified(world.deliver("a"))
 
 
-def test_the_second_call_or_the_list_finds_no_slot(build: Callable[..., World]) -> None:
-    world = build(DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
+def test_the_second_call_or_the_list_finds_no_slot(new_world: Callable[..., World]) -> None:
+    world = new_world(DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
     world.lose("unprocessed")
     world.deliver("a")
     assert world.deliver("a").json["code"] == "outcome-unknown"
@@ -180,10 +168,10 @@ def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", ["verified", "outcome-unknown"])
-def test_who_was_taken_over_answers_what_the_ledger_says(build: Callable[..., World], code: str) -> None:
+def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[..., World], code: str) -> None:
     """An instance whose clock is far ahead believes that the lease is over, and finds the outcome out."""
-    slow = build()
-    hasty = build()
+    slow = new_world()
+    hasty = new_world()
     hasty.clock = SetClock()
     hasty.clock.wall = 20.0
     hasty.bridge = bridge(slow.emulator.url, hasty.clock, LEDGER_URL=slow.ledger)
@@ -224,8 +212,8 @@ def test_the_list_fails_after_the_second_call(world: World) -> None:
     assert world.seen() == "C:unprocessed D:OK C:InternalError.VerifyCodeErr D:OK D:OK"
 
 
-def test_without_the_list_one_more_call_is_all(build: Callable[..., World]) -> None:
-    world = build(RESOLVE_UNKNOWN="never")
+def test_without_the_list_one_more_call_is_all(new_world: Callable[..., World]) -> None:
+    world = new_world(RESOLVE_UNKNOWN="never")
     world.lose("unprocessed")
     world.deliver("a")
     assert verified(world.deliver("a"))

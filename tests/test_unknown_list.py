@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bridge.clock import Deadline
 from builders import PHONE, Bridge, SetClock
-from lost_answers import DESCRIBE, World, describe_with, verified, worlds
-
-from emulator.server import Emulator
-
-
-@pytest.fixture
-def world(emulator: Emulator, tmp_path: Path) -> World:
-    return worlds(emulator, tmp_path)()
+from lost_answers import DESCRIBE, World, describe_with, verified
 
 
 def test_the_lists_quota_is_minded_too(world: World) -> None:

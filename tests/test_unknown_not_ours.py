@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timezone
-from pathlib import Path
 
 import pytest
 from bridge.ledger import Claim, Interval
 from bridge.resolution import is_ours
 from builders import CODE, PHONE, Answer, body
-from lost_answers import CREATE, WRONG, World, describe_with, verified, worlds
-
-from emulator.server import Emulator
-
-
-@pytest.fixture
-def build(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
-    return worlds(emulator, tmp_path)
-
-
-@pytest.fixture
-def world(build: Callable[..., World]) -> World:
-    return build()
+from lost_answers import CREATE, WRONG, World, describe_with, verified
 
 
 def stranger_verifies(world: World) -> None:
@@ -104,9 +91,9 @@ def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
     assert world.deliver("a").json["code"] == "already-verified"
 
 
-def test_a_rival_that_was_called_again_an_hour_later(build: Callable[..., World]) -> None:
+def test_a_rival_that_was_called_again_an_hour_later(new_world: Callable[..., World]) -> None:
     """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
-    world = build(WEBHOOK_AUTH="none")
+    world = new_world(WEBHOOK_AUTH="none")
 
     def post(code: str, contact: str = PHONE) -> Answer:
         return world.bridge.post(body(contact=contact, verify_code=code), {})
@@ -170,8 +157,8 @@ def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
     assert world.deliver("a").json["code"] == "outcome-unresolved"
 
 
-def test_unresolved_outcomes_count_as_wrong_codes(build: Callable[..., World]) -> None:
-    world = build(MAX_WRONG_CODES=2)
+def test_unresolved_outcomes_count_as_wrong_codes(new_world: Callable[..., World]) -> None:
+    world = new_world(MAX_WRONG_CODES=2)
     for number in range(2):
         for _ in range(2):
             if not _:
