@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from bridge.actions import CREATE, DESCRIBE
 from bridge.ckafka import Redeliver
 from bridge.logs import JsonFormatter
-from builders import Bridge, SetClock, bridge, calls, environment
+from builders import CODE, PHONE, Bridge, SetClock, bridge, calls, environment
 from deliveries import ask
 from event_builders import CONTEXT, invoke
+from hypothesis import given
+from hypothesis import strategies as st
 from redis_server import RedisServer
 
 from emulator.faults import Fault
@@ -222,3 +225,37 @@ def test_over_two_instances_on_one_redis(emulator: Emulator, redis_server: Redis
         instance = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32)
         assert instance.events.handle(event, LONG)["ends"] == {"verified": 3}
     assert len(emulator.calls) == 3
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+places = {
+    "topic": st.just("t") | anything,
+    "partition": st.integers(0, 1) | anything,
+    "offset": st.integers(0, 2) | anything,
+}
+message = st.sampled_from([f'{{"type":"phone","contact":"{PHONE}","verify_code":"{CODE}"}}', "{", ""]) | anything
+entry = st.fixed_dictionaries({"msgBody": message}, optional=places) | anything
+
+
+@given(
+    records=st.lists(entry.map(lambda one: {"Ckafka": one}) | anything, min_size=1, max_size=4),
+    context=anything | st.fixed_dictionaries({"time_limit_in_ms": st.integers(0, 5000) | anything}),
+)
+def test_any_batch_is_gone_through(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
+    """Nothing else is ever raised, and a place that comes again is no second call."""
+    emulator, bridged = account
+    with suppress(Redeliver):
+        told = bridged.events.handle({"Records": records}, context)
+        assert told.get("statusCode") == 400 or told["records"] == len(records) == sum(told["ends"].values())
+        assert PHONE not in json.dumps(told)
+    assert [result for _, result in calls(emulator)].count("OK") <= 1
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[tuple[Emulator, Bridge]]:
+    with Emulator(rate=0) as emulator:
+        yield emulator, bridge(emulator.url)
