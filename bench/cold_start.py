@@ -14,7 +14,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from deploy import package, python310  # noqa: E402  it lies beside this folder
-from emulator import sender  # noqa: E402
+from emulator import ports, sender  # noqa: E402
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator  # noqa: E402
 
 CONTACT, CODE = "18766554433", "123456"
@@ -78,8 +77,7 @@ def built(target: Path) -> list[Peer]:
 def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, counted: bool) -> None:
     """One cold start: nothing is left of the one before."""
     emulator.reset()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = ports.free()
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(peer.folder),

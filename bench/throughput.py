@@ -34,6 +34,7 @@ from bridge.ledger import Claim, Found, Settlement, Slot  # noqa: E402
 from bridge.ledger.keys import Hasher, Keys  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 
+from emulator import ports  # noqa: E402
 from emulator.server import Emulator  # noqa: E402
 
 KEY = secrets.token_bytes(32)
@@ -107,7 +108,7 @@ def emulator_apart() -> Iterator[str]:
 @contextmanager
 def bridge(upstream: str, log: Path, *application: str, **changed: str) -> Iterator[int]:
     """A bridge under gunicorn, its application another one if one is named; its port."""
-    port = builders.free_port()
+    port = ports.free()
     environ = builders.environment(upstream, HOST="127.0.0.1", PORT=str(port), DOMAIN_API_RATE="100000", **changed)
     environ |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "bench")}
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py", *application]

@@ -11,7 +11,7 @@ import threading
 
 import requests
 
-from . import launcher, sender
+from . import launcher, ports, sender
 from .domain import RATE
 from .faults import WIRE_FAULTS
 from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
@@ -109,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    launcher.check_free(options.emulator_port, "EMULATOR_PORT")
+    ports.check(options.emulator_port, "EMULATOR_PORT")
     with Emulator(port=options.emulator_port, rate=options.rate) as emulator:
         print(f"{emulator.url}  credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}", flush=True)
         stopped = threading.Event()

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 import requests
 
+from . import ports
 from .scf_instances import Shape
 from .sender import DEMO_SECRET
 from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
@@ -41,8 +41,8 @@ def run(emulator_port: int, port: int, *, scf: Shape | None = None) -> int:
     """
     if port == emulator_port:
         raise OSError(f"PORT and EMULATOR_PORT are both {port}; set one of them to another port")
-    check_free(emulator_port, "EMULATOR_PORT")
-    check_free(port, "PORT")
+    ports.check(emulator_port, "EMULATOR_PORT")
+    ports.check(port, "PORT")
     for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     with Emulator(port=emulator_port) as emulator, _kept(emulator):
@@ -140,13 +140,6 @@ def _kept(emulator: Emulator) -> Iterator[None]:
     STATE.parent.mkdir(exist_ok=True)
     STATE.touch(mode=0o600)
     STATE.write_text(json.dumps(emulator.domain.snapshot()))
-
-
-def check_free(port: int, setting: str) -> None:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise OSError(f"port {port} on 127.0.0.1 is taken; set {setting} to another one") from error
 
 
 def _answers(url: str, bridge: Bridge) -> bool:

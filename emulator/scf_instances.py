@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from . import ports
+
 Shape = Literal["web", "event"]
 Headers = list[tuple[str, str]]
 
@@ -171,8 +173,7 @@ class WebInstance(_Instance):
         script = bootstrap.read_bytes().decode()
         if not os.stat(bootstrap).st_mode & 0o111 or not script.startswith("#!/bin/bash\n") or "\r" in script:
             raise FunctionError(405, "scf_bootstrap cannot be executed: mode 0755, #!/bin/bash, LF")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port: int = free.getsockname()[1]
+        self._port = ports.free()
         # On SCF it listens on 0.0.0.0:9000 of a machine of its own. Without `site` there are no packages but ours.
         script = script.replace(INTERPRETER, f"{self._function.python} -S")
         self._start(["/bin/bash", "-c", script], {"HOST": "127.0.0.1", "PORT": str(self._port)})

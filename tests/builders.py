@@ -31,6 +31,7 @@ from bridge.settings import Settings
 from flask.testing import FlaskClient
 from standardwebhooks import Webhook
 
+from emulator import ports
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +147,7 @@ def bridge(url: str, clock: Clock | None = None, **changed: Any) -> Bridge:
 @contextmanager
 def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
     """A bridge under gunicorn on a free port, started as the contract says; its own URL. ``log`` takes its output."""
-    port = free_port()
+    port = ports.free()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
     environ = kept | environment(url, HOST="127.0.0.1", PORT=str(port)) | {k: str(v) for k, v in changed.items()}
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
@@ -175,12 +176,6 @@ def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> Answer
     """Post over a real socket."""
     response = requests.post(url, data=data, headers=signed(data) if headers is None else headers, timeout=30)
     return answer(response.status_code, list(response.headers.items()), response.content)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 Script = Callable[[socket.socket], None]

@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import redis
-from builders import free_port
+
+from emulator import ports
 
 
 def executable() -> str:
@@ -37,7 +38,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
         self.folder = folder
         self.password = password
-        self.port = free_port()
+        self.port = ports.free()
         self.options = options or ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
         self.start()
 

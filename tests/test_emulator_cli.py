@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import requests
-from builders import CODE, PHONE, ROOT, bridge, free_port
+from builders import CODE, PHONE, ROOT, bridge
 
-from emulator import sender
+from emulator import ports, sender
 from emulator.server import DEMO_SECRET_ID, Emulator
 
 
@@ -33,7 +33,7 @@ def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
     log = tmp_path_factory.mktemp("run") / "log"
-    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     mine = {
         "TENCENT_SECRET_ID": "mine",
         "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "emulator", "run"],
             cwd=ROOT,
-            env=os.environ | ports | mine,
+            env=os.environ | given | mine,
             stdout=output,
             stderr=output,
         )
@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             assert time.monotonic() < end
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        yield log.read_text(), f"http://127.0.0.1:{ports['EMULATOR_PORT']}"
+        yield log.read_text(), f"http://127.0.0.1:{given['EMULATOR_PORT']}"
     finally:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)  # a second one, of somebody impatient
@@ -95,8 +95,8 @@ def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Signals) -> None:
     """Also where a shell started it in the background, with SIGINT ignored."""
-    log, port = tmp_path / "log", free_port()
-    environ = os.environ | {"PORT": str(port), "EMULATOR_PORT": str(free_port())}
+    log, port = tmp_path / "log", ports.free()
+    environ = os.environ | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
     with log.open("wb") as output:
         command = [sys.executable, "-m", "emulator", "run"]
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
@@ -114,7 +114,7 @@ def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Si
 
 
 def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
-    url = f"http://127.0.0.1:{free_port()}/"
+    url = f"http://127.0.0.1:{ports.free()}/"
     done = python("send", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"send: nobody answers at {url}; is `make run` running?\n"
@@ -130,7 +130,7 @@ def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
 
 def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
-    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(free_port())})
+    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
     assert (taken.returncode, taken.stdout) == (1, "")
     assert taken.stderr.startswith(f"run: port {port} on 127.0.0.1 is taken")
     assert python("serve", "--emulator-port", port).stderr.startswith(f"serve: port {port} on 127.0.0.1 is taken")
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
 
 
 def test_a_bridge_that_does_not_start_ends_the_run() -> None:
-    environ = {"EMULATOR_PORT": str(free_port()), "PORT": str(free_port()), "REQUEST_BUDGET": "soon"}
+    environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
     done = python("run", environ=environ)
     assert done.returncode == 1
     assert "REQUEST_BUDGET: must be a number" in done.stderr
@@ -164,7 +164,7 @@ def test_help(command: list[str], taught: list[str]) -> None:
 
 
 def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
-    port = free_port()
+    port = ports.free()
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

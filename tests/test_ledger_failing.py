@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from bridge.logs import JsonFormatter
-from builders import PROBLEM, Answer, SetClock, body, bridge, calls, check_problem, free_port, problem, signed
+from builders import PROBLEM, Answer, SetClock, body, bridge, calls, check_problem, problem, signed
 from deliveries import Build, ask, deliver, replay_of
 from ledgers import KEY
 
+from emulator import ports
 from emulator.server import Emulator
 
 CREATE = "CreateIntlPhoneEmail"
@@ -88,7 +89,7 @@ def test_a_ledger_that_comes_back_is_used(emulator: Emulator, tmp_path: Path) ->
 
 
 def test_a_ledger_that_cannot_be_reached(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    url = f"redis://:hush@127.0.0.1:{free_port()}/0"
+    url = f"redis://:hush@127.0.0.1:{ports.free()}/0"
     instance = bridge(emulator.url, LEDGER_URL=url, LEDGER_KEY=KEY.decode())
     expected = problem("ledger-unavailable", 503, retryable=True)
     check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from bridge import logs
-from builders import SECRET, body, environment, free_port, gunicorn, post, signed
+from builders import SECRET, body, environment, gunicorn, post, signed
 from event_builders import CONTEXT, gateway_event, invoke, url_event
 
-from emulator import sender
+from emulator import ports, sender
 from emulator.domain import SentCode
 from emulator.faults import WIRE_FAULTS, Fault
 from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
@@ -91,7 +91,7 @@ def every_scenario(emulator: Emulator, url: str) -> None:
 
 def test_a_web_function_logs_nothing_personal(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    dead = f"http://127.0.0.1:{free_port()}"
+    dead = f"http://127.0.0.1:{ports.free()}"
     with Emulator(rate=0) as emulator:
         with gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", REQUEST_BUDGET=0.5) as url:
             every_scenario(emulator, url)
@@ -137,7 +137,7 @@ def test_an_event_function_logs_and_returns_nothing_personal() -> None:
         for fault in ("http-502", "truncate", "redirect", "error-with-charset", "AuthFailure.TokenFailure"):
             emulator.faults.arm(Fault(fault))
         more, told = invoke(environment(emulator.url, LOG_LEVEL="DEBUG"), *[url_event(data)] * 5)
-        dead = environment(f"http://127.0.0.1:{free_port()}", LOG_LEVEL="DEBUG")
+        dead = environment(f"http://127.0.0.1:{ports.free()}", LOG_LEVEL="DEBUG")
         last, end = invoke(dead, url_event(data))
         answers, written = answers + more + last, written + told + end
     assert len(answers) == 13

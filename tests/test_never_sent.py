@@ -17,7 +17,6 @@ from builders import (
     bridge,
     calls,
     check_problem,
-    free_port,
     problem,
     read_request,
     reply,
@@ -25,6 +24,7 @@ from builders import (
 )  # fmt: skip
 from conftest import Tls
 
+from emulator import ports
 from emulator.server import Emulator
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
@@ -52,7 +52,7 @@ def test_a_handshake_that_never_ends(tls: Tls) -> None:
 
 
 def test_nobody_listens() -> None:
-    check_problem(bridge(f"http://127.0.0.1:{free_port()}").deliver(), UNREACHABLE, RETRY)
+    check_problem(bridge(f"http://127.0.0.1:{ports.free()}").deliver(), UNREACHABLE, RETRY)
 
 
 def test_a_name_without_an_address() -> None:

@@ -23,13 +23,13 @@ from builders import (
     bridge,
     calls,
     check_problem,
-    free_port,
     problem,
     reply,
     send,
     signed,
 )  # fmt: skip
 
+from emulator import ports
 from emulator.faults import Fault
 from emulator.server import Emulator
 
@@ -265,7 +265,7 @@ def test_a_ledger_that_fails_between_two_calls(
 def test_after_ten_failures_no_call_is_made_for_a_while(emulator: Emulator) -> None:
     """One probe at a time finds out whether the API is back."""
     clock = SetClock()
-    port = free_port()
+    port = ports.free()
     instance = bridge(f"http://127.0.0.1:{port}", clock)
     for number in range(3):
         check_problem(deliver(instance, number), UNREACHABLE, PROBLEM | {"retry-after": "5"})

@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import ROOT, free_port
+from builders import ROOT
 from shapes import Scf
+
+from emulator import ports
 
 PROGRAM = """
 import sys
@@ -30,10 +32,10 @@ sys.exit(__main__.main(sys.argv[3:]))
 def start(
     archive: Path, log: Path, *arguments: str, python310: str = "with", **environ: str
 ) -> subprocess.Popen[bytes]:
-    ports = {"PORT": str(free_port()), "EMULATOR_PORT": str(free_port())}
+    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [sys.executable, "-c", PROGRAM, str(archive), python310, "run", *arguments]
     with log.open("wb") as output:
-        return subprocess.Popen(command, cwd=ROOT, env=os.environ | ports | environ, stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=ROOT, env=os.environ | given | environ, stdout=output, stderr=output)
 
 
 @pytest.mark.parametrize("shape", ["web", "event"])

@@ -1,0 +1,33 @@
+"""TCP ports of this machine: which is free, and whether one is."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+
+_FIRST, _COUNT = 10_000, 22_000
+"""Below the ports that systems give to whoever asks for any, or makes a connection: none of these is taken by chance
+between the look at it and its use. Linux gives them from 32768 on, others from 49152."""
+
+
+def free() -> int:
+    """A port on 127.0.0.1 that nobody uses, and that nobody is given by chance."""
+    while True:
+        port = _FIRST + secrets.randbelow(_COUNT)  # whatever seed the caller's random numbers have
+        if is_free(port):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Whether one can listen there."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def check(port: int, setting: str) -> None:
+    """Raises OSError, which names the setting, when the port is taken."""
+    if not is_free(port):
+        raise OSError(f"port {port} on 127.0.0.1 is taken; set {setting} to another one")
