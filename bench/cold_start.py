@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT)]
 
 from deploy import package, python310  # noqa: E402  it lies beside this folder
 from emulator import ports, sender  # noqa: E402
-from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator  # noqa: E402
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator  # noqa: E402
 
 CONTACT, CODE = "18766554433", "123456"
 

@@ -12,9 +12,9 @@ import threading
 import requests
 
 from . import launcher, ports, sender
-from .domain import RATE
-from .faults import WIRE_FAULTS
-from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from .api.domain import RATE
+from .api.faults import WIRE_FAULTS
+from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 AUTHS = ("standard-webhooks", "github", "bearer", "none")
 DESCRIPTION = "Try signup-bridge on this machine: no account, no SMS, nothing leaves it."

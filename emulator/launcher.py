@@ -18,9 +18,9 @@ from urllib.parse import quote
 import requests
 
 from . import ports
-from .scf_instances import Shape
+from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from .scf.instances import Shape
 from .sender import DEMO_SECRET
-from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".run" / "emulator.json"
@@ -111,7 +111,7 @@ class Tree:
 
 
 def _on_scf(environ: Mapping[str, str], port: int, shape: Shape) -> Bridge:
-    from .scf_launcher import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
+    from .scf.launcher import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
 
     return Scf(environ, port, shape)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from builders import CODE, PHONE, Answer, Bridge, SetClock, body, bridge, signed
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 CREATE = "CreateIntlPhoneEmail"
 DESCRIBE = "DescribeIntlPhoneEmailList"

@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from emulator import tc3
-from emulator.errors import ApiError
+from emulator.api import tc3
+from emulator.api.errors import ApiError
 
 SECRET_ID, SECRET_KEY, TOKEN = "AKIDdeployer0000000000000000000000", "canary-of-the-deployers-key", "canary-of-a-token"
 REGION = "ap-guangzhou"

@@ -11,8 +11,8 @@ from builders import body, signed
 from deliveries import Build, ask, deliver
 from event_builders import DIRECT, handle
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 
 def test_what_became_of_a_delivery(emulator: Emulator, build: Build) -> None:

@@ -14,8 +14,8 @@ from builders import ABORT, CODE, PHONE, PROBLEM, Answer, body, calls, check_pro
 from deliveries import at_once
 from shapes import Running, Scf, running_tree
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 OF_THE_API = (
     "InternalError.VerifyCodeErr",

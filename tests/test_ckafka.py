@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis_server import RedisServer
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 LONG = CONTEXT | {"time_limit_in_ms": 60_000}
 

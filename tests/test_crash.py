@@ -15,8 +15,8 @@ from builders import CODE, PHONE, ROOT, Answer, SetClock, body, bridge, environm
 from ledgers import KEY
 from redis_server import RedisServer
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 WRONG = "000000"
 

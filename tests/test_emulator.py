@@ -23,9 +23,9 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from emulator import launcher
-from emulator.errors import ApiError
-from emulator.faults import Fault
-from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.errors import ApiError
+from emulator.api.faults import Fault
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 EXAMPLE = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 

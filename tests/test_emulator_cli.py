@@ -18,7 +18,7 @@ import requests
 from builders import CODE, PHONE, ROOT, bridge
 
 from emulator import ports, sender
-from emulator.server import DEMO_SECRET_ID, Emulator
+from emulator.api.server import DEMO_SECRET_ID, Emulator
 
 
 def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

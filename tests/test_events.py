@@ -27,8 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis_server import RedisServer
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(DIRECT)}}]
 

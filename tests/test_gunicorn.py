@@ -18,7 +18,7 @@ from bridge.worker import Worker
 from builders import body, gunicorn, post, signed
 from shapes import Running, running_tree
 
-from emulator.faults import Fault
+from emulator.api.faults import Fault
 
 
 @pytest.fixture(scope="module")

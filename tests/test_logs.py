@@ -18,9 +18,9 @@ from builders import SECRET, body, environment, gunicorn, post, signed
 from event_builders import CONTEXT, gateway_event, invoke, url_event
 
 from emulator import ports, sender
-from emulator.domain import SentCode
-from emulator.faults import WIRE_FAULTS, Fault
-from emulator.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.domain import SentCode
+from emulator.api.faults import WIRE_FAULTS, Fault
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 
 CONTACT, MAIL, GOOD, WRONG = "13912345678", "somebody.else@example.com", "Zq7xKw9b", "Yp6vJn8c"
 HIDDEN = [

@@ -28,8 +28,8 @@ from builders import (
 from deliveries import WRONG, Build, at_once, deliver, replay_of
 from event_builders import DIRECT, handle
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 # -- replay --
 

@@ -14,8 +14,8 @@ from bridge import openapi
 from bridge.settings import WEBHOOK_AUTHS
 from builders import ABORT, ROOT, Bridge, bridge, gunicorn
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 TESTS = ROOT / "tests"
 

@@ -30,8 +30,8 @@ from builders import (
 )  # fmt: skip
 
 from emulator import ports
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 

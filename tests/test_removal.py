@@ -12,8 +12,8 @@ from bridge.clock import Deadline
 from bridge.ledger import LedgerUnavailable, Slot
 from builders import ABORT, CODE, PHONE, PROBLEM, SetClock, body, bridge, calls, check_problem, problem, signed
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 
 def listed(emulator: Emulator) -> list[str]:

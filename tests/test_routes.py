@@ -12,8 +12,8 @@ import pytest
 from bridge.logs import JsonFormatter
 from builders import ABORT, CODE, PHONE, PROBLEM, Bridge, SetClock, body, bridge, calls, check_problem, problem, signed
 
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 
 def plain(response: Any) -> tuple[int, str]:

@@ -21,8 +21,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from deploy import python310
-from emulator import __main__, scf_launcher
-scf_launcher.ARCHIVE = Path(sys.argv[1])
+from emulator import __main__
+from emulator.scf import launcher
+launcher.ARCHIVE = Path(sys.argv[1])
 if sys.argv[2] == "without":
     python310.find = lambda: None
 sys.exit(__main__.main(sys.argv[3:]))

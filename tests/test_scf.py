@@ -20,11 +20,11 @@ from event_builders import DIRECT
 from redis_server import RedisServer
 from shapes import Scf
 
-from emulator import confine
-from emulator.faults import Fault
-from emulator.scf import Platform, Role, unpacked
-from emulator.scf_instances import Function, FunctionError, Shape
-from emulator.server import Emulator
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
+from emulator.scf import confine
+from emulator.scf.instances import Function, FunctionError, Shape
+from emulator.scf.platform import Platform, Role, unpacked
 
 both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
 IDLE_LIMIT = 0.3
@@ -233,8 +233,8 @@ def test_nothing_but_tmp_can_be_written(scf: Scf, tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from emulator import confine
-from emulator.faults import Fault
+from emulator.scf import confine
+from emulator.api.faults import Fault
 print(confine.confine())
 """
     confined = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

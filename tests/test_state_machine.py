@@ -21,10 +21,10 @@ from ledgers import SHIFTED
 from promises import CONTACTS, CREATE, DESCRIBE, LOST, NOT_PROCESSED, UNDER_WAY, Clock, Crash, Model, Sent, code_of
 from redis_server import RedisServer
 
-from emulator.domain import Contact
-from emulator.errors import ApiError
-from emulator.faults import Fault
-from emulator.server import Emulator
+from emulator.api.domain import Contact
+from emulator.api.errors import ApiError
+from emulator.api.faults import Fault
+from emulator.api.server import Emulator
 
 fault_plans = st.lists(
     st.sampled_from([Fault(name, CREATE) for name in LOST + NOT_PROCESSED] + [Fault(name, DESCRIBE) for name in LOST]),

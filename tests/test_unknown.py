@@ -13,7 +13,7 @@ from bridge.ledger import LedgerUnavailable
 from builders import ABORT, PROBLEM, Answer, SetClock, bridge, check_problem, problem, signed
 from lost_answers import CREATE, DESCRIBE, WRONG, World, describe_with, verified
 
-from emulator.faults import Fault
+from emulator.api.faults import Fault
 
 
 @pytest.mark.parametrize("fault", ["close", "reset", "truncate"])

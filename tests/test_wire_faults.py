@@ -27,8 +27,8 @@ from builders import (
 )  # fmt: skip
 from conftest import Tls
 
-from emulator.faults import PROCESSED, WIRE_FAULTS, Fault
-from emulator.server import Emulator
+from emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
+from emulator.api.server import Emulator
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)

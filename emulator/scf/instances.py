@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from . import ports
+from emulator import ports
 
 Shape = Literal["web", "event"]
 Headers = list[tuple[str, str]]
@@ -216,7 +216,7 @@ class EventInstance(_Instance):
         theirs_in, to = os.pipe()
         come_from, theirs_out = os.pipe()
         self._to, self._from = os.fdopen(to, "wb", buffering=0), os.fdopen(come_from, "rb", buffering=0)
-        runtime = (_HERE / "scf_runtime.py").read_text()
+        runtime = (_HERE / "runtime.py").read_text()
         command = [self._function.python, "-S", "-u", "-c", runtime, str(theirs_in), str(theirs_out)]
         self._start(command, {}, (theirs_in, theirs_out))
         os.close(theirs_in)

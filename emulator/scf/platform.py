@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from .scf_instances import EventInstance, Function, FunctionError, Reply, Request, WebInstance
+from .instances import EventInstance, Function, FunctionError, Reply, Request, WebInstance
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes of a request's body."""

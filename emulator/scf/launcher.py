@@ -9,12 +9,12 @@ from pathlib import Path
 
 from deploy import config, python310
 from deploy.serverless_file import ConfigError
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 
-from .scf import Platform
-from .scf_instances import Function, Shape
-from .server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from .instances import Function, Shape
+from .platform import Platform
 
-ARCHIVE = Path(__file__).resolve().parent.parent / "build" / "function.zip"
+ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"
 
 
 class Scf:
