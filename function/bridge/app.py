@@ -16,7 +16,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from . import __version__, answers, credentials, delivery_ids, logs, openapi, outcomes, payload, settings, signatures
+from . import (
+    __version__,
+    answers,
+    credentials,
+    delivery_ids,
+    logs,
+    openapi,
+    outcomes,
+    payload,
+    settings,
+    signatures,
+    tracing,
+)
 from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
@@ -234,6 +246,7 @@ def _frame(app: Flask, clock: Clock) -> None:
         g.level = logging.INFO
         g.wait = g.upstream = 0.0
         g.token = logs.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        g.trace = tracing.trace_id.set(tracing.of_header(request.headers.get("traceparent", "")))
         if REFUSAL in request.environ:
             raise request.environ[REFUSAL]
 
@@ -249,6 +262,7 @@ def _frame(app: Flask, clock: Clock) -> None:
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
         logs.request_id.reset(g.pop("token"))
+        tracing.trace_id.reset(g.pop("trace"))
 
 
 def _note(verdict: Verdict, **fields: str) -> None:

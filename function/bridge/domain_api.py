@@ -26,6 +26,7 @@ from .credentials import Credentials, Source
 from .exchange import exchange
 from .judge import Call, Reply
 from .payload import Contact, ContactType
+from .tracing import trace_id
 from .transport import Adapter
 
 PAGE = 200
@@ -46,6 +47,12 @@ class _Credential:
     def get_credential_info(self) -> tuple[str, str, str | None]:
         current = _current.get()
         return current.secret_id, current.secret_key, current.token
+
+
+def _headers() -> dict[str, str]:
+    """A call's headers: a new dict each time, for the SDK writes into it; a trace id, too, where there is none."""
+    trace = trace_id.get()
+    return {"X-TC-TraceId": trace} if trace else {}
 
 
 class DomainApi:
@@ -109,7 +116,7 @@ class DomainApi:
         with exchange(deadline) as wire:
             signing = _current.set(current)
             try:
-                self._client.call(action, params, headers={})  # the SDK writes into the headers: a new dict each time
+                self._client.call(action, params, headers=_headers())
             except TencentCloudSDKException as error:
                 # It wraps whatever happened, and is not always a failure: what the wire saw decides.
                 wire.error = wire.error or str(error.get_code())

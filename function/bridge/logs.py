@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on stdout, the request's id on every line.
+"""The log: one JSON object a line on stdout, the request's id, and its trace's, on every line.
 
 It must never hold a contact in the clear, a verification code, a secret or a signature, at any level; so whatever an
 exception or another library says about a request is left out, and only where it happened is told.
@@ -12,6 +12,8 @@ import time
 import traceback
 from contextvars import ContextVar
 from typing import Any
+
+from .tracing import trace_id
 
 log = logging.getLogger("bridge")
 
@@ -32,6 +34,9 @@ class JsonFormatter(logging.Formatter):
         current = request_id.get()
         if current is not None:
             line["request_id"] = current
+        trace = trace_id.get()
+        if trace is not None:
+            line["trace_id"] = trace
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
