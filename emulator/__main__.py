@@ -12,7 +12,7 @@ import threading
 import requests
 
 from . import launcher, ports, sender
-from .api.domain import RATE
+from .api.behaviour import RATE
 from .api.faults import WIRE_FAULTS
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timezone
 
 import pytest
 from bridge.ledger import Claim, Interval
@@ -75,7 +74,7 @@ def test_another_spelling_with_the_right_code_is_a_rival(world: World, gap: floa
 @pytest.mark.parametrize("hours", [7.9, 8.0, 8.1])
 def test_the_list_is_in_utc(world: World, hours: float) -> None:
     """Read as UTC+8, a verification eight hours later looks as if it were the lost one."""
-    world.emulator.domain.list_zone = timezone.utc
+    world.emulator.domain.change({"list_zone": 0})
     world.lose()
     world.deliver("a", WRONG)
     world.wait(hours * 3600)
@@ -85,7 +84,7 @@ def test_the_list_is_in_utc(world: World, hours: float) -> None:
 
 def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
     """It cannot be told, and so it does not pass."""
-    world.emulator.domain.list_zone = timezone.utc
+    world.emulator.domain.change({"list_zone": 0})
     world.lose()
     world.deliver("a")
     assert world.deliver("a").json["code"] == "already-verified"
@@ -113,7 +112,7 @@ def test_a_rival_that_was_called_again_an_hour_later(new_world: Callable[..., Wo
 
 def test_the_list_is_masked(world: World) -> None:
     """A row that may be anybody's proves nothing; whether it was verified before or by the lost call."""
-    world.emulator.domain.list_masked = True
+    world.emulator.domain.change({"list_masked": True})
     world.lose()
     world.deliver("a", WRONG)
     stranger_verifies(world)

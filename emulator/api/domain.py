@@ -14,17 +14,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from .behaviour import RATE, Behaviour
 from .errors import ApiError
 
-CODE_LIFE = 600.0
-"""Seconds that a code is good for. The API does not document it."""
-
-RATE = 20
-"""Requests in any second, for each action."""
-
-CHINA = timezone(timedelta(hours=8))
-
-_FORMS = {1: re.compile(r"\+?[0-9.() -]{5,40}"), 2: re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")}
+_PHONES = {
+    "any": re.compile(r"\+?[0-9.() -]{5,40}"),
+    "digits": re.compile(r"[0-9]{5,20}"),
+    "dotted": re.compile(r"\+[0-9]{1,4}\.[0-9]{4,20}"),
+}
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PARAMETERS: dict[str, dict[str, type]] = {
     "CreateIntlPhoneEmail": {"Type": int, "Code": str, "VerifyCode": str},
     "SendIntlPhoneEmailCode": {"Type": int, "Code": str},
@@ -49,23 +47,30 @@ class SentCode:
 
 
 class Domain:
-    """The state of one emulated account. Safe for threads.
-
-    What the reference leaves open can be had in each way: ``list_zone`` is the zone of the list's times,
-    ``list_masked`` whether its contacts are masked.
-    """
+    """The state of one emulated account, which behaves as its `Behaviour` has it. Safe for threads."""
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:
         self._now = now
-        self._rate = rate
         self._lock = threading.Lock()
-        self.list_zone = CHINA
-        self.list_masked = False
+        self._behaviour = self._at_the_start = Behaviour(rate=rate)
         self.reset()
 
-    def reset(self) -> None:
-        """Start afresh: nothing sent, nothing verified; the reference's example works once without a send."""
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it behaves at the moment."""
         with self._lock:
+            return self._behaviour
+
+    def change(self, values: Any) -> Behaviour:
+        """Behave otherwise from now on: names and values of a `Behaviour`. Raises ValueError, and changes nothing."""
+        with self._lock:
+            self._behaviour = self._behaviour.change(values)
+            return self._behaviour
+
+    def reset(self) -> None:
+        """Start afresh: nothing sent or verified, behaviour as at the start; the reference's example works once."""
+        with self._lock:
+            self._behaviour = self._at_the_start
             self._codes: list[SentCode] = [SentCode((1, "18766554433"), "123456", sent_at=None)]
             self._verified: dict[Contact, float] = {}
             self._calls: dict[str, deque[float]] = {action: deque() for action in _PARAMETERS}
@@ -105,13 +110,18 @@ class Domain:
             recent, now = self._calls[action], self._now()
             while recent and recent[0] <= now - 1:
                 recent.popleft()
-            if self._rate and len(recent) >= self._rate:
-                raise ApiError("RequestLimitExceeded", f"More than {self._rate} requests within a second.")
+            rate = self._behaviour.rate
+            if rate and len(recent) >= rate:
+                raise ApiError("RequestLimitExceeded", f"More than {rate} requests within a second.")
             recent.append(now)
+
+    def check_parameters(self, action: str, parameters: Mapping[str, Any]) -> None:
+        """Raises ApiError for parameters that the action does not take."""
+        _check_parameters(action, parameters, _PHONES[self.behaviour.phone_form])
 
     def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Do it. Raises ApiError."""
-        _check_parameters(action, parameters)
+        self.check_parameters(action, parameters)
         contact = (parameters["Type"], parameters.get("Code", ""))
         with self._lock:
             if action == "CreateIntlPhoneEmail":
@@ -122,24 +132,38 @@ class Domain:
                 return self._delete(contact)
             return self._describe(contact[0], parameters.get("Limit", 20), parameters.get("Offset", 0))
 
+    def accept(self, contact: Contact) -> None:
+        """Put a contact on the list, whatever is known of it."""
+        with self._lock:
+            self._verified[contact] = self._now()
+
     def _send(self, contact: Contact) -> dict[str, Any]:
-        self._codes.append(SentCode(contact, f"{secrets.randbelow(10**6):06}", self._now()))
+        interval, now = self._behaviour.resend_interval, self._now()
+        last = next((one.sent_at for one in reversed(self._codes) if one.contact == contact), None)
+        if last is not None and now - last < interval:
+            raise ApiError("FailedOperation.SendVerifyCodeIsLimited", f"Codes are sent {interval} seconds apart.")
+        self._codes.append(SentCode(contact, f"{secrets.randbelow(10**6):06}", now))
         return {}
 
     def _create(self, contact: Contact, verify_code: str) -> dict[str, Any]:
-        if contact in self._verified:
+        verified, good = contact in self._verified, self._good(contact, verify_code)
+        if verified and (good or self._behaviour.check_first == "verified"):
             raise ApiError("InternalError.VerifiedPhoneEmailErr", "The contact has already been verified.")
-        latest = next((code for code in reversed(self._codes) if code.contact == contact), None)
-        if (
-            latest is None
-            or latest.used
-            or latest.code != verify_code
-            or (latest.sent_at is not None and self._now() - latest.sent_at > CODE_LIFE)
-        ):  # fmt: skip
+        if good is None:
             raise ApiError("InternalError.VerifyCodeErr", "Incorrect verification code.")
-        latest.used = True
+        good.used = True
         self._verified[contact] = self._now()
         return {}
+
+    def _good(self, contact: Contact, verify_code: str) -> SentCode | None:
+        """The code that was sent to the contact and is good now, if it is this one."""
+        behaviour, now = self._behaviour, self._now()
+        sent = [one for one in reversed(self._codes) if one.contact == contact]
+        for one in sent if behaviour.replaced_code_good else sent[:1]:
+            young = one.sent_at is None or now - one.sent_at <= behaviour.code_life
+            if one.code == verify_code and young and (behaviour.used_code_good or not one.used):
+                return one
+        return None
 
     def _delete(self, contact: Contact) -> dict[str, Any]:
         if self._verified.pop(contact, None) is None:
@@ -147,19 +171,23 @@ class Domain:
         return {}
 
     def _describe(self, contact_type: int, limit: int, offset: int) -> dict[str, Any]:
+        behaviour = self._behaviour
+        zone, newest_first = timezone(timedelta(hours=behaviour.list_zone)), behaviour.list_order == "newest-first"
         rows = [
             {
-                "Code": f"{code[:3]}****{code[-4:]}" if self.list_masked else code,
+                "Code": f"{code[:3]}****{code[-4:]}" if behaviour.list_masked else code,
                 "Type": kind,
-                "CreatedOn": f"{datetime.fromtimestamp(at, self.list_zone):%Y-%m-%d %H:%M:%S}",
+                "CreatedOn": f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M:%S}",
             }
-            for (kind, code), at in sorted(self._verified.items(), key=lambda item: -item[1])
+            for (kind, code), at in sorted(self._verified.items(), key=lambda item: item[1], reverse=newest_first)
             if kind == contact_type
         ]
-        return {"PhoneEmailList": rows[offset : offset + limit], "TotalCount": len(rows)}
+        page = offset - 1 if behaviour.list_offset == "pages-from-1" else offset
+        first = offset if behaviour.list_offset == "rows" else max(0, page) * limit
+        return {"PhoneEmailList": rows[first : first + limit], "TotalCount": len(rows)}
 
 
-def _check_parameters(action: str, parameters: Mapping[str, Any]) -> None:
+def _check_parameters(action: str, parameters: Mapping[str, Any], phone: re.Pattern[str]) -> None:
     known = _PARAMETERS[action]
     for name in parameters:
         if name not in known:
@@ -171,7 +199,7 @@ def _check_parameters(action: str, parameters: Mapping[str, Any]) -> None:
             raise ApiError("MissingParameter", f"The parameter {name} is missing.")
         if type(parameters[name]) is not kind:
             raise ApiError("InvalidParameter", f"The parameter {name} is not of the type {kind.__name__}.")
-    form = _FORMS.get(parameters["Type"])
+    form = {1: phone, 2: _EMAIL}.get(parameters["Type"])
     if form is None or ("Code" in known and not form.fullmatch(parameters["Code"])):
         raise ApiError("InvalidParameterValue.InvalidParameterFormat", "Invalid parameter value.")
     if not 0 < parameters.get("Limit", 20) <= 200 or parameters.get("Offset", 0) < 0:

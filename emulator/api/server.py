@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import tc3
-from .domain import RATE, Domain
+from .behaviour import RATE
+from .domain import Domain
 from .errors import ApiError
 from .faults import PROCESSED, WIRE_FAULTS, Faults
 from .faults import read as read_fault
