@@ -150,6 +150,20 @@ def ask(emulator: Emulator, body: bytes, headers: dict[str, str]) -> str:
     return response["Error"]["Code"] if "Error" in response else "OK"
 
 
+@pytest.mark.parametrize("service", ["127", "domain"])
+@pytest.mark.parametrize("with_port", [False, True])
+def test_a_signature_for_any_host(emulator: Emulator, service: str, with_port: bool) -> None:
+    """What some SDKs sign when the endpoint is an address and a port; not so strictly, and only if it is wanted."""
+    host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
+    headers = signed_by_hand(body, host if with_port else "127.0.0.1", service=service)
+    assert ask(emulator, body + b" ", headers) == "AuthFailure.SignatureFailure"
+    assert ask(emulator, body, headers) == "OK"
+    emulator.reset()
+    emulator.domain.change({"any_host_signed": False})
+    strictly = {("domain", True): "OK", ("domain", False): "AuthFailure.SignatureFailure"}
+    assert ask(emulator, body, headers) == strictly.get((service, with_port), "AuthFailure.InvalidAuthorization")
+
+
 def test_what_was_signed_is_what_arrived(emulator: Emulator) -> None:
     host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     headers = signed_by_hand(body, host)

@@ -21,7 +21,8 @@ from bridge.actions import CREATE
 from builders import body, gunicorn, signed
 from redis_server import RedisServer
 
-from emulator.api.server import Call, Emulator
+from emulator.api.calls import Call
+from emulator.api.server import Emulator
 
 QUOTA = 20
 """Calls a second that the emulated account grants; the bridge's own default."""

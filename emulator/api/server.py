@@ -12,35 +12,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from . import tc3
+from .answering import answer
 from .behaviour import RATE
+from .calls import Call, Calls
 from .domain import Domain
-from .errors import ApiError
-from .faults import PROCESSED, WIRE_FAULTS, Faults
+from .faults import WIRE_FAULTS, Faults
 from .faults import read as read_fault
+from .wire import Reply, in_place_of, sent_of
 
 DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
 BODY_LIMIT = 1_048_576
 HANG_LIMIT = 120.0
 """Seconds after which even a hanging connection is let go."""
-
-
-@dataclass
-class Call:
-    """One call of the API. ``result`` is ``OK``, the API's error code, or the fault that answered instead of it."""
-
-    at: float
-    action: str
-    contact: str | None
-    result: str
-    request_id: str
-    fault: str | None = None
 
 
 class Emulator(ThreadingHTTPServer):
@@ -63,7 +53,7 @@ class Emulator(ThreadingHTTPServer):
     ) -> None:
         self.domain = Domain(now, rate=rate)
         self.faults = Faults()
-        self.calls: list[Call] = []
+        self.calls = Calls()
         self.keys = {DEMO_SECRET_ID: DEMO_SECRET_KEY}
         self.tokens: dict[str, str] = {}
         self.now = now
@@ -190,69 +180,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json(200, asdict(fault))
 
     def _api(self, body: bytes) -> None:
-        emulator, request_id = self.server, str(uuid.uuid4())
+        began = time.monotonic()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        action = headers.get("x-tc-action", "")
-        parameters = _parameters(body)
-        contact = parameters.get("Code") if isinstance(parameters.get("Code"), str) else None
-        response: dict[str, Any] = {}
-        fault, result = None, "OK"
-        try:
-            query = urlsplit(self.path).query
-            signed = tc3.Request(self.command, query, headers, body)
-            tc3.check(signed, keys=emulator.keys, tokens=emulator.tokens, now=emulator.now())
-            emulator.domain.check_action(action, headers.get("x-tc-version", ""))
-            emulator.domain.check_rate(action)
-            fault = emulator.faults.take(action, contact)
-            if fault is not None and fault not in WIRE_FAULTS:
-                raise ApiError(fault, "A fault that was armed.")  # noqa: TRY301  as the API itself would
-            if fault is None or fault in PROCESSED:
-                response = emulator.domain.perform(action, parameters)
-            else:
-                result = fault
-        except ApiError as error:
-            result = error.code
-            response = {"Error": {"Code": error.code, "Message": error.message}}
-        emulator.calls.append(Call(emulator.now(), action, contact, result, request_id, fault))
-        reply = json.dumps({"Response": {**response, "RequestId": request_id}}).encode()
-        if emulator.delay:
-            time.sleep(emulator.delay)
-        if fault in WIRE_FAULTS:
-            self._break(fault, reply, request_id)
+        answered = answer(self.server, tc3.Request(self.command, urlsplit(self.path).query, headers, body))
+        call, broken = answered.call, answered.broken
+        reply: Reply | None = Reply(200, "application/json", answered.reply)
+        if broken is not None:
+            reply = in_place_of(broken, call.request_id, f"{self.server.url}/emulator/redirected")
+        sent = reply.body if reply else sent_of(broken or "", answered.reply)
+        call.reply = None if sent is None else sent.decode()
+        self.server.calls.append(call)
+        if answered.delay:
+            self.server.stopping.wait(answered.delay)
+        call.duration_ms = _milliseconds_since(began)
+        if reply:
+            self._send(*reply)
         else:
-            self._send(200, "application/json", reply)
-
-    def _break(self, fault: str, reply: bytes, request_id: str) -> None:
-        """Send the reply as the wire fault has it."""
-        wrong_code = {"Code": "InternalError.VerifyCodeErr", "Message": "Incorrect verification code."}
-        refusal = json.dumps({"Response": {"Error": wrong_code, "RequestId": request_id}}).encode()
-        page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
-        match fault:
-            case "http-502":
-                self._send(502, "text/html", page)
-            case "html":
-                self._send(200, "text/html", page)
-            case "empty-object":
-                self._send(200, "application/json", b"{}")
-            case "empty-response":
-                self._send(200, "application/json", b'{"Response": {}}')
-            case "error-with-charset":
-                self._send(200, "application/json; charset=utf-8", refusal)
-            case "error-without-content-type":
-                self._send(200, None, refusal)
-            case "redirect":
-                self._send(302, "text/html", page, location=f"{self.server.url}/emulator/redirected")
-            case "unprocessed":
-                self.close_connection = True
-            case _:
-                self.close_connection = True
-                self._break_connection(fault, reply)
+            self.close_connection = True
+            self._break_connection(broken or "", answered.reply)
+            call.duration_ms = _milliseconds_since(began)
 
     def _break_connection(self, fault: str, reply: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
+        part = sent_of(fault, reply)
         with contextlib.suppress(OSError):
-            if fault in ("truncate", "stall-body"):
-                self._write(head + reply[: len(reply) // 2])
+            if part is not None and fault != "drip":
+                self._write(head + part)
             if fault in ("hang", "stall-body"):
                 self._wait_for_the_caller(HANG_LIMIT)
             if fault == "drip":
@@ -279,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_json(self, status: int, document: object) -> None:
         self._send(status, "application/json", json.dumps(document).encode())
 
-    def _send(self, status: int, media_type: str | None, body: bytes, *, location: str | None = None) -> None:
+    def _send(self, status: int, media_type: str | None, body: bytes, location: str | None = None) -> None:
         self.send_response(status)
         if media_type:
             self.send_header("Content-Type", media_type)
@@ -290,10 +243,5 @@ class _Handler(BaseHTTPRequestHandler):
         self._write(body)
 
 
-def _parameters(body: bytes) -> dict[str, Any]:
-    """The call's parameters; none when they are not a JSON object, so that the check names what is missing."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+def _milliseconds_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 3)

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from .errors import ApiError
 
 _AUTHORIZATION = re.compile(
-    r"TC3-HMAC-SHA256 Credential=(?P<id>[^/, ]+)/(?P<date>[0-9-]{10})/(?P<service>[a-z0-9]+)/tc3_request, ?"
+    r"TC3-HMAC-SHA256 Credential=(?P<id>[^/, ]+)/(?P<date>[0-9-]{10})/(?P<service>[a-z0-9:-]+)/tc3_request, ?"
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 CLOCK_TOLERANCE = 300
@@ -33,17 +33,29 @@ class Request:
 
 
 def check(
-    request: Request, *, keys: Mapping[str, str], tokens: Mapping[str, str], now: float, service: str = "domain"
+    request: Request,
+    *,
+    keys: Mapping[str, str],
+    tokens: Mapping[str, str],
+    now: float,
+    service: str = "domain",
+    any_host: bool = False,
 ) -> None:
     """Raises ApiError unless the request is signed, just now, with one of ``keys`` (SecretId to SecretKey).
 
-    ``tokens`` (SecretId to session token) are those that temporary keys need beside them.
+    ``tokens`` (SecretId to session token) are those that temporary keys need beside them. ``any_host``: the host may
+    be signed without its port, and its first part as the service.
     """
     match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     timestamp = request.headers.get("x-tc-timestamp", "")
     if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):
         raise ApiError("AuthFailure.InvalidAuthorization", "The Authorization or X-TC-Timestamp header is malformed.")
-    if match["service"] != service or not {"content-type", "host"} <= set(match["signed"].split(";")):
+    host = request.headers.get("host", "")
+    services, hosts = {service}, {host}
+    if any_host:
+        services.add(host.lower().partition(".")[0])
+        hosts.add(host.rpartition(":")[0] or host)
+    if match["service"] not in services or not {"content-type", "host"} <= set(match["signed"].split(";")):
         raise ApiError("AuthFailure.InvalidAuthorization", "The service or the signed headers are wrong.")
     if match["id"] not in keys:
         raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
@@ -52,16 +64,19 @@ def check(
     if abs(now - int(timestamp)) > CLOCK_TOLERANCE:
         raise ApiError("AuthFailure.SignatureExpire", "The timestamp is more than five minutes off.")
     date = f"{datetime.fromtimestamp(int(timestamp), timezone.utc):%Y-%m-%d}"
-    text = f"TC3-HMAC-SHA256\n{timestamp}\n{date}/{service}/tc3_request\n{_canonical_digest(request, match['signed'])}"
     key = ("TC3" + keys[match["id"]]).encode()
-    for part in (date, service, "tc3_request", text):
+    for part in (date, match["service"], "tc3_request"):
         key = hmac.digest(key, part.encode(), "sha256")
-    if match["date"] != date or not hmac.compare_digest(match["signature"], key.hex()):
+    scope = f"TC3-HMAC-SHA256\n{timestamp}\n{date}/{match['service']}/tc3_request"
+    texts = [f"{scope}\n{_canonical_digest(request, match['signed'], one)}" for one in hosts]
+    signatures = [hmac.digest(key, text.encode(), "sha256").hex() for text in texts]
+    if match["date"] != date or not any(hmac.compare_digest(match["signature"], one) for one in signatures):
         raise ApiError("AuthFailure.SignatureFailure", "The signature does not match the request.")
 
 
-def _canonical_digest(request: Request, signed: str) -> str:
-    headers = "".join(f"{name}:{request.headers.get(name, '').strip().lower()}\n" for name in signed.split(";"))
+def _canonical_digest(request: Request, signed: str, host: str) -> str:
+    values = {**request.headers, "host": host}
+    headers = "".join(f"{name}:{values.get(name, '').strip().lower()}\n" for name in signed.split(";"))
     body = hashlib.sha256(request.body).hexdigest()
     canonical = f"{request.method}\n/\n{request.query}\n{headers}\n{signed}\n{body}"
     return hashlib.sha256(canonical.encode()).hexdigest()

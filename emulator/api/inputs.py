@@ -1,0 +1,113 @@
+"""Outcomes chosen by the contact: certain contacts always end in the same way, with nothing armed before. Plain data.
+
+In come an action and its contact, out comes the row that decides; None for everybody else, who is answered truly. The
+phone numbers are those that the North American plan reserves for fiction (+1 202 555 0100 to 0199), the addresses are
+in a domain that RFC 2606 reserves; so no real person is ever meant.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+CREATE, SEND = "CreateIntlPhoneEmail", "SendIntlPhoneEmailCode"
+DOMAIN = "outcome.example"
+_FIRST_PHONE = 1_202_555_0100
+
+
+class Input(NamedTuple):
+    """One row: what the stand-in does for a contact, and what the bridge answers.
+
+    ``fault`` is an API error code or a wire fault, in place of which nothing is processed, but for ``accepts``: any
+    code is good, and the contact is on the list afterwards. ``delay`` is in seconds. ``outcome`` and ``status`` are the
+    bridge's answer in the profile ``status``; ``again`` and ``again_status`` what the same delivery gets when it is
+    sent once more.
+    """
+
+    name: str
+    phone: str
+    does: str
+    outcome: str
+    status: int
+    again: str
+    again_status: int
+    fault: str | None = None
+    accepts: bool = False
+    delay: float = 0.0
+    action: str = CREATE
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@{DOMAIN}"
+
+
+_VERIFIED = ("verified", 200)
+_WRONG = ("code-incorrect", 422)
+_LISTED = ("already-verified", 409)
+_INVALID = ("contact-invalid", 422)
+_THROTTLED = ("upstream-throttled", 503)
+_FAILED = ("upstream-failed", 502)
+_UNKNOWN = ("outcome-unknown", 504)
+_REFUSED = ("bridge-misconfigured", 500)
+
+_SEND_LIMITED = "FailedOperation.SendVerifyCodeIsLimited"
+
+
+def _row(
+    number: int,
+    name: str,
+    does: str,
+    answer: tuple[str, int],
+    *,
+    again: tuple[str, int] | None = None,
+    fault: str | None = None,
+    accepts: bool = False,
+    delay: float = 0.0,
+    action: str = CREATE,
+) -> Input:
+    phone = f"+{_FIRST_PHONE + number}"
+    return Input(name, phone, does, *answer, *(again or answer), fault, accepts, delay, action)
+
+
+INPUTS: tuple[Input, ...] = (
+    _row(0, "any-code", "any code is right, each time", _VERIFIED, accepts=True),
+    _row(1, "wrong-code", "every code is wrong", _WRONG, fault="InternalError.VerifyCodeErr"),
+    _row(2, "already-verified", "verified before", _LISTED, fault="InternalError.VerifiedPhoneEmailErr"),
+    _row(3, "contact-invalid", "not a contact", _INVALID, fault="InvalidParameterValue.InvalidParameterFormat"),
+    _row(4, "prohibited", "a contact that is not allowed", _INVALID, fault="FailedOperation.ProhibitPhoneEmail"),
+    _row(5, "throttled", "too many requests", _THROTTLED, fault="RequestLimitExceeded"),
+    _row(6, "quota-full", "a quota of the account is full", _FAILED, fault="LimitExceeded"),
+    _row(7, "check-failed", "the API could not check the code", _FAILED, fault="InternalError.CheckVerifyCodeErr"),
+    _row(8, "add-failed", "the API could not add the contact", _FAILED, fault="InternalError.AddPhoneEmailErr"),
+    _row(9, "unheard-of", "an error code that nobody knows", _FAILED, fault="FailedOperation.NeverHeardOf"),
+    _row(10, "key-refused", "the API key is refused", _REFUSED, fault="AuthFailure.SecretIdNotFound"),
+    _row(11, "not-permitted", "the API key may not do this", _REFUSED, fault="UnauthorizedOperation"),
+    _row(20, "slow", "any code is right, after 2 seconds", _VERIFIED, accepts=True, delay=2.0),
+    _row(21, "lost", "any code is right, the answer is lost", _UNKNOWN, again=_VERIFIED, accepts=True, fault="close"),
+    _row(22, "hang", "no reply", _UNKNOWN, fault="hang"),
+    _row(23, "reset", "the connection is reset", _UNKNOWN, fault="reset"),
+    _row(24, "closed", "the connection is closed", _UNKNOWN, fault="unprocessed"),
+    _row(25, "stalled", "half of a reply, then nothing more", _UNKNOWN, fault="stall-body"),
+    _row(26, "dripping", "a reply that takes half a minute", _UNKNOWN, fault="drip"),
+    _row(27, "truncated", "half of a reply, then the end", _FAILED, fault="truncate"),
+    _row(28, "http-502", "HTTP status 502", _FAILED, fault="http-502"),
+    _row(29, "html", "a page of HTML with status 200", _FAILED, fault="html"),
+    _row(30, "empty", "a reply without a request id", _FAILED, fault="empty-response"),
+    _row(31, "redirect", "a redirect", _FAILED, fault="redirect"),
+    _row(32, "mislabelled", "a wrong code that the SDK takes for success", _WRONG, fault="error-with-charset"),
+    _row(40, "send-limited", "too soon for another code", _WRONG, fault=_SEND_LIMITED, action=SEND),
+    _row(41, "send-failed", "the code cannot be sent", _WRONG, fault="InternalError.SendVerifyCodeErr", action=SEND),
+)  # fmt: skip
+
+_BY_PHONE = {row.phone[1:]: row for row in INPUTS}
+_BY_NAME = {row.name: row for row in INPUTS}
+
+
+def chosen(action: str, contact: str | None) -> Input | None:
+    """The row for this contact: a phone in any spelling, an address in any case with or without ``+anything``."""
+    name, at, domain = (contact or "").lower().rpartition("@")
+    if at:
+        row = _BY_NAME.get(name.partition("+")[0]) if domain == DOMAIN else None
+    else:
+        row = _BY_PHONE.get(re.sub("[^0-9]", "", contact or ""))
+    return row if row is not None and row.action == action else None
