@@ -13,6 +13,7 @@ from typing import Any
 
 import deployments
 import hypothesis
+import node_packages
 import pytest
 from builders import Bridge, SetClock, bridge
 from cryptography import x509
@@ -191,6 +192,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> package.Package:
             done.write_bytes(pickle.dumps(package.build(folder / "build")))
         built: package.Package = pickle.loads(done.read_bytes())
     return built
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Path:
+    """The folder `node_modules`."""
+    return node_packages.install()
 
 
 @pytest.fixture

@@ -46,6 +46,9 @@ def check(
     ``tokens`` (SecretId to session token) are those that temporary keys need beside them. ``any_host``: the host may
     be signed without its port, and its first part as the service.
     """
+    if "authorization" not in request.headers:
+        message = "The Authorization header is missing: sign with TC3-HMAC-SHA256 (an SDK's signMethod)."
+        raise ApiError("AuthFailure.InvalidAuthorization", message)
     match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     timestamp = request.headers.get("x-tc-timestamp", "")
     if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):

@@ -1,0 +1,37 @@
+"""What the tests need of npm, installed from its lock into `build/node`: once for all workers, until it changes."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from builders import ROOT
+
+HERE = ROOT / "tests" / "node"
+FILES = (".npmrc", "package.json", "package-lock.json")
+INSTALL_LIMIT = 240.0
+
+
+def install() -> Path:
+    """The folder `node_modules`, as NODE_PATH wants it. Skips the test where there is no node.
+
+    Raises subprocess.SubprocessError when `npm ci` fails.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("no node or no npm on this machine (Debian: apt-get install nodejs npm)")
+    folder = ROOT / "build" / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = b"".join((HERE / name).read_bytes() for name in FILES)
+    done, modules = folder / "done", folder / "node_modules"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not modules.exists() or not done.exists() or done.read_bytes() != wanted:
+            done.unlink(missing_ok=True)
+            for name in FILES:
+                shutil.copy(HERE / name, folder)
+            subprocess.run(["npm", "ci"], cwd=folder, check=True, timeout=INSTALL_LIMIT)
+            done.write_bytes(wanted)
+    return modules

@@ -1,0 +1,110 @@
+"""The official SDK for Node, as npm has it, against `python -m emulator serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import node_packages
+import pytest
+import requests
+from builders import ROOT, wait_for
+
+from emulator import ports
+from emulator.api.faults import API_CODES
+
+pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
+
+REQUEST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[str]:
+    """The URL of an emulator in a process of its own, started as the documentation says."""
+    port, log = ports.free(), tmp_path / "log"
+    command = [sys.executable, "-m", "emulator", "serve", "--emulator-port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/emulator/calls", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def node(packages: Path, script: Path, url: str) -> Any:
+    """What a script prints."""
+    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environ["NODE_PATH"] = str(packages)
+    command = ["node", str(script), url.rpartition(":")[2]]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def test_a_signup_by_the_sdk_for_node(npm_packages: Path, serving: str) -> None:
+    told = node(npm_packages, node_packages.HERE / "signup.js", serving)
+    calls = requests.get(f"{serving}/emulator/calls", timeout=5).json()[::-1]
+    assert [(call["action"], call["result"]) for call in calls] == [
+        ("SendIntlPhoneEmailCode", "OK"),
+        ("CreateIntlPhoneEmail", "InternalError.VerifyCodeErr"),
+        ("CreateIntlPhoneEmail", "OK"),
+        ("CreateIntlPhoneEmail", "InternalError.VerifiedPhoneEmailErr"),
+        ("DescribeIntlPhoneEmailList", "OK"),
+        ("DeleteIntlPhoneEmail", "OK"),
+    ]
+    ids = [call["request_id"] for call in calls]
+    assert all(re.fullmatch(REQUEST_ID, one) for one in ids)
+    (row,) = told["listed"].pop("PhoneEmailList")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row.pop("CreatedOn"))
+    assert row == {"Code": "jo@example.com", "Type": 2}
+    wrong, listed = (
+        {"code": code, "message": message, "requestId": request_id}
+        for code, message, request_id in (
+            ("InternalError.VerifyCodeErr", "Incorrect verification code.", ids[1]),
+            ("InternalError.VerifiedPhoneEmailErr", "The contact has already been verified.", ids[3]),
+        )
+    )
+    assert told == {
+        "sent": {"RequestId": ids[0]},
+        "wrong": wrong,
+        "verified": {"RequestId": ids[2]},
+        "again": listed,
+        "listed": {"TotalCount": 1, "RequestId": ids[4]},
+        "removed": {"RequestId": ids[5]},
+    }
+
+
+def test_the_sdk_for_node_is_told_what_is_armed(npm_packages: Path, serving: str, tmp_path: Path) -> None:
+    armed = {"fault": "AuthFailure.TokenFailure", "action": "DeleteIntlPhoneEmail"}
+    requests.post(f"{serving}/emulator/faults", json=armed, timeout=5)
+    script = tmp_path / "armed.js"
+    text = (node_packages.HERE / "signup.js").read_text()
+    script.write_text(
+        text.replace('"DeleteIntlPhoneEmail", contact)', '"DeleteIntlPhoneEmail", contact).catch(refusal)')
+    )
+    removed = node(npm_packages, script, serving)["removed"]
+    newest = requests.get(f"{serving}/emulator/calls", timeout=5).json()[0]
+    assert removed == {
+        "code": armed["fault"],
+        "message": API_CODES[armed["fault"]],
+        "requestId": newest["request_id"],
+    }
+
+
+def test_the_packages_are_locked_and_no_registry_is_named() -> None:
+    lock = json.loads((node_packages.HERE / "package-lock.json").read_text())
+    wanted = json.loads((node_packages.HERE / "package.json").read_text())["dependencies"]
+    assert lock["packages"].pop("")["dependencies"] == wanted
+    assert {name.removeprefix("node_modules/") for name in lock["packages"]} >= set(wanted)
+    for package in lock["packages"].values():
+        assert package["integrity"].startswith("sha512-")
+        assert "resolved" not in package
+        assert "hasInstallScript" not in package
