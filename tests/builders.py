@@ -298,3 +298,11 @@ def check_problem(given: Answer, expected: dict[str, Any], headers: dict[str, st
 def calls(emulator: Emulator) -> list[tuple[str, str]]:
     """The calls that the API saw, oldest first: action and result."""
     return [(call.action, call.result) for call in emulator.calls]
+
+
+def documented(heading: str, document: str = "docs/emulator.md") -> list[list[str]]:
+    """The rows of the first table under a heading of a document, without its head."""
+    _, found, rest = (ROOT / document).read_text().partition(f"## {heading}\n")
+    assert found
+    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from builders import CODE, PHONE, SetClock, bridge
+from builders import CODE, PHONE, SetClock, bridge, documented
 from test_emulator import error_of, sdk
 
 from emulator.api.behaviour import DEFAULTS, OPTIONS, Behaviour
@@ -245,3 +245,9 @@ def test_what_is_not_known_is_told_with_what_is(emulator: Emulator, values: Any)
 
 def test_the_values_are_plain_json() -> None:
     assert json.loads(json.dumps(Behaviour().document())) == DEFAULTS
+
+
+def test_the_documented_behaviour_is_the_table() -> None:
+    assert documented("What it answers and why") == [
+        [f"`{one.name}`", f"`{json.dumps(one.default)}`", one.must, one.meaning, one.why] for one in OPTIONS
+    ]

@@ -73,36 +73,35 @@ class Behaviour:
     )
     code_life: float = _option(
         SECONDS,
-        "seconds that a code is good for",
+        "how long a code is good",
         "Not documented. Ten minutes is what such messages usually say.",
         default=CODE_LIFE,
     )
     resend_interval: float = _option(
         SECONDS,
-        "seconds that must pass before another code is sent to a contact, else "
-        "`FailedOperation.SendVerifyCodeIsLimited`; 0: none",
+        "how far apart codes are sent to a contact; sooner is `FailedOperation.SendVerifyCodeIsLimited`",
         "Not documented; that there is a limit is known from the mainland twin's error code alone, its length is not. "
-        "60 is usual. A limit that was guessed would make a signup system's tests wait for nothing, so it is off: "
-        "switch it on, or use the contact `send-limited`, to see what you do about it.",
+        "60 is usual. A guessed limit would make a signup system's tests wait for nothing, so there is none: switch it "
+        "on, or use the contact `send-limited`, to see what you do about it.",
         default=0,
     )
     phone_form: str = _option(
         _one_of("any", "digits", "dotted"),
-        "which phone numbers are taken: `any` (digits, perhaps a `+` and separators), `digits` (as `18766554433`) or "
-        "`dotted` (as `+86.13600000000`); others are `InvalidParameterValue.InvalidParameterFormat`",
+        "which phone numbers are taken: with `digits` such as `18766554433`, with `dotted` such as `+86.13600000000`; "
+        "others are `InvalidParameterValue.InvalidParameterFormat`",
         "Not documented. The reference's example is bare digits, contacts elsewhere in the product are dotted. "
         "Each spelling is a contact of its own.",
         default="any",
     )
     rate: int = _option(
         COUNT,
-        "requests within a second for each action, then `RequestLimitExceeded`; 0: any number",
+        "how many requests within a second each action takes, 0: any number; more are `RequestLimitExceeded`",
         "Documented: 20. Over what stretch of time it is counted is not; here it is any second.",
         default=RATE,
     )
     list_zone: float = _option(
         HOURS,
-        "the zone of the list's `CreatedOn`, in hours east of UTC",
+        "the zone of the list's `CreatedOn`, east of UTC",
         "Not documented. The product's clocks are China's.",
         default=8,
     )
@@ -120,7 +119,7 @@ class Behaviour:
     )
     list_offset: str = _option(
         _one_of("rows", "pages-from-0", "pages-from-1"),
-        "what the list's `Offset` counts: rows that are skipped, or pages (`pages-from-1`: 0 and 1 are both the first)",
+        "what the list's `Offset` counts; with `pages-from-1` both 0 and 1 are the first page",
         "Documented as a page's number in one reference and as a row's offset in its twin.",
         default="rows",
     )

@@ -20,8 +20,8 @@ class Input(NamedTuple):
 
     ``fault`` is an API error code or a wire fault, in place of which nothing is processed, but for ``accepts``: any
     code is good, and the contact is on the list afterwards. ``delay`` is in seconds. ``outcome`` and ``status`` are the
-    bridge's answer in the profile ``status``; ``again`` and ``again_status`` what the same delivery gets when it is
-    sent once more.
+    bridge's answer in the profile ``status``; ``end`` and ``end_status`` what the same delivery gets when it is sent a
+    third time, which is the last word unless it is retryable.
     """
 
     name: str
@@ -29,8 +29,8 @@ class Input(NamedTuple):
     does: str
     outcome: str
     status: int
-    again: str
-    again_status: int
+    end: str
+    end_status: int
     fault: str | None = None
     accepts: bool = False
     delay: float = 0.0
@@ -48,6 +48,7 @@ _INVALID = ("contact-invalid", 422)
 _THROTTLED = ("upstream-throttled", 503)
 _FAILED = ("upstream-failed", 502)
 _UNKNOWN = ("outcome-unknown", 504)
+_UNRESOLVED = ("outcome-unresolved", 409)
 _REFUSED = ("bridge-misconfigured", 500)
 
 _SEND_LIMITED = "FailedOperation.SendVerifyCodeIsLimited"
@@ -59,31 +60,32 @@ def _row(
     does: str,
     answer: tuple[str, int],
     *,
-    again: tuple[str, int] | None = None,
+    end: tuple[str, int] | None = None,
     fault: str | None = None,
     accepts: bool = False,
     delay: float = 0.0,
     action: str = CREATE,
 ) -> Input:
     phone = f"+{_FIRST_PHONE + number}"
-    return Input(name, phone, does, *answer, *(again or answer), fault, accepts, delay, action)
+    end = end or (_UNRESOLVED if answer in (_UNKNOWN, _FAILED) else answer)
+    return Input(name, phone, does, *answer, *end, fault, accepts, delay, action)
 
 
 INPUTS: tuple[Input, ...] = (
     _row(0, "any-code", "any code is right, each time", _VERIFIED, accepts=True),
     _row(1, "wrong-code", "every code is wrong", _WRONG, fault="InternalError.VerifyCodeErr"),
-    _row(2, "already-verified", "verified before", _LISTED, fault="InternalError.VerifiedPhoneEmailErr"),
-    _row(3, "contact-invalid", "not a contact", _INVALID, fault="InvalidParameterValue.InvalidParameterFormat"),
+    _row(2, "already-verified", "it was verified before", _LISTED, fault="InternalError.VerifiedPhoneEmailErr"),
+    _row(3, "contact-invalid", "a form not taken", _INVALID, fault="InvalidParameterValue.InvalidParameterFormat"),
     _row(4, "prohibited", "a contact that is not allowed", _INVALID, fault="FailedOperation.ProhibitPhoneEmail"),
     _row(5, "throttled", "too many requests", _THROTTLED, fault="RequestLimitExceeded"),
     _row(6, "quota-full", "a quota of the account is full", _FAILED, fault="LimitExceeded"),
     _row(7, "check-failed", "the API could not check the code", _FAILED, fault="InternalError.CheckVerifyCodeErr"),
     _row(8, "add-failed", "the API could not add the contact", _FAILED, fault="InternalError.AddPhoneEmailErr"),
     _row(9, "unheard-of", "an error code that nobody knows", _FAILED, fault="FailedOperation.NeverHeardOf"),
-    _row(10, "key-refused", "the API key is refused", _REFUSED, fault="AuthFailure.SecretIdNotFound"),
-    _row(11, "not-permitted", "the API key may not do this", _REFUSED, fault="UnauthorizedOperation"),
+    _row(10, "key-refused", "the bridge's API key is refused", _REFUSED, fault="AuthFailure.SecretIdNotFound"),
+    _row(11, "not-permitted", "the bridge's API key may not do this", _REFUSED, fault="UnauthorizedOperation"),
     _row(20, "slow", "any code is right, after 2 seconds", _VERIFIED, accepts=True, delay=2.0),
-    _row(21, "lost", "any code is right, the answer is lost", _UNKNOWN, again=_VERIFIED, accepts=True, fault="close"),
+    _row(21, "lost", "any code is right, the answer is lost", _UNKNOWN, end=_VERIFIED, accepts=True, fault="close"),
     _row(22, "hang", "no reply", _UNKNOWN, fault="hang"),
     _row(23, "reset", "the connection is reset", _UNKNOWN, fault="reset"),
     _row(24, "closed", "the connection is closed", _UNKNOWN, fault="unprocessed"),

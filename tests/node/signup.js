@@ -9,7 +9,7 @@ const client = new Client(credential, "", profile);
 
 const call = (action, request) =>
   new Promise((resolve, reject) => {
-    client[action](request, (error, reply) => (error ? reject(error) : resolve(reply)));
+    client[action].call(client, request, (error, reply) => (error ? reject(error) : resolve(reply)));
   });
 const refusal = ({ code, message, requestId }) => ({ code, message, requestId });
 
