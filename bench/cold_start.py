@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from deploy import package, python310  # noqa: E402  it lies beside this folder
-from emulator import ports, sender  # noqa: E402
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator  # noqa: E402
+from emulator import ports, senders  # noqa: E402
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY  # noqa: E402
+from emulator.server import Emulator  # noqa: E402
 
 CONTACT, CODE = "18766554433", "123456"
 
@@ -87,11 +88,11 @@ def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, co
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
         "DOMAIN_API_URL": emulator.url,
-        "WEBHOOK_SECRETS": sender.DEMO_SECRET,
+        "WEBHOOK_SECRETS": senders.DEMO_SECRET,
         "LEDGER_URL": f"sqlite:///{scratch}/{secrets.token_hex(8)}.db",
     }
-    body = sender.body_of(CONTACT, CODE)
-    headers = sender.signed_headers(body, auth="standard-webhooks", secret=sender.DEMO_SECRET)
+    body = senders.body_of(CONTACT, CODE)
+    headers = senders.headers_of(body, sender="standard", secret=senders.DEMO_SECRET)
     command = [interpreter, "-S", "-u", "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     began = time.perf_counter()
     process = subprocess.Popen(

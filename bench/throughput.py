@@ -35,7 +35,7 @@ from bridge.ledger.keys import Hasher, Keys  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 
 from emulator import ports  # noqa: E402
-from emulator.api.server import Emulator  # noqa: E402
+from emulator.server import Emulator  # noqa: E402
 
 KEY = secrets.token_bytes(32)
 

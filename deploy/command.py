@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from emulator import senders
+
 from . import config as configuration
 from .api import ENDPOINT, Api, Credentials, Rehearsal, ScfApi
 from .config import ROOT, Config
@@ -86,7 +88,7 @@ def greeting(config: Config, url: str | None) -> str:
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
     if "WEBHOOK_AUTH" in config.variables:
-        command += ["--auth", config.settings.webhook_auth]
+        command += ["--sender", senders.usual(config.settings.webhook_auth)]
     return f"""
 {url}
 

@@ -8,44 +8,67 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote
+from typing import NamedTuple, Protocol
 
 import requests
 
-from . import ports
-from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from . import ports, senders
+from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from .console import bridge as console
+from .console.deliveries import Deliveries
+from .console.guard import is_loopback
 from .scf.instances import Shape
-from .sender import DEMO_SECRET
+from .senders import DEMO_SECRET
+from .server import Emulator
+from .state import State
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".run" / "emulator.json"
-LEDGER = ROOT / ".run" / "ledger.db"
+STATE = ROOT / ".run"
+"""The folder that keeps what is known, unless another one is said."""
+
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a plain kill, and the terminal that is closed."""
 
 _ALWAYS_THE_EMULATORS = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
 
+PORT, EMULATOR_PORT = 9000, 9010
+
+WARNING = "WARNING: whoever reaches this machine can use it, and read its codes, since it listens on {host}"
+
 START_LIMIT = 30.0
 """Seconds for the bridge to answer /health."""
 
 
-def run(emulator_port: int, port: int, *, scf: Shape | None = None) -> int:
-    """Run both; the exit status of the bridge, 0 after Ctrl-C. ``scf``: the built zip, as SCF runs that shape.
+class Options(NamedTuple):
+    """What `run` is told. ``scf``: the built zip is run, as SCF runs that shape; ``keep``: with what was known."""
+
+    port: int
+    emulator_port: int
+    host: str = "127.0.0.1"
+    state: Path = STATE
+    keep: bool = False
+    scf: Shape | None = None
+
+
+def run(options: Options) -> int:
+    """Run both; the exit status of the bridge, 0 after Ctrl-C.
 
     Raises OSError when a port is taken, or what is needed is missing.
     """
-    if port == emulator_port:
-        raise OSError(f"PORT and EMULATOR_PORT are both {port}; set one of them to another port")
-    ports.check(emulator_port, "EMULATOR_PORT")
-    ports.check(port, "PORT")
+    if options.port == options.emulator_port:
+        raise OSError(f"PORT and EMULATOR_PORT are both {options.port}; set one of them to another port")
+    ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
+    ports.check(options.port, "PORT", options.host)
     for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    with Emulator(port=emulator_port) as emulator, _kept(emulator):
+    state = State(options.state, keep=options.keep)
+    with Emulator(options.host, options.emulator_port) as emulator:
+        state.restore(emulator)
         environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
         environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS") or DEMO_SECRET
         environ |= {
@@ -53,10 +76,23 @@ def run(emulator_port: int, port: int, *, scf: Shape | None = None) -> int:
             "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
             "DOMAIN_API_URL": emulator.url,
         }
-        bridge: Bridge = Tree(environ, port) if scf is None else _on_scf(environ, port, scf)
+        if options.scf is None and not environ.get("LEDGER_URL"):
+            environ["LEDGER_URL"] = state.ledger_url
+            emulator.console.forget = state.forget_deliveries
+        return _run(emulator, environ, options, state)
+
+
+def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state: State) -> int:
+    with Log(emulator.console.deliveries) as log:
+        bridge: Bridge = Tree(environ, options, log) if options.scf is None else _on_scf(environ, options, log)
         try:
-            if _answers(f"http://127.0.0.1:{port}/health", bridge):
-                _greet(emulator.url, port, bridge.note)
+            emulator.console.bridge = console.Bridge(
+                f"http://{local(options.host, options.port)}",
+                auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
+                secret=environ["WEBHOOK_SECRETS"].split()[0],
+            )
+            if _answers(f"{emulator.console.bridge.url}/health", bridge):
+                _greet(emulator, options, bridge.note)
             elif bridge.runs():
                 raise OSError("the bridge does not answer; what it wrote stands above")
             return bridge.wait()
@@ -66,6 +102,37 @@ def run(emulator_port: int, port: int, *, scf: Shape | None = None) -> int:
             for number in STOPS:  # a second Ctrl-C must not leave the bridge behind
                 signal.signal(number, signal.SIG_IGN)
             bridge.stop()
+            state.save(emulator)
+
+
+class Log:
+    """The bridge's log: whatever is written into ``end`` is printed, and its lines are told to the console."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        deliveries.logged = True
+        begin, self.end = os.pipe()
+        self._deliveries = deliveries
+        self._thread = threading.Thread(target=self._read, args=(begin,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Log:  # noqa: PYI034  Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read it to its end: whoever wrote into it has ended."""
+        os.close(self.end)
+        self._thread.join(timeout=5)
+
+    def _read(self, begin: int) -> None:
+        with open(begin, "rb") as lines:
+            for line in lines:
+                with suppress(OSError):  # nobody reads what is printed any more
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
+                with suppress(ValueError):
+                    told = json.loads(line)
+                    if isinstance(told, dict):
+                        self._deliveries.heard(told)
 
 
 class Bridge(Protocol):
@@ -87,12 +154,13 @@ class Tree:
 
     note = ""
 
-    def __init__(self, environ: Mapping[str, str], port: int) -> None:
-        ledger = environ.get("LEDGER_URL") or _fresh_ledger()
-        own = {"HOST": "127.0.0.1", "PORT": str(port), "LEDGER_URL": ledger}
+    def __init__(self, environ: Mapping[str, str], options: Options, log: Log) -> None:
+        own = {"HOST": options.host, "PORT": str(options.port)}
         command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
         # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
-        self._process = subprocess.Popen(command, cwd=ROOT, env={**environ, **own}, start_new_session=True)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            command, cwd=ROOT, env={**environ, **own}, stdout=log.end, start_new_session=True
+        )
 
     def runs(self) -> bool:
         return self._process.poll() is None
@@ -110,36 +178,15 @@ class Tree:
                 self._process.wait()
 
 
-def _on_scf(environ: Mapping[str, str], port: int, shape: Shape) -> Bridge:
+def _on_scf(environ: Mapping[str, str], options: Options, log: Log) -> Bridge:
     from .scf.launcher import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
 
-    return Scf(environ, port, shape)
+    return Scf(environ, options.port, options.scf or "web", Path(f"/dev/fd/{log.end}"))
 
 
-def _fresh_ledger() -> str:
-    """Where the bridge remembers; nothing of the last time, unless it is kept."""
-    LEDGER.parent.mkdir(exist_ok=True)
-    if os.environ.get("KEEP") != "1":
-        for file in LEDGER.parent.glob(f"{LEDGER.name}*"):
-            file.unlink()
-    return f"sqlite:///{quote(str(LEDGER))}"
-
-
-@contextmanager
-def _kept(emulator: Emulator) -> Iterator[None]:
-    """With `KEEP=1`: what the account knew at the last stop is known again, and is kept at this one."""
-    if os.environ.get("KEEP") != "1":
-        yield
-        return
-    if STATE.exists():
-        try:
-            emulator.domain.restore(json.loads(STATE.read_text()))
-        except (KeyError, TypeError, ValueError) as error:
-            raise OSError(f"{STATE} is not the emulator's; remove it, or start without KEEP=1") from error
-    yield
-    STATE.parent.mkdir(exist_ok=True)
-    STATE.touch(mode=0o600)
-    STATE.write_text(json.dumps(emulator.domain.snapshot()))
+def local(host: str, port: int) -> str:
+    """Where this machine reaches who listens on ``host``."""
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "::") else f"{host}:{port}"  # noqa: S104  no binding
 
 
 def _answers(url: str, bridge: Bridge) -> bool:
@@ -155,18 +202,19 @@ def _answers(url: str, bridge: Bridge) -> bool:
     return False
 
 
-def _greet(emulator_url: str, port: int, note: str) -> None:
+def _greet(emulator: Emulator, options: Options, note: str) -> None:
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "emulator", "send"]
-    if port != 9000:
-        command += ["--url", f"http://127.0.0.1:{port}/webhooks/signup"]
+    if options.emulator_port != EMULATOR_PORT:
+        command += ["--url", f"{emulator.url}/webhooks/signup"]
     if os.environ.get("WEBHOOK_AUTH"):
-        command += ["--auth", os.environ["WEBHOOK_AUTH"]]
+        command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
+    bridge = f"http://{local(options.host, options.port)}"
     text = f"""
-bridge    http://127.0.0.1:{port}   POST /webhooks/signup, GET /deliveries/<id>, /ready, /health, /openapi.json{note}
-emulator  {emulator_url}   GET /emulator/codes, GET /emulator/calls, POST /emulator/faults
-          demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
+console   {emulator.url}   open it in a browser: send a code, verify it, see what happens
+bridge    {bridge}   POST /webhooks/signup, GET /deliveries/<id>, /ready, /health, /openapi.json{note}
+API       {emulator.url}   for any SDK, with the demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
 
 Send a signed delivery, {hint}from another terminal in this folder:
 
@@ -175,3 +223,5 @@ Send a signed delivery, {hint}from another terminal in this folder:
 Ctrl-C stops both.
 """
     print(text, flush=True)
+    if not is_loopback(options.host):
+        print(WARNING.format(host=options.host), file=sys.stderr, flush=True)

@@ -18,16 +18,16 @@ def free() -> int:
             return port
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether one can listen there."""
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError:
         return False
     return True
 
 
-def check(port: int, setting: str) -> None:
+def check(port: int, setting: str, host: str = "127.0.0.1") -> None:
     """Raises OSError, which names the setting, when the port is taken."""
-    if not is_free(port):
-        raise OSError(f"port {port} on 127.0.0.1 is taken; set {setting} to another one")
+    if not is_free(port, host):
+        raise OSError(f"port {port} on {host} is taken; set {setting} to another one")

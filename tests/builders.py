@@ -32,7 +32,8 @@ from flask.testing import FlaskClient
 from standardwebhooks import Webhook
 
 from emulator import ports
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from emulator.server import Emulator
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -28,7 +28,7 @@ from shapes import Scf
 
 from deploy import package, python310
 from deploy.config import Config
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 pytest.register_assert_rewrite("promises")
 

@@ -10,7 +10,7 @@ from typing import Any
 from builders import CODE, PHONE, Answer, Bridge, SetClock, body, bridge, signed
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 CREATE = "CreateIntlPhoneEmail"
 DESCRIBE = "DescribeIntlPhoneEmailList"

@@ -23,7 +23,7 @@ from ledgers import KEY
 from emulator.api.calls import Call
 from emulator.api.domain import Contact, Domain
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
 CONTACTS: tuple[Contact, ...] = ((1, "18766554433"), (2, "jo@example.com"))

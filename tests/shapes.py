@@ -10,9 +10,9 @@ from pathlib import Path
 
 from builders import environment, gunicorn
 
-from emulator.api.server import Emulator
 from emulator.scf.instances import Function, Shape
 from emulator.scf.platform import Platform, Role
+from emulator.server import Emulator
 
 
 @dataclass

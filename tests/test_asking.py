@@ -12,7 +12,7 @@ from deliveries import Build, ask, deliver
 from event_builders import DIRECT, handle
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 
 def test_what_became_of_a_delivery(emulator: Emulator, build: Build) -> None:

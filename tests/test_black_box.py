@@ -15,7 +15,7 @@ from deliveries import at_once
 from shapes import Running, Scf, running_tree
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 OF_THE_API = (
     "InternalError.VerifyCodeErr",

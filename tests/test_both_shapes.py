@@ -28,7 +28,7 @@ from event_builders import DIRECT, handle, invoke, url_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 
 @pytest.fixture(scope="module")

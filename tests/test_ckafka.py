@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from redis_server import RedisServer
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 LONG = CONTEXT | {"time_limit_in_ms": 60_000}
 

@@ -16,7 +16,7 @@ from ledgers import KEY
 from redis_server import RedisServer
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 WRONG = "000000"
 

@@ -27,7 +27,8 @@ from builders import (
 from deliveries import deliver
 from event_builders import DIRECT, handle, url_event
 
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from emulator.server import Emulator
 
 ON_SCF = {"TENCENT_SECRET_ID": "", "TENCENT_SECRET_KEY": "", "TENCENTCLOUD_RUNENV": "SCF"}
 FROM_HEADERS = ON_SCF | {"ROLE_CREDENTIALS_FROM_HEADERS": "true"}

@@ -87,7 +87,7 @@ def test_what_is_packaged_can_be_sent(cloud: ScfCloud, built: Package) -> None:
 
 def test_another_way_to_sign_stands_in_the_command(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "deploy", "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
-    assert f"send --url {URL}/webhooks/signup --auth github --contact … --code …" in done.stdout
+    assert f"send --url {URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
 
 
 def test_a_url_that_is_not_told_yet_or_that_only_cam_may_call(tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from emulator import launcher
 from emulator.api.errors import ApiError
 from emulator.api.faults import Fault
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from emulator.server import Emulator
+from emulator.state import State
 
 EXAMPLE = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 
@@ -51,7 +52,8 @@ def test_a_whole_life_of_a_contact_through_the_official_sdk(emulator: Emulator) 
     client.call_json("SendIntlPhoneEmailCode", contact)
     client.call_json("SendIntlPhoneEmailCode", contact)
     newest, older = requests.get(f"{emulator.url}/emulator/codes", timeout=5).json()
-    assert set(newest) == {"type", "contact", "code", "sent_at"}
+    assert set(newest) == {"id", "type", "contact", "masked", "code", "sent_at", "expires_at", "state"}
+    assert (newest["state"], older["state"]) == ("good", "replaced")
     assert newest["sent_at"] >= older["sent_at"]
     if newest["code"] != older["code"]:
         stale = error_of(client, "CreateIntlPhoneEmail", contact | {"VerifyCode": older["code"]})
@@ -251,7 +253,7 @@ def test_a_fault_that_is_none_is_explained(emulator: Emulator, wrong: Any) -> No
 
 
 def test_other_routes_and_bodies(emulator: Emulator) -> None:
-    for method, path in (("GET", "/"), ("POST", "/emulator"), ("DELETE", "/")):
+    for method, path in (("GET", "/nothing"), ("POST", "/emulator"), ("DELETE", "/console")):
         response = requests.request(method, emulator.url + path, data=b"", timeout=5)
         assert response.status_code == 404
         assert "GET /emulator/codes" in response.json()["routes"]
@@ -272,22 +274,21 @@ def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
     assert [call.action for call in emulator.calls] == ["CreateIntlPhoneEmail", "redirected"]
 
 
-def test_what_is_kept_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, emulator: Emulator) -> None:
-    monkeypatch.setattr("emulator.launcher.STATE", tmp_path / "run" / "emulator.json")
-    with launcher._kept(emulator):
-        sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
-    assert not launcher.STATE.exists(), "only when it is asked for"
-
-    monkeypatch.setenv("KEEP", "1")
-    with launcher._kept(emulator):
-        emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
-    assert launcher.STATE.stat().st_mode & 0o777 == 0o600
-    with Emulator() as next_one, launcher._kept(next_one):
+def test_what_is_kept_is_known_again(tmp_path: Path, emulator: Emulator) -> None:
+    """Its whole life is in test_emulator_run.py."""
+    state = State(tmp_path / "run", keep=False)
+    sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
+    emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
+    state.save(emulator)
+    (file,) = (tmp_path / "run").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    with Emulator() as next_one:
+        State(tmp_path / "run", keep=True).restore(next_one)
         assert next_one.domain.sent_codes() == emulator.domain.sent_codes()
         assert error_of(sdk(next_one), "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
-    with Emulator() as fresh:
-        assert fresh.domain.sent_codes() == []
 
-    launcher.STATE.write_text("{}")
-    with pytest.raises(OSError, match="remove it"), launcher._kept(emulator):
-        pass
+    file.write_text("{}")
+    with pytest.raises(OSError, match="remove it"):
+        State(tmp_path / "run", keep=True).restore(emulator)
+    State(tmp_path / "run", keep=False).restore(emulator)
+    assert list((tmp_path / "run").iterdir()) == []

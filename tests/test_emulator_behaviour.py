@@ -16,7 +16,7 @@ from test_emulator import error_of, sdk
 
 from emulator.api.behaviour import DEFAULTS, OPTIONS, Behaviour
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 EMAIL = "jo@example.com"
 WRONG_CODE, LISTED = "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr"

@@ -17,8 +17,9 @@ import pytest
 import requests
 from builders import CODE, PHONE, ROOT, bridge
 
-from emulator import ports, sender
-from emulator.api.server import DEMO_SECRET_ID, Emulator
+from emulator import ports, senders
+from emulator.api.server import DEMO_SECRET_ID
+from emulator.server import Emulator
 
 
 def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -81,15 +82,15 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
     assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
     status, _, document = send("--contact", "jo@example.com", "--code", "000000")
     assert (status, document["code"]) == (1, "code-incorrect")
-    status, _, document = send("--auth", "none")
+    status, _, document = send("--sender", "none")
     assert (status, document["code"]) == (1, "signature-invalid")
 
 
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])
 def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
-    data = sender.body_of(PHONE, CODE)
-    assert bridged.post(data, sender.signed_headers(data, auth=auth, secret="a-secret")).status == 200
+    data = senders.body_of(PHONE, CODE)
+    assert bridged.post(data, senders.headers_of(data, sender=senders.usual(auth), secret="a-secret")).status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -18,7 +18,7 @@ from emulator.api.calls import Call, Calls
 from emulator.api.domain import ACTIONS
 from emulator.api.faults import API_CODES, WIRE_FAULTS, Fault
 from emulator.api.inputs import CREATE, INPUTS, SEND, Input, chosen
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 BY_NAME = {row.name: row for row in INPUTS}
 

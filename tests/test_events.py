@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from redis_server import RedisServer
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(DIRECT)}}]
 

@@ -16,7 +16,7 @@ from deliveries import Build, ask, deliver, replay_of
 from ledgers import KEY
 
 from emulator import ports
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 CREATE = "CreateIntlPhoneEmail"
 

@@ -17,10 +17,11 @@ from bridge import logs
 from builders import SECRET, body, environment, gunicorn, post, signed
 from event_builders import CONTEXT, gateway_event, invoke, url_event
 
-from emulator import ports, sender
+from emulator import ports, senders
 from emulator.api.domain import SentCode
 from emulator.api.faults import WIRE_FAULTS, Fault
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, Emulator
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from emulator.server import Emulator
 
 CONTACT, MAIL, GOOD, WRONG = "13912345678", "somebody.else@example.com", "Zq7xKw9b", "Yp6vJn8c"
 HIDDEN = [
@@ -113,8 +114,8 @@ def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
         Emulator(rate=0) as emulator,
         gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret) as url,
     ):
-        assert post(url, data, sender.signed_headers(data, auth=auth, secret=secret)).status == 422
-        assert post(url, data, sender.signed_headers(data, auth=auth, secret=GOOD)).status == 401
+        assert post(url, data, senders.headers_of(data, sender=senders.usual(auth), secret=secret)).status == 422
+        assert post(url, data, senders.headers_of(data, sender=senders.usual(auth), secret=GOOD)).status == 401
     written = log.read_text()
     assert '"outcome": "signature-invalid"' in written
     assert [one for one in [*HIDDEN, "sha256="] if one in written] == []

@@ -22,7 +22,7 @@ from builders import body, gunicorn, signed
 from redis_server import RedisServer
 
 from emulator.api.calls import Call
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 QUOTA = 20
 """Calls a second that the emulated account grants; the bridge's own default."""

@@ -25,7 +25,7 @@ from builders import (
 from conftest import Tls
 
 from emulator import ports
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 RETRY = PROBLEM | {"retry-after": "5"}

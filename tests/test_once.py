@@ -29,7 +29,7 @@ from deliveries import WRONG, Build, at_once, deliver, replay_of
 from event_builders import DIRECT, handle
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 # -- replay --
 

@@ -15,7 +15,7 @@ from bridge.settings import WEBHOOK_AUTHS
 from builders import ABORT, ROOT, Bridge, bridge, gunicorn
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 TESTS = ROOT / "tests"
 

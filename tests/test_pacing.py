@@ -31,7 +31,7 @@ from builders import (
 
 from emulator import ports
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 

@@ -11,7 +11,7 @@ from builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, p
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 EMAIL = "jo@example.com"
 

@@ -13,7 +13,7 @@ from bridge.ledger import LedgerUnavailable, Slot
 from builders import ABORT, CODE, PHONE, PROBLEM, SetClock, body, bridge, calls, check_problem, problem, signed
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 
 def listed(emulator: Emulator) -> list[str]:

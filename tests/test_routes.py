@@ -13,7 +13,7 @@ from bridge.logs import JsonFormatter
 from builders import ABORT, CODE, PHONE, PROBLEM, Bridge, SetClock, body, bridge, calls, check_problem, problem, signed
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 
 def plain(response: Any) -> tuple[int, str]:

@@ -21,10 +21,10 @@ from redis_server import RedisServer
 from shapes import Scf
 
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
 from emulator.scf import confine
 from emulator.scf.instances import Function, FunctionError, Shape
 from emulator.scf.platform import Platform, Role, unpacked
+from emulator.server import Emulator
 
 both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
 IDLE_LIMIT = 0.3

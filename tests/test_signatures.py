@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 OTHER = "whsec_" + base64.b64encode(b"another secret, 32 bytes in all.").decode()
 DATA = b'{"test": 2432232314}'

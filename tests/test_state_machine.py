@@ -24,7 +24,7 @@ from redis_server import RedisServer
 from emulator.api.domain import Contact
 from emulator.api.errors import ApiError
 from emulator.api.faults import Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 fault_plans = st.lists(
     st.sampled_from([Fault(name, CREATE) for name in LOST + NOT_PROCESSED] + [Fault(name, DESCRIBE) for name in LOST]),

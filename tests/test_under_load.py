@@ -13,7 +13,7 @@ from bridge.settings import WAITING
 from builders import PROBLEM, Answer, body, bridge, calls, check_problem, gunicorn, post, problem, signed
 from deliveries import Build, at_once, deliver, replay_of
 
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 # -- places --
 

@@ -28,7 +28,7 @@ from builders import (
 from conftest import Tls
 
 from emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
-from emulator.api.server import Emulator
+from emulator.server import Emulator
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)

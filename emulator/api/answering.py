@@ -16,7 +16,7 @@ from .errors import ApiError
 from .faults import API_CODES, PROCESSED, WIRE_FAULTS
 
 if TYPE_CHECKING:
-    from .server import Emulator
+    from .server import ApiServer
 
 
 class Answer(NamedTuple):
@@ -28,37 +28,37 @@ class Answer(NamedTuple):
     delay: float
 
 
-def answer(emulator: Emulator, request: tc3.Request) -> Answer:
+def answer(server: ApiServer, request: tc3.Request) -> Answer:
     """Judge a request and do what it asks."""
     headers, parameters = request.headers, parameters_of(request.body)
     contact = parameters.get("Code") if isinstance(parameters.get("Code"), str) else None
     action = headers.get("x-tc-action", "")
-    call = Call(emulator.now(), action, contact, "OK", str(uuid.uuid4()), request=parameters)
+    call = Call(server.now(), action, contact, "OK", str(uuid.uuid4()), request=parameters)
     call.trace_id = headers.get("x-tc-traceid")
     response: dict[str, Any] = {}
-    delay = emulator.delay
+    delay = server.delay
     try:
-        behaviour = emulator.domain.behaviour
+        behaviour = server.domain.behaviour
         tc3.check(
             request,
-            keys=emulator.keys,
-            tokens=emulator.tokens,
-            now=emulator.now(),
+            keys=server.keys,
+            tokens=server.tokens,
+            now=server.now(),
             any_host=behaviour.any_host_signed,
         )
-        emulator.domain.check_action(action, headers.get("x-tc-version", ""))
-        emulator.domain.check_rate(action)
-        call.fault = emulator.faults.take(action, contact)
+        server.domain.check_action(action, headers.get("x-tc-version", ""))
+        server.domain.check_rate(action)
+        call.fault = server.faults.take(action, contact)
         chosen = inputs.chosen(action, contact) if call.fault is None else None
         if chosen is None:
             _raise(call.fault)
             if call.fault is None or call.fault in PROCESSED:
-                response = emulator.domain.perform(action, parameters)
+                response = server.domain.perform(action, parameters)
             else:
                 call.result = call.fault
         else:
             delay += chosen.delay
-            _as_chosen(emulator, chosen, call)
+            _as_chosen(server, chosen, call)
     except ApiError as error:
         call.result = error.code
         response = {"Error": {"Code": error.code, "Message": error.message}}
@@ -66,12 +66,12 @@ def answer(emulator: Emulator, request: tc3.Request) -> Answer:
     return Answer(call, reply, call.fault if call.fault in WIRE_FAULTS else None, delay)
 
 
-def _as_chosen(emulator: Emulator, chosen: inputs.Input, call: Call) -> None:
-    emulator.domain.check_parameters(call.action, call.request)
+def _as_chosen(server: ApiServer, chosen: inputs.Input, call: Call) -> None:
+    server.domain.check_parameters(call.action, call.request)
     call.fault = chosen.fault
     _raise(chosen.fault)
     if chosen.accepts:
-        emulator.domain.accept((call.request["Type"], call.request["Code"]))
+        server.domain.accept((call.request["Type"], call.request["Code"]))
     elif chosen.fault is not None:
         call.result = chosen.fault
 

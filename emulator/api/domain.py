@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -89,6 +89,16 @@ class Domain:
         verified = {(kind, code): at for kind, code, at in snapshot["verified"]}
         with self._lock:
             self._codes, self._verified = codes, verified
+
+    def all_codes(self) -> list[SentCode]:
+        """The codes that there are, the oldest first; a copy."""
+        with self._lock:
+            return [replace(code) for code in self._codes]
+
+    def verified(self) -> dict[Contact, float]:
+        """The contacts on the list, and since when (Unix time)."""
+        with self._lock:
+            return dict(self._verified)
 
     def sent_codes(self) -> list[SentCode]:
         """The codes that were sent, newest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .domain import ACTIONS
@@ -139,6 +139,11 @@ class Faults:
     def arm(self, fault: Fault) -> None:
         with self._lock:
             self._armed.append(fault)
+
+    def armed(self) -> list[dict[str, Any]]:
+        """What is armed, in its order, as JSON values."""
+        with self._lock:
+            return [asdict(fault) for fault in self._armed]
 
     def clear(self) -> None:
         with self._lock:

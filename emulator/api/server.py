@@ -1,4 +1,4 @@
-"""The Domain API over HTTP, with the emulator's own routes beside it: what was sent, what was called, which faults."""
+"""The Domain API over HTTP, at `POST /`. What else is asked for is an application's, which is mounted beside it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+from werkzeug.exceptions import NotFound
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from . import tc3
 from .answering import answer
 from .behaviour import RATE
 from .calls import Call, Calls
 from .domain import Domain
-from .faults import WIRE_FAULTS, Faults
-from .faults import read as read_fault
+from .faults import Faults
 from .wire import Reply, in_place_of, sent_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
@@ -32,11 +35,19 @@ BODY_LIMIT = 1_048_576
 HANG_LIMIT = 120.0
 """Seconds after which even a hanging connection is let go."""
 
+REDIRECTED = "/emulator/redirected"
+"""Where the fault `redirect` leads to: a GET is answered there as a success is."""
 
-class Emulator(ThreadingHTTPServer):
+HEADERS = "emulator.headers"
+"""The WSGI environment's key for a request's headers as they came: names and values, in their order."""
+
+Server = TypeVar("Server", bound="ApiServer")
+
+
+class ApiServer(ThreadedWSGIServer):
     """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any.
 
-    ``delay`` is the seconds between the processing of a call and its reply.
+    ``delay`` is the seconds between the processing of a call and its reply; ``told`` hears of each call.
     """
 
     daemon_threads = False
@@ -58,15 +69,23 @@ class Emulator(ThreadingHTTPServer):
         self.tokens: dict[str, str] = {}
         self.now = now
         self.delay = 0.0
+        self.told: Callable[[Call], None] = lambda _call: None
         self.stopping = threading.Event()
+        self.scheme = "https" if tls else "http"
         self._tls = tls
         self._connections: set[socket.socket] = set()
-        super().__init__((host, port), _Handler)
+        beside: WSGIApplication = NotFound()
+        super().__init__(host, port, beside, _Handler)
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches it: host and port."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  a question, no binding
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        host, port = self.server_address[:2]
-        return f"{'https' if self._tls else 'http'}://{host!s}:{port}"
+        return f"{self.scheme}://{self.address}"
 
     def reset(self) -> None:
         """Start afresh."""
@@ -74,17 +93,16 @@ class Emulator(ThreadingHTTPServer):
         self.faults.clear()
         self.calls.clear()
 
-    def __enter__(self) -> Emulator:  # noqa: PYI034  typing.Self came with Python 3.11
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+    def __enter__(self: Server) -> Server:  # noqa: PYI019  Self came with Python 3.11
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self.shutdown()
-        self._thread.join()
         self.let_go()
-        self.server_close()
+        self._thread.join()
 
     def let_go(self) -> None:
         """Close every connection, whatever it waits for."""
@@ -107,77 +125,37 @@ class Emulator(ThreadingHTTPServer):
         """A caller that goes away is its own business."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Emulator
+class _Handler(WSGIRequestHandler):
+    server: ApiServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # one write a reply
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-        """Nothing: the calls are to be seen under /emulator/calls."""
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: what is called can be seen under /emulator/calls."""
+
+    def make_environ(self) -> WSGIEnvironment:
+        return {**super().make_environ(), HEADERS: self.headers.items()}
 
     def do_POST(self) -> None:
+        if urlsplit(self.path).path != "/":
+            self.run_wsgi()
+            return
         length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
         if not length.isdecimal() or int(length) > BODY_LIMIT:
             self.close_connection = True
-            self._send_json(411, {"error": "send a body of a known length, 1 MiB at most"})
+            error = json.dumps({"error": "send a body of a known length, 1 MiB at most"}).encode()
+            self._send(411, "application/json", error)
             return
-        body = self.rfile.read(int(length))
-        route = urlsplit(self.path).path
-        if route == "/":
-            self._api(body)
-        elif route == "/emulator/faults":
-            self._arm(body)
-        elif route == "/emulator/reset":
-            self.server.reset()
-            self._send_json(200, {"reset": True})
-        else:
-            self._not_found()
+        self._api(self.rfile.read(int(length)))
 
     def do_GET(self) -> None:
-        route = urlsplit(self.path).path
-        if route == "/emulator/codes":
-            kinds = {1: "phone", 2: "email"}
-            codes = self.server.domain.sent_codes()
-            self._send_json(
-                200,
-                [
-                    {"type": kinds[one.contact[0]], "contact": one.contact[1], "code": one.code, "sent_at": one.sent_at}
-                    for one in codes
-                ],
-            )
-        elif route == "/emulator/calls":
-            self._send_json(200, [asdict(call) for call in reversed(self.server.calls)])
-        elif route == "/emulator/redirected":
-            request_id = str(uuid.uuid4())
-            self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
-            self._send_json(200, {"Response": {"RequestId": request_id}})
-        else:
-            self._not_found()
-
-    def do_DELETE(self) -> None:
-        if urlsplit(self.path).path == "/emulator/faults":
-            self.server.faults.clear()
-            self._send_json(200, {"armed": 0})
-        else:
-            self._not_found()
-
-    def _not_found(self) -> None:
-        routes = (
-            "POST / (the API)", "GET /emulator/codes", "GET /emulator/calls", "POST /emulator/faults",
-            "DELETE /emulator/faults", "POST /emulator/reset",
-        )  # fmt: skip
-        self._send_json(404, {"error": "no such route", "routes": routes})
-
-    def _arm(self, body: bytes) -> None:
-        try:
-            fault = read_fault(json.loads(body))
-        except (ValueError, RecursionError) as error:
-            wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
-            self._send_json(422, {"error": str(error), "wanted": wanted})
+        if urlsplit(self.path).path != REDIRECTED:
+            self.run_wsgi()
             return
-        self.server.faults.arm(fault)
-        self._send_json(200, asdict(fault))
+        request_id = str(uuid.uuid4())
+        self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
+        self._send(200, "application/json", json.dumps({"Response": {"RequestId": request_id}}).encode())
 
     def _api(self, body: bytes) -> None:
         began = time.monotonic()
@@ -186,10 +164,11 @@ class _Handler(BaseHTTPRequestHandler):
         call, broken = answered.call, answered.broken
         reply: Reply | None = Reply(200, "application/json", answered.reply)
         if broken is not None:
-            reply = in_place_of(broken, call.request_id, f"{self.server.url}/emulator/redirected")
+            reply = in_place_of(broken, call.request_id, self.server.url + REDIRECTED)
         sent = reply.body if reply else sent_of(broken or "", answered.reply)
         call.reply = None if sent is None else sent.decode()
         self.server.calls.append(call)
+        self.server.told(call)
         if answered.delay:
             self.server.stopping.wait(answered.delay)
         call.duration_ms = _milliseconds_since(began)
@@ -228,9 +207,6 @@ class _Handler(BaseHTTPRequestHandler):
             if select.select([self.connection], [], [], min(left, 0.1))[0]:
                 return True
         return self.server.stopping.is_set()
-
-    def _send_json(self, status: int, document: object) -> None:
-        self._send(status, "application/json", json.dumps(document).encode())
 
     def _send(self, status: int, media_type: str | None, body: bytes, location: str | None = None) -> None:
         self.send_response(status)

@@ -20,7 +20,7 @@ ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"
 class Scf:
     """The built zip, as SCF runs it with what serverless.yml configures."""
 
-    def __init__(self, environ: Mapping[str, str], port: int, shape: Shape) -> None:
+    def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
         self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
         if not ARCHIVE.exists():
             raise OSError("there is no build/function.zip; build it first: make package")
@@ -37,7 +37,7 @@ class Scf:
         function = Function(
             ARCHIVE, shape, configured.variables, python, timeout=configured.timeout, memory=configured.memory
         )
-        self._platform = Platform(function, Path("/dev/stdout"), port=port)
+        self._platform = Platform(function, log, port=port)
         self._platform.__enter__()
 
     def runs(self) -> bool:

@@ -1,0 +1,65 @@
+"""The way from here to the bridge: a request is passed on as it came, its answer passed back as it came."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import secrets
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from .deliveries import Answer, Headers, Request
+
+TIME_LIMIT = 65.0
+"""Seconds for an answer, more than any budget."""
+
+OF_THE_WAY = (
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host",
+    "content-length", "expect",
+)  # fmt: skip
+"""Headers that belong to one connection, and not to what is sent over it."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A bridge at ``url``, and what its senders know: the WEBHOOK_AUTH and the first of the WEBHOOK_SECRETS."""
+
+    url: str
+    auth: str
+    secret: str = field(repr=False)
+
+
+def traced(headers: Headers) -> tuple[Headers, str]:
+    """The headers with a `traceparent`, and its trace id: by it the log's line and the API's calls are known."""
+    for name, value in headers:
+        match = _TRACEPARENT.fullmatch(value)
+        if name.lower() == "traceparent" and match:
+            return headers, match[1]
+    trace = "a" + secrets.token_hex(16)[1:]  # the bridge takes none without a letter
+    return [*headers, ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-01")], trace
+
+
+def pass_on(bridge: Bridge, request: Request, headers: Headers) -> Answer:
+    """The bridge's answer to a request with these headers. Raises OSError or http.client.HTTPException."""
+    parts = urlsplit(bridge.url)
+    body = request.body.encode("utf-8", "surrogateescape")
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIME_LIMIT)
+    try:
+        connection.putrequest(request.method, request.path, skip_accept_encoding=True)
+        for name, value in kept(headers):
+            connection.putheader(name, value.encode("latin-1", "replace"))
+        connection.putheader("Content-Length", str(len(body)))
+        connection.putheader("Connection", "close")
+        connection.endheaders(body)
+        response = connection.getresponse()
+        told = response.read().decode("utf-8", "surrogateescape")
+        return Answer(response.status, response.reason, response.getheaders(), told)
+    finally:
+        connection.close()
+
+
+def kept(headers: Headers) -> Headers:
+    """Those that go all the way."""
+    return [(name, value) for name, value in headers if name.lower() not in OF_THE_WAY]

@@ -1,0 +1,75 @@
+"""What has just happened, for everybody who watches: server-sent events.
+
+Source: WHATWG HTML, "Server-sent events".
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_BACKLOG = 1000
+"""Events that a watcher may be behind. Who is further behind is sent away, comes again, and reads the lists anew."""
+
+_HEARTBEAT = 10.0
+"""Seconds without an event after which a comment is sent, so that a watcher who has gone is noticed."""
+
+Watcher = queue.Queue[str | None]
+
+
+class Live:
+    """Tells events to all watchers. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watchers: set[Watcher] = set()
+        self._closed = False
+
+    def tell(self, event: str, document: object) -> None:
+        """Tell an event, whose data is a JSON document."""
+        text = f"event: {event}\ndata: {json.dumps(document)}\n\n"
+        with self._lock:
+            for watcher in list(self._watchers):
+                try:
+                    watcher.put_nowait(text)
+                except queue.Full:
+                    self._watchers.discard(watcher)
+
+    def close(self) -> None:
+        """Send everybody away."""
+        with self._lock:
+            self._closed = True
+            for watcher in self._watchers:
+                while True:
+                    try:
+                        watcher.put_nowait(None)
+                        break
+                    except queue.Full:
+                        watcher.get_nowait()
+
+    def watch(self) -> Iterator[str]:
+        """The events from now on, as they go over the wire, until the console is closed."""
+        with self._watcher() as watcher:
+            yield "retry: 1000\n\n"
+            while watcher in self._watchers and not self._closed:
+                try:
+                    text = watcher.get(timeout=_HEARTBEAT)
+                except queue.Empty:
+                    text = ": still here\n\n"
+                if text is None:
+                    return
+                yield text
+
+    @contextmanager
+    def _watcher(self) -> Iterator[Watcher]:
+        watcher: Watcher = queue.Queue(_BACKLOG)
+        with self._lock:
+            self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            with self._lock:
+                self._watchers.discard(watcher)

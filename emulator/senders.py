@@ -1,0 +1,106 @@
+"""Signup systems in a few lines: each signs a delivery in its own way, and posts it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Mapping
+
+import requests
+
+DEMO_SECRET = "whsec_" + base64.b64encode(b"signup-bridge, known to everybody").decode()
+"""What `make run` gives the bridge when no WEBHOOK_SECRETS is set."""
+
+AUTHS = {
+    "standard": "standard-webhooks",
+    "svix": "standard-webhooks",
+    "supabase": "standard-webhooks",
+    "github": "github",
+    "bearer": "bearer",
+    "none": "none",
+}
+"""The senders, and the WEBHOOK_AUTH that a bridge must have to believe them."""
+
+_USUAL = {"standard-webhooks": "standard", "github": "github", "bearer": "bearer", "none": "none"}
+SIGNATURES = ("id", "timestamp", "signature")
+"""The headers of a Standard Webhooks signature, behind their prefix."""
+
+
+class SecretUnusable(ValueError):  # noqa: N818  a secret that is none
+    """The secret is none that a Standard Webhooks sender can sign with."""
+
+
+def usual(auth: str) -> str:
+    """The sender that speaks as this WEBHOOK_AUTH has it. Raises ValueError."""
+    if auth not in _USUAL:
+        raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_USUAL)}")
+    return _USUAL[auth]
+
+
+def body_of(contact: str, code: str, kind: str | None = None) -> bytes:
+    """A delivery's body; without a ``kind`` what holds an @ is an email address."""
+    kind = kind or ("email" if "@" in contact else "phone")
+    return json.dumps({"type": kind, "contact": contact, "verify_code": code}, ensure_ascii=False).encode()
+
+
+def new_id() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+def headers_of(
+    body: bytes, *, sender: str, secret: str, delivery_id: str | None = None, at: float | None = None
+) -> dict[str, str]:
+    """The headers with which a sender delivers a body, signed ``at`` a Unix time (now), under a new id or this.
+
+    Raises SecretUnusable. Source: the Standard Webhooks specification; Supabase signs with every secret of a rotation,
+    and joins the signatures with ", ".
+    """
+    headers = {"Content-Type": "application/json"}
+    if sender == "github":
+        headers["X-Hub-Signature-256"] = "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
+        headers["X-GitHub-Delivery"] = delivery_id or str(uuid.uuid4())
+    elif sender == "bearer":
+        headers["Authorization"] = f"Bearer {secret}"
+        headers["Idempotency-Key"] = delivery_id or new_id()
+    elif sender == "none":
+        headers["Idempotency-Key"] = delivery_id or new_id()
+    else:
+        prefix = "svix" if sender == "svix" else "webhook"
+        signed = (delivery_id or new_id(), str(int(time.time() if at is None else at)))
+        signature = _signature(body, secret, *signed)
+        if sender == "supabase":
+            old = base64.b64encode(b"a secret that is no longer used").decode()
+            signature = f"{_signature(body, old, *signed)}, {signature}"
+        headers |= {f"{prefix}-{name}": value for name, value in zip(SIGNATURES, (*signed, signature), strict=True)}
+    return headers
+
+
+def _signature(body: bytes, secret: str, delivery_id: str, timestamp: str) -> str:
+    try:
+        key = base64.b64decode(secret.removeprefix("v1,").removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise SecretUnusable("WEBHOOK_SECRETS must be written whsec_<base64> to sign with it") from None
+    signature = hmac.digest(key, f"{delivery_id}.{timestamp}.".encode() + body, "sha256")
+    return "v1," + base64.b64encode(signature).decode()
+
+
+def who(headers: Mapping[str, str]) -> tuple[str, str | None]:
+    """Which sender's these headers are, by their lower-case names, and the delivery's id as it gave it."""
+    for prefix, sender in (("webhook", "standard"), ("svix", "svix")):
+        if f"{prefix}-signature" in headers:
+            joined = ", v1," in headers[f"{prefix}-signature"]
+            return "supabase" if joined else sender, headers.get(f"{prefix}-id")
+    if "x-hub-signature-256" in headers:
+        return "github", headers.get("x-github-delivery")
+    unsigned = headers.get("idempotency-key") or headers.get("ce-id")
+    return ("bearer" if "authorization" in headers else "none"), unsigned
+
+
+def post(url: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    """Post it and wait for the answer. Raises requests.RequestException."""
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy stands before a bridge on this machine
+        return session.post(url, data=body, headers=headers, timeout=60, allow_redirects=False)

@@ -1,0 +1,32 @@
+"""The emulator: the API and, on the same port, its console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .api.server import ApiServer
+from .console.console import Console
+from .console.routes import create_app
+
+
+class Emulator(ApiServer):
+    """An emulated account and its console; takes what an `ApiServer` takes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.console = Console(self)
+        self.app = create_app(self.console, host=self.host)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is known, as JSON values."""
+        return {**self.domain.snapshot(), "deliveries": self.console.deliveries.snapshot()}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Know again what a `snapshot` holds. Raises KeyError, TypeError or ValueError when it is none."""
+        self.domain.restore(snapshot)
+        self.console.deliveries.restore(snapshot["deliveries"])
+
+    def __exit__(self, *_: object) -> None:
+        self.console.close()
+        super().__exit__()
