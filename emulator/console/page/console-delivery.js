@@ -1,0 +1,128 @@
+// One delivery, opened: what can be done with it, and the whole way that it went.
+
+import { api, button, byId, clock, copy, el, milliseconds, pretty } from "./console-dom.js";
+import { badges, signatureWords } from "./console-words.js";
+
+const AGAIN = [
+  ["fresh", "Redeliver", "The same id, signed now"],
+  ["stale", "Redeliver stale", "The same id, signed with an old timestamp"],
+  ["tampered", "Tamper", "One byte of the body changed after signing"],
+];
+
+/** The buttons; what came of the last one stands beside them. */
+export function toolbar(delivery, open) {
+  if (delivery.via === "bridge") return el("div");
+  const path = `/emulator/deliveries/${delivery.number}`;
+  const said = el("p", { className: "said", role: "status" });
+  const tell = (...words) => said.replaceChildren(...words);
+  const redeliver = (as) => async () => {
+    tell("Sending…");
+    try {
+      const sent = await api("POST", `${path}/redeliver`, { as });
+      tell(...badges(sent), " ", button(`See delivery ${sent.number}`, () => open(sent.number), "link"));
+    } catch (error) {
+      tell(error.message);
+    }
+  };
+  const curl = button("Copy as curl", async () => {
+    try {
+      await copy(await api("GET", `${path}/curl`), curl);
+    } catch (error) {
+      tell(error.message);
+    }
+  });
+  const buttons = AGAIN.map(([as, words, title]) => Object.assign(button(words, redeliver(as)), { title }));
+  return el("div", { className: "tools" }, el("div", { className: "buttons" }, ...buttons, curl), said);
+}
+
+/** The way of a delivery, from the request to the answer. */
+export function detail(delivery, open) {
+  return [
+    facts(delivery, open),
+    times(delivery),
+    ...(delivery.request ? [request(delivery), signature(delivery)] : [direct(delivery)]),
+    ...calls(delivery),
+    answer(delivery),
+    delivery.log && el("details", {}, el("summary", {}, "The bridge’s log line"), code(JSON.stringify(delivery.log))),
+  ].filter(Boolean);
+}
+
+function step(title, ...children) {
+  return el("section", { className: "step" }, el("h4", {}, title), ...children);
+}
+
+const code = (text) => el("pre", { className: "mono" }, pretty(text));
+const headersOf = (headers) => el("pre", { className: "mono" }, headers.map((pair) => pair.join(": ")).join("\n"));
+const body = (text) => (text ? code(text) : el("p", { className: "muted" }, "No body."));
+
+function facts(delivery, open) {
+  const vias = { console: "signed here", proxy: "posted to this port", bridge: "posted straight to the bridge" };
+  return el(
+    "p",
+    { className: "muted line" },
+    `Delivery ${delivery.number}, ${vias[delivery.via]} at ${clock(delivery.at)}`,
+    delivery.delivery_id && el("span", {}, ", id ", el("span", { className: "mono" }, delivery.delivery_id)),
+    delivery.repeats !== null && el("span", {}, ", sent again: ", button(`delivery ${delivery.repeats}`, () => open(delivery.repeats), "link")),
+    delivery.says && el("span", {}, `. A person sees: “${delivery.says}”`),
+  );
+}
+
+function direct() {
+  return step(
+    "Request",
+    el("p", {}, "Posted straight to the bridge: known by the bridge’s log line alone. What is posted to ",
+      el("code", {}, `${location.origin}/webhooks/signup`), " instead is passed on and shown here whole."),
+  );
+}
+
+function request({ request: { method, path, headers, body: text } }) {
+  return step(["Request ", method, " ", path].join(""), headersOf(headers), body(text));
+}
+
+function signature(delivery) {
+  const valid = delivery.signature?.valid;
+  const tone = valid ? "yes" : valid === false ? "no" : "wait";
+  return step("Signature", el("p", { className: "tone", data: { tone } }, signatureWords(delivery)));
+}
+
+/** A bar of the time: before the call, in the call, and the rest. */
+function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
+  if (total === null) return step("Time", el("p", { className: "muted" }, "Not over."));
+  const parts = [
+    ["wait", "waiting for a slot", wait ?? 0],
+    ["upstream", "in the API’s calls", upstream ?? 0],
+    ["rest", "the bridge itself", Math.max(0, total - (wait ?? 0) - (upstream ?? 0))],
+  ];
+  const bar = el("div", { className: "bar", aria: { hidden: "true" } });
+  for (const [name, , time] of parts) {
+    const part = el("span", { className: name });
+    part.style.flexGrow = time;
+    bar.append(part);
+  }
+  const words = parts.map(([name, what, time]) => el("li", { className: name }, `${milliseconds(time)} ${what}`));
+  return step(`Time ${milliseconds(total)}`, bar, el("ul", { className: "plain legend" }, ...words));
+}
+
+function calls(delivery) {
+  if (!delivery.calls.length) {
+    const why = delivery.replayed ? "None: answered as before, from the ledger." : "None was made.";
+    return [step("API call", el("p", { className: "muted" }, why))];
+  }
+  return delivery.calls.map((call) => {
+    const fault = call.fault ? el("p", { className: "tone", data: { tone: "later" } }, `Fault: ${call.fault}`) : null;
+    return step(
+      `API call ${call.action}`,
+      fault,
+      el("p", { className: "muted" }, `${call.result} in ${milliseconds(call.duration_ms)}`),
+      code(JSON.stringify(call.request)),
+      call.reply === null ? el("p", { className: "muted" }, "No reply.") : code(call.reply),
+    );
+  });
+}
+
+function answer({ answer: given, error, status, state }) {
+  if (given) return step(`Answer ${given.status} ${given.reason}`, headersOf(given.headers), body(given.body));
+  if (error) return step("Answer", el("p", { className: "tone", data: { tone: "no" } }, error));
+  if (state === "working") return step("Answer", el("p", { className: "muted" }, "Not yet."));
+  return step(`Answer ${status ?? ""}`, el("p", { className: "muted" }, "Not recorded."));
+}

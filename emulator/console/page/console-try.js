@@ -1,0 +1,147 @@
+// The signup form: a contact, a code, and what a person would see.
+
+import { announce, api, button, byId, el, milliseconds } from "./console-dom.js";
+import { badges, tone } from "./console-words.js";
+
+const SENDERS = {
+  standard: "Standard Webhooks",
+  svix: "Svix, Clerk",
+  supabase: "Supabase",
+  github: "GitHub",
+  bearer: "a bearer token",
+  none: "nobody: no signature",
+};
+const OF_AUTH = { "standard-webhooks": "standard", github: "github", bearer: "bearer", none: "none" };
+const HINT = "The code arrives in the inbox below.";
+const HINT_SENT = "Use the code that was sent, or type a wrong one and see it refused.";
+const FIRST_CONTACT = 18766550001;
+
+let codes = [];
+let openDelivery = () => {};
+let taken = new Set();
+
+export function start(open) {
+  openDelivery = open;
+  byId("send-form").addEventListener("submit", alone(send));
+  byId("verify-form").addEventListener("submit", alone(verify));
+  byId("contact").addEventListener("input", showStep);
+  byId("use-newest").addEventListener("click", () => useCode(newest()));
+}
+
+/** What `GET /emulator/status` says: who signs, and whether there is a bridge. */
+export function showStatus(status) {
+  const select = byId("sender");
+  const chosen = select.value || OF_AUTH[status.auth];
+  select.replaceChildren(...status.senders.map((name) => el("option", { value: name }, SENDERS[name] ?? name)));
+  if (status.senders.includes(chosen)) select.value = chosen;
+}
+
+export async function chooseContact() {
+  taken = new Set((await api("GET", "/emulator/verified")).map((one) => one.contact));
+  if (!byId("contact").value) byId("contact").value = freshContact();
+  showStep();
+}
+
+export function showCodes(all) {
+  codes = all;
+  showStep();
+}
+
+export function clear() {
+  taken.clear();
+  byId("contact").value = freshContact();
+  byId("code").value = "";
+  byId("result").replaceChildren();
+  showStep();
+}
+
+/** Fill in a contact, and perhaps its code, from another section. */
+export function use(contact, code) {
+  byId("contact").value = contact;
+  byId("code").value = "";
+  byId("result").replaceChildren();
+  showStep();
+  if (code) useCode(code);
+  else byId("send-form").querySelector("button").focus();
+}
+
+function useCode(code) {
+  byId("code").value = code.code;
+  byId("verify-form").querySelector("button").focus();
+}
+
+const contact = () => byId("contact").value.trim();
+const newest = () => codes.find((one) => one.contact === contact() && one.state === "good");
+
+function freshContact() {
+  let number = FIRST_CONTACT;
+  while (taken.has(String(number))) number += 1;
+  return String(number);
+}
+
+/** The step that comes next is the one that stands out. */
+function showStep() {
+  const code = newest();
+  byId("newest").hidden = !code;
+  byId("newest-code").textContent = code?.code ?? "";
+  byId("send-form").dataset.step = code ? "done" : "now";
+  byId("verify-form").dataset.step = code ? "now" : "later";
+  byId("try-hint").textContent = code ? HINT_SENT : HINT;
+}
+
+/** A form's handler, one at a time. The button is not disabled, since that would take the focus away. */
+function alone(work) {
+  return async (event) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    if (form.ariaBusy === "true") return;
+    form.ariaBusy = "true";
+    try {
+      await work();
+    } catch (error) {
+      byId("result").replaceChildren(el("p", { className: "says", data: { tone: "no" } }, error.message));
+    } finally {
+      form.ariaBusy = "false";
+    }
+  };
+}
+
+async function send() {
+  byId("result").replaceChildren();
+  const sent = await api("POST", "/emulator/codes", { contact: contact() });
+  if (!codes.some((one) => one.id === sent.id)) showCodes([sent, ...codes]);
+  byId("code").value = "";
+  byId("code").focus();
+  announce(`The code ${sent.code} was sent`);
+}
+
+async function verify() {
+  byId("result").replaceChildren(el("p", { className: "says", data: { tone: "wait" } }, "Verifying…"));
+  const asked = contact();
+  const order = { contact: asked, verify_code: byId("code").value.trim(), sender: byId("sender").value };
+  showResult(await api("POST", "/emulator/deliveries", order), asked);
+}
+
+function showResult(delivery, asked) {
+  const over = ["verified", "already-verified", "attempts-exhausted"].includes(delivery.outcome);
+  if (over) taken.add(asked);
+  byId("result").replaceChildren(
+    el("p", { className: "says", data: { tone: tone(delivery) } }, delivery.says || delivery.error),
+    el("p", { className: "muted line" }, ...badges(delivery), ` ${delivery.status ?? ""} in ${milliseconds(delivery.duration_ms)}`),
+    el(
+      "div",
+      { className: "buttons" },
+      over && button("Sign up another", startOver, "small main"),
+      button(`See delivery ${delivery.number}`, () => openDelivery(delivery.number)),
+    ),
+  );
+  if (delivery.outcome === "code-incorrect") byId("code").select();
+}
+
+function startOver() {
+  byId("contact").value = freshContact();
+  byId("code").value = "";
+  byId("result").replaceChildren();
+  showStep();
+  byId("contact").focus();
+}

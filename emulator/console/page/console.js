@@ -1,0 +1,89 @@
+// The console: lists fetched at each connection, kept current by server-sent events.
+
+import { api, byId, tick } from "./console-dom.js";
+import * as deliveries from "./console-deliveries.js";
+import * as faults from "./console-faults.js";
+import * as inbox from "./console-inbox.js";
+import * as switches from "./console-switches.js";
+import * as trying from "./console-try.js";
+
+const RETRY = 2000; // milliseconds, where the browser does not try again by itself
+
+/** What each event does. They wait for the lists, so that none is lost between a list and the next event. */
+const EVENTS = {
+  delivery: deliveries.update,
+  code(code) {
+    inbox.update(code);
+    trying.showCodes(inbox.list());
+  },
+  faults: faults.showArmed,
+  behaviour: switches.showSwitches,
+  async reset() {
+    await fetchAll();
+    trying.clear();
+  },
+};
+
+let fetched = Promise.resolve();
+
+async function fetchAll() {
+  const get = (path) => api("GET", `/emulator/${path}`);
+  const [status, codes, sent, armed, inputs, behaviour] = await Promise.all(
+    ["status", "codes", `deliveries?limit=${deliveries.LIMIT}`, "faults", "inputs", "behaviour"].map(get),
+  );
+  showStatus(status);
+  inbox.show(codes);
+  trying.showCodes(codes);
+  deliveries.show(sent);
+  faults.show(armed);
+  switches.showInputs(inputs, trying.use);
+  switches.showSwitches(behaviour);
+  await trying.chooseContact();
+}
+
+function showStatus(status) {
+  byId("bridge").textContent = status.bridge ? `The bridge is at ${status.bridge}` : "No bridge: this is the API’s stand-in alone.";
+  byId("proxy-url").textContent = `${location.origin}/webhooks/signup`;
+  trying.showStatus(status);
+}
+
+function showConnection(state, words) {
+  byId("connection").dataset.state = state;
+  byId("connection").textContent = words;
+}
+
+/** One after the other, and an event that cannot be shown does not stop the next. */
+function queue(work) {
+  fetched = fetched.then(work).catch((error) => showConnection("lost", error.message));
+}
+
+function connect() {
+  const source = new EventSource("/emulator/events");
+  source.addEventListener("open", () =>
+    queue(async () => {
+      await fetchAll();
+      showConnection("live", "Live");
+    }),
+  );
+  source.addEventListener("error", () => {
+    showConnection("lost", "Connection lost; trying again…");
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY);
+  });
+  for (const [name, handle] of Object.entries(EVENTS)) {
+    source.addEventListener(name, (event) => queue(() => handle(JSON.parse(event.data))));
+  }
+}
+
+/** A link to a folded section unfolds it. */
+function unfold() {
+  const target = byId(location.hash.slice(1));
+  if (target?.tagName === "DETAILS") target.open = true;
+}
+
+faults.start();
+inbox.start(trying.use);
+trying.start(deliveries.open);
+addEventListener("hashchange", unfold);
+unfold();
+setInterval(tick, 1000);
+connect();
