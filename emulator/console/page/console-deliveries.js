@@ -92,6 +92,7 @@ function fill(row) {
 function summary(delivery) {
   const cell = (name, ...children) => el("span", { className: name }, ...children, " ");
   return [
+    cell("number muted", String(delivery.number)),
     cell("verdict", ...badges(delivery)),
     cell("status mono", String(delivery.status ?? "")),
     cell("contact", delivery.contact ?? "–"),

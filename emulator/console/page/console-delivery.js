@@ -51,9 +51,12 @@ function step(title, ...children) {
   return el("section", { className: "step" }, el("h4", {}, title), ...children);
 }
 
+const part = (caption, text) => el("div", {}, el("p", { className: "caption muted" }, caption), text);
 const code = (text) => el("pre", { className: "mono" }, pretty(text));
-const headersOf = (headers) => el("pre", { className: "mono" }, headers.map((pair) => pair.join(": ")).join("\n"));
-const body = (text) => (text ? code(text) : el("p", { className: "muted" }, "No body."));
+const headersOf = (headers) => part("Headers", el("pre", { className: "mono" }, headers.map((pair) => pair.join(": ")).join("\n")));
+const none = (words) => el("p", { className: "muted" }, words);
+const body = (text) => part("Body", text ? code(text) : none("None."));
+const pair = (...parts) => el("div", { className: "pair" }, ...parts);
 
 function facts(delivery, open) {
   const vias = { console: "signed here", proxy: "posted to this port", bridge: "posted straight to the bridge" };
@@ -76,7 +79,7 @@ function direct() {
 }
 
 function request({ request: { method, path, headers, body: text } }) {
-  return step(["Request ", method, " ", path].join(""), headersOf(headers), body(text));
+  return step(["Request ", method, " ", path].join(""), pair(headersOf(headers), body(text)));
 }
 
 function signature(delivery) {
@@ -87,7 +90,7 @@ function signature(delivery) {
 
 /** A bar of the time: before the call, in the call, and the rest. */
 function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
-  if (total === null) return step("Time", el("p", { className: "muted" }, "Not over."));
+  if (total === null) return step("Time", none("Not over."));
   const parts = [
     ["wait", "waiting for a slot", wait ?? 0],
     ["upstream", "in the API’s calls", upstream ?? 0],
@@ -106,7 +109,7 @@ function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
 function calls(delivery) {
   if (!delivery.calls.length) {
     const why = delivery.replayed ? "None: answered as before, from the ledger." : "None was made.";
-    return [step("API call", el("p", { className: "muted" }, why))];
+    return [step("API call", none(why))];
   }
   return delivery.calls.map((call) => {
     const fault = call.fault ? el("p", { className: "tone", data: { tone: "later" } }, `Fault: ${call.fault}`) : null;
@@ -114,15 +117,17 @@ function calls(delivery) {
       `API call ${call.action}`,
       fault,
       el("p", { className: "muted" }, `${call.result} in ${milliseconds(call.duration_ms)}`),
-      code(JSON.stringify(call.request)),
-      call.reply === null ? el("p", { className: "muted" }, "No reply.") : code(call.reply),
+      pair(
+        part("Parameters", code(JSON.stringify(call.request))),
+        part("Reply", call.reply === null ? none("None came.") : code(call.reply)),
+      ),
     );
   });
 }
 
 function answer({ answer: given, error, status, state }) {
-  if (given) return step(`Answer ${given.status} ${given.reason}`, headersOf(given.headers), body(given.body));
+  if (given) return step(`Answer ${given.status} ${given.reason}`, pair(headersOf(given.headers), body(given.body)));
   if (error) return step("Answer", el("p", { className: "tone", data: { tone: "no" } }, error));
-  if (state === "working") return step("Answer", el("p", { className: "muted" }, "Not yet."));
-  return step(`Answer ${status ?? ""}`, el("p", { className: "muted" }, "Not recorded."));
+  if (state === "working") return step("Answer", none("Not yet."));
+  return step(`Answer ${status ?? ""}`, none("Not recorded."));
 }

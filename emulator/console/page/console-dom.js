@@ -82,6 +82,11 @@ export function pretty(text) {
   }
 }
 
+/** Words in which `backticks` mark what is typed. */
+export function prose(text) {
+  return String(text ?? "").split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+}
+
 /** Copy, and say so on the button for a moment. The clipboard's API is absent where the page is not on loopback. */
 export async function copy(text, from) {
   let copied = true;

@@ -1,6 +1,6 @@
 // Faults: arm one by a button or the form, see what is armed, reset.
 
-import { api, button, byId, el } from "./console-dom.js";
+import { api, button, byId, el, prose } from "./console-dom.js";
 
 const QUICK = [
   ["hang", "Hang"],
@@ -60,11 +60,11 @@ export function showArmed(armed) {
 }
 
 function showMeaning() {
-  byId("fault-meaning").textContent = meanings.get(byId("fault").value) ?? "";
+  byId("fault-meaning").replaceChildren(...prose(meanings.get(byId("fault").value)));
 }
 
 function arm(fault) {
-  return attempt("POST", "/emulator/faults", fault, (armed) => `Armed: ${armed.fault}. Now verify a code.`);
+  return attempt("POST", "/emulator/faults", fault, () => "");
 }
 
 async function attempt(method, path, document, words) {

@@ -1,6 +1,8 @@
 // The folded sections: outcomes chosen by the contact, and the switches of what the API leaves open.
 
-import { api, button, byId, el } from "./console-dom.js";
+import { api, button, byId, el, prose } from "./console-dom.js";
+
+let options = [];
 
 export function showInputs(inputs, use) {
   byId("input-rows").replaceChildren(
@@ -13,7 +15,7 @@ export function showInputs(inputs, use) {
         el("th", { scope: "row", className: "mono" }, one.contact),
         el("td", {}, one.outcome),
         el("td", { className: "mono" }, String(one.status ?? "")),
-        el("td", { className: "muted" }, one.does),
+        el("td", { className: "muted" }, ...prose(one.does)),
         el("td", {}, filling),
       );
     }),
@@ -22,29 +24,43 @@ export function showInputs(inputs, use) {
 
 export function showSwitches(values) {
   const focused = document.activeElement?.id;
-  byId("switch-list").replaceChildren(...Object.entries(values).map(([name, value]) => line(name, value)));
+  byId("switch-list").replaceChildren(...options.filter((one) => one.name in values).map((one) => line(one, values[one.name])));
   if (focused?.startsWith("switch-")) byId(focused)?.focus();
 }
 
-function line(name, value) {
+/** What can be switched, in words: `GET /emulator/behaviour/options`. */
+export function describe(all) {
+  options = all;
+}
+
+function line({ name, must, meaning, why }, value) {
   const id = `switch-${name}`;
-  const set = (read) => async (event) => {
-    try {
-      await api("PATCH", "/emulator/behaviour", { [name]: read(event.target) });
-      byId("switches-said").textContent = `${name} is set.`;
-    } catch (error) {
-      byId("switches-said").textContent = error.message;
-    }
-  };
-  const label = el("label", { htmlFor: id }, name.replaceAll("_", " "));
-  if (typeof value === "boolean") {
-    const on = { change: set((input) => input.checked) };
-    return el("div", { className: "switch" }, label, el("input", { id, type: "checkbox", checked: value, on }));
+  const input = control(must, value);
+  Object.assign(input, { id, title: why });
+  input.setAttribute("aria-describedby", `${id}-meaning`);
+  input.addEventListener("change", () => set(name, input));
+  return el(
+    "div",
+    { className: "switch" },
+    el("label", { htmlFor: id }, name.replaceAll("_", " ")),
+    el("p", { id: `${id}-meaning`, className: "muted" }, ...prose(meaning)),
+    input,
+  );
+}
+
+function control(must, value) {
+  if (typeof value === "boolean") return el("input", { type: "checkbox", checked: value });
+  if (typeof value === "number") return el("input", { type: "number", step: "any", value });
+  const choices = must.replace(/^one of /, "").split(", ");
+  return el("select", {}, ...choices.map((one) => el("option", { value: one, selected: one === value }, one)));
+}
+
+async function set(name, input) {
+  const read = { checkbox: () => input.checked, number: () => input.valueAsNumber }[input.type] ?? (() => input.value);
+  try {
+    await api("PATCH", "/emulator/behaviour", { [name]: read() });
+    byId("switches-said").textContent = `${name.replaceAll("_", " ")} is set.`;
+  } catch (error) {
+    byId("switches-said").textContent = error.message;
   }
-  const number = typeof value === "number";
-  const on = { change: set((input) => (number ? input.valueAsNumber : input.value)) };
-  const input = el("input", { id, type: number ? "number" : "text", on });
-  if (number) input.step = "any";
-  input.value = value ?? "";
-  return el("div", { className: "switch" }, label, input);
 }

@@ -84,7 +84,7 @@ function showStep() {
   const code = newest();
   byId("newest").hidden = !code;
   byId("newest-code").textContent = code?.code ?? "";
-  byId("send-form").dataset.step = code ? "done" : "now";
+  byId("send-form").dataset.step = code || taken.has(contact()) ? "done" : "now";
   byId("verify-form").dataset.step = code ? "now" : "later";
   byId("try-hint").textContent = code ? HINT_SENT : HINT;
 }
@@ -125,6 +125,7 @@ async function verify() {
 function showResult(delivery, asked) {
   const over = ["verified", "already-verified", "attempts-exhausted"].includes(delivery.outcome);
   if (over) taken.add(asked);
+  showStep();
   byId("result").replaceChildren(
     el("p", { className: "says", data: { tone: tone(delivery) } }, delivery.says || delivery.error),
     el("p", { className: "muted line" }, ...badges(delivery), ` ${delivery.status ?? ""} in ${milliseconds(delivery.duration_ms)}`),

@@ -28,8 +28,8 @@ let fetched = Promise.resolve();
 
 async function fetchAll() {
   const get = (path) => api("GET", `/emulator/${path}`);
-  const [status, codes, sent, armed, inputs, behaviour] = await Promise.all(
-    ["status", "codes", `deliveries?limit=${deliveries.LIMIT}`, "faults", "inputs", "behaviour"].map(get),
+  const [status, codes, sent, armed, inputs, options, behaviour] = await Promise.all(
+    ["status", "codes", `deliveries?limit=${deliveries.LIMIT}`, "faults", "inputs", "behaviour/options", "behaviour"].map(get),
   );
   showStatus(status);
   inbox.show(codes);
@@ -37,6 +37,7 @@ async function fetchAll() {
   deliveries.show(sent);
   faults.show(armed);
   switches.showInputs(inputs, trying.use);
+  switches.describe(options);
   switches.showSwitches(behaviour);
   await trying.chooseContact();
 }
