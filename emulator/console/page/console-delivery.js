@@ -53,7 +53,8 @@ function step(title, ...children) {
 
 const part = (caption, text) => el("div", {}, el("p", { className: "caption muted" }, caption), text);
 const code = (text) => el("pre", { className: "mono" }, pretty(text));
-const headersOf = (headers) => part("Headers", el("pre", { className: "mono" }, headers.map((pair) => pair.join(": ")).join("\n")));
+const header = ([name, value]) => el("span", {}, el("span", { className: "muted" }, `${name}: `), value, "\n");
+const headersOf = (headers) => part("Headers", el("pre", { className: "mono headers" }, ...headers.map(header)));
 const none = (words) => el("p", { className: "muted" }, words);
 const body = (text) => part("Body", text ? code(text) : none("None."));
 const pair = (...parts) => el("div", { className: "pair" }, ...parts);
