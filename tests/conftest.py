@@ -11,10 +11,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import browser
 import deployments
 import hypothesis
 import node_packages
 import pytest
+from browser import Console, Pair
 from builders import Bridge, SetClock, bridge
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from lost_answers import World, worlds
+from playwright.sync_api import Browser
 from redis_server import RedisServer
 from scf_api import ScfCloud
 from shapes import Scf
@@ -219,3 +222,47 @@ def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
     deployments.deploy(cloud, config)
     cloud.forget()
     return cloud
+
+
+@pytest.fixture(scope="session")
+def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with browser.running_pair(tmp_path_factory.mktemp("pair")) as pair:
+        yield pair
+
+
+@pytest.fixture
+def pair(pair_of_the_session: Pair) -> Pair:
+    """The emulator and the bridge of `make run`, as at the start."""
+    pair_of_the_session.reset()
+    return pair_of_the_session
+
+
+@pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
+def chromium() -> Iterator[Browser]:
+    found = browser.chromium()
+    if found is None:
+        missing = f"no Chromium on this machine: none of {', '.join(browser.NAMES)} is on PATH"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with browser.running_browser(found) as running:
+        yield running
+
+
+@pytest.fixture
+def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
+    """Open the console in a browser that knows nothing, with options of Playwright's. None may complain in the end."""
+    opened: list[Console] = []
+
+    def one(**options: Any) -> Console:
+        opened.append(Console(chromium, pair, **options))
+        return opened[-1]
+
+    yield one
+    for console in opened:
+        console.context.close()
+    assert [problem for console in opened for problem in console.problems] == []
+
+
+@pytest.fixture
+def console(another: Callable[..., Console]) -> Console:
+    """A page in a browser that knows nothing."""
+    return another()

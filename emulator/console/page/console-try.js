@@ -11,7 +11,6 @@ const SENDERS = {
   bearer: "a bearer token",
   none: "nobody: no signature",
 };
-const OF_AUTH = { "standard-webhooks": "standard", github: "github", bearer: "bearer", none: "none" };
 const HINT = "The code arrives in the inbox below.";
 const HINT_SENT = "Use the code that was sent, or type a wrong one and see it refused.";
 const FIRST_CONTACT = 18766550001;
@@ -31,7 +30,7 @@ export function start(open) {
 /** What `GET /emulator/status` says: who signs, and whether there is a bridge. */
 export function showStatus(status) {
   const select = byId("sender");
-  const chosen = select.value || OF_AUTH[status.auth];
+  const chosen = select.value || status.sender;
   select.replaceChildren(...status.senders.map((name) => el("option", { value: name }, SENDERS[name] ?? name)));
   if (status.senders.includes(chosen)) select.value = chosen;
 }
@@ -62,12 +61,12 @@ export function use(contact, code) {
   byId("result").replaceChildren();
   showStep();
   if (code) useCode(code);
-  else byId("send-form").querySelector("button").focus();
+  else byId("send-form").querySelector("[type=submit]").focus();
 }
 
 function useCode(code) {
   byId("code").value = code.code;
-  byId("verify-form").querySelector("button").focus();
+  byId("verify-form").querySelector("[type=submit]").focus();
 }
 
 const contact = () => byId("contact").value.trim();
