@@ -56,9 +56,8 @@ def running_pair(folder: Path) -> Iterator[Pair]:
     port, own, log = ports.free(), ports.free(), folder / "log"
     environ = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
     environ |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "2"}
-    environ |= {"LEDGER_URL": f"sqlite:///{folder}/ledger.db"}
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "emulator", "run"]
+        command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state")]
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
     try:
         end = time.monotonic() + 30

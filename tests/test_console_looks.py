@@ -101,7 +101,7 @@ def test_signing_up_by_tab_and_enter_alone(console: Console) -> None:
     press("Enter")
     expect(console.button("Verify")).to_be_focused()
     press("Enter")
-    expect(console.result).to_have_text("Your number is verified.")
+    expect(console.result).to_have_text("You are verified. Welcome!")
 
     tab_to(str(console.newest.locator("h3 button").get_attribute("id")))
     press("Enter")

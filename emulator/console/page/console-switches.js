@@ -4,21 +4,30 @@ import { api, button, byId, el, prose } from "./console-dom.js";
 
 let options = [];
 
+/** A row for each thing that a contact can choose, with all contacts that choose it. */
 export function showInputs(inputs, use) {
-  byId("input-rows").replaceChildren(
-    ...inputs.map((one) => {
-      const filling = button("Try", () => use(one.contact));
-      filling.ariaLabel = `Try ${one.contact}`;
-      return el(
-        "tr",
-        {},
-        el("th", { scope: "row", className: "mono" }, one.contact),
-        el("td", {}, one.outcome),
-        el("td", { className: "mono" }, String(one.status ?? "")),
-        el("td", { className: "muted" }, ...prose(one.does)),
-        el("td", {}, filling),
-      );
-    }),
+  const rows = new Map();
+  for (const one of inputs) {
+    const key = JSON.stringify([one.outcome, one.status, one.does]);
+    rows.set(key, [...(rows.get(key) ?? []), one]);
+  }
+  byId("input-rows").replaceChildren(...[...rows.values()].map((same) => inputRow(same, use)));
+}
+
+function inputRow(same, use) {
+  const { outcome, status, does } = same[0];
+  const trying = ({ contact }) => {
+    const name = button(contact, () => use(contact), "link mono");
+    name.title = "Try it";
+    return el("div", {}, name);
+  };
+  return el(
+    "tr",
+    {},
+    el("th", { scope: "row" }, ...same.map(trying)),
+    el("td", {}, outcome),
+    el("td", { className: "mono" }, String(status ?? "")),
+    el("td", { className: "muted" }, ...prose(does)),
   );
 }
 

@@ -125,8 +125,11 @@ function showResult(delivery, asked) {
   const over = ["verified", "already-verified", "attempts-exhausted"].includes(delivery.outcome);
   if (over) taken.add(asked);
   showStep();
-  byId("result").replaceChildren(
+  const told = el(
+    "div",
+    {},
     el("p", { className: "says", data: { tone: tone(delivery) } }, delivery.says || delivery.error),
+    delivery.error && el("p", { className: "muted" }, delivery.error),
     el("p", { className: "muted line" }, ...badges(delivery), ` ${delivery.status ?? ""} in ${milliseconds(delivery.duration_ms)}`),
     el(
       "div",
@@ -135,6 +138,7 @@ function showResult(delivery, asked) {
       button(`See delivery ${delivery.number}`, () => openDelivery(delivery.number)),
     ),
   );
+  byId("result").replaceChildren(told);
   if (delivery.outcome === "code-incorrect") byId("code").select();
 }
 

@@ -37,8 +37,7 @@ export function badges(delivery) {
 export function signatureWords(delivery) {
   const { valid, reason } = delivery.signature ?? {};
   if (valid) return "Valid: one of the bridge’s secrets signed exactly these bytes, within the tolerance.";
-  if (valid === false && reason === "stale") return "Refused: the timestamp is older than the tolerance allows.";
-  if (valid === false) return "Refused: missing, or not of these bytes by a secret that the bridge knows.";
+  if (valid === false) return `Refused: ${reason ?? "missing, or not of these bytes by a secret that the bridge knows"}.`;
   return "Not known.";
 }
 
