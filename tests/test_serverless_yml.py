@@ -347,6 +347,6 @@ def test_the_guides_fields_are_those_of_the_log() -> None:
     source = "".join((ROOT / "function" / "bridge" / name).read_text() for name in ("app.py", "logs.py"))
     rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| (?:text|long|double) \|", GUIDE, re.MULTILINE)
     fields = [name for row in rows for name in re.findall("[a-z_]+", row)]
-    assert len(fields) == 15
+    assert len(fields) == 16
     for name in fields:
         assert re.search(rf"\b{name}\b", source), name

@@ -8,7 +8,7 @@ in a domain that RFC 2606 reserves; so no real person is ever meant.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CREATE, SEND = "CreateIntlPhoneEmail", "SendIntlPhoneEmailCode"
 DOMAIN = "outcome.example"
@@ -35,6 +35,12 @@ class Input(NamedTuple):
     accepts: bool = False
     delay: float = 0.0
     action: str = CREATE
+
+    def documents(self) -> list[dict[str, Any]]:
+        """As JSON, a row for each of its two contacts."""
+        told = {"outcome": self.outcome, "status": self.status, "end": self.end, "end_status": self.end_status}
+        contacts = {"phone": self.phone, "email": self.email}
+        return [{"contact": contact, "type": kind, "does": self.does, **told} for kind, contact in contacts.items()]
 
     @property
     def email(self) -> str:

@@ -16,10 +16,12 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
 from emulator import senders
+from emulator.api.behaviour import OPTIONS
 from emulator.api.domain import ACTIONS
 from emulator.api.errors import ApiError
 from emulator.api.faults import API_CODES, WIRE_FAULTS
 from emulator.api.faults import read as read_fault
+from emulator.api.inputs import INPUTS
 from emulator.api.server import HEADERS
 
 from . import guard
@@ -177,6 +179,14 @@ def _arm(app: Flask, console: Console) -> None:
     @app.get("/emulator/behaviour")
     def behaviour() -> ResponseReturnValue:
         return console.api.domain.behaviour.document()
+
+    @app.get("/emulator/behaviour/options")
+    def options() -> ResponseReturnValue:
+        return jsonify([option._asdict() for option in OPTIONS])
+
+    @app.get("/emulator/inputs")
+    def inputs() -> ResponseReturnValue:
+        return jsonify([row for one in INPUTS for row in one.documents()])
 
     @app.patch("/emulator/behaviour")
     def behave() -> ResponseReturnValue:
