@@ -159,7 +159,9 @@ class Deliveries:
             delivery.calls = self._made(lambda call: call.trace_id == delivery.trace and call.at >= delivery.at - 1)
             if answer is not None and self.logged:
                 self._changed.wait_for(lambda: delivery.log is not None, LINE_TIME)
-        self._tell(delivery.document())
+            forgotten = delivery not in self._kept
+        if not forgotten:
+            self._tell(delivery.document())
 
     def heard(self, line: Mapping[str, Any]) -> None:
         """Note a line of the bridge's log."""

@@ -1,0 +1,153 @@
+"""What is there after a restart, and who may reach it: `run` with its options, and the commands that ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from browser import Pair
+from builders import ROOT
+
+from emulator import ports
+
+CONTACT = "18700005678"
+
+
+@contextmanager
+def running(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[str, Path]]:
+    """`python -m emulator run` with its state in a folder: the emulator's URL, and the file with what was printed."""
+    own, log = ports.free(), folder / "log"
+    given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(own)} | environ
+    command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state"), *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + 30
+        while "Ctrl-C stops both" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{own}", log
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "emulator", *arguments, "--emulator", emulator]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+def get(url: str, path: str) -> Any:
+    return requests.get(f"{url}/emulator/{path}", timeout=10).json()
+
+
+def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
+    with running(tmp_path) as (url, _):
+        code = ask("codes", "--send", CONTACT, "--json", emulator=url)
+        order = ("send", "--contact", CONTACT, "--code", json.loads(code.stdout)[0]["code"])
+        assert ask(*order, emulator=url).returncode == 0
+        before = [get(url, path) for path in ("codes", "verified", "deliveries")]
+        assert [len(one) for one in before] == [1, 1, 1]
+    assert (tmp_path / "state" / "emulator.json").stat().st_mode & 0o777 == 0o600
+
+    with running(tmp_path, "--keep") as (url, _):
+        assert [get(url, path) for path in ("codes", "verified", "deliveries")] == before
+        again = requests.post(f"{url}/emulator/deliveries/1/redeliver", json={}, timeout=10).json()
+        assert (again["number"], again["outcome"], again["replayed"]) == (2, "verified", True)
+
+    with running(tmp_path, KEEP="1") as (url, _):
+        assert [one["number"] for one in get(url, "deliveries")] == [2, 1]
+
+    with running(tmp_path) as (url, _):
+        assert [get(url, path) for path in ("codes", "verified", "deliveries")] == [[], [], []]
+        assert ask(*order, emulator=url).returncode == 1
+
+
+def test_the_commands_that_ask(pair: Pair) -> None:
+    url = pair.url
+    assert "codes --send" in ask("codes", emulator=url).stdout
+    sent = ask("codes", "--send", "jo@example.com", emulator=url).stdout.split()
+    assert sent[2:] == ["jo@example.com", "good"]
+    refused = ask("codes", "--send", "jo", emulator=url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("codes: ")
+
+    wrong = ask("send", "--contact", "jo@example.com", "--code", "0000", "--json", emulator=url)
+    told = json.loads(wrong.stdout)
+    assert (wrong.returncode, told["status"], told["body"]["code"]) == (1, 422, "code-incorrect")
+    assert told["headers"]["webhook-delivery"] == "abort-message"
+    lost = ask("send", "--contact", "jo@example.com", "--code", sent[1], "--fault", "reset", emulator=url)
+    assert lost.stdout.startswith("504 ")
+    assert ask("send", "--fault", "nothing", emulator=url).stderr.startswith("send: fault: must be an API error code")
+
+    lines = ask("deliveries", emulator=url).stdout.splitlines()
+    assert [line.split()[2:4] for line in lines] == [["504", "outcome-unknown"], ["422", "code-incorrect"]]
+    listed = json.loads(ask("deliveries", "--json", "--contact", "jo@example.com", emulator=url).stdout)
+    assert [one["number"] for one in listed] == [2, 1]
+    assert ask("deliveries", "--contact", "10086", emulator=url).stdout == ""
+
+
+def test_deliveries_are_followed(pair: Pair) -> None:
+    command = [sys.executable, "-m", "emulator", "deliveries", "--follow", "--json", "--emulator", pair.url]
+    process = subprocess.Popen([*command, "--contact", CONTACT], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    told, end = b"", time.monotonic() + 30
+    try:
+        while not told.endswith(b"\n"):  # it may not be watching yet
+            pair.post("deliveries", {"contact": "10086", "verify_code": "000000"})
+            pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
+            with suppress(BlockingIOError):
+                told += os.read(process.stdout.fileno(), 65_536)
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        first = json.loads(told.splitlines()[0])
+        assert (first["contact"], first["state"]) == ("187****5678", "done")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
+    nobody = f"http://127.0.0.1:{ports.free()}"
+    for command in (["codes"], ["deliveries"], ["deliveries", "--follow"]):
+        done = ask(*command, emulator=nobody)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"{command[0]}: nobody answers at {nobody}; is `make run` running?\n"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
+    with running(tmp_path, "--host", host) as (url, log):
+        assert ask("send", emulator=url).returncode == 0
+        time.sleep(0.2)
+        assert ("WARNING: whoever reaches this machine" in log.read_text()) is warned
+        listening = {"0.0.0.0": "00000000", "127.0.0.1": "0100007F"}[host]
+        port = f"{int(url.rpartition(':')[2]):04X}"
+        rows = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
+        assert f"{listening}:{port}" in rows
+
+
+def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "emulator.json").write_text("[]")
+    given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    command = [sys.executable, "-m", "emulator", "run", "--keep", "--state", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "is not the emulator's; remove it" in done.stderr
