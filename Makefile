@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run run-scf serve test package deploy lint lock
+.PHONY: help run run-scf serve test screenshots package deploy lint lock
 .DEFAULT_GOAL := help
 
 help:
@@ -10,6 +10,7 @@ help:
 	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the whole test suite'
+	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
 	@echo 'make lint    ruff and mypy'
@@ -33,6 +34,10 @@ test:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python -m pytest -m 'not slow' --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
 	@$(VENV)/python -m pytest -m slow -n 0 --durations=0
+
+screenshots:
+	@$(PYTHON) tools/venv.py --dev
+	@PYTHONPATH=function:. $(VENV)/python tests/screenshots.py
 
 package:
 	@$(PYTHON) tools/venv.py

@@ -106,7 +106,7 @@ def test_a_row_opens_into_the_whole_way(console: Console) -> None:
     [
         ("Redeliver", r"✓.*verified .*replay .*200", "from the ledger"),
         ("Redeliver stale", r"signature-invalid .*stale .*401", "Refused: timestamp outside the tolerance."),
-        ("Tamper", r"signature-invalid .*tampered .*401", "Refused: "),
+        ("Tamper", r"signature-invalid .*tampered .*401", "Refused: no signature matches."),
     ],
 )
 def test_a_delivery_again(console: Console, pressed: str, expected: str, seen: str) -> None:

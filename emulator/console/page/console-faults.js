@@ -11,10 +11,13 @@ const QUICK = [
   ["InternalError.VerifyCodeErr", "Wrong code"],
 ];
 
+/** A fault for any action would be used up by sending the code. */
+const VERIFYING = "CreateIntlPhoneEmail";
+
 let meanings = new Map();
 
 export function start() {
-  byId("quick-faults").append(...QUICK.map(([fault, words]) => button(words, () => arm({ fault }))));
+  byId("quick-faults").append(...QUICK.map(([fault, words]) => button(words, () => arm({ fault, action: VERIFYING }))));
   byId("fault").addEventListener("change", showMeaning);
   byId("fault-form").addEventListener("submit", (event) => {
     event.preventDefault();

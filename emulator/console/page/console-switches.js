@@ -8,14 +8,15 @@ let options = [];
 export function showInputs(inputs, use) {
   const rows = new Map();
   for (const one of inputs) {
-    const key = JSON.stringify([one.outcome, one.status, one.does]);
+    const key = JSON.stringify([one.outcome, one.status, one.end, one.does]);
     rows.set(key, [...(rows.get(key) ?? []), one]);
   }
   byId("input-rows").replaceChildren(...[...rows.values()].map((same) => inputRow(same, use)));
 }
 
 function inputRow(same, use) {
-  const { outcome, status, does } = same[0];
+  const { outcome, status, end, end_status: endStatus, does } = same[0];
+  const other = end && end !== outcome;
   const trying = ({ contact }) => {
     const name = button(contact, () => use(contact), "link mono");
     name.title = "Try it";
@@ -25,8 +26,8 @@ function inputRow(same, use) {
     "tr",
     {},
     el("th", { scope: "row" }, ...same.map(trying)),
-    el("td", {}, outcome),
-    el("td", { className: "mono" }, String(status ?? "")),
+    el("td", {}, outcome, other && el("div", { className: "muted" }, `then ${end}`)),
+    el("td", { className: "mono" }, String(status), other && el("div", { className: "muted" }, String(endStatus))),
     el("td", { className: "muted" }, ...prose(does)),
   );
 }
