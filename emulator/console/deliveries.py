@@ -135,11 +135,15 @@ class Deliveries:
         self._calls = calls
         self._changed = threading.Condition()
         self.logged = False
-        self.clear()
+        self._kept: deque[Delivery] = deque(maxlen=KEPT)
+        self._last = 0
+        self._forgotten: set[str | None] = set()
 
     def clear(self) -> None:
+        """Forget all; what is still on its way is not heard of any more."""
         with self._changed:
-            self._kept: deque[Delivery] = deque(maxlen=KEPT)
+            self._forgotten = {one.trace for one in self._kept if one.log is None and not one.done}
+            self._kept.clear()
             self._last = 0
 
     def begin(self, via: Via, **known: Any) -> Delivery:
@@ -165,7 +169,7 @@ class Deliveries:
 
     def heard(self, line: Mapping[str, Any]) -> None:
         """Note a line of the bridge's log."""
-        if line.get("message") not in LINES:
+        if line.get("message") not in LINES or line.get("trace_id", "") in self._forgotten:
             return
         known = self._of_trace(line.get("trace_id"))
         if known is not None:
