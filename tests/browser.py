@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 from builders import ROOT
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect, sync_playwright
 
 from emulator import ports
 
@@ -25,8 +25,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 30_000
 """Milliseconds that the page is given for anything: the machine may be busy."""
 
-NARROW = {"width": 390, "height": 844}
-WIDE = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
 
 expect.set_options(timeout=PATIENCE)
 

@@ -13,7 +13,7 @@ from browser import Console, Pair, wrong
 from builders import body, signed
 from playwright.sync_api import expect
 
-from emulator import sender
+from emulator import senders
 
 
 def test_a_newcomer_signs_up_by_clicking_what_stands_out(console: Console) -> None:
@@ -152,7 +152,7 @@ def test_where_the_page_may_not_use_the_clipboard_it_copies_by_hand(console: Con
 
 def post_signed(url: str, data: bytes) -> int:
     answer = requests.post(
-        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=sender.DEMO_SECRET), timeout=30
+        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=30
     )
     return answer.status_code
 
