@@ -8,6 +8,8 @@ import pytest
 from browser import Console, Pair
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.browser
+
 QUICK = [
     ("Hang", "outcome-unknown", 504),
     ("Reset the connection", "outcome-unknown", 504),

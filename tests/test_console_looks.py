@@ -12,6 +12,8 @@ from builders import ROOT
 from playwright.sync_api import expect
 from screenshots import PICTURES
 
+pytestmark = pytest.mark.browser
+
 AXE = resources.files("axe_playwright_python") / "axe.min.js"
 
 Another = Callable[..., Console]

@@ -15,6 +15,8 @@ from playwright.sync_api import expect
 
 from emulator import senders
 
+pytestmark = pytest.mark.browser
+
 
 def test_a_newcomer_signs_up_by_clicking_what_stands_out(console: Console) -> None:
     console.open()

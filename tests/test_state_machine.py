@@ -228,6 +228,7 @@ def machine(
     return OnRedis
 
 
+@pytest.mark.timeout(240)  # it draws a good many lives
 def test_whatever_happens_the_promises_hold(machine: type[Machine]) -> None:
     # A failure is told as it is found: making it small takes minutes.
     told_at_once = [Phase.explicit, Phase.reuse, Phase.generate]

@@ -137,12 +137,12 @@ class Deliveries:
         self.logged = False
         self._kept: deque[Delivery] = deque(maxlen=KEPT)
         self._last = 0
-        self._forgotten: set[str | None] = set()
+        self._forgotten: deque[str | None] = deque(maxlen=KEPT)
 
     def clear(self) -> None:
         """Forget all; what is still on its way is not heard of any more."""
         with self._changed:
-            self._forgotten = {one.trace for one in self._kept if one.log is None and not one.done}
+            self._forgotten.extend(one.trace for one in self._kept if one.log is None and one.trace)
             self._kept.clear()
             self._last = 0
 
@@ -169,8 +169,11 @@ class Deliveries:
 
     def heard(self, line: Mapping[str, Any]) -> None:
         """Note a line of the bridge's log."""
-        if line.get("message") not in LINES or line.get("trace_id", "") in self._forgotten:
+        if line.get("message") not in LINES:
             return
+        with self._changed:
+            if line.get("trace_id") in self._forgotten:
+                return
         known = self._of_trace(line.get("trace_id"))
         if known is not None:
             with self._changed:
