@@ -33,7 +33,7 @@ serve:
 test:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python -m pytest -m 'not slow and not browser' --cov --cov-report=term-missing:skip-covered --cov-fail-under=100
-	@$(VENV)/python -m pytest -m browser -n 2
+	@$(VENV)/python -m pytest -m browser -n 3
 	@$(VENV)/python -m pytest -m slow -n 0 --durations=0
 
 screenshots:

@@ -200,8 +200,11 @@ def test_the_contacts_that_choose_their_outcome_are_listed(pair: Pair) -> None:
 
 def test_a_delivery_need_not_be_waited_for(pair: Pair) -> None:
     pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail"})
-    delivery = pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000", "wait": False})
+    delivery = pair.post("deliveries", {"contact": "10011", "verify_code": "000000", "wait": False})
     assert (delivery["state"], delivery["answer"], delivery["says"]) == ("working", None, None)
+    while pair.get("deliveries/1")["state"] == "working":
+        time.sleep(0.05)
+    assert pair.get("deliveries/1")["outcome"] == "outcome-unknown"
 
 
 def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
