@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -271,3 +273,12 @@ def test_what_was_on_its_way_at_a_reset_is_not_heard_of_any_more(pair: Pair) -> 
     pair.reset()
     time.sleep(2.5)  # longer than the bridge's budget: its line has come
     assert pair.get("deliveries") == []
+
+
+def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
+    address = urlsplit(pair.url)
+    with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
+        head = f"Host: {address.netloc}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+        connection.sendall(b"POST /webhooks/\xff HTTP/1.1\r\n" + head)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 502 ")
+    assert [one["state"] for one in pair.get("deliveries")] == ["done"]

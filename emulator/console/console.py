@@ -223,7 +223,7 @@ class Console:
         def go() -> None:
             try:
                 answer = way.pass_on(bridge, request, headers)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # the last: it is no HTTP
                 told = f"the bridge at {bridge.url} gave no answer: {type(error).__name__}"
                 self.deliveries.end(delivery, None, told)
             else:
