@@ -87,7 +87,7 @@ def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state
         bridge: Bridge = Tree(environ, options, log) if options.scf is None else _on_scf(environ, options, log)
         try:
             emulator.console.bridge = console.Bridge(
-                f"http://{local(options.host, options.port)}",
+                f"http://{ports.address(options.host, options.port)}",
                 auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
                 secret=environ["WEBHOOK_SECRETS"].split()[0],
             )
@@ -184,11 +184,6 @@ def _on_scf(environ: Mapping[str, str], options: Options, log: Log) -> Bridge:
     return Scf(environ, options.port, options.scf or "web", Path(f"/dev/fd/{log.end}"))
 
 
-def local(host: str, port: int) -> str:
-    """Where this machine reaches who listens on ``host``."""
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "::") else f"{host}:{port}"  # noqa: S104  no binding
-
-
 def _answers(url: str, bridge: Bridge) -> bool:
     """Whether the bridge answers before it exits."""
     end = time.monotonic() + START_LIMIT
@@ -210,7 +205,7 @@ def _greet(emulator: Emulator, options: Options, note: str) -> None:
     if os.environ.get("WEBHOOK_AUTH"):
         command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
-    bridge = f"http://{local(options.host, options.port)}"
+    bridge = f"http://{ports.address(options.host, options.port)}"
     text = f"""
 console   {emulator.url}   open it in a browser: send a code, verify it, see what happens
 bridge    {bridge}   POST /webhooks/signup, GET /deliveries/<id>, /ready, /health, /openapi.json{note}

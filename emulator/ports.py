@@ -18,6 +18,12 @@ def free() -> int:
             return port
 
 
+def address(host: str, port: int) -> str:
+    """Where this machine reaches who listens there, as in a URL."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  a question, no binding
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Whether one can listen there."""
     try:

@@ -16,7 +16,7 @@ class Emulator(ApiServer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.console = Console(self)
-        self.app = self.console_app = create_app(self.console, host=self.host)
+        self.app = create_app(self.console, host=self.host)
 
     def snapshot(self) -> dict[str, Any]:
         """What is known, as JSON values."""

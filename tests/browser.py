@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import requests
-from builders import ROOT
+from pairs import Pair
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect, sync_playwright
-
-from emulator import ports
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 30_000
@@ -29,48 +19,6 @@ NARROW: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1280, "height": 900}
 
 expect.set_options(timeout=PATIENCE)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The console's own URL and the bridge's."""
-
-    url: str
-    bridge: str
-
-    def reset(self) -> None:
-        assert self.post("reset", {}) == {"reset": True}
-
-    def post(self, path: str, document: dict[str, Any]) -> Any:
-        answer = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=30)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    def get(self, path: str) -> Any:
-        return requests.get(f"{self.url}/emulator/{path}", timeout=30).json()
-
-
-@contextmanager
-def running_pair(folder: Path) -> Iterator[Pair]:
-    """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after two seconds."""
-    port, own, log = ports.free(), ports.free(), folder / "log"
-    environ = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
-    environ |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "2"}
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state")]
-        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
-    try:
-        end = time.monotonic() + 30
-        while "Ctrl-C stops both" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
-        yield Pair(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def chromium() -> str | None:

@@ -16,7 +16,7 @@ import deployments
 import hypothesis
 import node_packages
 import pytest
-from browser import Console, Pair
+from browser import Console
 from builders import Bridge, SetClock, bridge
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from lost_answers import World, worlds
+from pairs import Pair, running_pair
 from playwright.sync_api import Browser
 from redis_server import RedisServer
 from scf_api import ScfCloud
@@ -226,7 +227,7 @@ def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
 
 @pytest.fixture(scope="session")
 def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with browser.running_pair(tmp_path_factory.mktemp("pair")) as pair:
+    with running_pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
 
 

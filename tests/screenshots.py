@@ -6,8 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browser import NAMES, Console, Pair, chromium, running_browser, running_pair, wrong
+from browser import NAMES, Console, chromium, running_browser, wrong
 from builders import ROOT
+from pairs import Pair, running_pair
 from playwright.sync_api import Browser, expect
 
 PICTURES = {"light": ROOT / "docs" / "console.png", "dark": ROOT / "docs" / "console-dark.png"}

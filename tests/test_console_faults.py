@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser import Console, Pair
+from browser import Console
+from pairs import Pair
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser

@@ -7,8 +7,9 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from browser import NARROW, WIDE, Console, Pair
+from browser import NARROW, WIDE, Console
 from builders import ROOT
+from pairs import Pair
 from playwright.sync_api import expect
 from screenshots import PICTURES
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from browser import Console, Pair, wrong
+from browser import Console, wrong
 from builders import body, signed
+from pairs import Pair
 from playwright.sync_api import expect
 
 from emulator import senders

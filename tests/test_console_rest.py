@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from browser import Pair
 from builders import body, signed
+from pairs import Pair
 
 from emulator import senders
 from emulator.server import Emulator

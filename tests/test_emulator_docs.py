@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from browser import Pair
 from builders import ROOT
+from pairs import Pair
 
+from emulator.console.routes import create_app
 from emulator.server import Emulator
 
 GUIDE = (ROOT / "docs" / "emulator.md").read_text()
@@ -19,7 +20,7 @@ def test_every_route_is_described_and_no_other(emulator: Emulator) -> None:
     described = re.findall(r"^\| `([A-Z]+) (/emulator/[^`]*)` \|", GUIDE, re.MULTILINE)
     routes = [
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
-        for rule in emulator.console_app.url_map.iter_rules()
+        for rule in create_app(emulator.console, host="127.0.0.1").url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/emulator/")
     ]

@@ -8,41 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
-from browser import Pair
 from builders import ROOT
+from pairs import Pair, running_pair
 
 from emulator import ports
 
 CONTACT = "18700005678"
-
-
-@contextmanager
-def running(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[str, Path]]:
-    """`python -m emulator run` with its state in a folder: the emulator's URL, and the file with what was printed."""
-    own, log = ports.free(), folder / "log"
-    given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(own)} | environ
-    command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state"), *arguments]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=output)
-    try:
-        end = time.monotonic() + 30
-        while "Ctrl-C stops both" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{own}", log
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
@@ -50,30 +25,26 @@ def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
 
 
-def get(url: str, path: str) -> Any:
-    return requests.get(f"{url}/emulator/{path}", timeout=10).json()
-
-
 def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
-    with running(tmp_path) as (url, _):
-        code = ask("codes", "--send", CONTACT, "--json", emulator=url)
+    with running_pair(tmp_path) as pair:
+        code = ask("codes", "--send", CONTACT, "--json", emulator=pair.url)
         order = ("send", "--contact", CONTACT, "--code", json.loads(code.stdout)[0]["code"])
-        assert ask(*order, emulator=url).returncode == 0
-        before = [get(url, path) for path in ("codes", "verified", "deliveries")]
+        assert ask(*order, emulator=pair.url).returncode == 0
+        before = [pair.get(path) for path in ("codes", "verified", "deliveries")]
         assert [len(one) for one in before] == [1, 1, 1]
     assert (tmp_path / "state" / "emulator.json").stat().st_mode & 0o777 == 0o600
 
-    with running(tmp_path, "--keep") as (url, _):
-        assert [get(url, path) for path in ("codes", "verified", "deliveries")] == before
-        again = requests.post(f"{url}/emulator/deliveries/1/redeliver", json={}, timeout=10).json()
+    with running_pair(tmp_path, "--keep") as pair:
+        assert [pair.get(path) for path in ("codes", "verified", "deliveries")] == before
+        again = pair.post("deliveries/1/redeliver", {})
         assert (again["number"], again["outcome"], again["replayed"]) == (2, "verified", True)
 
-    with running(tmp_path, KEEP="1") as (url, _):
-        assert [one["number"] for one in get(url, "deliveries")] == [2, 1]
+    with running_pair(tmp_path, KEEP="1") as pair:
+        assert [one["number"] for one in pair.get("deliveries")] == [2, 1]
 
-    with running(tmp_path) as (url, _):
-        assert [get(url, path) for path in ("codes", "verified", "deliveries")] == [[], [], []]
-        assert ask(*order, emulator=url).returncode == 1
+    with running_pair(tmp_path) as pair:
+        assert [pair.get(path) for path in ("codes", "verified", "deliveries")] == [[], [], []]
+        assert ask(*order, emulator=pair.url).returncode == 1
 
 
 def test_the_commands_that_ask(pair: Pair) -> None:
@@ -134,12 +105,12 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
-    with running(tmp_path, "--host", host) as (url, log):
-        assert ask("send", emulator=url).returncode == 0
+    with running_pair(tmp_path, "--host", host) as pair:
+        assert ask("send", emulator=pair.url).returncode == 0
         time.sleep(0.2)
-        assert ("WARNING: whoever reaches this machine" in log.read_text()) is warned
+        assert ("WARNING: whoever reaches this machine" in pair.log.read_text()) is warned
         listening = {"0.0.0.0": "00000000", "127.0.0.1": "0100007F"}[host]
-        port = f"{int(url.rpartition(':')[2]):04X}"
+        port = f"{int(pair.url.rpartition(':')[2]):04X}"
         rows = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
         assert f"{listening}:{port}" in rows
 

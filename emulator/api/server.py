@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from werkzeug.exceptions import NotFound
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
+from emulator import ports
+
 from . import tc3
 from .answering import answer
 from .behaviour import RATE
@@ -80,8 +82,7 @@ class ApiServer(ThreadedWSGIServer):
     @property
     def address(self) -> str:
         """Where this machine reaches it: host and port."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  a question, no binding
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return ports.address(self.host, self.port)
 
     @property
     def url(self) -> str:

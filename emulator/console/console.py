@@ -124,7 +124,7 @@ class Console:
         bridge = self._bridge()
         sender = order.sender or senders.usual(bridge.auth)
         body = senders.body_of(order.contact, order.verify_code, order.type)
-        return self._post(self._signed(bridge, sender, body), wait=wait)
+        return self._make(self._signed(bridge, sender, body), "console", wait=wait)
 
     def redeliver(self, number: int, repeated_as: As) -> Delivery:
         """Post a delivery again: under the same id with a fresh signature, with a stale one, or with a byte changed.
@@ -135,7 +135,7 @@ class Console:
         request = self._again(first, stale=repeated_as == "stale")
         if repeated_as == "tampered":
             request.body = _tampered(request.body)
-        return self._post(request, repeats=number, repeated_as=repeated_as)
+        return self._make(request, "console", repeats=number, repeated_as=repeated_as)
 
     def curl(self, number: int) -> str:
         """A command that posts a delivery again, freshly signed. Raises Impossible."""
@@ -148,7 +148,7 @@ class Console:
     def pass_on(self, request: Request) -> Delivery:
         """Pass a request on to the bridge, and note it. Raises Impossible."""
         self._bridge()
-        return self._make(request, "proxy", wait=True)
+        return self._make(request, "proxy")
 
     def reset(self) -> None:
         """Start afresh: nothing sent, verified, delivered or armed, and the bridge's own ledger empty."""
@@ -208,10 +208,7 @@ class Console:
         path = like.path if like else "/webhooks/signup"
         return Request("POST", path, [*rest, *signed.items()], body.decode("utf-8", "surrogateescape"))
 
-    def _post(self, request: Request, *, wait: bool = True, **known: Any) -> Delivery:
-        return self._make(request, "console", wait=wait, **known)
-
-    def _make(self, request: Request, via: Via, *, wait: bool, **known: Any) -> Delivery:
+    def _make(self, request: Request, via: Via, *, wait: bool = True, **known: Any) -> Delivery:
         """Note a delivery, pass it on, and note its answer; without ``wait`` after this returns."""
         bridge = self._bridge()
         headers, trace = way.traced(request.headers)
