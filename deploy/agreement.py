@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bridge import settings
+from bridge.profiles import PROFILES
 
 from .rules import HANDLER, variables_of
 
@@ -61,7 +62,11 @@ def _of_event_function(inputs: Mapping[str, Any], kinds: Mapping[str, Any]) -> I
 
 
 def _of_times(inputs: Mapping[str, Any]) -> Iterator[str]:
-    budget = _setting(variables_of(inputs), "REQUEST_BUDGET")
+    variables = variables_of(inputs)
+    budget = _setting(variables, "REQUEST_BUDGET")
+    profile = PROFILES.get(_setting(variables, "SENDER_PROFILE"))
+    if profile and "REQUEST_BUDGET" not in variables:
+        budget = profile.budget
     if budget is not None and inputs["timeout"] <= budget:
         yield f"inputs.timeout: must be more than REQUEST_BUDGET, {budget:g}; else SCF cuts the answer off"
 

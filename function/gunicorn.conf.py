@@ -42,5 +42,6 @@ forwarded_allow_ips = ""
 
 def post_worker_init(worker: Any) -> None:
     worker.budget = _settings.request_budget
+    worker.profile = _settings.sender_profile
     gc.freeze()
     gc.enable()

@@ -19,6 +19,7 @@ from builders import body, gunicorn, post, signed
 from shapes import Running, running_tree
 
 from emulator.api.faults import Fault
+from emulator.server import Emulator
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,14 @@ def test_what_is_no_http_is_answered_like_everything_else(running: Running, data
     assert {"x-request-id", "server-timing"} <= set(headers)
     assert b"secret-of-somebody" not in document
     assert "secret-of-somebody" not in running.log.read_text()
+
+
+def test_what_is_no_http_is_answered_in_the_senders_profile(tmp_path: Path) -> None:
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", SENDER_PROFILE="ack") as url:
+        status, headers, document = raw(url, b"POST / HTTP/9.9\r\n\r\n")
+    told = json.loads(document)
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert (told["status"], told["verified"]) == ("body-malformed", False)
 
 
 def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,6 @@ def test_it_is_a_web_function_with_a_url(tmp_path: Path) -> None:
         timeout=12,
         init_timeout=30,
         variables={
-            "REQUEST_BUDGET": "8",
             "CONCURRENCY": "16",
             "TENCENT_SECRET_ID": ENVIRON["FUNCTION_SECRET_ID"],
             "TENCENT_SECRET_KEY": ENVIRON["FUNCTION_SECRET_KEY"],
@@ -67,13 +66,23 @@ def test_every_setting_is_in_it() -> None:
 def test_no_secret_is_in_it_and_the_deployers_key_stays_outside() -> None:
     variables = yaml.safe_load(YAML)["inputs"]["environment"]["variables"]
     literal = {name: value for name, value in variables.items() if not re.fullmatch(r"\$\{env:\w+\}", value)}
-    assert literal == {"REQUEST_BUDGET": "8", "CONCURRENCY": "16"}
+    assert literal == {"CONCURRENCY": "16"}
     sources = {name: value[6:-1] for name, value in variables.items() if name not in literal}
     assert {name: source for name, source in sources.items() if name != source} == {
         "TENCENT_SECRET_ID": "FUNCTION_SECRET_ID",
         "TENCENT_SECRET_KEY": "FUNCTION_SECRET_KEY",
         "TENCENT_SESSION_TOKEN": "FUNCTION_SESSION_TOKEN",
     }
+
+
+def test_the_budget_is_the_senders_unless_it_is_set(tmp_path: Path) -> None:
+    assert load(tmp_path, SENDER_PROFILE="supabase").settings.request_budget == 4
+    assert load(tmp_path, YAML.replace("timeout: 12", "timeout: 5"), SENDER_PROFILE="supabase").timeout == 5
+    too_short = "inputs.timeout: must be more than REQUEST_BUDGET, "
+    assert problems(tmp_path, YAML.replace("timeout: 12", "timeout: 5"))[0].startswith(f"{too_short}8;")
+    assert problems(tmp_path, YAML, REQUEST_BUDGET="20")[0].startswith(f"{too_short}20;")
+    (problem,) = problems(tmp_path, YAML, REQUEST_BUDGET="8", SENDER_PROFILE="supabase")
+    assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be 4 at most")
 
 
 def test_what_is_commented_out_works_as_an_event_function(tmp_path: Path) -> None:

@@ -66,6 +66,21 @@ def test_all_problems_at_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("profile", "budget"), [("", 8), ("status", 8), ("ack", 8), ("supabase", 4)])
+def test_the_budget_is_the_profiles(profile: str, budget: float) -> None:
+    loaded = settings.load(environment(URL, SENDER_PROFILE=profile))
+    assert (loaded.profile.name, loaded.request_budget) == (profile or "status", budget)
+    assert settings.load(environment(URL, SENDER_PROFILE=profile, REQUEST_BUDGET="3")).request_budget == 3
+
+
+def test_no_budget_is_longer_than_supabase_waits() -> None:
+    (problem,) = problems(SENDER_PROFILE="supabase", REQUEST_BUDGET="8")
+    assert problem.startswith("REQUEST_BUDGET: must be 4 at most with SENDER_PROFILE=supabase")
+    assert problems(SENDER_PROFILE="Supabase", REQUEST_BUDGET="8") == [
+        "SENDER_PROFILE: must be one of status, ack, supabase"
+    ]
+
+
 @pytest.mark.parametrize("name", ["TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"])
 def test_one_half_of_the_credentials(name: str) -> None:
     assert problems(**{name: ""}) == [f"{name}: is not set; it comes with the account's API key"]

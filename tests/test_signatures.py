@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bridge import signatures
-from bridge.settings import standard_webhooks_key
+from bridge.readers import standard_webhooks_key
 from bridge.signatures import SignatureInvalid, Verify
 from builders import SECRET, SetClock, body, bridge, calls, signed
 from hypothesis import given

@@ -1,6 +1,7 @@
 """What the sender hears: a `Verdict` or a `Refusal` becomes an HTTP answer that makes the sender do the right thing.
 
-Out comes a status, headers and a body. It must never hold a contact in the clear, a code, or what went wrong inside.
+Out comes a status, headers and a body, in the form of the sender's profile. It must never hold a contact in the clear,
+a code, or what went wrong inside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from .judge import Verdict
 from .outcomes import VERIFIED, Outcome, Refusal
 from .payload import Contact, ContactType
+from .profiles import STATUS, Form, Profile
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
@@ -30,12 +32,13 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0)
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
-def of_verdict(verdict: Verdict, contact_type: ContactType | None, contact: Contact | None) -> Answer:
+def of_verdict(
+    verdict: Verdict, contact_type: ContactType | None, contact: Contact | None, profile: Profile = STATUS
+) -> Answer:
     """The answer to a delivery: when it is verified its contact is told, masked, or left out where it is not known."""
     if verdict.outcome is not VERIFIED:
-        return _problem(
-            verdict.outcome, verdict.outcome.detail, request_id=verdict.request_id, retry_after=verdict.retry_after
-        )
+        told = _Told(verdict.outcome, verdict.outcome.detail, verdict.request_id, retry_after=verdict.retry_after)
+        return _in_form(told, profile)
     members = {
         "status": VERIFIED.code,
         "type": contact_type.word if contact_type else None,
@@ -51,9 +54,29 @@ def replayed(answer: Answer) -> Answer:
     return answer._replace(headers=(*answer.headers, ("Idempotent-Replayed", "true")))
 
 
-def of_refusal(refusal: Refusal) -> Answer:
+def of_refusal(refusal: Refusal, profile: Profile = STATUS) -> Answer:
     """The answer to a request that was not worked on."""
-    return _problem(refusal.outcome, refusal.detail, errors=refusal.errors)
+    return _in_form(_Told(refusal.outcome, refusal.detail, errors=refusal.errors), profile)
+
+
+def status_of(outcome: Outcome, profile: Profile) -> int:
+    """The HTTP status that an outcome is answered with."""
+    match form_of(outcome, profile):
+        case "acknowledged":
+            return 200
+        case "hook":
+            return 503 if outcome.retryable else 200
+    return outcome.status
+
+
+def form_of(outcome: Outcome, profile: Profile) -> Form:
+    """The form of an outcome that is not verified, which is the same in all profiles."""
+    match outcome.kind:
+        case "refused":
+            return profile.refused
+        case "retryable":
+            return profile.retryable
+    return "problem"
 
 
 def of_document(status: int, members: dict[str, Any], media_type: str = "application/json") -> Answer:
@@ -61,29 +84,55 @@ def of_document(status: int, members: dict[str, Any], media_type: str = "applica
     return Answer(status, (("Content-Type", media_type),), json.dumps(members).encode() + b"\n")
 
 
-def _problem(
-    outcome: Outcome,
-    detail: str,
-    *,
-    request_id: str | None = None,
-    errors: tuple[tuple[str, str], ...] = (),
-    retry_after: float | None = None,
-) -> Answer:
+class _Told(NamedTuple):
+    """What may be told of an outcome. ``retry_after`` is in seconds, None for the outcome's own."""
+
+    outcome: Outcome
+    detail: str
+    request_id: str | None = None
+    errors: tuple[tuple[str, str], ...] = ()
+    retry_after: float | None = None
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Those that are there only when there is something to tell."""
+        members: dict[str, Any] = {}
+        if self.request_id is not None:
+            members["request_id"] = self.request_id
+        if self.errors:
+            members["errors"] = [{"pointer": pointer, "detail": what} for pointer, what in self.errors]
+        return members
+
+
+def _in_form(told: _Told, profile: Profile) -> Answer:
+    outcome = told.outcome
+    status = status_of(outcome, profile)
+    match form_of(outcome, profile):
+        case "acknowledged":  # nothing to stop: who hears 200 does not send again
+            members = {"status": outcome.code, "verified": False, "title": outcome.title, "detail": told.detail}
+            return of_document(status, members | told.members)
+        case "hook":
+            http_code = status if outcome.retryable else outcome.status
+            answer = of_document(status, {"error": {"http_code": http_code, "message": outcome.title}})
+            # At once: all its tries together have 5 s.
+            again = (("Retry-After", "1"),) if outcome.retryable else ()
+            return answer._replace(headers=answer.headers + again)
+    return _problem(told)
+
+
+def _problem(told: _Told) -> Answer:
     """A problem document (RFC 9457) and the headers that say whether, and when, to send again."""
+    outcome = told.outcome
     members: dict[str, Any] = {
         "type": PROBLEM_TYPE + outcome.code,
         "title": outcome.title,
         "status": outcome.status,
-        "detail": detail,
+        "detail": told.detail,
         "code": outcome.code,
         "retryable": outcome.retryable,
     }
-    if request_id is not None:
-        members["request_id"] = request_id
-    if errors:
-        members["errors"] = [{"pointer": pointer, "detail": what} for pointer, what in errors]
-    answer = of_document(outcome.status, members, "application/problem+json")
-    return Answer(answer.status, answer.headers + _headers(outcome, retry_after), answer.body)
+    answer = of_document(outcome.status, members | told.members, "application/problem+json")
+    return answer._replace(headers=answer.headers + _headers(outcome, told.retry_after))
 
 
 def _headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:

@@ -33,14 +33,14 @@ from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import DomainApi
-from .environ import AGE, BUDGET, DELIVERY_KEY, DIRECT, REFUSAL
+from .environ import AGE, BUDGET, DELIVERY_KEY, DIRECT, HEARER, REFUSAL
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
-from .outcomes import Refusal
+from .outcomes import Outcome, Refusal
 from .pacing import Pause, interval
-from .payload import DeliveryKey
 from .places import Places
+from .profiles import STATUS, Profile
 from .settings import Settings
 from .signatures import SignatureInvalid, Verify
 from .verification import Verification
@@ -58,8 +58,8 @@ COME_BACK = 2
 """How many times faster than calls leave those are called again who found no place: there is always one in time, and
 most need not come twice."""
 
-_UNSIGNED = ("bearer", "none")
-"""Where no signature covers an id, and so a header's is taken."""
+_ABOUT_THE_BRIDGE = ("health", "ready", "description")
+"""The routes that no sender asks, and so no profile changes."""
 
 _OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
 
@@ -79,7 +79,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     _frame(app, clock)
-    _answer_errors(app)
+    _answer_errors(app, configured.profile)
 
     @app.post("/webhooks/signup")
     @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
@@ -89,16 +89,13 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         body = _body()
         key = request.environ.get(DELIVERY_KEY)
         if not direct:
-            signed_id = verify_signature(request.headers, body)
-            key = DeliveryKey("signed", signed_id) if signed_id else None
-            if configured.webhook_auth in _UNSIGNED:
-                key = delivery_ids.of_headers(request.headers)
+            key = delivery_ids.of_request(request.headers, verify_signature(request.headers, body), configured)
         payload.check_media_type(request.headers.get("Content-Type"))
         delivery = payload.parse(body, key, direct=direct)
         with _credentials_of_request(configured):
             verdict = verification.verify(delivery, deadline)
         _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
-        answer = answers.of_verdict(verdict, delivery.contact.type, delivery.contact)
+        answer = answers.of_verdict(verdict, delivery.contact.type, delivery.contact, configured.profile)
         return _response(answers.replayed(answer) if verdict.replayed else answer)
 
     @app.get("/deliveries/<path:delivery_id>")
@@ -106,11 +103,12 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         deadline = _deadline(configured, clock).within(ASKING_TIME)
         verify_signature(request.headers, b"")
         with _one_of_few(asking):
-            found = verification.look(_keys_of(delivery_id, configured.webhook_auth), deadline)
+            keys = delivery_ids.possible(delivery_id, request.headers, configured)
+            found = verification.look(keys, deadline)
         if found is None:
             raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
         verdict, contact_type = found
-        return _response(answers.of_verdict(verdict, contact_type, None))
+        return _response(answers.of_verdict(verdict, contact_type, None, configured.profile))
 
     @app.get("/health")
     def health() -> Response:
@@ -128,7 +126,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
 
     @app.get("/openapi.json")
     def description() -> Response:
-        return _response(answers.of_document(200, openapi.document(configured.webhook_auth)))
+        return _response(answers.of_document(200, openapi.document(configured.webhook_auth, configured.profile)))
 
     return app
 
@@ -170,17 +168,6 @@ def _one_of_few(asking: threading.Semaphore) -> Iterator[None]:
         yield
     finally:
         asking.release()
-
-
-def _keys_of(delivery_id: str, webhook_auth: str) -> list[DeliveryKey]:
-    """Under which keys a delivery of this id can be remembered."""
-    keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
-    if webhook_auth == "standard-webhooks":
-        return [DeliveryKey("signed", delivery_id), *keys]
-    if webhook_auth in _UNSIGNED:
-        source = request.headers.get("ce-source", "").strip()
-        return [DeliveryKey("idempotency-key", delivery_id), delivery_ids.cloudevents(delivery_id, source), *keys]
-    return keys
 
 
 def _verify_signature(configured: Settings, clock: Clock) -> Verify:
@@ -267,6 +254,7 @@ def _frame(app: Flask, clock: Clock) -> None:
 
 def _note(verdict: Verdict, **fields: str) -> None:
     """Keep for the log line and the headers what a verification told."""
+    _hear(verdict.outcome)
     g.wait, g.upstream = verdict.wait, verdict.upstream
     told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
     g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
@@ -276,15 +264,21 @@ def _note(verdict: Verdict, **fields: str) -> None:
         g.level = logging.ERROR
 
 
-def _answer_errors(app: Flask) -> None:
+def _hear(outcome: Outcome) -> None:
+    if hearer := request.environ.get(HEARER):
+        hearer(outcome)
+
+
+def _answer_errors(app: Flask, profile: Profile) -> None:
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> Response:
+        _hear(error.outcome)
         g.fields = {"outcome": error.outcome.code}
         if isinstance(error, SignatureInvalid):
             g.fields["reason"] = error.reason
         if error.errors:
             g.fields["faulty"] = [pointer for pointer, _ in error.errors]
-        return _response(answers.of_refusal(error))
+        return _response(answers.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile))
 
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:

@@ -1,7 +1,7 @@
-"""Under which id a delivery is known when no signature covers one: `Idempotency-Key`, or a CloudEvents id.
+"""Under which id a delivery is known: the one that its signature covers, `Idempotency-Key`, or a CloudEvents id.
 
-In come the headers of a request that a bearer token, or nothing, vouches for. Where there is a signature they are not
-asked: a captured request that is sent again under five new keys must stay one delivery.
+In come the headers of a request whose sender is known. Only where a bearer token, or nothing, vouches for them do they
+name an id: a captured request that is sent again under five new keys must stay one delivery.
 """
 
 from __future__ import annotations
@@ -10,11 +10,35 @@ import re
 
 from .outcomes import BODY_MALFORMED, Refusal
 from .payload import DeliveryKey
+from .settings import Settings
 from .signatures import Headers
+
+_UNSIGNED = ("bearer", "none")
+"""Where no signature covers an id, and so a header's is taken."""
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"')
 _BARE = re.compile(r"[!#-~]{1,256}")
 _CLOUDEVENTS = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
+
+
+def of_request(headers: Headers, signed_id: str | None, configured: Settings) -> DeliveryKey | None:
+    """The delivery's id, None when it is known by its content. Raises Refusal for one that is malformed."""
+    if configured.profile.content_key:
+        return None
+    if configured.webhook_auth in _UNSIGNED:
+        return of_headers(headers)
+    return DeliveryKey("signed", signed_id) if signed_id else None
+
+
+def possible(delivery_id: str, headers: Headers, configured: Settings) -> list[DeliveryKey]:
+    """Under which keys a delivery of this id can be remembered; ``ce-source`` is the source of a CloudEvents id."""
+    keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
+    if configured.profile.content_key:
+        return keys
+    if configured.webhook_auth in _UNSIGNED:
+        source = (headers.get("ce-source") or "").strip()
+        return [DeliveryKey("idempotency-key", delivery_id), cloudevents(delivery_id, source), *keys]
+    return [DeliveryKey("signed", delivery_id), *keys] if configured.webhook_auth == "standard-webhooks" else keys
 
 
 def of_headers(headers: Headers) -> DeliveryKey | None:

@@ -14,3 +14,6 @@ AGE = "signup_bridge.age"
 
 REFUSAL = "signup_bridge.refusal"
 """The `Refusal` that answers an event which stands for no request."""
+
+HEARER = "signup_bridge.hearer"
+"""Called with the `Outcome` that the request ends in: an answer may not show it, depending on the profile."""

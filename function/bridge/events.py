@@ -24,10 +24,10 @@ from werkzeug.wrappers import Response
 
 from . import ckafka, logs
 from .clock import Clock, Deadline
-from .environ import BUDGET, DELIVERY_KEY, DIRECT, REFUSAL
+from .environ import BUDGET, DELIVERY_KEY, DIRECT, HEARER, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
-from .outcomes import BODY_MALFORMED, Refusal
+from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal
 from .payload import DeliveryKey
 
 if TYPE_CHECKING:
@@ -101,14 +101,13 @@ class Handler:
 
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
+            heard = [INTERNAL_ERROR]
             environ = {**_request("POST", "/", body), **told, DIRECT: True, BUDGET: deadline.remaining()}
+            environ[HEARER] = heard.append
             if message.id is not None:
                 environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
-            response = Response.from_app(self._app, environ)
-            answer = response.get_json()
-            return ckafka.Ended(
-                answer.get("code") or answer["status"], answer.get("retryable", response.status_code >= 500)
-            )
+            Response.from_app(self._app, environ)
+            return ckafka.Ended(heard[-1].code, heard[-1].retryable)
 
         ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}

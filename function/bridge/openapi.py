@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__, outcomes, payload
-from .answers import PROBLEM_TYPE
+from . import __version__, answers, outcomes, payload
+from .answers import PROBLEM_TYPE, form_of, status_of
 from .outcomes import OUTCOMES, VERIFIED, Outcome
+from .profiles import STATUS, Profile
 
 _NOT_OF_THE_WEBHOOK = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
 _EVERY_ANSWER = {
@@ -39,8 +40,8 @@ _SECURITY: dict[str, tuple[dict[str, Any], list[dict[str, list[str]]]]] = {
 }
 
 
-def document(webhook_auth: str) -> dict[str, Any]:
-    """The description of a bridge with this ``WEBHOOK_AUTH``, as JSON values."""
+def document(webhook_auth: str, profile: Profile = STATUS) -> dict[str, Any]:
+    """The description of a bridge with this ``WEBHOOK_AUTH`` and profile, as JSON values."""
     schemes, security = _SECURITY[webhook_auth]
     return {
         "openapi": "3.1.0",
@@ -50,9 +51,9 @@ def document(webhook_auth: str) -> dict[str, Any]:
             "description": "Verifies the code that a person received by phone or email, once for each delivery.",
         },
         "paths": {
-            "/webhooks/signup": {"post": _webhook("signup", security)},
-            "/": {"post": _webhook("signup_at_root", security)},
-            "/deliveries/{id}": {"get": _delivered(security)},
+            "/webhooks/signup": {"post": _webhook("signup", security, profile)},
+            "/": {"post": _webhook("signup_at_root", security, profile)},
+            "/deliveries/{id}": {"get": _delivered(security, profile)},
             "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
             "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
@@ -61,7 +62,7 @@ def document(webhook_auth: str) -> dict[str, Any]:
     }
 
 
-def _webhook(operation: str, security: list[dict[str, list[str]]]) -> dict[str, Any]:
+def _webhook(operation: str, security: list[dict[str, list[str]]], profile: Profile) -> dict[str, Any]:
     return {
         "operationId": operation,
         "summary": "Verify a contact with the code that was sent to it.",
@@ -70,14 +71,14 @@ def _webhook(operation: str, security: list[dict[str, list[str]]]) -> dict[str, 
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}}},
         },
-        "responses": _responses([one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK]),
+        "responses": _responses([one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK], profile),
     }
 
 
-def _delivered(security: list[dict[str, list[str]]]) -> dict[str, Any]:
+def _delivered(security: list[dict[str, list[str]]], profile: Profile) -> dict[str, Any]:
     """The question what became of a delivery: its own answer, of those that are remembered."""
-    answers = [one for one in OUTCOMES if one.stored != "no"]
-    answers += [
+    told = [one for one in OUTCOMES if one.stored != "no"]
+    told += [
         outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
         outcomes.OVERLOADED,
     ]  # fmt: skip
@@ -91,43 +92,57 @@ def _delivered(security: list[dict[str, list[str]]]) -> dict[str, Any]:
                 "description": "The delivery's id.",
             }
         ],
-        "responses": _responses(answers),
+        "responses": _responses(told, profile),
     }  # fmt: skip
 
 
 def _ready() -> dict[str, Any]:
     operation = _get("ready", "Whether the ledger works, and who shares it.", "Ready")
     return operation | {
-        "responses": operation["responses"] | _responses([outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED])
+        "responses": operation["responses"] | _responses([outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED], STATUS)
     }
 
 
-def _responses(of: list[Outcome]) -> dict[str, Any]:
+def _responses(of: list[Outcome], profile: Profile) -> dict[str, Any]:
     by_status: dict[int, list[Outcome]] = {}
     for outcome in of:
-        by_status.setdefault(outcome.status, []).append(outcome)
-    return {str(status): _response(by_status[status]) for status in sorted(by_status)}
+        by_status.setdefault(status_of(outcome, profile), []).append(outcome)
+    return {str(status): _response(status, by_status[status], profile) for status in sorted(by_status)}
 
 
-def _response(of: list[Outcome]) -> dict[str, Any]:
+def _response(status: int, of: list[Outcome], profile: Profile) -> dict[str, Any]:
+    """The answers of one status, which all have one media type."""
     description = "; ".join(f"`{outcome.code}`: {outcome.title}" for outcome in of)
-    if of == [VERIFIED]:
-        verified = _content(description, "application/json", {"$ref": "#/components/schemas/Verified"})
-        return verified | {"headers": verified["headers"] | _REPLAYED}
-    schema = {
-        "allOf": [
-            {"$ref": "#/components/schemas/Problem"},
-            {"properties": {"code": {"enum": [outcome.code for outcome in of]}, "status": {"const": of[0].status}}},
-        ]
-    }
-    response = _content(description, "application/problem+json", schema)
-    if any(outcome.retry_after for outcome in of):
+    by_form: dict[str, list[Outcome]] = {}
+    for outcome in of:
+        form = "verified" if outcome is VERIFIED else form_of(outcome, profile)
+        by_form.setdefault(form, []).append(outcome)
+    schemas = [_schema(form, status, by_form[form]) for form in by_form]
+    media_type = "application/problem+json" if "problem" in by_form else "application/json"
+    response = _content(description, media_type, schemas[0] if len(schemas) == 1 else {"oneOf": schemas})
+    told = [answers.of_refusal(outcomes.Refusal(outcome), profile) for outcome in of if outcome is not VERIFIED]
+    names = {name for answer in told for name, _ in answer.headers}
+    if "Retry-After" in names:
         response["headers"]["Retry-After"] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
     if any(outcome.stored == "definitive" for outcome in of):
         response["headers"] |= _REPLAYED
-    if any(outcome.abort for outcome in of):
+    if "webhook-delivery" in names:
         response["headers"]["webhook-delivery"] = {"schema": {"const": "abort-message"}}
     return response
+
+
+def _schema(form: str, status: int, of: list[Outcome]) -> dict[str, Any]:
+    codes = [outcome.code for outcome in of]
+    match form:
+        case "verified":
+            return {"$ref": "#/components/schemas/Verified"}
+        case "acknowledged":
+            narrowed: dict[str, Any] = {"status": {"enum": codes}}
+            return {"allOf": [{"$ref": "#/components/schemas/Acknowledged"}, {"properties": narrowed}]}
+        case "hook":
+            return {"$ref": "#/components/schemas/HookError"}
+    narrowed = {"code": {"enum": codes}, "status": {"const": status}}
+    return {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": narrowed}]}
 
 
 def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:
@@ -141,6 +156,11 @@ def _content(description: str, media_type: str, schema: dict[str, Any]) -> dict[
 
 def _schemas() -> dict[str, Any]:
     text = {"type": "string"}
+    errors = {
+        "type": "array",
+        "items": {"type": "object", "properties": {"pointer": text, "detail": text}, "required": ["pointer", "detail"]},
+    }
+    request_id = {"type": "string", "description": "The API's, when it gave one."}
     return {
         "Delivery": {
             "oneOf": [
@@ -175,17 +195,38 @@ def _schemas() -> dict[str, Any]:
                 "detail": text,
                 "code": text,
                 "retryable": {"type": "boolean", "description": "The same delivery, sent again, may end otherwise."},
-                "request_id": {"type": "string", "description": "The API's, when it gave one."},
-                "errors": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"pointer": text, "detail": text},
-                        "required": ["pointer", "detail"],
-                    },
-                },
+                "request_id": request_id,
+                "errors": errors,
             },
             "required": ["type", "title", "status", "detail", "code", "retryable"],
+            "additionalProperties": False,
+        },
+        "Acknowledged": {
+            "type": "object",
+            "description": "Nothing was verified, and sending again changes nothing.",
+            "properties": {
+                "status": text,
+                "verified": {"const": False},
+                "title": text,
+                "detail": text,
+                "request_id": request_id,
+                "errors": errors,
+            },
+            "required": ["status", "verified", "title", "detail"],
+            "additionalProperties": False,
+        },
+        "HookError": {
+            "type": "object",
+            "description": "Supabase's: the error that a person is shown.",
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "properties": {"http_code": {"type": "integer"}, "message": {"type": "string", "minLength": 1}},
+                    "required": ["http_code", "message"],
+                    "additionalProperties": False,
+                }
+            },
+            "required": ["error"],
             "additionalProperties": False,
         },
         "Health": {

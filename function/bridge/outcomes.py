@@ -28,13 +28,22 @@ class Outcome(NamedTuple):
     retry_after: int | None = None
 
     @property
-    def abort(self) -> bool:
-        """Whether a sender that honours ``webhook-delivery: abort-message`` is told to stop.
+    def kind(self) -> Literal["verified", "refused", "retryable", "outside"]:
+        """What a sender's profile goes by.
 
-        Not for what failed before the delivery was read: a wrong secret or a wrong URL is the operator's to mend, and
-        the deliveries of that time are wanted afterwards.
+        ``outside`` is what failed before the delivery was read: a wrong secret or a wrong URL is the operator's to
+        mend, and the deliveries of that time are wanted afterwards.
         """
-        return not self.retryable and self.status in (400, 409, 422)
+        if self.retryable:
+            return "retryable"
+        if self.status == 200:
+            return "verified"
+        return "refused" if self.status in (400, 409, 422) else "outside"
+
+    @property
+    def abort(self) -> bool:
+        """Whether a sender that honours ``webhook-delivery: abort-message`` is told to stop."""
+        return self.kind == "refused"
 
 
 VERIFIED = Outcome("verified", 200, "Verified", "", "yes", retryable=False, stored="definitive")

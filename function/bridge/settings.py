@@ -6,16 +6,15 @@ secure, nor show a secret's value.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
+
+from . import readers
+from .profiles import PROFILES, Profile
+from .readers import standard_webhooks_key
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 WAITING = 64
@@ -43,146 +42,30 @@ class Setting(NamedTuple):
     read: Callable[[str], Any]
 
 
-def _text(value: str) -> str:
-    return value
-
-
-def _credential(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be visible ASCII characters")
-    return value
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def read(value: str) -> float:
-        if not re.fullmatch("[0-9]{1,9}([.][0-9]{1,9})?", value) or not low <= float(value) <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return float(value)
-
-    return read
-
-
-def _whole_number(low: int, high: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", value) or not low <= int(value) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(value)
-
-    return read
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return value
-
-    return read
-
-
-def _flag(value: str) -> bool:
-    return _choice("true", "false")(value) == "true"
-
-
-def _words(value: str) -> tuple[str, ...]:
-    if not value.isascii() or not value.isprintable():
-        raise ValueError("must be visible ASCII characters, several secrets separated by a space")
-    return tuple(value.split())
-
-
-_LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
-_URL = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}([.]{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]*))?/?"
-)
-
-
-def _api_url(value: str) -> str:
-    value = value.lower()
-    match = _URL.fullmatch(value)
-    if not match or int(match["port"] or 443) > 65_535 or not _is_host(match["host"]):
-        raise ValueError("must be a URL of scheme, host and perhaps port, such as https://domain.tencentcloudapi.com")
-    if match["scheme"] != "https" and not _is_loopback(match["host"]):
-        raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
-    return value.rstrip("/")
-
-
-def _is_host(host: str) -> bool:
-    """Whether what stands in brackets is an IPv6 address."""
-    try:
-        return not host.startswith("[") or ipaddress.ip_address(host.strip("[]")).version == 6
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _ca_bundle(value: str) -> str:
-    try:
-        ssl.create_default_context(cafile=value)
-    except (OSError, ValueError):  # ssl's own error is an OSError, too
-        raise ValueError("must be the path of a PEM file of certificates that can be read") from None
-    return value
-
-
-def _ledger_url(value: str) -> str:
-    parts = urlsplit(value)
-    as_written = value.startswith(f"{parts.scheme}:")  # urlsplit reads another case, too, and drops line ends
-    if as_written and parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return value
-    try:
-        if as_written and parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
-            return value
-    except ValueError:  # a port that is no number
-        pass
-    raise ValueError("must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0")
-
-
-def _ledger_key(value: str) -> str:
-    if len(value.encode("utf-8", "surrogatepass")) < 32:
-        raise ValueError("must be 32 bytes or more, such as `openssl rand -hex 32` gives")
-    return value
-
-
-def standard_webhooks_key(secret: str) -> bytes:
-    """The key in a secret written ``whsec_<base64>`` or ``v1,whsec_<base64>``. Raises ValueError without naming it."""
-    prefix, _, encoded = secret.removeprefix("v1,").partition("_")
-    try:
-        key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if prefix != "whsec" or not key:
-        raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>")
-    return key
-
-
 SETTINGS: tuple[Setting, ...] = (
-    Setting("TENCENT_SECRET_ID", "", _credential),
-    Setting("TENCENT_SECRET_KEY", "", _credential),
-    Setting("TENCENT_SESSION_TOKEN", "", _credential),
-    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", _flag),
-    Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", _api_url),
-    Setting("DOMAIN_API_CA_BUNDLE", "", _ca_bundle),
-    Setting("DOMAIN_API_RATE", "20", _number(0.1, 100_000)),
-    Setting("REQUEST_BUDGET", "8", _number(0.1, 900)),
-    Setting("WEBHOOK_AUTH", "standard-webhooks", _choice(*WEBHOOK_AUTHS)),
-    Setting("WEBHOOK_SECRETS", "", _words),
-    Setting("WEBHOOK_TOLERANCE", "300", _number(1, 86_400)),
-    Setting("LEDGER_URL", "", _ledger_url),
-    Setting("LEDGER_KEY", "", _ledger_key),
-    Setting("LEDGER_TTL", "345600", _number(1, 31_536_000)),
-    Setting("RESOLVE_UNKNOWN", "describe", _choice("describe", "never")),
-    Setting("MAX_WRONG_CODES", "5", _whole_number(0, 1000)),
-    Setting("WRONG_CODE_WINDOW", "600", _number(1, 86_400)),
-    Setting("AFTER_VERIFIED", "keep", _choice("keep", "release")),
-    Setting("CONCURRENCY", "16", _whole_number(1, 100)),
-    Setting("LOG_LEVEL", "INFO", _choice(*LOG_LEVELS)),
-    Setting("HOST", "0.0.0.0", _text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
-    Setting("PORT", "9000", _whole_number(1, 65_535)),
+    Setting("TENCENT_SECRET_ID", "", readers.credential),
+    Setting("TENCENT_SECRET_KEY", "", readers.credential),
+    Setting("TENCENT_SESSION_TOKEN", "", readers.credential),
+    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", readers.flag),
+    Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", readers.api_url),
+    Setting("DOMAIN_API_CA_BUNDLE", "", readers.ca_bundle),
+    Setting("DOMAIN_API_RATE", "20", readers.number(0.1, 100_000)),
+    Setting("REQUEST_BUDGET", "8", readers.number(0.1, 900)),
+    Setting("WEBHOOK_AUTH", "standard-webhooks", readers.choice(*WEBHOOK_AUTHS)),
+    Setting("WEBHOOK_SECRETS", "", readers.words),
+    Setting("WEBHOOK_TOLERANCE", "300", readers.number(1, 86_400)),
+    Setting("SENDER_PROFILE", "status", readers.choice(*PROFILES)),
+    Setting("LEDGER_URL", "", readers.ledger_url),
+    Setting("LEDGER_KEY", "", readers.ledger_key),
+    Setting("LEDGER_TTL", "345600", readers.number(1, 31_536_000)),
+    Setting("RESOLVE_UNKNOWN", "describe", readers.choice("describe", "never")),
+    Setting("MAX_WRONG_CODES", "5", readers.whole_number(0, 1000)),
+    Setting("WRONG_CODE_WINDOW", "600", readers.number(1, 86_400)),
+    Setting("AFTER_VERIFIED", "keep", readers.choice("keep", "release")),
+    Setting("CONCURRENCY", "16", readers.whole_number(1, 100)),
+    Setting("LOG_LEVEL", "INFO", readers.choice(*LOG_LEVELS)),
+    Setting("HOST", "0.0.0.0", readers.text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
+    Setting("PORT", "9000", readers.whole_number(1, 65_535)),
 )
 
 
@@ -195,6 +78,7 @@ class Settings:
     request_budget: float
     webhook_auth: str
     webhook_tolerance: float
+    sender_profile: str
     ledger_ttl: float
     resolve_unknown: str
     max_wrong_codes: int
@@ -220,6 +104,10 @@ class Settings:
         """The SQLite ledger's file; None when the ledger is a Redis."""
         parts = urlsplit(self.ledger_url)
         return Path(unquote(parts.path[1:])) if parts.scheme == "sqlite" else None
+
+    @property
+    def profile(self) -> Profile:
+        return PROFILES[self.sender_profile]
 
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
@@ -249,6 +137,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False) -> Setting
                 values[setting.name.lower()] = setting.read(value)
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}")
+    problems += _budget(written, values)
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
     problems += _missing(written, values, on_scf=_is_scf(environ))
@@ -258,6 +147,17 @@ def load(environ: Mapping[str, str], *, event_function: bool = False) -> Setting
     if problems:
         raise SettingsError(problems)
     return Settings(**values, event_function=event_function)
+
+
+def _budget(written: Mapping[str, str], values: dict[str, Any]) -> list[str]:
+    """Give the budget its profile's default; what is wrong with one that is set."""
+    profile = PROFILES.get(values.get("sender_profile", ""))
+    if profile and "REQUEST_BUDGET" not in written:
+        values["request_budget"] = profile.budget
+    if profile and values.get("request_budget", 0) > profile.longest_budget:
+        most = f"must be {profile.longest_budget:g} at most with SENDER_PROFILE={profile.name}"
+        return [f"REQUEST_BUDGET: {most}, which gives up soon after; or leave it out"]
+    return []
 
 
 def _is_scf(environ: Mapping[str, str]) -> bool:

@@ -50,6 +50,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     budget = math.inf
     """Seconds from the moment a request was accepted to that by which it is here, whole."""
 
+    profile = "status"
+    """``SENDER_PROFILE``."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._current = threading.local()
@@ -86,6 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # gunicorn's master loads this module for the worker's class alone: what it imported would be there twice.
         from . import answers  # noqa: PLC0415
         from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal  # noqa: PLC0415
+        from .profiles import PROFILES  # noqa: PLC0415
 
         request_id = uuid.uuid4().hex
         if isinstance(exc, ParseException):
@@ -93,7 +97,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             refusal = Refusal(INTERNAL_ERROR)
             log.error("internal error", exc_info=exc, extra={"fields": {"request_id": request_id}})
-        answer = answers.of_refusal(refusal)
+        answer = answers.of_refusal(refusal, PROFILES[self.profile])
         fields = {"request_id": request_id, "outcome": refusal.outcome.code, "status": answer.status}
         log.info("request refused", extra={"fields": fields | {"reason": type(exc).__name__}})
         headers = {

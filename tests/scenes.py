@@ -1,0 +1,130 @@
+"""How each outcome is brought about, over a socket to the emulated API, whatever the sender's profile is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from bridge.clock import Deadline, SystemClock
+from bridge.environ import AGE
+from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
+from builders import PHONE, Answer, Bridge, answer, body, bridge, signed
+from event_builders import CONTEXT, handle, url_event
+
+from emulator import ports
+from emulator.api.faults import Fault
+from emulator.server import Emulator
+
+WRONG = body(verify_code="000000")
+
+
+@dataclass
+class Way:
+    """Over HTTP, or by the event of a Function URL."""
+
+    name: str
+
+    def ask(self, of: Bridge, request: Request) -> Answer:
+        headers = signed(request.data) if request.headers is None else request.headers
+        if self.name == "http":
+            environ = {AGE: 100.0} if request.late else {}
+            response = of.client.open(
+                request.path, method=request.method, data=request.data, headers=headers, environ_overrides=environ
+            )
+            return answer(response.status_code, list(response.headers), response.data)
+        context = CONTEXT | ({"time_limit_in_ms": 1} if request.late else {})
+        event = url_event(request.data, httpMethod=request.method, path=request.path, headers=headers)
+        return handle(of, event, context)
+
+
+@dataclass
+class Request:
+    data: bytes = field(default_factory=body)
+    headers: dict[str, str] | None = None
+    method: str = "POST"
+    path: str = "/webhooks/signup"
+    late: bool = False
+
+
+Before = Callable[[Way, Bridge, Emulator], object]
+
+
+@dataclass
+class Scene:
+    """The settings, what went before, and the request that is answered so."""
+
+    request: Request = field(default_factory=Request)
+    before: Before | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def play(
+        self, way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, **settings: Any
+    ) -> tuple[Bridge, Answer]:
+        given = {"REQUEST_BUDGET": 2} | self.settings | settings
+        played = bridge(given.pop("url", emulator.url), **given)
+        if self.before:
+            self.before(way, played, emulator)
+        with monkeypatch.context() as patch:
+            if self.settings.get("LOG_LEVEL") == "ERROR":
+                patch.setattr("bridge.calling.Caller.create", fail)
+            return played, way.ask(played, self.request)
+
+
+def fail(*_: Any, **__: Any) -> None:
+    raise RuntimeError
+
+
+def fault(name: str) -> Before:
+    return lambda _way, _bridge, emulator: emulator.faults.arm(Fault(name))
+
+
+def asked(data: bytes) -> Before:
+    return lambda way, of, _emulator: way.ask(of, Request(data))
+
+
+def lost(way: Way, of: Bridge, emulator: Emulator) -> None:
+    """The first answer of the API is lost."""
+    emulator.faults.arm(Fault("close"))
+    way.ask(of, Request(WRONG))
+
+
+def lock(_way: Way, of: Bridge, _emulator: Emulator) -> None:
+    """Another delivery of the contact is being worked on."""
+    ledger = of.app.extensions["ledger"]
+    other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", DeliveryKey("direct", "other"))
+    keys = ledger.hasher().keys(other)
+    ledger.claim(keys, "token", lease=60, max_wait=1, deadline=Deadline(SystemClock(), 5))
+
+
+REUSED = signed(WRONG, delivery_id="msg_reused")
+
+SCENES = {
+    "verified": Scene(),
+    "code-incorrect": Scene(Request(WRONG)),
+    "contact-invalid": Scene(before=fault("InvalidParameterValue.InvalidParameterFormat")),
+    "already-verified": Scene(Request(WRONG), asked(body())),
+    "attempts-exhausted": Scene(before=asked(WRONG), settings={"MAX_WRONG_CODES": 1}),
+    "outcome-unresolved": Scene(Request(WRONG), lost, {"RESOLVE_UNKNOWN": "never"}),
+    "idempotency-key-reused": Scene(
+        Request(WRONG, REUSED),
+        lambda way, of, _: way.ask(of, Request(headers=signed(body(), delivery_id="msg_reused"))),
+    ),
+    "body-malformed": Scene(Request(b"{")),
+    "body-invalid": Scene(Request(body(contact=None, type="fax"))),
+    "in-progress": Scene(before=lock, settings={"REQUEST_BUDGET": 0.3}),
+    "upstream-throttled": Scene(before=fault("LimitExceeded.RequestLimit")),
+    "upstream-unreachable": Scene(settings={"url": f"http://127.0.0.1:{ports.free()}"}),
+    "outcome-unknown": Scene(before=fault("close")),
+    "upstream-failed": Scene(before=fault("InternalError.AddPhoneEmailErr")),
+    "bridge-misconfigured": Scene(before=fault("NoSuchVersion")),
+    "ledger-unavailable": Scene(settings={"LEDGER_URL": "sqlite:////no/such/folder/x.db"}),
+    "overloaded": Scene(Request(late=True)),
+    "internal-error": Scene(settings={"LOG_LEVEL": "ERROR"}),
+    "signature-invalid": Scene(Request(headers={})),
+    "not-found": Scene(Request(path="/nowhere")),
+    "method-not-allowed": Scene(Request(method="PUT")),
+    "body-too-large": Scene(Request(b" " * 17_000)),
+    "media-type-unsupported": Scene(Request(headers=signed(body()) | {"Content-Type": "text/plain"})),
+}
