@@ -137,7 +137,7 @@ def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     data = body()
-    answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.direct": True,
+    answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.origin": "invocation",
                                                                       "signup_bridge.budget": 0.0})  # fmt: skip
     assert (answered.status_code, answered.json and answered.json["code"]) == (503, "overloaded")
     assert calls(emulator) == []

@@ -10,10 +10,10 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from bridge import openapi
+from bridge import openapi, settings
 from bridge.profiles import PROFILES, Profile
 from bridge.settings import WEBHOOK_AUTHS
-from builders import ROOT, bridge, gunicorn
+from builders import ROOT, bridge, environment, gunicorn
 from scenes import SCENES, Way
 
 from emulator.server import Emulator
@@ -32,8 +32,8 @@ def test_the_running_bridge_keeps_to_its_description(tmp_path: Path, auth: str, 
     if profile != "status":  # what is refused is answered by 200: that is what they are for
         options += ["--exclude-checks", "negative_data_rejection"]
     environ = {"PATH": os.environ["PATH"], "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(TESTS)}
-    settings = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile}
-    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **settings) as url:
+    changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile}
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
         done = subprocess.run(
             [*command, f"{url}/openapi.json", *options],
             cwd=tmp_path,
@@ -69,7 +69,8 @@ def test_each_answer_is_described(emulator: Emulator, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None:
-    responses = openapi.document("none", profile)["paths"]["/"]["post"]["responses"]
+    configured = settings.load(environment("", SENDER_PROFILE=profile.name))
+    responses = openapi.document(configured)["paths"]["/"]["post"]["responses"]
     may = {
         name: {status for status, response in responses.items() if name in response["headers"]}
         for name in ("Retry-After", "webhook-delivery")
@@ -88,7 +89,7 @@ def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None
 def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth)
     document = bridged.client.get("/openapi.json").json
-    assert document == openapi.document(auth)
+    assert document == openapi.document(settings.load(environment(emulator.url, WEBHOOK_AUTH=auth)))
     schemes = document["components"]["securitySchemes"]
     asked = {name for one in document["paths"]["/"]["post"]["security"] for name in one}
     assert asked == set(schemes)

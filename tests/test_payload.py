@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from bridge import payload
+from bridge.cloudevents import Reading
 from bridge.outcomes import Refusal
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
 from builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, problem
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from emulator.server import Emulator
 
 EMAIL = "jo@example.com"
+DIRECT = Reading(known_by="member")
 
 
 def faulty(data: bytes) -> dict[str, str]:
@@ -107,8 +109,8 @@ def test_whose_id_it_is() -> None:
     assert payload.parse(body(id="x"), signed).key == signed
     assert payload.parse(body(id=[]), signed).key == signed
     assert payload.parse(body(id="x")).key == DeliveryKey("content", body(id="x"))
-    assert payload.parse(body(id="x"), direct=True).key == DeliveryKey("direct", "x")
-    assert payload.parse(body(), direct=True).key == DeliveryKey("content", body())
+    assert payload.parse(body(id="x"), reading=DIRECT).key == DeliveryKey("direct", "x")
+    assert payload.parse(body(), reading=DIRECT).key == DeliveryKey("content", body())
 
 
 def test_all_faults_at_once() -> None:
@@ -215,7 +217,7 @@ members: Any = st.dictionaries(
 @given(data=st.binary() | members.map(lambda document: json.dumps(document).encode()), direct=st.booleans())
 def test_any_bytes_are_read_or_refused(data: bytes, direct: bool) -> None:
     try:
-        delivery = payload.parse(data, direct=direct)
+        delivery = payload.parse(data, reading=DIRECT if direct else Reading())
     except Refusal as refusal:
         shown = json.dumps(refusal.errors) + refusal.detail
         assert PHONE not in shown

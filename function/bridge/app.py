@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from . import (
     __version__,
     answers,
+    cloudevents,
     credentials,
     delivery_ids,
     logs,
@@ -33,7 +34,7 @@ from .answers import Answer
 from .calling import Caller
 from .clock import Clock, Deadline, Stopwatch, SystemClock
 from .domain_api import DomainApi
-from .environ import AGE, BUDGET, DELIVERY_KEY, DIRECT, HEARER, REFUSAL
+from .environ import AGE, BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
@@ -84,14 +85,22 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     @app.post("/webhooks/signup")
     @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
     def signup() -> Response:
-        direct = request.environ.get(DIRECT, False)
         deadline = _deadline(configured, clock)
         body = _body()
+        origin = request.environ.get(ORIGIN, "request")
         key = request.environ.get(DELIVERY_KEY)
-        if not direct:
+        if origin == "request":
             key = delivery_ids.of_request(request.headers, verify_signature(request.headers, body), configured)
-        payload.check_media_type(request.headers.get("Content-Type"))
-        delivery = payload.parse(body, key, direct=direct)
+        content_type = request.headers.get("Content-Type")
+        payload.check_media_type(content_type)
+        reading = cloudevents.reading(
+            origin,
+            configured.mapping,
+            content_type=content_type,
+            binary="ce-id" in request.headers,
+            trusted=origin == "message" or (key is None and delivery_ids.are_trusted(configured)),
+        )
+        delivery = payload.parse(body, key, reading)
         with _credentials_of_request(configured):
             verdict = verification.verify(delivery, deadline)
         _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
@@ -126,7 +135,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
 
     @app.get("/openapi.json")
     def description() -> Response:
-        return _response(answers.of_document(200, openapi.document(configured.webhook_auth, configured.profile)))
+        return _response(answers.of_document(200, openapi.document(configured)))
 
     return app
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from . import cloudevents
 from .outcomes import BODY_MALFORMED, Refusal
 from .payload import DeliveryKey
 from .settings import Settings
@@ -21,46 +22,51 @@ _BARE = re.compile(r"[!#-~]{1,256}")
 _CLOUDEVENTS = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
 
 
+def are_trusted(configured: Settings) -> bool:
+    """Whether the sender may name a delivery by an id that no signature covers."""
+    return configured.webhook_auth in _UNSIGNED and not configured.profile.content_key
+
+
 def of_request(headers: Headers, signed_id: str | None, configured: Settings) -> DeliveryKey | None:
-    """The delivery's id, None when it is known by its content. Raises Refusal for one that is malformed."""
-    if configured.profile.content_key:
-        return None
-    if configured.webhook_auth in _UNSIGNED:
+    """The delivery's id, None when its body tells it. Raises Refusal for one that is malformed."""
+    if are_trusted(configured):
         return of_headers(headers)
-    return DeliveryKey("signed", signed_id) if signed_id else None
+    return DeliveryKey("signed", signed_id) if signed_id and not configured.profile.content_key else None
 
 
 def possible(delivery_id: str, headers: Headers, configured: Settings) -> list[DeliveryKey]:
     """Under which keys a delivery of this id can be remembered; ``ce-source`` is the source of a CloudEvents id."""
     keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
-    if configured.profile.content_key:
-        return keys
-    if configured.webhook_auth in _UNSIGNED:
-        source = (headers.get("ce-source") or "").strip()
-        return [DeliveryKey("idempotency-key", delivery_id), cloudevents(delivery_id, source), *keys]
-    return [DeliveryKey("signed", delivery_id), *keys] if configured.webhook_auth == "standard-webhooks" else keys
+    trusted = are_trusted(configured)
+    if trusted or (configured.mapping and configured.mapping.event):
+        keys.append(of_event(delivery_id, (headers.get("ce-source") or "").strip()))
+    if trusted:
+        keys.append(DeliveryKey("idempotency-key", delivery_id))
+    elif configured.webhook_auth == "standard-webhooks" and not configured.profile.content_key:
+        keys.insert(0, DeliveryKey("signed", delivery_id))
+    return keys
 
 
 def of_headers(headers: Headers) -> DeliveryKey | None:
-    """The delivery's id, None when it has none. Raises Refusal for one that is malformed.
+    """The id in the headers, None when there is none. Raises Refusal for one that is malformed.
 
     Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are taken, too); CloudEvents
-    1.0, HTTP binding, binary mode, where ``id`` is unique within ``source``.
+    1.0, HTTP binding, binary mode, where ``id`` is unique within ``source``. In structured mode the body has them.
     """
     given = (headers.get("idempotency-key") or "").strip()
     if given:
         return DeliveryKey("idempotency-key", _idempotency_key(given))
     event = (headers.get("ce-id") or "").strip()
-    if event:
+    if event and not cloudevents.is_structured(headers.get("content-type")):
         if not _CLOUDEVENTS.fullmatch(event):
             raise Refusal(BODY_MALFORMED, "The ce-id header must be 1 to 1024 visible ASCII characters.")
-        return cloudevents(event, (headers.get("ce-source") or "").strip())
+        return of_event(event, (headers.get("ce-source") or "").strip())
     return None
 
 
-def cloudevents(event_id: str, source: str) -> DeliveryKey:
+def of_event(event_id: str, source: str) -> DeliveryKey:
     """The key of a CloudEvents event."""
-    return DeliveryKey("cloudevents", f"{len(source)}:{source}{event_id}")
+    return DeliveryKey("cloudevents", cloudevents.name(event_id, source))
 
 
 def _idempotency_key(given: str) -> str:

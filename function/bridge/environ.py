@@ -1,7 +1,7 @@
 """What is told to the application beside a request: keys of the WSGI environment, which no header can set."""
 
-DIRECT = "signup_bridge.direct"
-"""The platform has authorised the caller, and the body's member ``id`` is the delivery's id."""
+ORIGIN = "signup_bridge.origin"
+"""The `cloudevents.Origin` of a body; but for ``request`` the platform has authorised its caller."""
 
 DELIVERY_KEY = "signup_bridge.delivery_key"
 """The `DeliveryKey` of a direct delivery that names no id itself."""

@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response
 
 from . import ckafka, logs
 from .clock import Clock, Deadline
-from .environ import BUDGET, DELIVERY_KEY, DIRECT, HEARER, REFUSAL
+from .environ import BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
 from .outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal
@@ -102,7 +102,7 @@ class Handler:
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
             heard = [INTERNAL_ERROR]
-            environ = {**_request("POST", "/", body), **told, DIRECT: True, BUDGET: deadline.remaining()}
+            environ = {**_request("POST", "/", body), **told, ORIGIN: "message", BUDGET: deadline.remaining()}
             environ[HEARER] = heard.append
             if message.id is not None:
                 environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
@@ -127,7 +127,7 @@ def _environ(event: object) -> dict[str, Any]:
     """The WSGI environment of the request that an event stands for. Raises Refusal."""
     marks = _marks(event)
     if not isinstance(event, dict) or not marks:
-        return {**_request("POST", "/", _json(event)), DIRECT: True}
+        return {**_request("POST", "/", _json(event)), ORIGIN: "invocation"}
     method, headers = event.get("httpMethod"), event.get("headers")
     if not isinstance(method, str) or not _METHOD.fullmatch(method) or not isinstance(headers, dict):
         # Only what it is called by, of the names that are looked for: whatever else it holds may be somebody's.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import __version__, answers, outcomes, payload
+from . import __version__, answers, cloudevents, outcomes, payload
 from .answers import PROBLEM_TYPE, form_of, status_of
 from .outcomes import OUTCOMES, VERIFIED, Outcome
 from .profiles import STATUS, Profile
+from .settings import Settings
 
 _NOT_OF_THE_WEBHOOK = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
 _EVERY_ANSWER = {
@@ -40,9 +41,10 @@ _SECURITY: dict[str, tuple[dict[str, Any], list[dict[str, list[str]]]]] = {
 }
 
 
-def document(webhook_auth: str, profile: Profile = STATUS) -> dict[str, Any]:
-    """The description of a bridge with this ``WEBHOOK_AUTH`` and profile, as JSON values."""
-    schemes, security = _SECURITY[webhook_auth]
+def document(configured: Settings) -> dict[str, Any]:
+    """The description of a bridge with these settings, as JSON values."""
+    schemes, security = _SECURITY[configured.webhook_auth]
+    profile = configured.profile
     return {
         "openapi": "3.1.0",
         "info": {
@@ -51,8 +53,8 @@ def document(webhook_auth: str, profile: Profile = STATUS) -> dict[str, Any]:
             "description": "Verifies the code that a person received by phone or email, once for each delivery.",
         },
         "paths": {
-            "/webhooks/signup": {"post": _webhook("signup", security, profile)},
-            "/": {"post": _webhook("signup_at_root", security, profile)},
+            "/webhooks/signup": {"post": _webhook("signup", security, configured)},
+            "/": {"post": _webhook("signup_at_root", security, configured)},
             "/deliveries/{id}": {"get": _delivered(security, profile)},
             "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
@@ -62,16 +64,31 @@ def document(webhook_auth: str, profile: Profile = STATUS) -> dict[str, Any]:
     }
 
 
-def _webhook(operation: str, security: list[dict[str, list[str]]], profile: Profile) -> dict[str, Any]:
+def _webhook(operation: str, security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
+    told = [one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK]
     return {
         "operationId": operation,
         "summary": "Verify a contact with the code that was sent to it.",
         "security": security,
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}}},
-        },
-        "responses": _responses([one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK], profile),
+        "requestBody": {"required": True, "content": _bodies(configured)},
+        "responses": _responses(told, configured.profile),
+    }
+
+
+def _bodies(configured: Settings) -> dict[str, Any]:
+    """The request's body by its media type: the sender's own if it is mapped, else the bridge's, or an event of it."""
+    if configured.mapping is not None:
+        described = "The sender's own, with the contact and the code where PAYLOAD_PRESET or PAYLOAD_* point to."
+        return {"application/json": {"schema": {"description": described}}}
+    attribute = {"type": "string", "pattern": f"^{cloudevents.ATTRIBUTE}$"}
+    event = {
+        "type": "object",
+        "properties": {"id": attribute, "source": attribute, "data": {"$ref": "#/components/schemas/Delivery"}},
+        "required": ["id", "source", "data"],
+    }
+    return {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}},
+        cloudevents.STRUCTURED: {"schema": event},
     }
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeVar
 
-from . import strict_json
+from . import cloudevents, pointers, strict_json
+from .cloudevents import BY_ITS_OWN_NAMES, Reading
+from .mapping import PayloadMapping
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
+from .pointers import Pointer
 
 BODY_LIMIT = 16_384
 """Bytes of a request body."""
@@ -106,10 +110,8 @@ def check_media_type(content_type: str | None) -> None:
         raise Refusal(MEDIA_TYPE_UNSUPPORTED)
 
 
-def parse(body: bytes, key: DeliveryKey | None = None, *, direct: bool = False) -> Delivery:
-    """The delivery that a body asks for. ``direct``: its optional member ``id`` is the delivery's id.
-
-    Without a ``key``, and without such a member, it is known by its body.
+def parse(body: bytes, key: DeliveryKey | None = None, reading: Reading = BY_ITS_OWN_NAMES) -> Delivery:
+    """The delivery that a body asks for. Without a ``key``, and without an id in the body, it is known by its body.
 
     Raises Refusal: ``body-malformed`` when it is not JSON, ``body-invalid`` with an entry for each faulty member.
     """
@@ -117,46 +119,102 @@ def parse(body: bytes, key: DeliveryKey | None = None, *, direct: bool = False) 
         document = strict_json.loads(body)
     except ValueError:
         raise Refusal(BODY_MALFORMED) from None
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) and reading.mapping is None:
         raise Refusal(BODY_INVALID, errors=(("#", "must be an object"),))
-    return _Members(document).delivery(key or DeliveryKey("content", body), direct=direct)
+    return _Members(document).delivery(key or DeliveryKey("content", body), reading)
 
 
 class _Members:
     """One body's members, and what has been found wrong with them so far."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: Any) -> None:
         self._document = document
         self._errors: list[tuple[str, str]] = []
 
-    def delivery(self, key: DeliveryKey, *, direct: bool) -> Delivery:
-        type_name, contact_name, code_name = self._names()
-        contact_type = self._read(type_name, _contact_type)
-        contact = self._read(contact_name, lambda value: _contact(value, contact_type))
-        verify_code = self._read(code_name, _verify_code)
-        if direct and "id" in self._document:
-            key = DeliveryKey("direct", self._read("id", _delivery_id) or "")
-        if self._errors or contact_type is None or contact is None or verify_code is None:
+    def delivery(self, key: DeliveryKey, reading: Reading) -> Delivery:
+        mapping = reading.mapping or self._own("data" if reading.event else None)
+        found = self._found(mapping) if mapping else None
+        key = self._key(reading) or key
+        if self._errors or found is None:
             raise Refusal(BODY_INVALID, errors=tuple(self._errors))
-        return Delivery(Contact(contact_type, contact), verify_code, key)
+        return Delivery(*found, key)
 
-    def _names(self) -> Names:
-        """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed."""
-        theirs = [name for name in API_NAMES if name in self._document]
-        if theirs and not any(name in self._document for name in BRIDGE_NAMES):
-            return API_NAMES
-        self._errors += [(f"#/{name}", f"must not stand beside {', '.join(BRIDGE_NAMES)}") for name in theirs]
-        return BRIDGE_NAMES
+    def _found(self, mapping: PayloadMapping) -> tuple[Contact, str] | None:
+        contact_type = self._type(mapping)
 
-    def _read(self, name: str, check: Callable[[Any], _T]) -> _T | None:
-        if name not in self._document:
-            self._errors.append((f"#/{name}", "is missing"))
+        def read_contact(value: Any) -> Contact:
+            of_type = _type_of(value) if mapping.type is None else contact_type
+            return Contact(of_type or ContactType.PHONE, _contact(value, of_type))
+
+        contact = self._read(self._place(mapping.contact), read_contact)
+        verify_code = self._read(mapping.code, _verify_code)
+        return (contact, verify_code) if contact and verify_code else None
+
+    def _own(self, inside: str | None) -> PayloadMapping | None:
+        """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed.
+
+        They stand in the document, or ``inside`` one of its members; None when that is no object.
+        """
+        before: Pointer = () if inside is None else (inside,)
+        members = self._document if inside is None else self._read(before, _object)
+        if members is None:
             return None
+        theirs = [name for name in API_NAMES if name in members]
+        if theirs and not any(name in members for name in BRIDGE_NAMES):
+            type_name, contact_name, code_name = API_NAMES
+        else:
+            mixed = f"must not stand beside {', '.join(BRIDGE_NAMES)}"
+            self._errors += [(pointers.text_of((*before, name)), mixed) for name in theirs]
+            type_name, contact_name, code_name = BRIDGE_NAMES
+        return PayloadMapping(((*before, contact_name),), (*before, code_name), (*before, type_name))
+
+    def _type(self, mapping: PayloadMapping) -> ContactType | None:
+        """None when it is faulty, or when the contact's form decides."""
+        if isinstance(mapping.type, tuple):
+            return self._read(mapping.type, _contact_type)
+        return mapping.type and ContactType[mapping.type.upper()]
+
+    def _place(self, candidates: tuple[Pointer, ...]) -> Pointer:
+        """The first one that points to something, else the first: senders leave empty what they do not know."""
+        for pointer in candidates:
+            with suppress(LookupError):
+                if pointers.find(self._document, pointer) not in (None, ""):
+                    return pointer
+        return candidates[0]
+
+    def _key(self, reading: Reading) -> DeliveryKey | None:
+        if reading.known_by == "event":
+            source, event_id = self._read(("source",), _attribute), self._read(("id",), _attribute)
+            return DeliveryKey("cloudevents", cloudevents.name(event_id or "", source or ""))
+        if reading.known_by == "member" and "id" in self._document:
+            return DeliveryKey("direct", self._read(("id",), _delivery_id) or "")
+        return None
+
+    def _read(self, pointer: Pointer, check: Callable[[Any], _T]) -> _T | None:
         try:
-            return check(self._document[name])
+            return check(pointers.find(self._document, pointer))
+        except LookupError:
+            self._errors.append((pointers.text_of(pointer), "is missing"))
         except ValueError as error:
-            self._errors.append((f"#/{name}", str(error)))
-            return None
+            self._errors.append((pointers.text_of(pointer), str(error)))
+        return None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")  # noqa: TRY004  it is the body that is wrong, not a type of ours
+    return value
+
+
+def _attribute(value: Any) -> str:
+    if not cloudevents.is_attribute(value):
+        raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
+    return str(value)
+
+
+def _type_of(value: Any) -> ContactType:
+    """What the form of a contact says that it is."""
+    return ContactType.EMAIL if isinstance(value, str) and "@" in value else ContactType.PHONE
 
 
 def _contact_type(value: Any) -> ContactType:

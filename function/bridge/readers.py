@@ -13,6 +13,10 @@ import ssl
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from . import pointers
+from .mapping import TypeWord
+from .pointers import Pointer
+
 
 def text(value: str) -> str:
     return value
@@ -117,6 +121,18 @@ def ledger_key(value: str) -> str:
     if len(value.encode("utf-8", "surrogatepass")) < 32:
         raise ValueError("must be 32 bytes or more, such as `openssl rand -hex 32` gives")
     return value
+
+
+def contact_type(value: str) -> Pointer | TypeWord:
+    """A pointer to the type, or the type that all contacts have."""
+    if value == "=email":
+        return "email"
+    if value == "=phone":
+        return "phone"
+    try:
+        return pointers.parse(value)
+    except ValueError as error:
+        raise ValueError(f"must be =email, =phone, or a pointer, which {error}") from None
 
 
 def standard_webhooks_key(secret: str) -> bytes:

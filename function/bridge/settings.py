@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from . import readers
+from . import pointers, readers
+from .mapping import PRESETS, PayloadMapping, TypeWord
+from .pointers import Pointer
 from .profiles import PROFILES, Profile
 from .readers import standard_webhooks_key
 
@@ -55,6 +57,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBHOOK_SECRETS", "", readers.words),
     Setting("WEBHOOK_TOLERANCE", "300", readers.number(1, 86_400)),
     Setting("SENDER_PROFILE", "status", readers.choice(*PROFILES)),
+    Setting("PAYLOAD_PRESET", "", readers.choice(*PRESETS)),
+    Setting("PAYLOAD_CONTACT", "", pointers.parse),
+    Setting("PAYLOAD_CODE", "", pointers.parse),
+    Setting("PAYLOAD_TYPE", "", readers.contact_type),
     Setting("LEDGER_URL", "", readers.ledger_url),
     Setting("LEDGER_KEY", "", readers.ledger_key),
     Setting("LEDGER_TTL", "345600", readers.number(1, 31_536_000)),
@@ -98,6 +104,22 @@ class Settings:
     ledger_is_default: bool = False
     event_function: bool = False
     ledger_key: str | None = field(default=None, repr=False)
+    payload_preset: str | None = None
+    payload_contact: Pointer | None = None
+    payload_code: Pointer | None = None
+    payload_type: Pointer | TypeWord | None = None
+
+    @property
+    def mapping(self) -> PayloadMapping | None:
+        """Where a body has what is asked; None for the bridge's own members. A pointer goes before its preset's."""
+        preset = PRESETS[self.payload_preset] if self.payload_preset else None
+        contact = (self.payload_contact,) if self.payload_contact else preset and preset.contact
+        code = self.payload_code or (preset and preset.code)
+        if not contact or not code:
+            return None
+        return PayloadMapping(
+            contact, code, self.payload_type or (preset and preset.type), bool(preset and preset.event)
+        )
 
     @property
     def ledger_file(self) -> Path | None:
@@ -138,6 +160,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False) -> Setting
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}")
     problems += _budget(written, values)
+    problems += _unmapped(written)
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
     problems += _missing(written, values, on_scf=_is_scf(environ))
@@ -158,6 +181,18 @@ def _budget(written: Mapping[str, str], values: dict[str, Any]) -> list[str]:
         most = f"must be {profile.longest_budget:g} at most with SENDER_PROFILE={profile.name}"
         return [f"REQUEST_BUDGET: {most}, which gives up soon after; or leave it out"]
     return []
+
+
+def _unmapped(written: Mapping[str, str]) -> list[str]:
+    """What is missing beside pointers that are set without a preset."""
+    given = [name for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE", "PAYLOAD_TYPE") if name in written]
+    if not given or "PAYLOAD_PRESET" in written:
+        return []
+    return [
+        f"{name}: is not set; {' and '.join(given)} alone cannot be used: point to it, too, or name a PAYLOAD_PRESET"
+        for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE")
+        if name not in written
+    ]
 
 
 def _is_scf(environ: Mapping[str, str]) -> bool:

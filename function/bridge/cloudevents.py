@@ -1,0 +1,66 @@
+"""CloudEvents 1.0 over HTTP: which body is an event, and under which id it is known.
+
+In structured mode the body is the event, and its member ``data`` what it tells; in binary mode the body is the data,
+and the event's attributes are headers (``ce-id``). Source: HTTP protocol binding, sections 3.1 and 3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from .mapping import PayloadMapping
+
+STRUCTURED = "application/cloudevents+json"
+ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
+"""What an event's id and source consist of, as a regular expression; the length is ours."""
+
+_ATTRIBUTE = re.compile(ATTRIBUTE)
+
+Origin = Literal["request", "invocation", "message"]
+"""Who brings a body: an HTTP request, the platform's own caller, or a CKafka message."""
+
+
+class Reading(NamedTuple):
+    """How a body is to be read.
+
+    ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
+    is ``member``, the optional member ``id``, or ``event``, the event's own; None when it is known by something else.
+    """
+
+    mapping: PayloadMapping | None = None
+    event: bool = False
+    known_by: Literal["member", "event"] | None = None
+
+
+BY_ITS_OWN_NAMES = Reading()
+
+
+def is_structured(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == STRUCTURED
+
+
+def reading(
+    origin: Origin, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
+) -> Reading:
+    """How to read a body. ``binary``: a header tells an event's id. ``trusted``: the event's id may be believed.
+
+    A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
+    """
+    if origin == "invocation" or (origin == "message" and mapping is None):
+        return Reading(known_by="member")
+    structured = is_structured(content_type)
+    event = structured
+    if mapping is not None and mapping.event:
+        event = structured or not binary
+        mapping = mapping if event else mapping.of_data()
+    return Reading(mapping, event, "event" if event and trusted else None)
+
+
+def is_attribute(value: object) -> bool:
+    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def name(event_id: str, source: str) -> str:
+    """One text for an event's id within its source."""
+    return f"{len(source)}:{source}{event_id}"
