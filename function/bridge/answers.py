@@ -11,7 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 from .judge import Verdict
-from .outcomes import VERIFIED, Outcome, Refusal
+from .outcomes import ALREADY_VERIFIED, CODE_INCORRECT, VERIFIED, Outcome, Refusal
 from .payload import Contact, ContactType
 from .profiles import STATUS, Form, Profile
 
@@ -26,8 +26,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0) -> dict[str, str]:
-    """The headers of every answer. ``wait`` and ``upstream`` are seconds: before the API call and in it."""
+def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0, timed: bool = True) -> dict[str, str]:
+    """The headers of every answer. ``wait`` and ``upstream`` are seconds: before the API call and in it.
+
+    Not ``timed``: they could tell what the answer hides.
+    """
+    if not timed:
+        return {"X-Request-Id": request_id}
     times = f"wait;dur={wait * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
@@ -47,6 +52,13 @@ def of_verdict(
         "resolved": verdict.resolved or None,
     }
     return of_document(VERIFIED.status, {name: value for name, value in members.items() if value is not None})
+
+
+def hidden(verdict: Verdict) -> Verdict:
+    """The verdict as it is told where nobody may find out which contacts were verified before."""
+    if verdict.outcome is not ALREADY_VERIFIED:
+        return verdict
+    return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.stand_in)
 
 
 def replayed(answer: Answer) -> Answer:

@@ -40,6 +40,7 @@ from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
 from .outcomes import Outcome, Refusal
 from .pacing import Pause, interval
+from .payload import Contact, ContactType
 from .places import Places
 from .profiles import STATUS, Profile
 from .settings import Settings
@@ -104,8 +105,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         with _credentials_of_request(configured):
             verdict = verification.verify(delivery, deadline)
         _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
-        answer = answers.of_verdict(verdict, delivery.contact.type, delivery.contact, configured.profile)
-        return _response(answers.replayed(answer) if verdict.replayed else answer)
+        return _told(verdict, delivery.contact.type, delivery.contact, configured)
 
     @app.get("/deliveries/<path:delivery_id>")
     def delivered(delivery_id: str) -> Response:
@@ -117,7 +117,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         if found is None:
             raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
         verdict, contact_type = found
-        return _response(answers.of_verdict(verdict, contact_type, None, configured.profile))
+        return _told(verdict, contact_type, None, configured)
 
     @app.get("/health")
     def health() -> Response:
@@ -155,6 +155,7 @@ def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verific
         places=Places(configured.concurrency, interval(configured.domain_api_rate) / COME_BACK, clock),
         describe=configured.resolve_unknown == "describe",
         release=configured.after_verified == "release",
+        reveal=configured.reveal_already_verified,
     )
 
 
@@ -241,6 +242,7 @@ def _frame(app: Flask, clock: Clock) -> None:
         g.fields = {}
         g.level = logging.INFO
         g.wait = g.upstream = 0.0
+        g.timed = True
         g.token = logs.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
         g.trace = tracing.trace_id.set(tracing.of_header(request.headers.get("traceparent", "")))
         if REFUSAL in request.environ:
@@ -248,7 +250,9 @@ def _frame(app: Flask, clock: Clock) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        response.headers.update(answers.common_headers(logs.request_id.get() or "", wait=g.wait, upstream=g.upstream))
+        request_id = logs.request_id.get() or ""
+        common = answers.common_headers(request_id, wait=g.wait, upstream=g.upstream, timed=g.timed)
+        response.headers.update(common)
         if request.method == "POST":
             times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
             message = "delivery" if request.url_rule else "request refused"
@@ -263,7 +267,6 @@ def _frame(app: Flask, clock: Clock) -> None:
 
 def _note(verdict: Verdict, **fields: str) -> None:
     """Keep for the log line and the headers what a verification told."""
-    _hear(verdict.outcome)
     g.wait, g.upstream = verdict.wait, verdict.upstream
     told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
     g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
@@ -273,15 +276,26 @@ def _note(verdict: Verdict, **fields: str) -> None:
         g.level = logging.ERROR
 
 
-def _hear(outcome: Outcome) -> None:
+def _told(
+    verdict: Verdict, contact_type: ContactType | None, contact: Contact | None, configured: Settings
+) -> Response:
+    """The answer to a delivery, or to the question about it."""
+    told = verdict if configured.reveal_already_verified else answers.hidden(verdict)
+    g.timed = configured.reveal_already_verified or told.outcome is not outcomes.CODE_INCORRECT
+    _hear(told.outcome, verdict.outcome)
+    answer = answers.of_verdict(told, contact_type, contact, configured.profile)
+    return _response(answers.replayed(answer) if told.replayed else answer)
+
+
+def _hear(told: Outcome, outcome: Outcome) -> None:
     if hearer := request.environ.get(HEARER):
-        hearer(outcome)
+        hearer(told, outcome)
 
 
 def _answer_errors(app: Flask, profile: Profile) -> None:
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> Response:
-        _hear(error.outcome)
+        _hear(error.outcome, error.outcome)
         g.fields = {"outcome": error.outcome.code}
         if isinstance(error, SignatureInvalid):
             g.fields["reason"] = error.reason

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .logs import log
+from .outcomes import Outcome
 
 
 class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have a batch sent again
@@ -29,10 +30,10 @@ class Message(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What became of one message: the outcome's code, and whether the same message may end otherwise."""
+    """What became of one message: what may be told of it, and for the log how it ended."""
 
-    outcome: str
-    retryable: bool
+    told: Outcome
+    outcome: Outcome
 
 
 def messages(records: object) -> list[Message] | None:
@@ -62,6 +63,7 @@ def verify_all(
     None is begun unless ``may_begin`` says that its whole budget is left. Raises Redeliver when all have had their turn
     and one may end otherwise, or was not begun.
     """
+    told: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     retryable = 0
     for before, message in enumerate(batch):
@@ -70,11 +72,12 @@ def verify_all(
             retryable += ends["not-begun"]
             break
         ended = verify(message)
-        ends[ended.outcome] += 1
-        if ended.retryable:
+        told[ended.told.code] += 1
+        ends[ended.outcome.code] += 1
+        if ended.outcome.retryable:
             retryable += 1
-        log.info("record", extra={"fields": {"record": message.id, "outcome": ended.outcome}})
+        log.info("record", extra={"fields": {"record": message.id, "outcome": ended.outcome.code}})
     if retryable:
         log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
         raise Redeliver(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
-    return ends
+    return told

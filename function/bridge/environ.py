@@ -16,4 +16,5 @@ REFUSAL = "signup_bridge.refusal"
 """The `Refusal` that answers an event which stands for no request."""
 
 HEARER = "signup_bridge.hearer"
-"""Called with the `Outcome` that the request ends in: an answer may not show it, depending on the profile."""
+"""Called with the `Outcome` that is told, and the one that the request ends in: what the answer shows of them depends
+on the profile."""

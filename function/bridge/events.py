@@ -101,13 +101,13 @@ class Handler:
 
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
-            heard = [INTERNAL_ERROR]
+            heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
             environ = {**_request("POST", "/", body), **told, ORIGIN: "message", BUDGET: deadline.remaining()}
-            environ[HEARER] = heard.append
+            environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
             if message.id is not None:
                 environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
             Response.from_app(self._app, environ)
-            return ckafka.Ended(heard[-1].code, heard[-1].retryable)
+            return heard[-1]
 
         ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}

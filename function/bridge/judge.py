@@ -44,7 +44,8 @@ class Verdict(NamedTuple):
 
     ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
     outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
-    this is what was remembered.
+    this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
+    that there was no call.
     """
 
     outcome: Outcome
@@ -56,6 +57,7 @@ class Verdict(NamedTuple):
     retry_after: float | None = None
     resolved: bool = False
     replayed: bool = False
+    stand_in: str | None = None
 
 
 _WITHOUT_REPLY = {

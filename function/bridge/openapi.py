@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from . import __version__, answers, cloudevents, outcomes, payload
@@ -44,8 +44,7 @@ _SECURITY: dict[str, tuple[dict[str, Any], list[dict[str, list[str]]]]] = {
 def document(configured: Settings) -> dict[str, Any]:
     """The description of a bridge with these settings, as JSON values."""
     schemes, security = _SECURITY[configured.webhook_auth]
-    profile = configured.profile
-    return {
+    whole = {
         "openapi": "3.1.0",
         "info": {
             "title": "signup-bridge",
@@ -55,17 +54,32 @@ def document(configured: Settings) -> dict[str, Any]:
         "paths": {
             "/webhooks/signup": {"post": _webhook("signup", security, configured)},
             "/": {"post": _webhook("signup_at_root", security, configured)},
-            "/deliveries/{id}": {"get": _delivered(security, profile)},
+            "/deliveries/{id}": {"get": _delivered(security, configured)},
             "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
             "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
         },
         "components": {"securitySchemes": schemes, "schemas": _schemas()},
     }
+    return whole if configured.reveal_already_verified else _perhaps_untimed(whole)
+
+
+def _perhaps_untimed(document: Any) -> Any:
+    """The same, with a ``Server-Timing`` that need not be there."""
+    if not isinstance(document, dict):
+        return [_perhaps_untimed(one) for one in document] if isinstance(document, list) else document
+    changed = {name: _perhaps_untimed(value) for name, value in document.items()}
+    if "Server-Timing" in changed:
+        changed["Server-Timing"] |= {"required": False}
+    return changed
+
+
+def _told(of: Iterable[Outcome], configured: Settings) -> list[Outcome]:
+    return [one for one in of if one is not outcomes.ALREADY_VERIFIED or configured.reveal_already_verified]
 
 
 def _webhook(operation: str, security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
-    told = [one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK]
+    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK), configured)
     return {
         "operationId": operation,
         "summary": "Verify a contact with the code that was sent to it.",
@@ -92,9 +106,9 @@ def _bodies(configured: Settings) -> dict[str, Any]:
     }
 
 
-def _delivered(security: list[dict[str, list[str]]], profile: Profile) -> dict[str, Any]:
+def _delivered(security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
     """The question what became of a delivery: its own answer, of those that are remembered."""
-    told = [one for one in OUTCOMES if one.stored != "no"]
+    told = _told((one for one in OUTCOMES if one.stored != "no"), configured)
     told += [
         outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
         outcomes.OVERLOADED,
@@ -109,7 +123,7 @@ def _delivered(security: list[dict[str, list[str]]], profile: Profile) -> dict[s
                 "description": "The delivery's id.",
             }
         ],
-        "responses": _responses(told, profile),
+        "responses": _responses(told, configured.profile),
     }  # fmt: skip
 
 

@@ -46,22 +46,25 @@ LIST_ZONE = timezone(timedelta(hours=8))
 
 
 class Resolution:
-    """Finds out unknown outcomes. ``describe``: the account's list is asked."""
+    """Finds out unknown outcomes. ``describe``: the account's list is asked. ``reveal``: it may be told that a contact
+    was verified before; else the way is the same for those that were and those that were not.
+    """
 
-    def __init__(self, caller: Caller, ledger: Ledger, clock: Clock, *, describe: bool) -> None:
+    def __init__(self, caller: Caller, ledger: Ledger, clock: Clock, *, describe: bool, reveal: bool) -> None:
         self._clock = clock
         self._caller = caller
         self._ledger = ledger
         self._describe = describe
+        self._reveal = reveal
 
     def resolve(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Made:
         """The delivery's outcome; still unknown when the API does not help. Raises LedgerUnavailable."""
         seen = self._seen(delivery.contact, claim, deadline)
         if seen == "ours":
             return Made(Verdict(VERIFIED, resolved=True))
-        if seen == "before":
+        if seen == "before" and self._reveal:
             return Made(Verdict(ALREADY_VERIFIED))
-        if seen == "unclear":
+        if seen == "unclear" and self._reveal:
             return Made(Verdict(OUTCOME_UNRESOLVED))
         if seen == "failed":
             return Made(Verdict(OUTCOME_UNRESOLVED if _is_past(claim) else OUTCOME_UNKNOWN))

@@ -65,6 +65,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_KEY", "", readers.ledger_key),
     Setting("LEDGER_TTL", "345600", readers.number(1, 31_536_000)),
     Setting("RESOLVE_UNKNOWN", "describe", readers.choice("describe", "never")),
+    Setting("REVEAL_ALREADY_VERIFIED", "true", readers.flag),
     Setting("MAX_WRONG_CODES", "5", readers.whole_number(0, 1000)),
     Setting("WRONG_CODE_WINDOW", "600", readers.number(1, 86_400)),
     Setting("AFTER_VERIFIED", "keep", readers.choice("keep", "release")),
@@ -90,6 +91,7 @@ class Settings:
     max_wrong_codes: int
     wrong_code_window: float
     after_verified: str
+    reveal_already_verified: bool
     concurrency: int
     log_level: str
     host: str

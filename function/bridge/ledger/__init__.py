@@ -39,13 +39,15 @@ class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program:
 class Policy(NamedTuple):
     """What holds for every delivery: seconds, and the number of wrong codes after which a contact must wait (0: none).
 
-    ``interval`` is the seconds between two calls of one action.
+    ``interval`` is the seconds between two calls of one action. ``hides``: a pair of contact and code that was verified
+    and taken off the list must not be told from a wrong code; so it counts as one, and may be one too many.
     """
 
     ttl: float
     wrong_codes: int
     wrong_code_window: float
     interval: float
+    hides: bool = False
 
     @property
     def kept(self) -> float:
@@ -189,6 +191,7 @@ def open_ledger(configured: Settings, clock: Clock) -> Ledger:
         wrong_codes=configured.max_wrong_codes,
         wrong_code_window=configured.wrong_code_window,
         interval=interval(configured.domain_api_rate),
+        hides=not configured.reveal_already_verified,
     )
     key = configured.ledger_key.encode("utf-8", "surrogatepass") if configured.ledger_key else b""
     if configured.ledger_file is not None:

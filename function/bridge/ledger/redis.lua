@@ -162,9 +162,19 @@ local function owned(delivery, token)
   return nil
 end
 
+-- A delivery counts as a wrong code once, at its first time, which is forgotten as a delivery.
+local function count_once(fresh, before, at)
+  fresh.counted = at
+  if before then
+    fresh.counted, before.counted = before.counted, nil
+    save(before)
+  end
+end
+
 local verbs = {}
 
--- delivery, content, contact, exact, contact type, transient, token, lease, seconds to wait at most, action, near
+-- delivery, content, contact, exact, contact type, transient, token, lease, seconds to wait at most, action,
+-- the outcomes of a spent pair and of too many wrong codes, whether the first is not to be told from a wrong code
 function verbs.claim()
   local delivery, content, contact, exact = argument(1), argument(2), argument(3), argument(4)
   local contact_type, transient, token = argument(5), argument(6), argument(7)
@@ -223,9 +233,12 @@ function verbs.claim()
   local decided
   local spent = redis.call('GET', key('spent', content))
   redis.call('ZREMRANGEBYSCORE', key('wrong', contact), '-inf', text(now - window))
-  if spent and tonumber(spent) > now then
+  local exhausted = wrong_codes > 0 and redis.call('ZCARD', key('wrong', contact)) >= wrong_codes
+  local hides = argument(13) == '1'
+  if spent and tonumber(spent) > now and not (exhausted and hides) then
     decided = argument(11)
-  elseif wrong_codes > 0 and redis.call('ZCARD', key('wrong', contact)) >= wrong_codes then
+    if hides then count_once(fresh, before, now) end
+  elseif exhausted then
     decided = argument(12)
   end
   if decided then
@@ -237,11 +250,8 @@ function verbs.claim()
 
   local wait, fits = slot(action, max_wait)
   if not fits then return {'no-slot', text(now), text(wait)} end
-  fresh.sent, fresh.counted = now + wait, now + wait
-  if before then -- it counts once, at its first time
-    fresh.counted, before.counted = before.counted, nil
-    save(before)
-  end
+  fresh.sent = now + wait
+  count_once(fresh, before, fresh.sent)
   save(fresh)
   return {'owned', text(now), text(wait), {}, removal, '0', {}, {}}
 end

@@ -86,6 +86,7 @@ class RedisLedger:
             LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER,
         )  # fmt: skip
         self._held = tuple(map(str, held))
+        self._hides = _flag(policy.hides)
         self._idle: list[tuple[Connection, Stopwatch]] = []
         self._first = threading.Lock()
         self._checked = False
@@ -101,7 +102,7 @@ class RedisLedger:
             deadline, "claim",
             keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), keys.exact.hex(), str(keys.contact_type),
             _flag(keys.transient), token, str(lease), str(max_wait), CREATE,
-            outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code,
+            outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code, self._hides,
         )  # fmt: skip
         if kind != "owned":
             wait, record = rest[0] if rest else "0", rest[1] if len(rest) > 1 else None

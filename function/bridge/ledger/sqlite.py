@@ -176,16 +176,16 @@ class SqliteLedger:
             return Claim("owned", now, calls=calls, rivals=_rivals(db, keys), removal=removal, unknown=True)
         decided = self._decided(db, keys, now)
         if decided:
-            self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome)
+            counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
+            at = _counted_once(db, keys, counted, now) if counts else None
+            self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
             return Claim("decided", now, record=decided)
         slot = self._slot(db, CREATE, now, max_wait)
         if not slot.fits:
             return Claim("no-slot", now, slot.wait)
-        if counted is not None:  # it counts once, at its first time
-            once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
-            db.execute(once, (keys.contact, keys.content, counted))
         sent = now + slot.wait
-        self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=counted or sent)
+        at = _counted_once(db, keys, counted, sent)
+        self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
         return Claim("owned", now, slot.wait, removal=removal)
 
     def _take_over(
@@ -204,17 +204,20 @@ class SqliteLedger:
 
     def _decided(self, db: sqlite3.Connection, keys: Keys, now: float) -> Record | None:
         """What a new delivery ends in without a call."""
-        if db.execute("SELECT 1 FROM spent WHERE content = ? AND until > ?", (keys.content, now)).fetchone():
+        spent = db.execute("SELECT 1 FROM spent WHERE content = ? AND until > ?", (keys.content, now)).fetchone()
+        exhausted = self._is_exhausted(db, keys, now)
+        if spent and not (exhausted and self._policy.hides):
             return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
+        return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
+
+    def _is_exhausted(self, db: sqlite3.Connection, keys: Keys, now: float) -> bool:
         if not self._policy.wrong_codes:
-            return None
+            return False
         (wrong,) = db.execute(
             "SELECT count(*) FROM deliveries WHERE contact = ? AND counted > ?",
             (keys.contact, now - self._policy.wrong_code_window),
         ).fetchone()
-        if wrong < self._policy.wrong_codes:
-            return None
-        return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type)
+        return bool(wrong >= self._policy.wrong_codes)
 
     def _insert(
         self,
@@ -300,6 +303,15 @@ class SqliteLedger:
 def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
     row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
     return row
+
+
+def _counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
+    """When it counts as a wrong code: at its first time, which is forgotten as a delivery."""
+    if counted is None:
+        return at
+    once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
+    db.execute(once, (keys.contact, keys.content, counted))
+    return counted
 
 
 def _owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
