@@ -353,7 +353,7 @@ def test_the_guides_policies_allow_what_is_called_and_no_more() -> None:
 
 
 def test_the_guides_fields_are_those_of_the_log() -> None:
-    source = "".join((ROOT / "function" / "bridge" / name).read_text() for name in ("app.py", "logs.py"))
+    source = "".join((ROOT / "function" / "bridge" / name).read_text() for name in ("frame.py", "app.py", "logs.py"))
     rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| (?:text|long|double) \|", GUIDE, re.MULTILINE)
     fields = [name for row in rows for name in re.findall("[a-z_]+", row)]
     assert len(fields) == 16

@@ -1,20 +1,14 @@
-"""The routes: an HTTP request in, an HTTP answer out. Flask lives here and nowhere else.
-
-It must answer everything, never show a traceback, and write one log line for each delivery.
-"""
+"""The routes: an HTTP request in, an HTTP answer out. Flask lives here and in `frame`, nowhere else."""
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from flask import Flask, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import (
     __version__,
@@ -22,33 +16,27 @@ from . import (
     cloudevents,
     credentials,
     delivery_ids,
-    logs,
+    frame,
     openapi,
     outcomes,
     payload,
     settings,
     signatures,
-    tracing,
 )
-from .answers import Answer
 from .calling import Caller
-from .clock import Clock, Deadline, Stopwatch, SystemClock
+from .clock import Clock, Deadline, SystemClock
 from .domain_api import DomainApi
-from .environ import AGE, BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
+from .environ import AGE, BUDGET, DELIVERY_KEY, ORIGIN
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable, open_ledger
 from .logs import log
-from .outcomes import Outcome, Refusal
+from .outcomes import Refusal
 from .pacing import Pause, interval
 from .payload import Contact, ContactType
 from .places import Places
-from .profiles import STATUS, Profile
 from .settings import Settings
-from .signatures import SignatureInvalid, Verify
 from .verification import Verification
 
-# The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
-_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 IN_LINE = 0.75
 """The part of its budget that a request may spend in the server's line."""
 
@@ -60,18 +48,13 @@ COME_BACK = 2
 """How many times faster than calls leave those are called again who found no place: there is always one in time, and
 most need not come twice."""
 
-_ABOUT_THE_BRIDGE = ("health", "ready", "description")
-"""The routes that no sender asks, and so no profile changes."""
-
-_OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
-
 
 def create_app(configured: Settings | None = None, *, clock: Clock | None = None) -> Flask:
     """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
     configured = configured or settings.load(os.environ)
     clock = clock or SystemClock()
     _warn(configured)
-    verify_signature = _verify_signature(configured, clock)
+    verify_signature = signatures.verifier(configured, clock)
     ledger = open_ledger(configured, clock)
     _look_at(ledger, clock)
     verification = _verification(configured, ledger, clock)
@@ -80,8 +63,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    _frame(app, clock)
-    _answer_errors(app, configured.profile)
+    frame.put_around(app, configured.profile, clock)
 
     @app.post("/webhooks/signup")
     @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
@@ -104,7 +86,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         delivery = payload.parse(body, key, reading)
         with _credentials_of_request(configured):
             verdict = verification.verify(delivery, deadline)
-        _note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
+        frame.note(verdict, type=delivery.contact.type.word, contact=delivery.contact.masked)
         return _told(verdict, delivery.contact.type, delivery.contact, configured)
 
     @app.get("/deliveries/<path:delivery_id>")
@@ -121,7 +103,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
 
     @app.get("/health")
     def health() -> Response:
-        return _response(answers.of_document(200, {"status": "ok", "version": __version__}))
+        return frame.response_of(answers.of_document(200, {"status": "ok", "version": __version__}))
 
     @app.get("/ready")
     def ready() -> Response:
@@ -131,11 +113,11 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
                 ledger.check(deadline=_deadline(configured, clock).within(ASKING_TIME))
         except LedgerUnavailable as error:
             raise Refusal(outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}") from None
-        return _response(answers.of_document(200, {"status": "ok", "version": __version__, "ledger": told}))
+        return frame.response_of(answers.of_document(200, {"status": "ok", "version": __version__, "ledger": told}))
 
     @app.get("/openapi.json")
     def description() -> Response:
-        return _response(answers.of_document(200, openapi.document(configured)))
+        return frame.response_of(answers.of_document(200, openapi.document(configured)))
 
     return app
 
@@ -180,19 +162,6 @@ def _one_of_few(asking: threading.Semaphore) -> Iterator[None]:
         asking.release()
 
 
-def _verify_signature(configured: Settings, clock: Clock) -> Verify:
-    keys = configured.webhook_keys
-    match configured.webhook_auth:
-        case "standard-webhooks":
-            return signatures.standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)
-        case "github":
-            return signatures.github(keys)
-        case "bearer":
-            return signatures.bearer(keys)
-        case _:
-            return signatures.unsigned
-
-
 def _warn(configured: Settings) -> None:
     """Say at the start what is allowed and yet weak."""
     if configured.webhook_auth == "none":
@@ -232,96 +201,13 @@ def _body() -> bytes:
     return body
 
 
-def _frame(app: Flask, clock: Clock) -> None:
-    """What is around every answer: the request's id, its times, its log line."""
-
-    @app.before_request
-    def begin() -> None:
-        given = request.headers.get("X-Scf-Request-Id", "")
-        g.elapsed = Stopwatch(clock)
-        g.fields = {}
-        g.level = logging.INFO
-        g.wait = g.upstream = 0.0
-        g.timed = True
-        g.token = logs.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
-        g.trace = tracing.trace_id.set(tracing.of_header(request.headers.get("traceparent", "")))
-        if REFUSAL in request.environ:
-            raise request.environ[REFUSAL]
-
-    @app.after_request
-    def end(response: Response) -> Response:
-        request_id = logs.request_id.get() or ""
-        common = answers.common_headers(request_id, wait=g.wait, upstream=g.upstream, timed=g.timed)
-        response.headers.update(common)
-        if request.method == "POST":
-            times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
-            message = "delivery" if request.url_rule else "request refused"
-            log.log(g.level, message, extra={"fields": {**g.fields, "status": response.status_code, **times}})
-        return response
-
-    @app.teardown_request
-    def leave(_error: BaseException | None) -> None:
-        logs.request_id.reset(g.pop("token"))
-        tracing.trace_id.reset(g.pop("trace"))
-
-
-def _note(verdict: Verdict, **fields: str) -> None:
-    """Keep for the log line and the headers what a verification told."""
-    g.wait, g.upstream = verdict.wait, verdict.upstream
-    told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
-    g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
-    g.fields |= {name: True for name in ("replayed", "resolved") if getattr(verdict, name)}
-    if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code)
-        g.level = logging.ERROR
-
-
 def _told(
     verdict: Verdict, contact_type: ContactType | None, contact: Contact | None, configured: Settings
 ) -> Response:
     """The answer to a delivery, or to the question about it."""
     told = verdict if configured.reveal_already_verified else answers.hidden(verdict)
-    g.timed = configured.reveal_already_verified or told.outcome is not outcomes.CODE_INCORRECT
-    _hear(told.outcome, verdict.outcome)
+    if not configured.reveal_already_verified and told.outcome is outcomes.CODE_INCORRECT:
+        frame.leave_times_out()
+    frame.hear(told.outcome, verdict.outcome)
     answer = answers.of_verdict(told, contact_type, contact, configured.profile)
-    return _response(answers.replayed(answer) if told.replayed else answer)
-
-
-def _hear(told: Outcome, outcome: Outcome) -> None:
-    if hearer := request.environ.get(HEARER):
-        hearer(told, outcome)
-
-
-def _answer_errors(app: Flask, profile: Profile) -> None:
-    @app.errorhandler(Refusal)
-    def refused(error: Refusal) -> Response:
-        _hear(error.outcome, error.outcome)
-        g.fields = {"outcome": error.outcome.code}
-        if isinstance(error, SignatureInvalid):
-            g.fields["reason"] = error.reason
-        if error.errors:
-            g.fields["faulty"] = [pointer for pointer, _ in error.errors]
-        return _response(answers.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile))
-
-    @app.errorhandler(HTTPException)
-    def not_routed(error: HTTPException) -> Response:
-        if isinstance(error, MethodNotAllowed):
-            response = refused(Refusal(outcomes.METHOD_NOT_ALLOWED))
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-            return response
-        outcome = _OF_STATUS.get(error.code or 0)
-        return refused(Refusal(outcome) if outcome else Refusal(outcomes.BODY_MALFORMED, "The request is malformed."))
-
-    @app.errorhandler(Exception)
-    def failed(error: Exception) -> Response:
-        log.error("internal error", exc_info=error)
-        g.level = logging.ERROR
-        return refused(Refusal(outcomes.INTERNAL_ERROR))
-
-
-def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, headers=answer.headers)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+    return frame.response_of(answers.replayed(answer) if told.replayed else answer)

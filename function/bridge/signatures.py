@@ -14,6 +14,7 @@ from typing import Protocol
 
 from .clock import Clock
 from .outcomes import SIGNATURE_INVALID, Refusal
+from .settings import Settings
 
 _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates what is signed
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
@@ -36,6 +37,20 @@ class Headers(Protocol):
 
 Verify = Callable[[Headers, bytes], str | None]
 """Headers and body in, the delivery's id or None out. Raises SignatureInvalid."""
+
+
+def verifier(configured: Settings, clock: Clock) -> Verify:
+    """The check that ``WEBHOOK_AUTH`` names."""
+    keys = configured.webhook_keys
+    match configured.webhook_auth:
+        case "standard-webhooks":
+            return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)
+        case "github":
+            return github(keys)
+        case "bearer":
+            return bearer(keys)
+        case _:
+            return unsigned
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verify:
