@@ -46,7 +46,7 @@ def test_what_is_developed_with_is_what_is_deployed() -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_the_locks_name_no_index(lock: str) -> None:
-    assert "http" not in (ROOT / lock).read_text()
+    assert "://" not in (ROOT / lock).read_text()
 
 
 VENV = str(ROOT / "tools" / "venv.py")
