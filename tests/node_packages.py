@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,12 @@ from builders import ROOT
 HERE = ROOT / "tests" / "node"
 FILES = (".npmrc", "package.json", "package-lock.json")
 INSTALL_LIMIT = 240.0
+
+
+def environ(packages: Path) -> dict[str, str]:
+    """The environment in which a script finds them; no proxy stands before what runs on this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return kept | {"NODE_PATH": str(packages)}
 
 
 def install() -> Path:

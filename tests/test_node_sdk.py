@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -41,9 +40,8 @@ def serving(tmp_path: Path) -> Iterator[str]:
 
 def node(packages: Path, script: Path, url: str) -> Any:
     """What a script prints."""
-    environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    environ["NODE_PATH"] = str(packages)
     command = ["node", str(script), url.rpartition(":")[2]]
+    environ = node_packages.environ(packages)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
