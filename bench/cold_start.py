@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from deploy import package, python310  # noqa: E402  it lies beside this folder
-from emulator import ports, senders  # noqa: E402
+from emulator import bodies, ports, senders  # noqa: E402
 from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY  # noqa: E402
 from emulator.server import Emulator  # noqa: E402
 
@@ -91,7 +91,7 @@ def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, co
         "WEBHOOK_SECRETS": senders.DEMO_SECRET,
         "LEDGER_URL": f"sqlite:///{scratch}/{secrets.token_hex(8)}.db",
     }
-    body = senders.body_of(CONTACT, CODE)
+    body = bodies.body_of(CONTACT, CODE)
     headers = senders.headers_of(body, sender="standard", secret=senders.DEMO_SECRET)
     command = [interpreter, "-S", "-u", "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     began = time.perf_counter()

@@ -101,7 +101,8 @@ def _add_send(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="sign one delivery, post it, print the answer",
         description="Sign one delivery as a sender does, post it and print the answer: status, headers, body. Exit "
         "status 0 when it is verified. The secret is the first of $WEBHOOK_SECRETS, or the one that `run` uses when "
-        "that is not set.",
+        "that is not set. The body is the one that the bridge beside the emulator reads by its PAYLOAD_PRESET; with "
+        "--url, the one of $PAYLOAD_PRESET.",
         epilog="A wrong code: --code 000000. A person's own code: `python -m emulator codes --send …`. What the API "
         "does when its answer is lost: --fault hang. A deployed function: --url https://….",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from . import senders
+from . import bodies, senders
 from .masking import masked
 
 
@@ -27,7 +27,12 @@ def send(options: argparse.Namespace) -> int:
     """Sign one delivery, post it, print the answer; 0 when it is verified. Raises Refused, requests' exceptions."""
     sender = options.sender or _of_environment()
     secret = next(iter(os.environ.get("WEBHOOK_SECRETS", "").split()), senders.DEMO_SECRET)
-    body = senders.body_of(options.contact, options.code)
+    preset = os.environ.get("PAYLOAD_PRESET")
+    if not options.url:  # the bridge beside the emulator reads what it was told to, whatever is set here
+        preset = _ask(options.emulator, "GET", "/emulator/status")["preset"]
+    if preset and preset not in bodies.OF_PRESETS:
+        raise Refused(f"PAYLOAD_PRESET: {preset} is none of {', '.join(bodies.OF_PRESETS)}", 2)
+    body = bodies.body_of(options.contact, options.code, preset=preset)
     try:
         headers = senders.headers_of(body, sender=sender, secret=secret)
     except senders.SecretUnusable as error:

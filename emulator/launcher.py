@@ -90,6 +90,7 @@ def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state
                 f"http://{ports.address(options.host, options.port)}",
                 auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
                 secret=environ["WEBHOOK_SECRETS"].split()[0],
+                preset=environ.get("PAYLOAD_PRESET") or None,
             )
             if _answers(f"{emulator.console.bridge.url}/health", bridge):
                 _greet(emulator, options, bridge.note)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -38,12 +37,6 @@ def usual(auth: str) -> str:
     if auth not in _USUAL:
         raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_USUAL)}")
     return _USUAL[auth]
-
-
-def body_of(contact: str, code: str, kind: str | None = None) -> bytes:
-    """A delivery's body; without a ``kind`` what holds an @ is an email address."""
-    kind = kind or ("email" if "@" in contact else "phone")
-    return json.dumps({"type": kind, "contact": contact, "verify_code": code}, ensure_ascii=False).encode()
 
 
 def new_id() -> str:

@@ -17,7 +17,7 @@ import pytest
 import requests
 from builders import CODE, PHONE, ROOT, bridge
 
-from emulator import ports, senders
+from emulator import bodies, ports, senders
 from emulator.api.server import DEMO_SECRET_ID
 from emulator.server import Emulator
 
@@ -89,7 +89,7 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])
 def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
-    data = senders.body_of(PHONE, CODE)
+    data = bodies.body_of(PHONE, CODE)
     assert bridged.post(data, senders.headers_of(data, sender=senders.usual(auth), secret="a-secret")).status == 200
 
 
@@ -119,7 +119,7 @@ def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
     done = python("send", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"send: nobody answers at {url}; is `make run` running?\n"
-    unusable = python("send", environ={"WEBHOOK_SECRETS": "abc"})
+    unusable = python("send", "--url", url, environ={"WEBHOOK_SECRETS": "abc"})
     assert (unusable.returncode, unusable.stdout) == (2, "")
     assert unusable.stderr == "send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
     assert "WEBHOOK_AUTH=x" not in python("send", environ={"WEBHOOK_AUTH": "x"}).stdout

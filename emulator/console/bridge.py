@@ -24,11 +24,15 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 
 @dataclass(frozen=True)
 class Bridge:
-    """A bridge at ``url``, and what its senders know: the WEBHOOK_AUTH and the first of the WEBHOOK_SECRETS."""
+    """A bridge at ``url``, and what its senders know: the WEBHOOK_AUTH and the first of the WEBHOOK_SECRETS.
+
+    ``preset`` is the PAYLOAD_PRESET by which it reads their bodies, None for its own.
+    """
 
     url: str
     auth: str
     secret: str = field(repr=False)
+    preset: str | None = None
 
 
 def traced(headers: Headers) -> tuple[Headers, str]:

@@ -20,7 +20,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from emulator import senders
+from emulator import bodies, senders
 from emulator.api.calls import Call
 from emulator.api.domain import Contact
 from emulator.api.errors import ApiError
@@ -123,7 +123,7 @@ class Console:
         """Sign a delivery as a sender does, and post it. Raises Impossible."""
         bridge = self._bridge()
         sender = order.sender or senders.usual(bridge.auth)
-        body = senders.body_of(order.contact, order.verify_code, order.type)
+        body = bodies.body_of(order.contact, order.verify_code, order.type, bridge.preset)
         return self._make(self._signed(bridge, sender, body), "console", wait=wait)
 
     def redeliver(self, number: int, repeated_as: As) -> Delivery:

@@ -72,6 +72,7 @@ def _see(app: Flask, console: Console) -> None:
         return {
             "bridge": bridge.url if bridge else None,
             "auth": auth,
+            "preset": bridge.preset if bridge else None,
             "sender": senders.usual(auth) if auth else None,
             "senders": list(senders.AUTHS),
         }
