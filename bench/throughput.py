@@ -73,6 +73,9 @@ class Forgetful:
     def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:  # noqa: ARG002
         return None
 
+    def count_unknown(self, *, deadline: Deadline) -> int:  # noqa: ARG002
+        return 0
+
     def check(self, *, deadline: Deadline) -> None:
         """It works."""
 

@@ -112,6 +112,10 @@ class Engine:
     def attempt(self, token: str, of: Keys | None = None, max_wait: float = 6.0) -> Slot | None:
         return self.ledger.attempt(of or keys(), token, max_wait=max_wait, deadline=self.deadline)
 
+    @property
+    def unknown(self) -> int:
+        return self.ledger.count_unknown(deadline=self.deadline)
+
     def look(self, of: Keys | None = None) -> Found | None:
         return self.ledger.look((of or keys()).delivery, deadline=self.deadline)
 

@@ -191,3 +191,53 @@ def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
     engine.end(None, sent=0.0)
     claim = engine.claim()
     assert any(near(one, claim.now - 1, claim.now - 1) for one in claim.rivals)
+
+
+# -- how many are open --
+
+
+def test_those_that_are_open_are_counted(make: Make) -> None:
+    """An unknown one until it is known or forgotten; a claim when its lease is over, and not while somebody works."""
+    engine = make(ttl=1000)
+    assert engine.unknown == 0
+    engine.end(VERIFIED, keys("settled", contact="10000"))
+    engine.end(None)
+    assert engine.unknown == 1
+    token = engine.own()
+    assert engine.unknown == 0
+    engine.release(token)
+    assert engine.unknown == 1
+    engine.own(keys("held", contact="10010"), lease=10)
+    assert engine.unknown == 1
+    engine.pass_by(11)
+    assert engine.unknown == 2
+    engine.end(VERIFIED, sent=None)
+    assert engine.unknown == 1
+    engine.pass_by(990)
+    assert engine.unknown == 1
+    engine.pass_by(10)
+    assert engine.unknown == 0
+
+
+def test_one_that_is_found_out_by_its_content_is_open_no_more(engine: Engine) -> None:
+    engine.end(None)
+    engine.end(None, OTHER)
+    assert engine.unknown == 2
+    engine.end(VERIFIED, keys("msg_4"), sent=None)
+    assert engine.unknown == 0
+
+
+def test_what_is_given_back_or_forgotten_is_not_open(make: Make) -> None:
+    engine = make(ttl=1000)
+    engine.release(engine.own())
+    assert engine.unknown == 0
+    engine.own(lease=10)
+    engine.pass_by(1100)
+    engine.end(WRONG)
+    assert engine.unknown == 0
+
+
+def test_a_lease_from_before_the_clock_was_set_back_is_over(engine: Engine) -> None:
+    engine.own(lease=10)
+    engine.pass_by(-5000)
+    assert engine.unknown == 1

@@ -174,6 +174,9 @@ class Ledger(Protocol):
     def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
         """What is known of a delivery, without claiming it; None when nothing is."""
 
+    def count_unknown(self, *, deadline: Deadline) -> int:
+        """How many deliveries have an outcome that is unknown, and are not being worked on."""
+
     def check(self, *, deadline: Deadline) -> None:
         """Whether it works."""
 

@@ -1,4 +1,4 @@
-"""The ledger in a Redis that several instances share. Each verb is one atomic run of `redis.lua`, on Redis's own clock.
+"""The ledger in a Redis that several instances share. Each verb is one atomic run of `SCRIPT`, on Redis's own clock.
 
 What goes over the wire is text and keyed hashes. A connection that failed is made anew, and its verb asked once more: a
 claim or a settle that was done already is known by its token, and the others may be done twice. It must never take
@@ -42,7 +42,7 @@ from .keys import Hasher, Keys
 
 PREFIX = "{signup-bridge}:"
 
-SCRIPT = Path(__file__).with_name("redis.lua").read_text()
+SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("redis_records.lua", "redis.lua"))
 _WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
 
 
@@ -150,6 +150,9 @@ class RedisLedger:
             return None
         state, content, *record = reply
         return Found(state, bytes.fromhex(content), _record(record[0]) if record else None)
+
+    def count_unknown(self, *, deadline: Deadline) -> int:
+        return int(self._run(deadline, "count_unknown"))
 
     def check(self, *, deadline: Deadline) -> None:
         self._run(deadline, "check", self._hasher.check.hex())

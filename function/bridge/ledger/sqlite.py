@@ -133,6 +133,14 @@ class SqliteLedger:
             return Found("settled", row["content"], _record(row))
         return Found("in-flight" if _is_live(row, now) else "unknown", row["content"])
 
+    def count_unknown(self, *, deadline: Deadline) -> int:
+        count = (
+            f"SELECT count(*) FROM deliveries WHERE state <= {UNKNOWN} AND until > :now "
+            "AND (lease IS NULL OR lease <= :now OR lease > :now + :limit)"
+        )
+        given = {"now": self._clock.time(), "limit": LEASE_LIMIT}
+        return int(self._file.read(lambda db: db.execute(count, given).fetchone()[0], deadline))
+
     def check(self, *, deadline: Deadline) -> None:
         self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 

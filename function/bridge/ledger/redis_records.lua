@@ -1,0 +1,187 @@
+-- What the ledger's verbs over Redis stand on: the records, and how each is written in step with what finds it. Times
+-- are seconds on Redis's own clock.
+--
+-- KEYS[1] is the prefix of every key. Its braces keep them in one slot of a cluster.
+--   delivery:<name>   a hash: the delivery, its owner, its calls, its outcome
+--   unknown:<content> a set: the deliveries of this content whose outcome is not definitive
+--   calls:<contact>   a sorted set: the contact's deliveries by their last call
+--   wrong:<contact>   a sorted set: those that may have been a wrong code
+--   lock:<contact>    "<delivery> <lease>"
+--   open              a sorted set: the deliveries whose outcome is not definitive, by when they are forgotten
+--   leases            a sorted set: those of them that are worked on, by when their lease ends
+--   pace:<action>     a hash: the next free slot and the rate's factor
+--   removal:<exact>   the contact is to be taken off the account's list
+--   spent:<content>   this pair was verified, and its contact taken off the list
+-- ARGV[1] is the verb, ARGV[2] to ARGV[11] what holds for every delivery, the rest belongs to the verb.
+
+local prefix, verb = KEYS[1], ARGV[1]
+local ttl, wrong_codes, window, interval, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
+  tonumber(ARGV[5]), tonumber(ARGV[6])
+local lease_limit, content_replay = tonumber(ARGV[7]), tonumber(ARGV[8])
+local slower, slowest, faster = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local argument = function(n) return ARGV[11 + n] end
+local number = function(n) return tonumber(ARGV[11 + n]) end
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+
+local TIMES = {'expires', 'claimed', 'lease', 'counted', 'sent', 'gave_up', 'sent2', 'gave_up2'}
+
+local function text(seconds)
+  return string.format('%.6f', seconds)
+end
+
+local function key(kind, name)
+  return prefix .. kind .. ':' .. name
+end
+
+-- Let a key live for so long at least: what several deliveries share lives as long as the last of them.
+local function expire(name, seconds)
+  local life = math.ceil(math.max(seconds, 1) * 1000)
+  if redis.call('PTTL', name) < life then redis.call('PEXPIRE', name, life) end
+end
+
+local function load(delivery)
+  local flat = redis.call('HGETALL', key('delivery', delivery))
+  if #flat == 0 then return nil end
+  local row = {delivery = delivery}
+  for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
+  for _, name in ipairs(TIMES) do row[name] = tonumber(row[name]) end
+  return row
+end
+
+local function unlock(row)
+  local lock = redis.call('GET', key('lock', row.contact))
+  if lock and lock:match('^(%S+) ') == row.delivery then redis.call('DEL', key('lock', row.contact)) end
+end
+
+local function is_live(lease)
+  return lease ~= nil and now < lease and lease <= now + lease_limit
+end
+
+local function is_locked_by_another(row)
+  local lock = redis.call('GET', key('lock', row.contact))
+  if not lock then return false end
+  local holder, lease = lock:match('^(%S+) (%S+)$')
+  return holder ~= row.delivery and is_live(tonumber(lease))
+end
+
+-- Keep a delivery in one of the sorted sets of all deliveries until a moment, or take it out of there.
+local function mark(set, delivery, at, life)
+  redis.call('ZREMRANGEBYSCORE', prefix .. set, '-inf', text(now))
+  if not at then return redis.call('ZREM', prefix .. set, delivery) end
+  redis.call('ZADD', prefix .. set, text(at), delivery)
+  expire(prefix .. set, life)
+end
+
+-- Write a delivery, and what finds it, in step.
+local function save(row)
+  local name, flat = key('delivery', row.delivery), {}
+  for field, value in pairs(row) do
+    if field ~= 'delivery' then
+      flat[#flat + 1] = field
+      flat[#flat + 1] = type(value) == 'number' and text(value) or value
+    end
+  end
+  local life = math.max(row.expires, row.claimed + kept) - now
+  redis.call('DEL', name)
+  redis.call('HSET', name, unpack(flat))
+  expire(name, life)
+  if row.state == 'settled' then
+    redis.call('SREM', key('unknown', row.content), row.delivery)
+  else
+    redis.call('SADD', key('unknown', row.content), row.delivery)
+    expire(key('unknown', row.content), life)
+  end
+  mark('open', row.delivery, row.state ~= 'settled' and row.expires, life)
+  mark('leases', row.delivery, row.state == 'claimed' and row.lease, life)
+  if row.sent or row.sent2 then
+    redis.call('ZADD', key('calls', row.contact), text(row.sent2 or row.sent), row.delivery)
+    redis.call('ZREMRANGEBYSCORE', key('calls', row.contact), '-inf', text(now - math.max(kept, ttl) - lease_limit))
+    expire(key('calls', row.contact), life)
+  end
+  if row.counted then
+    redis.call('ZADD', key('wrong', row.contact), text(row.counted), row.delivery)
+    expire(key('wrong', row.contact), window + lease_limit)
+  else
+    redis.call('ZREM', key('wrong', row.contact), row.delivery)
+  end
+  if row.lease and not is_locked_by_another(row) then
+    redis.call('SET', key('lock', row.contact), row.delivery .. ' ' .. text(row.lease))
+    expire(key('lock', row.contact), life)
+  elseif not row.lease then
+    unlock(row)
+  end
+end
+
+local function remove(row)
+  redis.call('DEL', key('delivery', row.delivery))
+  redis.call('SREM', key('unknown', row.content), row.delivery)
+  mark('open', row.delivery)
+  mark('leases', row.delivery)
+  redis.call('ZREM', key('calls', row.contact), row.delivery)
+  redis.call('ZREM', key('wrong', row.contact), row.delivery)
+  unlock(row)
+end
+
+-- A call that was never seen to end is over with its lease.
+local function calls_of(row, into)
+  for _, pair in ipairs({{row.sent, row.gave_up}, {row.sent2, row.gave_up2}}) do
+    if pair[1] then
+      into[#into + 1] = text(pair[1])
+      into[#into + 1] = text(math.max(pair[1], pair[2] or row.lease or pair[1]))
+    end
+  end
+end
+
+local function close_calls(row)
+  if row.sent then row.gave_up = row.gave_up or row.lease or row.sent end
+  if row.sent2 then row.gave_up2 = row.gave_up2 or row.lease or row.sent2 end
+end
+
+local function factor_of(pace)
+  local since = now - pace.slowed
+  return since < -1 and 1 or math.min(1, pace.factor + faster * math.max(0, since))
+end
+
+local function pace_of(action)
+  local values = redis.call('HMGET', key('pace', action), 'free', 'at', 'factor', 'slowed')
+  return {free = tonumber(values[1] or 0), at = tonumber(values[2] or 0), factor = tonumber(values[3] or 1),
+    slowed = tonumber(values[4] or 0)}
+end
+
+local function save_pace(action, pace)
+  redis.call('HSET', key('pace', action), 'free', text(pace.free), 'at', text(pace.at), 'factor', text(pace.factor),
+    'slowed', text(pace.slowed))
+  expire(key('pace', action), lease_limit * 2)
+end
+
+-- The wait for the action's next free slot, and whether it was reserved.
+local function slot(action, max_wait)
+  local pace = pace_of(action)
+  local free = pace.at > now + 1 and now or math.max(now, pace.free)
+  local wait = free - now
+  if wait > max_wait then return wait, false end
+  pace.free, pace.at = free + interval / factor_of(pace), now
+  save_pace(action, pace)
+  return wait, true
+end
+
+local function record_of(row)
+  return {row.outcome, row.request_id or '', row.resolved or '0', row.contact_type}
+end
+
+local function owned(delivery, token)
+  local row = load(delivery)
+  if row and row.token == token and row.state == 'claimed' then return row end
+  return nil
+end
+
+-- A delivery counts as a wrong code once, at its first time, which is forgotten as a delivery.
+local function count_once(fresh, before, at)
+  fresh.counted = at
+  if before then
+    fresh.counted, before.counted = before.counted, nil
+    save(before)
+  end
+end
