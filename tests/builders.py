@@ -29,6 +29,7 @@ from bridge.clock import Clock, SystemClock
 from bridge.events import Handler
 from bridge.settings import Settings
 from flask.testing import FlaskClient
+from log_lines import lines_of
 from standardwebhooks import Webhook
 
 from emulator import ports
@@ -160,6 +161,7 @@ def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=20)
+    lines_of(log.read_text())
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import pickle
 import ssl
@@ -14,8 +15,10 @@ from typing import Any
 import browser
 import deployments
 import hypothesis
+import log_lines
 import node_packages
 import pytest
+from bridge.logs import log
 from browser import Console
 from builders import Bridge, SetClock, bridge
 from cryptography import x509
@@ -50,6 +53,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def every_line_is_declared() -> Iterator[None]:
+    """Whatever this process logs in a test."""
+    checker, level = log_lines.Checker(), log.level
+    log.addHandler(checker)
+    log.setLevel(logging.DEBUG)
+    yield
+    log.setLevel(level)
+    log.removeHandler(checker)
+    assert checker.found == []
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from builders import (
     body,
     signed,
 )  # fmt: skip
+from log_lines import lines_of
 
 CONTEXT = {
     "memory_limit_in_mb": 128,
@@ -87,4 +88,6 @@ def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[st
     )
     lines = done.stdout.splitlines()
     answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
-    return answers, "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
+    written = "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
+    lines_of(written)
+    return answers, written

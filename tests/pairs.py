@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 from builders import ROOT
+from log_lines import lines_of
 
 from emulator import ports
 
@@ -57,6 +58,7 @@ def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair
         yield Pair(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}", log)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+        lines_of(log.read_text())
     finally:
         process.kill()
         process.wait()

@@ -76,7 +76,8 @@ def verify_all(
         ends[ended.outcome.code] += 1
         if ended.outcome.retryable:
             retryable += 1
-        log.info("record", extra={"fields": {"record": message.id, "outcome": ended.outcome.code}})
+        place = {"record": message.id} if message.id else {}
+        log.info("record", extra={"fields": {**place, "outcome": ended.outcome.code}})
     if retryable:
         log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
         raise Redeliver(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")

@@ -20,6 +20,41 @@ log = logging.getLogger("bridge")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
+FIELDS = {
+    # on every line, each where there is one
+    "time": "string",
+    "level": "string",
+    "message": "string",
+    "logger": "string",
+    "request_id": "string",
+    "trace_id": "string",
+    "error": "string",
+    "where": "array",
+    # of a delivery
+    "outcome": "string",
+    "status": "integer",
+    "type": "string",
+    "contact": "string",
+    "duration_ms": "number",
+    "wait_ms": "number",
+    "upstream_ms": "number",
+    "api_code": "string",
+    "api_request_id": "string",
+    "upstream_error": "string",
+    "replayed": "boolean",
+    "resolved": "boolean",
+    "look_at": "string",
+    "reason": "string",
+    "faulty": "array",
+    # of events
+    "record": "string",
+    "records": "integer",
+    "ends": "object",
+    "has": "array",
+}
+"""All that may stand on a line, and of what JSON type it is. docs/operations.md says what each means."""
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a record: its fields are those given as ``extra={"fields": {…}}``."""
 
