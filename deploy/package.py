@@ -80,6 +80,17 @@ PRUNES = (
         "for browsers, for proxies that are not used",
         ("urllib3/contrib/emscripten", "urllib3/contrib/socks.py", "urllib3/contrib/pyopenssl.py"),
     ),
+    Prune(
+        "the metrics library's ways into other frameworks, and its readers of what others tell",
+        (
+            "prometheus_client/aiohttp",
+            "prometheus_client/bridge",
+            "prometheus_client/django",
+            "prometheus_client/twisted",
+            "prometheus_client/parser.py",
+            "prometheus_client/openmetrics/parser.py",
+        ),
+    ),
     Prune("the SDK's asynchronous half", ("tencentcloud/common/*_async.py", "tencentcloud/common/http/*_async.py")),
     Prune(
         "Redis's clients and what only they use; the ledger speaks through one connection (`redis.connection`)",

@@ -32,7 +32,7 @@ def test_the_running_bridge_keeps_to_its_description(tmp_path: Path, auth: str, 
     if profile != "status":  # what is refused is answered by 200: that is what they are for
         options += ["--exclude-checks", "negative_data_rejection"]
     environ = {"PATH": os.environ["PATH"], "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(TESTS)}
-    changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile}
+    changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile, "METRICS": str(profile == "status").lower()}
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
         done = subprocess.run(
             [*command, f"{url}/openapi.json", *options],

@@ -350,12 +350,3 @@ def test_the_guides_policies_allow_what_is_called_and_no_more() -> None:
     assert set(deployers["statement"][0]["action"]) == {f"scf:{action}" for action in scf_api.PARAMETERS}
     assert set(functions["statement"][0]["action"]) == {f"domain:{action}" for action in (CREATE, DESCRIBE)}
     assert f"with `domain:{DELETE}`" in GUIDE
-
-
-def test_the_guides_fields_are_those_of_the_log() -> None:
-    source = "".join((ROOT / "function" / "bridge" / name).read_text() for name in ("frame.py", "app.py", "logs.py"))
-    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| (?:text|long|double) \|", GUIDE, re.MULTILINE)
-    fields = [name for row in rows for name in re.findall("[a-z_]+", row)]
-    assert len(fields) == 16
-    for name in fields:
-        assert re.search(rf"\b{name}\b", source), name

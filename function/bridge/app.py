@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -36,6 +37,10 @@ from .payload import Contact, ContactType
 from .places import Places
 from .settings import Settings
 from .verification import Verification
+from .watching import Watch
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 IN_LINE = 0.75
 """The part of its budget that a request may spend in the server's line."""
@@ -55,15 +60,18 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     clock = clock or SystemClock()
     _warn(configured)
     verify_signature = signatures.verifier(configured, clock)
-    ledger = open_ledger(configured, clock)
+    metrics, ledger = _metrics(configured), open_ledger(configured, clock)
+    if metrics:
+        ledger = metrics.watched(ledger)
+    watch = metrics or Watch()
     _look_at(ledger, clock)
-    verification = _verification(configured, ledger, clock)
+    verification = _verification(configured, ledger, clock, watch)
     asking = threading.Semaphore(ASKING)
     app = Flask(__name__, static_folder=None)
     app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    frame.put_around(app, configured.profile, clock)
+    frame.put_around(app, configured.profile, clock, watch)
 
     @app.post("/webhooks/signup")
     @app.post("/", endpoint="function_url")  # a Function URL has no path of its own
@@ -101,6 +109,20 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
         verdict, contact_type = found
         return _told(verdict, contact_type, None, configured)
 
+    _tell_of_the_bridge(app, configured, ledger, metrics, clock, asking)
+    return app
+
+
+def _tell_of_the_bridge(
+    app: Flask,
+    configured: Settings,
+    ledger: Ledger,
+    metrics: Metrics | None,
+    clock: Clock,
+    asking: threading.Semaphore,
+) -> None:
+    """The routes that no sender asks."""
+
     @app.get("/health")
     def health() -> Response:
         return frame.response_of(answers.of_document(200, {"status": "ok", "version": __version__}))
@@ -119,10 +141,25 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     def description() -> Response:
         return frame.response_of(answers.of_document(200, openapi.document(configured)))
 
-    return app
+    if metrics:
+
+        @app.get("/metrics")
+        def scrape() -> Response:
+            unknown = None
+            with suppress(LedgerUnavailable, Refusal), _one_of_few(asking):  # the rest is worth telling all the same
+                unknown = ledger.count_unknown(deadline=_deadline(configured, clock).within(ASKING_TIME))
+            return frame.response_of(metrics.answer(unknown))
 
 
-def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verification:
+def _metrics(configured: Settings) -> Metrics | None:
+    if not configured.metrics:
+        return None
+    from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
+
+    return Metrics(configured.sender_profile)
+
+
+def _verification(configured: Settings, ledger: Ledger, clock: Clock, watch: Watch) -> Verification:
     domain_api = DomainApi(
         configured.domain_api_url,
         credentials=credentials.source(configured),
@@ -132,7 +169,7 @@ def _verification(configured: Settings, ledger: Ledger, clock: Clock) -> Verific
     )
     return Verification(
         ledger,
-        Caller(domain_api, ledger, Pause(clock), clock),
+        Caller(domain_api, ledger, Pause(clock), clock, watch),
         clock,
         places=Places(configured.concurrency, interval(configured.domain_api_rate) / COME_BACK, clock),
         describe=configured.resolve_unknown == "describe",

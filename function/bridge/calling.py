@@ -20,6 +20,7 @@ from .logs import log
 from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED, remedy_of
 from .pacing import Pause
 from .payload import Contact, ContactType, Delivery
+from .watching import Watch
 
 CALL_TIME = 2.0
 """Seconds that are kept for the call itself, a quarter of what is left at most, when a slot is looked for."""
@@ -70,11 +71,12 @@ class Made(NamedTuple):
 class Caller:
     """The API's actions, each at its own pace."""
 
-    def __init__(self, api: DomainApi, ledger: Ledger, pause: Pause, clock: Clock) -> None:
+    def __init__(self, api: DomainApi, ledger: Ledger, pause: Pause, clock: Clock, watch: Watch) -> None:
         self._api = api
         self._ledger = ledger
         self._pause = pause
         self._clock = clock
+        self._watch = watch
 
     def create(self, delivery: Delivery, turn: Turn, deadline: Deadline) -> Made:
         """Call ``CreateIntlPhoneEmail`` at its turn, and again only if it was certainly not processed."""
@@ -94,6 +96,7 @@ class Caller:
                 watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
             verdict = judge.judge(call)._replace(wait=before)
+            self._watch.called(CREATE, verdict)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
                 return Made(verdict, None if verdict.outcome is BRIDGE_MISCONFIGURED else began, ended)
             again = self._again(verdict, delays, deadline)
@@ -146,6 +149,7 @@ class Caller:
         self._wait_for(turn, DESCRIBE, deadline)
         call = self._api.describe_intl_phone_email_list(contact_type, offset, deadline)
         verdict = judge.judge(call)
+        self._watch.called(DESCRIBE, verdict)
         self._slow_down(DESCRIBE, verdict, deadline)
         if verdict.outcome is BRIDGE_MISCONFIGURED:
             look_at = f"{remedy_of(verdict.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
@@ -160,8 +164,11 @@ class Caller:
             return Verdict(UPSTREAM_THROTTLED, retry_after=turn)
         self._wait_for(turn, DELETE, deadline)
         verdict = judge.judge(self._api.delete_intl_phone_email(contact, deadline))
+        if verdict.api_code == "ResourceNotFound":
+            verdict = verdict._replace(outcome=VERIFIED)
+        self._watch.called(DELETE, verdict)
         self._slow_down(DELETE, verdict, deadline)
-        return verdict._replace(outcome=VERIFIED) if verdict.api_code == "ResourceNotFound" else verdict
+        return verdict
 
     def _slow_down(self, action: str, verdict: Verdict, deadline: Deadline) -> None:
         if _is_rate_limit(verdict):

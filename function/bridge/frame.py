@@ -22,19 +22,20 @@ from .logs import log
 from .outcomes import Outcome, Refusal
 from .profiles import STATUS, Profile
 from .signatures import SignatureInvalid
+from .watching import Watch
 
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 
-_ABOUT_THE_BRIDGE = ("health", "ready", "description")
+_ABOUT_THE_BRIDGE = ("health", "ready", "description", "scrape")
 """The routes that no sender asks, and so no profile changes."""
 
 _OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
 
 
-def put_around(app: Flask, profile: Profile, clock: Clock) -> None:
+def put_around(app: Flask, profile: Profile, clock: Clock, watch: Watch) -> None:
     """Put it around every request of the application, whose sender is answered as ``profile`` says."""
-    _begin_and_end(app, clock)
+    _begin_and_end(app, clock, watch)
     _answer_errors(app, profile)
 
 
@@ -65,7 +66,7 @@ def response_of(answer: Answer) -> Response:
     return Response(answer.body, answer.status, headers=answer.headers)
 
 
-def _begin_and_end(app: Flask, clock: Clock) -> None:
+def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
     @app.before_request
     def begin() -> None:
         given = request.headers.get("X-Scf-Request-Id", "")
@@ -85,6 +86,7 @@ def _begin_and_end(app: Flask, clock: Clock) -> None:
         common = answers.common_headers(request_id, wait=g.wait, upstream=g.upstream, timed=g.timed)
         response.headers.update(common)
         if request.method == "POST":
+            watch.delivered(g.fields["outcome"], replayed="replayed" in g.fields)
             times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
             message = "delivery" if request.url_rule else "request refused"
             log.log(g.level, message, extra={"fields": {**g.fields, "status": response.status_code, **times}})

@@ -58,6 +58,7 @@ def document(configured: Settings) -> dict[str, Any]:
             "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
             "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
+            **({"/metrics": {"get": _metrics()}} if configured.metrics else {}),
         },
         "components": {"securitySchemes": schemes, "schemas": _schemas()},
     }
@@ -174,6 +175,11 @@ def _schema(form: str, status: int, of: list[Outcome]) -> dict[str, Any]:
             return {"$ref": "#/components/schemas/HookError"}
     narrowed = {"code": {"enum": codes}, "status": {"const": status}}
     return {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": narrowed}]}
+
+
+def _metrics() -> dict[str, Any]:
+    text = _content("In Prometheus' text format.", "text/plain", {"type": "string"})
+    return _get("metrics", "What this instance did since it started.", "") | {"responses": {"200": text}}
 
 
 def _get(operation: str, summary: str, schema: str) -> dict[str, Any]:

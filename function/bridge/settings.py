@@ -70,6 +70,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WRONG_CODE_WINDOW", "600", readers.number(1, 86_400)),
     Setting("AFTER_VERIFIED", "keep", readers.choice("keep", "release")),
     Setting("CONCURRENCY", "16", readers.whole_number(1, 100)),
+    Setting("METRICS", "false", readers.flag),
     Setting("LOG_LEVEL", "INFO", readers.choice(*LOG_LEVELS)),
     Setting("HOST", "0.0.0.0", readers.text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
     Setting("PORT", "9000", readers.whole_number(1, 65_535)),
@@ -93,6 +94,7 @@ class Settings:
     after_verified: str
     reveal_already_verified: bool
     concurrency: int
+    metrics: bool
     log_level: str
     host: str
     port: int

@@ -1,0 +1,294 @@
+"""`GET /metrics`: what is counted is what was done, and nothing is there unless it is asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bridge import __version__, judge, metrics
+from bridge.clock import Deadline, SystemClock
+from bridge.outcomes import API_CODES, OUTCOMES
+from builders import (
+    PROBLEM,
+    ROOT,
+    Bridge,
+    Upstream,
+    body,
+    bridge,
+    check_problem,
+    environment,
+    gunicorn,
+    post,
+    problem,
+    reply,
+    send,
+    signed,
+)
+from deliveries import WRONG, at_once, deliver
+from event_builders import handle, invoke, url_event
+from log_lines import lines_of
+from prometheus_client.parser import text_string_to_metric_families
+from scenes import SCENES, Way
+from shapes import Scf
+
+from emulator import ports
+from emulator.api.faults import Fault
+from emulator.server import Emulator
+
+CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
+
+PREFIX = "signup_bridge_"
+
+Figures = dict[tuple[str, ...], float]
+
+
+def figures(text: str) -> Figures:
+    """Each sample that is not zero: its name without the prefix, and its labels' values in their names' order."""
+    return {
+        (
+            sample.name.removeprefix("signup_bridge_"),
+            *(value for _, value in sorted(sample.labels.items())),
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.value
+    }
+
+
+def scrape(of: Bridge) -> Figures:
+    response = of.client.get("/metrics")
+    assert (response.status_code, response.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    return figures(response.text)
+
+
+def named(given: Figures, name: str) -> Figures:
+    """Those of one name, by their labels."""
+    return {labels[1:]: value for labels, value in given.items() if labels[0] == name}
+
+
+@pytest.fixture
+def counted(emulator: Emulator) -> Bridge:
+    return bridge(emulator.url, METRICS="true", REQUEST_BUDGET=2)
+
+
+# -- off --
+
+
+def test_it_is_not_there_unless_it_is_asked_for(wired: Bridge) -> None:
+    response = wired.client.get("/metrics")
+    assert (response.status_code, response.json and response.json["code"]) == (404, "not-found")
+    described = wired.client.get("/openapi.json").json
+    assert described
+    assert "/metrics" not in described["paths"]
+
+
+@pytest.mark.parametrize(("setting", "imported"), [("false", "False"), ("true", "True")])
+def test_its_library_is_imported_only_when_it_is_wanted(setting: str, imported: str) -> None:
+    program = (
+        "import sys; from bridge.app import create_app; client = create_app().test_client(); "
+        "client.post('/'), client.get('/metrics'); print('prometheus_client' in sys.modules)"
+    )
+    environ = environment("http://127.0.0.1:9", METRICS=setting) | {"PYTHONPATH": str(ROOT / "function")}
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=kept | environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == imported
+
+
+# -- what is counted --
+
+
+def test_every_series_is_there_from_the_start(emulator: Emulator, counted: Bridge) -> None:
+    text = counted.client.get("/metrics").text
+    assert set(figures(text)) == {("build_info", sys.version.split()[0], __version__)}
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    codes = {sample.labels["outcome"] for sample in families["signup_bridge_deliveries"].samples}
+    assert codes == {outcome.code for outcome in OUTCOMES}
+    before = [line.split(" ")[0] for line in text.splitlines()]
+    for code in ("verified", "signature-invalid", "outcome-unknown"):
+        scene = SCENES[code]
+        if scene.before:
+            scene.before(Way("http"), counted, emulator)
+        Way("http").ask(counted, scene.request)
+    assert [line.split(" ")[0] for line in counted.client.get("/metrics").text.splitlines()] == before
+
+
+def test_a_call_means_one_of_these() -> None:
+    may = {"verified", *(outcome.code for outcome in [*API_CODES.values(), *judge._WITHOUT_REPLY.values()])}
+    assert {outcome.code for outcome in metrics.RESULTS} == may
+
+
+TWICE = {"already-verified", "attempts-exhausted", "outcome-unresolved", "idempotency-key-reused"}
+"""The scenes in which another delivery goes before."""
+
+
+@pytest.mark.parametrize("code", [code for code in SCENES if code != "method-not-allowed"])  # that one is no POST
+def test_each_outcome_is_counted(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    given, _ = SCENES[code].play(Way("http"), emulator, monkeypatch, METRICS="true")
+    counts = named(scrape(given), "deliveries_total")
+    assert counts[code, "status"] == 1
+    assert sum(counts.values()) == (2 if code in TWICE else 1)
+
+
+@pytest.mark.parametrize("profile", ["ack", "supabase"])
+def test_the_profile_is_told(emulator: Emulator, profile: str) -> None:
+    given = bridge(emulator.url, METRICS="true", SENDER_PROFILE=profile)
+    assert given.deliver(verify_code=WRONG).status == 200
+    assert named(scrape(given), "deliveries_total") == {("code-incorrect", profile): 1}
+    assert given.client.post("/metrics").status_code == 405
+
+
+def test_what_was_hidden_from_the_sender_is_told_here(emulator: Emulator) -> None:
+    given = bridge(emulator.url, METRICS="true", REVEAL_ALREADY_VERIFIED="false")
+    for delivery_id, told in (("first", None), ("second", "code-incorrect")):
+        response = given.client.post("/", data=body(), headers=signed(body(), delivery_id=delivery_id))
+        assert response.json
+        assert response.json.get("code") == told
+    assert named(scrape(given), "deliveries_total") == {("verified", "status"): 1, ("already-verified", "status"): 1}
+
+
+def test_calls_replays_and_times(emulator: Emulator, counted: Bridge) -> None:
+    emulator.delay = 0.12
+    deliver(counted, "first")
+    deliver(counted, "first")
+    emulator.delay = 0
+    emulator.faults.arm(Fault("close"))
+    assert deliver(counted, "lost", contact="10086", verify_code=WRONG).json["code"] == "outcome-unknown"
+    assert deliver(counted, "lost", contact="10086", verify_code=WRONG).json["code"] == "outcome-unresolved"
+    given = scrape(counted)
+    assert named(given, "replays_total") == {(): 1}
+    assert named(given, "api_calls_total") == {
+        (CREATE, "ok"): 1, (CREATE, "outcome-unknown"): 1, (CREATE, "code-incorrect"): 1, (DESCRIBE, "ok"): 2,
+    }  # fmt: skip
+    assert named(given, "wait_seconds_count") == {(): 3}
+    assert named(given, "upstream_seconds_count") == {(CREATE,): 3, (DESCRIBE,): 2}
+    assert given["upstream_seconds_sum", CREATE] >= 0.12
+    slow = named(given, "upstream_seconds_bucket")
+    assert (CREATE, "0.1") not in slow or slow[CREATE, "0.1"] <= 2
+    assert slow[CREATE, "8.0"] == 3
+
+
+def test_a_call_that_never_left_and_one_for_the_list(emulator: Emulator) -> None:
+    away = bridge(f"http://127.0.0.1:{ports.free()}", METRICS="true")
+    assert deliver(away).json["code"] == "upstream-unreachable"
+    assert named(scrape(away), "api_calls_total") == {(CREATE, "upstream-unreachable"): 3}
+    releasing = bridge(emulator.url, METRICS="true", AFTER_VERIFIED="release")
+    assert deliver(releasing).json["status"] == "verified"
+    assert named(scrape(releasing), "api_calls_total") == {(CREATE, "ok"): 1, ("DeleteIntlPhoneEmail", "ok"): 1}
+
+
+def test_no_label_comes_from_outside() -> None:
+    odd = reply({"Response": {"RequestId": "r", "Error": {"Code": "Canary.OfSomebody", "Message": "canary"}}})
+    with Upstream(send(odd)) as upstream:
+        given = bridge(upstream.url, METRICS="true")
+        deliver(given, contact="10086")
+        given.client.post("/canary?canary", headers={"webhook-id": "canary", "X-Scf-Request-Id": "canary"})
+        text = given.client.get("/metrics").text
+    assert "anary" not in text
+    assert figures(text)["api_calls_total", CREATE, "upstream-failed"] == 1
+
+
+# -- the gauge --
+
+
+def test_unknown_outcomes_are_those_of_the_ledger(emulator: Emulator, build: Any) -> None:
+    counted, other = build(METRICS="true", RESOLVE_UNKNOWN="never"), build()
+    for number in range(3):
+        emulator.faults.arm(Fault("close"))
+        deliver(other, f"msg_{number}", contact=f"1008{number}", verify_code=WRONG)
+    ledger = other.app.extensions["ledger"]
+    assert counted.client.get("/ready").json == other.client.get("/ready").json
+    assert scrape(counted)["unknown_outcomes",] == 3
+    assert deliver(counted, "msg_0", contact="10080", verify_code=WRONG).json["code"] == "outcome-unresolved"
+    assert scrape(counted)["unknown_outcomes",] == 2 == ledger.count_unknown(deadline=Deadline(SystemClock(), 5))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "redis"])
+def test_a_ledger_that_cannot_answer_leaves_the_rest(emulator: Emulator, tmp_path: Path, engine: str) -> None:
+    redis = {"LEDGER_URL": f"redis://127.0.0.1:{ports.free()}/0", "LEDGER_KEY": "k" * 32}
+    settings: dict[str, Any] = redis if engine == "redis" else {"LEDGER_URL": f"sqlite:///{tmp_path}/no/ledger.db"}
+    given = bridge(emulator.url, METRICS="true", **settings)
+    check_problem(
+        deliver(given),
+        problem("ledger-unavailable", 503, retryable=True),
+        PROBLEM | {"retry-after": "2"},
+    )
+    text = given.client.get("/metrics").text
+    assert "# TYPE signup_bridge_unknown_outcomes gauge" in text
+    found = figures(text)
+    assert named(found, "unknown_outcomes") == {}
+    assert found["ledger_errors_total",] == 3  # at the start, for the delivery, and just now
+    assert found["deliveries_total", "ledger-unavailable", "status"] == 1
+
+
+def test_no_scrape_waits_for_those_who_ask_the_ledger(counted: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threading.Semaphore.acquire", lambda *_, **__: False)
+    assert counted.client.get("/metrics").status_code == 200
+
+
+# -- in the other shapes, and under load --
+
+
+def test_an_event_function_tells_the_same(counted: Bridge, emulator: Emulator) -> None:
+    handle(counted, url_event())
+    event = url_event(b"", httpMethod="GET", path="/metrics")
+    told = counted.events.handle(event, {})
+    assert (told["statusCode"], told["headers"]["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert figures(told["body"]) == scrape(counted)
+    assert figures(told["body"])["deliveries_total", "verified", "status"] == 1
+    (answer,), _ = invoke(environment(emulator.url, METRICS="true"), event)
+    assert "signup_bridge_build_info" in answer["body"]
+
+
+def test_the_zip_tells_them_too(scf: Scf, emulator: Emulator) -> None:
+    with scf.start("web", emulator.url, METRICS="true") as platform:
+        response = requests.get(f"{platform.url}/metrics", timeout=10)
+    ((python, version),) = named(figures(response.text), "build_info")
+    assert (python.rpartition(".")[0], version) == ("3.10", __version__)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, str, Path]]:
+    log = tmp_path_factory.mktemp("served") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, log, METRICS="true", REQUEST_BUDGET=5) as url:
+        yield emulator, url, log
+
+
+def test_the_sums_are_right_whatever_comes_at_once(served: tuple[Emulator, str, Path]) -> None:
+    """What is scraped, what was answered, what was logged, and what the API saw agree."""
+    emulator, url, log = served
+
+    def work(number: int) -> Any:
+        match number % 4:
+            case 0:
+                return post(url, body(), {})
+            case 1:
+                data = body(contact=f"139{number:08}", verify_code=WRONG)
+                return post(url, data, signed(data, delivery_id=f"msg_{number}"))
+            case 2:
+                data = body(contact="13800000000", verify_code=WRONG)
+                return post(url, data, signed(data, delivery_id="msg_same"))
+            case _:
+                return post(url, body(type="fax"))
+
+    answers = at_once(60, work)
+    found = figures(requests.get(f"{url}/metrics", timeout=10).text)
+    counts = {outcome: count for (outcome, _), count in named(found, "deliveries_total").items()}
+    assert counts == Counter(answer.json["code"] for answer in answers)
+    deliveries = [line for line in lines_of(log.read_text()) if line["message"] == "delivery"]
+    assert counts == Counter(line["outcome"] for line in deliveries)
+    assert found["replays_total",] == sum("idempotent-replayed" in answer.headers for answer in answers)
+    assert found["replays_total",] == sum(line.get("replayed", False) for line in deliveries)
+    assert sum(named(found, "api_calls_total").values()) == len(emulator.calls)
+    assert found["wait_seconds_count",] == sum(call.action == CREATE for call in emulator.calls)
+    emulator.faults.arm(Fault("InternalError.AddPhoneEmailErr"))
+    assert post(url, body(contact="10086", verify_code=WRONG)).json["code"] == "upstream-failed"
+    assert figures(requests.get(f"{url}/metrics", timeout=10).text)["unknown_outcomes",] == 1
