@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import os
+import re
 import socket
 import ssl
 import struct
@@ -307,5 +308,5 @@ def documented(heading: str, document: str = "docs/emulator.md") -> list[list[st
     """The rows of the first table under a heading of a document, without its head."""
     _, found, rest = (ROOT / document).read_text().partition(f"## {heading}\n")
     assert found
-    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+    lines = [line for line in re.split("\n##+ ", rest)[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines[2:]]

@@ -1,4 +1,4 @@
-"""The project's own files: what is installed, how it is installed, and documents that say what the code does."""
+"""The project's own files: what is installed, and how it is installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from bridge import __version__
-from bridge.outcomes import OUTCOMES, Outcome
-from bridge.settings import SETTINGS
 from builders import ROOT
 
 LOCKS = ("requirements.txt", "requirements-dev.txt")
@@ -136,51 +134,6 @@ def test_a_failed_installation_is_done_again(checkout: tuple[Path, list[str]], m
     commands.clear()
     set_up(folder, monkeypatch)
     assert commands == ["venv", "requirements.txt"]
-
-
-README = (ROOT / "README.md").read_text()
-
-
-def table(heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading of the README, without its head."""
-    _, found, rest = README.partition(f"## {heading}\n")
-    assert found
-    lines = [line for line in rest.split("\n## ")[0].splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
-def test_the_settings_table_is_what_settings_reads() -> None:
-    documented = {name.strip("`"): default.strip("`") for name, default, _ in table("Settings")}
-    assert documented == {setting.name: setting.default for setting in SETTINGS}
-    assert [name.strip("`") for name, *_ in table("Settings")] == [setting.name for setting in SETTINGS]
-
-
-def senders_that_retry(outcome: Outcome) -> str:
-    """Who sends again by itself, from how each is documented to read an answer."""
-    if outcome.status == 200:
-        return "nobody"
-    retrying = ["Standard Webhooks", "Auth0"]
-    if not outcome.abort:
-        retrying.append("Svix, Clerk")
-    if outcome.status >= 500:
-        retrying.append("Zapier, Brevo")
-    if outcome.status == 503 and outcome.retry_after:
-        retrying.append("Supabase")
-    return "; ".join(retrying)
-
-
-def test_the_answers_table_is_the_outcome_table() -> None:
-    rows = [(code.strip("`"), status, retryable, senders) for code, status, _, retryable, senders in table("Answers")]
-    assert rows == [
-        (one.code, str(one.status), "yes" if one.retryable else "no", senders_that_retry(one)) for one in OUTCOMES
-    ]
-
-
-def test_the_documents_link_to_what_is_there() -> None:
-    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
-    for document in documents:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 def test_the_version_is_one() -> None:
