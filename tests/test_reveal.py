@@ -70,7 +70,7 @@ def test_one_answer_for_both(emulator: Emulator, profile: str, way: str) -> None
     assert "code-incorrect" in json.dumps(verified) or profile == "supabase"
 
 
-def test_what_is_not_hidden_is_timed(hiding: Bridge) -> None:
+def test_what_was_not_called_for_is_timed(hiding: Bridge) -> None:
     assert "Server-Timing" in hiding.client.get("/health").headers
     data = body(type="fax")
     assert "Server-Timing" in hiding.client.post("/", data=data, headers=signed(data)).headers
@@ -186,6 +186,19 @@ def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
 
 
 # -- an unknown outcome --
+
+
+def test_the_way_to_it_is_not_timed_either(new_world: Any) -> None:
+    """The call that ends in ``outcome-unresolved`` was refused as a wrong code, or because of the list."""
+    world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
+    data, codes = body(verify_code=WRONG), []
+    for fault in ("close", None):
+        if fault:
+            world.lose(fault)
+        response = world.bridge.client.post("/", data=data, headers=signed(data, delivery_id="lost"))
+        codes.append(response.get_json()["code"])
+        assert "Server-Timing" not in response.headers
+    assert codes == ["outcome-unknown", "outcome-unresolved"]
 
 
 @pytest.mark.parametrize("before", [3 * 86_400.0, 60.0])

@@ -243,7 +243,7 @@ def _told(
 ) -> Response:
     """The answer to a delivery, or to the question about it."""
     told = verdict if configured.reveal_already_verified else answers.hidden(verdict)
-    if not configured.reveal_already_verified and told.outcome is outcomes.CODE_INCORRECT:
+    if not configured.reveal_already_verified:
         frame.leave_times_out()
     frame.hear(told.outcome, verdict.outcome)
     answer = answers.of_verdict(told, contact_type, contact, configured.profile)
