@@ -23,6 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import log_audit
 import requests
 from bridge import settings
 from bridge.app import create_app
@@ -32,6 +33,7 @@ from bridge.settings import Settings
 from flask.testing import FlaskClient
 from log_lines import lines_of
 from standardwebhooks import Webhook
+from werkzeug.test import TestResponse
 
 from emulator import ports
 from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
@@ -59,7 +61,9 @@ class SetClock(SystemClock):
 def body(**members: Any) -> bytes:
     """A request body: the reference example, with members changed, added, or (None) left out."""
     document = {"type": "phone", "contact": PHONE, "verify_code": CODE} | members
-    return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+    data = json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+    log_audit.carry_body(data)
+    return data
 
 
 def signed(
@@ -68,12 +72,15 @@ def signed(
     """The headers of a delivery, signed by the package of the Standard Webhooks project; by hand what is no text."""
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), timezone.utc)
     delivery_id = delivery_id or f"msg_{uuid.uuid4().hex}"
-    return {
+    headers = {
         "Content-Type": "application/json",
         "webhook-id": delivery_id,
         "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": _signature(secret, delivery_id, moment, data),
     }
+    log_audit.carry_body(data)
+    log_audit.carry_headers(headers)
+    return headers
 
 
 def _signature(secret: str, delivery_id: str, moment: datetime, data: bytes) -> str:
@@ -90,15 +97,18 @@ _LEDGERS = tempfile.TemporaryDirectory(prefix="ledgers-")
 
 def environment(url: str, **changed: str) -> dict[str, str]:
     """A whole environment for a bridge whose API is at ``url``, with a ledger of its own."""
-    return {
+    environ = {
         "LEDGER_URL": f"sqlite:///{_LEDGERS.name}/{uuid.uuid4().hex}.db",
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
         "DOMAIN_API_URL": url,
         "DOMAIN_API_RATE": "10000",
         "WEBHOOK_SECRETS": SECRET,
+        "LOG_LEVEL": "DEBUG",
         **changed,
     }
+    log_audit.carry_settings(environ)
+    return environ
 
 
 @dataclass
@@ -124,15 +134,33 @@ def answer(status: int, headers: Any, data: bytes, *, timed: bool = True) -> Ans
     return Answer(status, kept, data)
 
 
+class _Client(FlaskClient):
+    """It says what it sends."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        log_audit.carry_body(kwargs.get("data") or b"")
+        log_audit.carry_headers(dict(kwargs.get("headers") or {}))
+        return super().open(*args, **kwargs)
+
+
+class _Events(Handler):
+    """The same for events."""
+
+    def handle(self, event: object, context: object) -> dict[str, Any]:
+        log_audit.carry_document(event)
+        return super().handle(event, context)
+
+
 class Bridge:
     """A bridge in this process: its socket to the API is real, its caller is Flask's test client."""
 
     def __init__(self, configured: Settings, clock: Clock | None = None) -> None:
         self.app = create_app(configured, clock=clock)
+        self.app.test_client_class = _Client
         self.client: FlaskClient = self.app.test_client()
         self.timed = configured.reveal_already_verified
         ledger, budget = self.app.extensions["ledger"], configured.request_budget
-        self.events = Handler(self.app, ledger, clock or SystemClock(), budget=budget)
+        self.events = _Events(self.app, ledger, clock or SystemClock(), budget=budget)
 
     def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)
@@ -153,7 +181,9 @@ def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
     """A bridge under gunicorn on a free port, started as the contract says; its own URL. ``log`` takes its output."""
     port = ports.free()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
-    environ = kept | environment(url, HOST="127.0.0.1", PORT=str(port)) | {k: str(v) for k, v in changed.items()}
+    given = {name: str(value) for name, value in changed.items()}
+    environ = kept | environment(url, **{"HOST": "127.0.0.1", "PORT": str(port)} | given)
+    log_audit.watch_log(log)
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
@@ -179,7 +209,10 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> Answer:
     """Post over a real socket."""
-    response = requests.post(url, data=data, headers=signed(data) if headers is None else headers, timeout=30)
+    headers = signed(data) if headers is None else headers
+    log_audit.carry_body(data)
+    log_audit.carry_headers(headers)
+    response = requests.post(url, data=data, headers=headers, timeout=30)
     return answer(response.status_code, list(response.headers.items()), response.content)
 
 
@@ -219,6 +252,7 @@ class Upstream:
             self._open.append(connection)
             while request := read_request(connection):
                 self.requests.append(request)
+                log_audit.carry_request(request)
                 self._script(connection)
         connection.close()
 

@@ -15,6 +15,7 @@ from typing import Any
 import browser
 import deployments
 import hypothesis
+import log_audit
 import log_lines
 import node_packages
 import pytest
@@ -38,6 +39,9 @@ from deploy.config import Config
 from emulator.server import Emulator
 
 pytest.register_assert_rewrite("promises")
+
+pytest_runtest_setup = log_audit.pytest_runtest_setup
+pytest_runtest_makereport = log_audit.pytest_runtest_makereport
 
 hypothesis.settings.register_profile(
     "bridge",
@@ -247,10 +251,11 @@ def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 
 @pytest.fixture
-def pair(pair_of_the_session: Pair) -> Pair:
+def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
     """The emulator and the bridge of `make run`, as at the start."""
     pair_of_the_session.reset()
-    return pair_of_the_session
+    yield pair_of_the_session
+    log_audit.carry_document(pair_of_the_session.get("codes"))
 
 
 @pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own

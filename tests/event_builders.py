@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import log_audit
 from builders import (
     CODE,
     PHONE,
@@ -87,6 +88,7 @@ def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[st
         check=False,
     )
     lines = done.stdout.splitlines()
+    assert log_audit.leaks(done.stdout + done.stderr) == []
     answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
     written = "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
     lines_of(written)

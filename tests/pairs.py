@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import log_audit
 import requests
 from builders import ROOT
 from log_lines import lines_of
 
 from emulator import ports
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair
     """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after two seconds."""
     port, own, log = ports.free(), ports.free(), folder / "log"
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
-    kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "2"}
+    kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "2", "LOG_LEVEL": "DEBUG"}
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
+    log_audit.watch_ledger(folder / "state" / "ledger.db")
     with log.open("wb") as output:
         command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state"), *arguments]
         process = subprocess.Popen(command, cwd=ROOT, env=kept | environ, stdout=output, stderr=output)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import log_audit
 from builders import environment, gunicorn
 
 from emulator.scf.instances import Function, Shape
@@ -51,4 +52,6 @@ class Scf:
         environ = environment(url, **changed)
         given = {name: value for name, value in environ.items() if value}
         function = Function(archive or self.archive, shape, given, self.python, timeout=timeout)
-        return Platform(function, self.folder("scf") / f"{uuid.uuid4().hex}.log", role=role)
+        log = self.folder("scf") / f"{uuid.uuid4().hex}.log"
+        log_audit.watch_log(log)
+        return Platform(function, log, role=role)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import log_audit
 import pytest
 from builders import CODE, PHONE, ROOT, Answer, SetClock, body, bridge, environment, signed
 from ledgers import KEY
@@ -34,6 +35,7 @@ class World:
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path} | environment(self.emulator.url, **self.settings)
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=50, check=False)
         assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        assert log_audit.leaks(done.stdout + done.stderr) == []
 
     def deliver(self, delivery_id: str = "a", code: str = CODE) -> Answer:
         """What a bridge that took its place answers."""

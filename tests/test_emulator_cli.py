@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import log_audit
 import pytest
 import requests
 from builders import CODE, PHONE, ROOT, bridge
 
 from emulator import bodies, ports, senders
-from emulator.api.server import DEMO_SECRET_ID
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from emulator.server import Emulator
 
 
@@ -39,7 +40,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         "TENCENT_SECRET_ID": "mine",
         "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
         "TENCENT_SESSION_TOKEN": "x",
+        "LOG_LEVEL": "DEBUG",
     }
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "emulator", "run"],

@@ -11,11 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import log_audit
 import pytest
 from builders import ROOT
 from shapes import Scf
 
 from emulator import ports
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 
 PROGRAM = """
 import sys
@@ -33,7 +35,8 @@ sys.exit(__main__.main(sys.argv[3:]))
 def start(
     archive: Path, log: Path, *arguments: str, python310: str = "with", **environ: str
 ) -> subprocess.Popen[bytes]:
-    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free()), "LOG_LEVEL": "DEBUG"}
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     command = [sys.executable, "-c", PROGRAM, str(archive), python310, "run", *arguments]
     with log.open("wb") as output:
         return subprocess.Popen(command, cwd=ROOT, env=os.environ | given | environ, stdout=output, stderr=output)
