@@ -27,7 +27,7 @@ class Way:
     name: str
 
     def ask(self, of: Bridge, request: Request) -> Answer:
-        headers = signed(request.data) if request.headers is None else request.headers
+        headers = request.headers(request.data)
         if self.name == "http":
             environ = {AGE: 100.0} if request.late else {}
             response = of.client.open(
@@ -41,8 +41,10 @@ class Way:
 
 @dataclass
 class Request:
+    """``headers`` are made of the body when it is sent: a signature is good for five minutes."""
+
     data: bytes = field(default_factory=body)
-    headers: dict[str, str] | None = None
+    headers: Callable[[bytes], dict[str, str]] = signed
     method: str = "POST"
     path: str = "/webhooks/signup"
     late: bool = False
@@ -98,7 +100,9 @@ def lock(_way: Way, of: Bridge, _emulator: Emulator) -> None:
     ledger.claim(keys, "token", lease=60, max_wait=1, deadline=Deadline(SystemClock(), 5))
 
 
-REUSED = signed(WRONG, delivery_id="msg_reused")
+def reused(data: bytes) -> dict[str, str]:
+    return signed(data, delivery_id="msg_reused")
+
 
 SCENES = {
     "verified": Scene(),
@@ -108,8 +112,8 @@ SCENES = {
     "attempts-exhausted": Scene(before=asked(WRONG), settings={"MAX_WRONG_CODES": 1}),
     "outcome-unresolved": Scene(Request(WRONG), lost, {"RESOLVE_UNKNOWN": "never"}),
     "idempotency-key-reused": Scene(
-        Request(WRONG, REUSED),
-        lambda way, of, _: way.ask(of, Request(headers=signed(body(), delivery_id="msg_reused"))),
+        Request(WRONG, reused),
+        lambda way, of, _: way.ask(of, Request(headers=reused)),
     ),
     "body-malformed": Scene(Request(b"{")),
     "body-invalid": Scene(Request(body(contact=None, type="fax"))),
@@ -122,9 +126,9 @@ SCENES = {
     "ledger-unavailable": Scene(settings={"LEDGER_URL": "sqlite:////no/such/folder/x.db"}),
     "overloaded": Scene(Request(late=True)),
     "internal-error": Scene(settings={"LOG_LEVEL": "ERROR"}),
-    "signature-invalid": Scene(Request(headers={})),
+    "signature-invalid": Scene(Request(headers=lambda _: {})),
     "not-found": Scene(Request(path="/nowhere")),
     "method-not-allowed": Scene(Request(method="PUT")),
     "body-too-large": Scene(Request(b" " * 17_000)),
-    "media-type-unsupported": Scene(Request(headers=signed(body()) | {"Content-Type": "text/plain"})),
+    "media-type-unsupported": Scene(Request(headers=lambda data: signed(data) | {"Content-Type": "text/plain"})),
 }
