@@ -28,12 +28,16 @@ SHORTEST = 6
 """Characters of what is looked for: less can be the number of a port or of a process."""
 
 _SIGNATURE = re.compile(r"[0-9A-Za-z+/]{43}=|[0-9a-f]{64}")
-_IDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|pid: [0-9]+")
-"""What may hold six digits that are somebody's code by chance."""
+_IDS = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|pid: [0-9]+"
+    r'|\*{3}@[^"]*'
+)
+"""What may hold six digits that are somebody's code by chance; an email address's domain is shown."""
 _HEX = re.compile(r"[0-9a-fA-F]{12,}")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{8,}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _CODE = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,10}")
+_EMAIL = re.compile(r"\s*[^@*]{2,}@.*", re.DOTALL)
 _PHONE = re.compile(r"[.() +-]*(?:[0-9][.() -]*){7,20}")
 
 _carried: set[str] = {"TC3-HMAC-SHA256"}
@@ -55,8 +59,8 @@ def carry_body(data: bytes | str) -> None:
 def carry_document(document: Any) -> None:
     """The same, of a body that has been read."""
     for text in _texts(document):
-        if ("@" in text and "***" not in text) or _CODE.fullmatch(text):
-            carry(text)
+        if _EMAIL.fullmatch(text) or _CODE.fullmatch(text):
+            carry(text.strip())
         elif _PHONE.fullmatch(text):
             carry(text, re.sub("[^0-9]", "", text))
 
