@@ -156,7 +156,7 @@ def _metrics(configured: Settings) -> Metrics | None:
         return None
     from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
 
-    return Metrics(configured.sender_profile)
+    return Metrics(configured.sender_profile, reveal=configured.reveal_already_verified)
 
 
 def _verification(configured: Settings, ledger: Ledger, clock: Clock, watch: Watch) -> Verification:

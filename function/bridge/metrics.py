@@ -54,10 +54,14 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 
 class Metrics(Watch):
-    """Safe for threads. ``profile`` is ``SENDER_PROFILE``."""
+    """Safe for threads. ``profile`` is ``SENDER_PROFILE``.
 
-    def __init__(self, profile: str) -> None:
+    Not to ``reveal`` that a contact was verified before is to count it as a wrong code.
+    """
+
+    def __init__(self, profile: str, *, reveal: bool = True) -> None:
         self._profile = profile
+        self._reveal = reveal
         self._registry = CollectorRegistry()
         given: dict[str, Any] = _NAMES | {"registry": self._registry}
         self._deliveries = Counter(
@@ -79,15 +83,18 @@ class Metrics(Watch):
                 self._calls.labels(action, _result(result.code))
 
     def delivered(self, outcome: str, *, replayed: bool) -> None:
-        self._deliveries.labels(outcome, self._profile).inc()
+        self._deliveries.labels(self._told(outcome), self._profile).inc()
         if replayed:
             self._replays.inc()
 
     def called(self, action: str, verdict: Verdict) -> None:
-        self._calls.labels(action, _result(verdict.outcome.code)).inc()
+        self._calls.labels(action, _result(self._told(verdict.outcome.code))).inc()
         self._upstream.labels(action).observe(verdict.upstream)
         if action == CREATE:
             self._wait.observe(verdict.wait)
+
+    def _told(self, code: str) -> str:
+        return code if self._reveal or code != outcomes.ALREADY_VERIFIED.code else outcomes.CODE_INCORRECT.code
 
     def watched(self, ledger: Ledger) -> Ledger:
         """The same ledger, whose failures are counted."""
