@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run run-scf serve test screenshots package deploy lint lock
+.PHONY: help run run-scf serve test screenshots package deploy lint lock audit fuzz mutants
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,9 @@ help:
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make lock    renew requirements.txt and requirements-dev.txt from pyproject.toml'
+	@echo 'make audit   what is known of the packages in the lock files'
+	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
+	@echo 'make mutants does a test notice each change of the modules that decide?'
 
 run:
 	@$(PYTHON) tools/venv.py
@@ -55,9 +58,25 @@ lint:
 	@$(VENV)/mypy
 
 # Hashes of every platform's files, so that one lock serves a laptop and the function.
+# UPGRADE=--upgrade: to the newest of all; UPGRADE='--upgrade-package NAME': of one.
 LOCK = $(VENV)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
 lock:
 	@$(PYTHON) tools/venv.py --dev
 	@$(LOCK) -o requirements.txt
 	@$(LOCK) --group dev -c requirements.txt -o requirements-dev.txt
+
+audit:
+	@$(PYTHON) tools/venv.py --dev
+	@$(VENV)/python tools/audit.py
+
+# docs/testing.md
+TARGETS ?= signatures payload events
+SECONDS ?= 120
+fuzz:
+	@$(PYTHON) tools/venv.py --dev
+	@for target in $(TARGETS); do PYTHONPATH=function:tests:. $(VENV)/python -m fuzz $$target --seconds $(SECONDS) || exit 1; done
+
+mutants:
+	@$(PYTHON) tools/venv.py --dev
+	@PYTHONPATH=function:tests:. $(VENV)/python -m mutants $(MODULES)
