@@ -1,0 +1,58 @@
+"""`make fuzz`: Atheris looks for an input that breaks a target's promises, led by the branches that are reached.
+
+    python -m fuzz signatures --seconds 120
+
+What led to a new branch is kept in the folder and tried first the next time; so is an input that broke a promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+TARGETS = ("signatures", "payload", "events")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--seconds", type=int, default=120, help="0: only try what is known")
+    parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="what was found, for the next time")
+    parser.add_argument("file", type=Path, nargs="?", help="only this input, once")
+    arguments = parser.parse_args()
+    with atheris.instrument_imports(include=["bridge"]):
+        target = importlib.import_module(f"fuzz.{arguments.target}")
+    if arguments.file:
+        target.try_one(arguments.file.read_bytes())
+        return
+    folder = arguments.folder / arguments.target
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in target.seeds():
+        (folder / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
+    words = arguments.folder / f"{arguments.target}.dict"
+    words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.WORDS))
+    options: dict[str, Any] = {
+        "max_total_time": arguments.seconds,
+        "dict": words,
+        "max_len": 4096,
+        "timeout": 20,
+        "print_final_stats": 1,
+        "artifact_prefix": f"{arguments.folder}/{arguments.target}-",
+    }
+    if not arguments.seconds:
+        options["runs"] = 0
+    atheris.Setup([sys.argv[0], *(f"-{name}={value}" for name, value in options.items()), str(folder)], target.try_one)
+    atheris.Fuzz()
+
+
+def _escaped(word: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\x{byte:02x}" for byte in word)
+
+
+main()

@@ -1,0 +1,207 @@
+"""An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
+
+Whatever comes is answered as the contract says; nothing is verified that the API did not accept, nor called for that
+nobody signed; nothing is raised but `Redeliver`, and that for CKafka alone.
+
+An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
+signature.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import hmac
+import io
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+
+from bridge import logs
+from bridge.ckafka import Redeliver
+from bridge.outcomes import BY_CODE
+from bridge.readers import standard_webhooks_key
+from builders import CODE, PHONE, SECRET, Bridge, body, bridge
+from event_builders import CONTEXT, DIRECT, gateway_event, url_event
+
+from emulator.server import Emulator
+
+MARKS = {"httpMethod", "headers", "requestContext", "path", "payload", "Records"}
+
+
+class _Log(logging.StreamHandler[io.StringIO]):
+    """Takes every line; one that cannot be written is a fault."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        raise AssertionError("a line that cannot be written")
+
+
+class Platform:
+    """The function, the API's stand-in, and what that has accepted."""
+
+    def __init__(self) -> None:
+        self.emulator = Emulator(rate=0).__enter__()
+        self.bridge: Bridge = bridge(self.emulator.url, REQUEST_BUDGET=2, MAX_WRONG_CODES=1000)
+        self.accepted: dict[str, str | None] = {}
+        self.log = _Log(io.StringIO())
+        self.log.setFormatter(logs.JsonFormatter())
+        logs.log.addHandler(self.log)
+        logs.log.propagate = False
+        logs.log.setLevel("DEBUG")
+
+    def close(self) -> None:
+        logs.log.removeHandler(self.log)
+        logs.log.propagate = True
+        logs.log.setLevel("NOTSET")
+        self.bridge.app.extensions["ledger"].close()
+        self.emulator.__exit__()
+
+    def handle(self, event: object, context: object) -> Any:
+        self.log.setStream(io.StringIO())
+        self.emulator.reset()  # so that the reference example is accepted again
+        try:
+            return self.bridge.events.handle(event, context)
+        finally:
+            self.accepted |= {call.request_id: call.contact for call in self.emulator.calls if call.result == "OK"}
+
+
+_platform: Platform | None = None
+
+
+def _running() -> Platform:
+    global _platform  # noqa: PLW0603  Atheris calls a function
+    if _platform is None:
+        _platform = Platform()
+        atexit.register(end)
+    return _platform
+
+
+def accepted() -> set[str]:
+    """The ids under which the API has accepted a contact since the platform was started."""
+    return set(_running().accepted)
+
+
+def end() -> None:
+    global _platform  # noqa: PLW0603
+    if _platform is not None:
+        _platform.close()
+        _platform = None
+
+
+def try_one(data: bytes) -> None:
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    event, context = given if isinstance(given, list) and len(given) == 2 else (given, CONTEXT)
+    platform = _running()
+    is_signed = isinstance(event, dict) and _sign(event)
+    try:
+        answer = platform.handle(event, context)
+    except Redeliver:
+        assert isinstance(event, dict)
+        assert "Records" in event, "it raises for what is no batch"
+        return
+    assert json.loads(json.dumps(answer)) == answer, "an answer that JSON cannot hold"
+    if "records" in answer and "ends" in answer:
+        _check_batch(platform, event, answer)
+    elif "isBase64Encoded" in answer:
+        verified = _check_answer(platform, answer)
+        if isinstance(event, dict) and MARKS & set(event) and not is_signed:
+            assert not platform.emulator.calls, "what nobody signed is called for"
+            assert not verified, "what nobody signed is verified"
+    else:
+        assert isinstance(event, dict)
+        assert event["Type"] == "Timer"
+        assert answer["status"] == "pruned"
+
+
+def _sign(event: dict[Any, Any]) -> bool:
+    """Put in what the words in its headers stand for; whether there is a signature."""
+    headers, sent = event.get("headers"), event.get("body")
+    if not isinstance(headers, dict):
+        return False
+    data = sent.encode("utf-8", "surrogatepass") if isinstance(sent, str) else b""
+    if event.get("isBase64Encoded") is True:
+        with suppress(ValueError):
+            data = base64.b64decode(data, validate=True)
+    now = str(int(time.time()))
+    texts = {name: value.replace("{now}", now) for name, value in headers.items() if isinstance(value, str)}
+    event["headers"] = headers | {
+        name: value.replace("{sign}", _signature(texts, data)) for name, value in texts.items()
+    }
+    return any("{sign}" in value for value in texts.values())
+
+
+def _signature(headers: dict[str, str], data: bytes) -> str:
+    """Over the id and the time under ``webhook-``: Svix's names are the business of another target."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    covered = f"{lower.get('webhook-id')}.{lower.get('webhook-timestamp')}.".encode("latin-1", "replace")
+    return base64.b64encode(hmac.digest(standard_webhooks_key(SECRET), covered + data, "sha256")).decode()
+
+
+def _check_answer(platform: Platform, answer: dict[str, Any]) -> bool:
+    """Whether it says that a contact is verified."""
+    assert set(answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
+    media_type = answer["headers"]["Content-Type"]
+    told = json.loads(answer["body"]) if answer["body"] else {}
+    if media_type == "application/problem+json":
+        outcome = BY_CODE[told["code"]]
+        assert answer["statusCode"] == outcome.status == told["status"]
+        assert told["code"] != "internal-error", "a fault of the bridge"
+        return False
+    assert (answer["statusCode"], media_type) == (200, "application/json"), "an answer of no kind"
+    if told.get("status") != "verified":
+        return False
+    assert told["request_id"] in platform.accepted, "verified without the API's word"
+    return True
+
+
+def _check_batch(platform: Platform, event: dict[str, Any], answer: dict[str, Any]) -> None:
+    ends = answer["ends"]
+    assert answer["records"] == len(event["Records"]) == sum(ends.values())
+    assert set(ends) <= set(BY_CODE) - {"internal-error"}, "a record that ended in no known way"
+    contacts = {contact for contact in platform.accepted.values() if contact}
+    may_be = [json.dumps(record) for record in event["Records"]]
+    named = sum(any(contact in text for contact in contacts) for text in may_be)
+    assert ends.get("verified", 0) <= named, "verified without the API's word"
+
+
+def _unsigned(event: dict[str, Any], delivery_id: str = "msg_1") -> dict[str, Any]:
+    """With words where the signature and the time stand."""
+    words = {"webhook-id": delivery_id, "webhook-timestamp": "{now}", "webhook-signature": "v1,{sign}"}
+    headers = {name: words.get(name.lower(), value) for name, value in event["headers"].items()}
+    return event | {"headers": headers}
+
+
+def seeds() -> list[bytes]:
+    record = {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": body().decode()}
+    wrong = record | {"offset": 2, "msgBody": body(verify_code="000000").decode()}
+    ask: dict[str, Any] = {"httpMethod": "GET", "body": ""}
+    events: list[Any] = [
+        _unsigned(url_event()),
+        _unsigned(gateway_event(), "msg_2"),
+        _unsigned(url_event(isBase64Encoded=True, body=base64.b64encode(body()).decode()), "msg_3"),
+        _unsigned(url_event(path="/deliveries/msg_1", **ask)),
+        *(url_event(path=path, **ask) for path in ("/health", "/ready", "/openapi.json", "/nowhere")),
+        DIRECT,
+        DIRECT | {"id": "direct-1", "verify_code": "000000"},
+        {"Type": 1, "Code": PHONE, "VerifyCode": CODE},
+        {"Type": "Timer", "TriggerName": "prune", "Time": "2026-01-15T09:30:00Z", "Message": ""},
+        {"Records": [{"Ckafka": record}, {"Ckafka": wrong}, {"Ckafka": {"msgBody": "{"}}, 1]},
+        {"specversion": "1.0", "id": "e-1", "source": "/s", "data": DIRECT},
+    ]
+    return [json.dumps([event, CONTEXT]).encode() for event in events]
+
+
+_WORDS: tuple[Any, ...] = (
+    *sorted(MARKS), "Type", "Timer", "Ckafka", "msgBody", "topic", "partition", "offset", "POST", "GET", "PUT", "/",
+    "/health", "/ready", "/webhooks/signup", "/deliveries/msg_1", "body", "isBase64Encoded", "type", "contact",
+    "verify_code", "Code", "VerifyCode", "id", "phone", "email", PHONE, CODE, "webhook-id", "webhook-timestamp",
+    "webhook-signature", "v1,{sign}", "{now}", "msg_1", "content-type", "application/json",
+    "application/cloudevents+json", "idempotency-key", "traceparent", "content-length", "time_limit_in_ms",
+    "request_id", True, False, None, 1, 2, {}, [], "", "\ud800", "é",
+)  # fmt: skip
+WORDS = tuple(json.dumps(word).encode() for word in _WORDS)

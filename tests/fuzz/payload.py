@@ -1,0 +1,138 @@
+"""A body, and how it is to be read: out comes a delivery or a refusal, and nothing that was sent is in its text.
+
+An input is lines of ``name: value``, which are settings and what the request's headers say, an empty line, the body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bridge import payload, pointers
+from bridge.cloudevents import BY_ITS_OWN_NAMES, Reading, reading
+from bridge.mapping import PRESETS, PayloadMapping
+from bridge.outcomes import Refusal
+from bridge.payload import ContactType, Delivery
+from bridge.readers import contact_type
+from builders import ROOT, body
+
+OWN_WORDS = Path(payload.__file__).read_text()
+"""What the module itself says: of this, nothing is a leak."""
+
+ORIGINS = ("request", "invocation", "message")
+FORMS = {ContactType.PHONE: re.compile(payload.PHONE), ContactType.EMAIL: re.compile(payload.EMAIL)}
+
+
+def try_one(data: bytes) -> None:
+    head, _, document = data.partition(b"\n\n")
+    lines = (line.partition(": ") for line in head.decode("utf-8", "replace").split("\n"))
+    read = _reading({name: value for name, _, value in lines})
+    if read is None:
+        return
+    try:
+        delivery = payload.parse(document, reading=read)
+    except Refusal as refusal:
+        _check_refusal(refusal, read, document)
+    else:
+        _check_delivery(delivery)
+
+
+def _reading(told: dict[str, str]) -> Reading | None:
+    """As settings and headers tell; None when no bridge would have started with such settings."""
+    mapping = PRESETS.get(told.get("preset", ""))
+    try:
+        if mapping is None and "contact" in told and "code" in told:
+            kind = contact_type(told["type"]) if "type" in told else None
+            mapping = PayloadMapping((_pointer(told["contact"]),), _pointer(told["code"]), kind)
+    except ValueError:
+        return None
+    origin: Any = told.get("origin") if told.get("origin") in ORIGINS else "request"
+    made = reading(
+        origin, mapping, content_type=told.get("content-type"), binary="ce-id" in told, trusted="trusted" in told
+    )
+    return made if told else BY_ITS_OWN_NAMES
+
+
+def _pointer(text: str) -> pointers.Pointer:
+    found = pointers.parse(text)
+    assert pointers.text_of(found) == f"#{text}", "a pointer is not written as it was read"
+    return found
+
+
+def _check_delivery(delivery: Delivery) -> None:
+    contact = delivery.contact
+    assert FORMS[contact.type].fullmatch(contact.value), "a contact that is none"
+    assert contact.value == contact.value.strip()
+    assert len(contact.value) <= payload.CONTACT_LIMIT
+    assert re.fullmatch(payload.VERIFY_CODE, delivery.verify_code), "a code that is none"
+    if contact.type is ContactType.EMAIL:
+        assert contact.masked.rpartition("@")[0][1:] == "***", "more than the first character is shown"
+    else:
+        assert contact.masked.count("*") >= 3, "too much of a number is shown"
+    assert repr(delivery) == repr(Delivery(payload.Contact(contact.type, ""), "", delivery.key)), "repr tells it"
+
+
+def _check_refusal(refusal: Refusal, read: Reading, document: bytes) -> None:
+    assert refusal.outcome.code in ("body-malformed", "body-invalid")
+    said = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
+    assert refusal.outcome.code != "body-invalid" or refusal.errors, "nothing is named that is wrong"
+    known = {"#", "#/data", "#/id", "#/source", *_places(read)}
+    assert {pointer for pointer, _ in refusal.errors} <= known, "a place that nobody named"
+    try:
+        sent = json.loads(document)
+    except (ValueError, RecursionError):
+        return
+    for value in _values(sent):
+        assert value in OWN_WORDS or value not in said, "what was sent is in the text"
+
+
+def _places(read: Reading) -> set[str]:
+    if read.mapping is None:
+        before: pointers.Pointer = ("data",) if read.event else ()
+        return {pointers.text_of((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
+    mapping = read.mapping
+    of_type = [mapping.type] if isinstance(mapping.type, tuple) else []
+    return {pointers.text_of(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
+
+
+def _values(document: Any) -> Iterator[str]:
+    """Strings and numbers of four characters or more, names too."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif len(str(value)) >= 4 and not isinstance(value, bool) and value is not None:
+            yield str(value)
+
+
+def seeds() -> list[bytes]:
+    samples = {path.stem: path.read_bytes() for path in (ROOT / "tests" / "samples").glob("*.json")}
+    event = json.dumps({"specversion": "1.0", "id": "e-1", "source": "/s", "data": json.loads(body())}).encode()
+    api = b'{"Type": 1, "Code": "18766554433", "VerifyCode": "123456"}'
+    mapped = b"contact: /a/0/b~1c\ncode: /code\n"
+    return [
+        b"\n\n" + body(),
+        b"\n\n" + api,
+        b"\n\n" + body(type="email", contact="jo@example.com"),
+        b"origin: invocation\n\n" + body(id="d-1"),
+        b"content-type: application/cloudevents+json\ntrusted: 1\n\n" + event,
+        *(f"preset: {name}\n\n".encode() + samples[name] for name in PRESETS),
+        *(f"preset: {name}\nce-id: 1\ntrusted: 1\n\n".encode() + samples[name] for name in PRESETS),
+        mapped + b'\n{"a": [{"b/c": "+1 (202) 555-0101"}], "code": "123456"}',
+        mapped + b'type: /type\n\n{"a": [{"b/c": "jo@example.com"}], "code": "123456", "type": "email"}',
+        mapped + b'type: =phone\n\n{"a": [{"b/c": "10086"}], "code": 123456}',
+    ]
+
+
+WORDS = (
+    b"preset: ", b"contact: /", b"code: /", b"type: =phone", b"type: /", b"origin: invocation", b"origin: message",
+    b"content-type: application/cloudevents+json", b"trusted: 1", b"ce-id: 1", b'"type"', b'"contact"',
+    b'"verify_code"', b'"Type"', b'"Code"', b'"VerifyCode"', b'"data"', b'"id"', b'"source"', b'"phone"', b'"email"',
+    b"~0", b"~1", b"\\u0000", b"\\ud800", b"NaN", b"1e999", b"null", b"true", b"[[", b"{}", b"@", b"+", b"\xe2\x80\xa8",
+)  # fmt: skip
