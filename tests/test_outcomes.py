@@ -68,39 +68,38 @@ def test_no_error_code_ever_means_verified() -> None:
 
 
 CONTRACT = """
-verified 200 yes no definitive -
-code-incorrect 422 yes no definitive abort
-contact-invalid 422 yes no definitive abort
-already-verified 409 yes no definitive abort
-attempts-exhausted 422 no no definitive abort
-outcome-unresolved 409 yes no definitive abort
-idempotency-key-reused 422 no no no abort
-body-malformed 400 no no no abort
-body-invalid 422 no no no abort
-in-progress 409 no yes no retry
-upstream-throttled 503 no yes no retry
-upstream-unreachable 503 no yes no retry
-outcome-unknown 504 maybe yes unknown -
-upstream-failed 502 maybe yes unknown -
-bridge-misconfigured 500 no yes no -
-ledger-unavailable 503 no yes no retry
-overloaded 503 no yes no retry
-internal-error 500 maybe yes no -
-signature-invalid 401 no no no -
-not-found 404 no no no -
-method-not-allowed 405 no no no -
-body-too-large 413 no no no -
-media-type-unsupported 415 no no no -
+verified 200 yes definitive verified -
+code-incorrect 422 yes definitive refused -
+contact-invalid 422 yes definitive refused -
+already-verified 409 yes definitive refused -
+attempts-exhausted 422 no definitive refused -
+outcome-unresolved 409 yes definitive refused -
+idempotency-key-reused 422 no no refused -
+body-malformed 400 no no refused -
+body-invalid 422 no no refused -
+in-progress 409 no no retryable 1
+upstream-throttled 503 no no retryable 1
+upstream-unreachable 503 no no retryable 5
+outcome-unknown 504 maybe unknown retryable -
+upstream-failed 502 maybe unknown retryable -
+bridge-misconfigured 500 no no retryable -
+ledger-unavailable 503 no no retryable 2
+overloaded 503 no no retryable 1
+internal-error 500 maybe no retryable -
+signature-invalid 401 no no outside -
+not-found 404 no no outside -
+method-not-allowed 405 no no outside -
+body-too-large 413 no no outside -
+media-type-unsupported 415 no no outside -
 """
+"""The status, whether the API is called, what is stored, what a profile goes by, and `Retry-After`'s seconds."""
 
 
 def test_the_table_is_the_contract() -> None:
-    rows = [
-        f"{one.code} {one.status} {one.call} {'yes' if one.retryable else 'no'} {one.stored} "
-        + ("abort" if one.abort else "retry" if one.retry_after else "-")
-        for one in OUTCOMES
-    ]
+    rows = [f"{one.code} {one.status} {one.call} {one.stored} {one.kind} {one.retry_after or '-'}" for one in OUTCOMES]
     assert rows == CONTRACT.split("\n")[1:-1]
+    assert [one.code for one in OUTCOMES if one.retryable] == [one.code for one in OUTCOMES if one.kind == "retryable"]
+    assert [one.code for one in OUTCOMES if one.abort] == [one.code for one in OUTCOMES if one.kind == "refused"]
 
 
 def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() -> None:
