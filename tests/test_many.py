@@ -212,7 +212,6 @@ async def kill_workers(master: int, emulator: Emulator, after_calls: tuple[int, 
     return in_flight
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a worker's process is found in /proc")
 def test_a_worker_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -266,7 +265,6 @@ def burst(folder: Path, redis: str | None) -> set[str]:
         return {call.result for call in account.calls}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_redis_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Account(400, delay=0.1) as account, ExitStack() as running:
