@@ -33,10 +33,10 @@ LIMIT = 120
 """Seconds after which a mutant that hangs its tests is killed."""
 
 OPTIONS = (
-    "-x", "-o", "addopts=--strict-markers", "-p", "no:randomly", "-p", "no:cacheprovider",
+    "-x", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider",
     "-W", "ignore::pytest.PytestAssertRewriteWarning",  # of what is imported once
 )  # fmt: skip
-IMPORTED_ONCE = ("cryptography.x509", "flask", "hypothesis", "playwright.sync_api", "redis", "requests", "schemathesis")
+IMPORTED_ONCE = ("cryptography.x509", "flask", "hypothesis", "playwright.sync_api", "redis", "requests")
 
 
 class Explained(NamedTuple):
