@@ -202,7 +202,7 @@ def _greet(emulator: Emulator, options: Options, note: str) -> None:
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "emulator", "send"]
     if options.emulator_port != EMULATOR_PORT:
-        command += ["--url", f"{emulator.url}/webhooks/signup"]
+        command += ["--emulator", emulator.url]
     if os.environ.get("WEBHOOK_AUTH"):
         command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""

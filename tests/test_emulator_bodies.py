@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,9 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
         code = pair.post("codes", {"contact": EMAIL})["code"]
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
+        (printed,) = [line for line in pair.log.read_text().splitlines() if " -m emulator send" in line]
+        done = subprocess.run([*shlex.split(printed), "--json"], cwd=ROOT, capture_output=True, timeout=30, check=False)
+        assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
         status, told = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
         assert (status, told["error"]["http_code"]) == (1, 422)
 
