@@ -43,14 +43,13 @@ def verifier(configured: Settings, clock: Clock) -> Verify:
     """The check that ``WEBHOOK_AUTH`` names."""
     keys = configured.webhook_keys
     match configured.webhook_auth:
-        case "standard-webhooks":
-            return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)
+        case "none":
+            return unsigned
         case "github":
             return github(keys)
         case "bearer":
             return bearer(keys)
-        case _:
-            return unsigned
+    return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)  # the strictest is the last
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verify:
