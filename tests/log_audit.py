@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,7 +184,6 @@ class _Lines(logging.Handler):
 
 
 _lines = _Lines()
-_took = 0.0
 
 
 def pytest_runtest_setup() -> None:
@@ -209,11 +207,8 @@ def pytest_runtest_makereport(
 
 def _found(captured: Iterable[str]) -> dict[str, list[str]]:
     """By where it was written what has leaked since the last time."""
-    global _took  # noqa: PLW0603
-    began = time.thread_time()
     written = {"captured": "\n".join(captured), "logged": "\n".join(_lines.written)}
     _lines.written.clear()
     written |= {str(path): file.new(path) for path, file in list(_watched.items())}
     found = {where: leaks(text) for where, text in written.items() if text}
-    _took += time.thread_time() - began
     return {where: values for where, values in found.items() if values}
