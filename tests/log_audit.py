@@ -36,7 +36,7 @@ _HEX = re.compile(r"[0-9a-fA-F]{12,}")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{8,}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _CODE = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,10}")
-_EMAIL = re.compile(r"\s*[^@*]{2,}@.*", re.DOTALL)
+_EMAIL = re.compile(r"[^@*]{2,}@.*", re.DOTALL)
 _PHONE = re.compile(r"[.() +-]*(?:[0-9][.() -]*){7,20}")
 
 _carried: set[str] = {"TC3-HMAC-SHA256"}
