@@ -5,6 +5,7 @@ Sources: how each sender is documented to read an answer; for Supabase its hooks
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 Form = Literal["problem", "acknowledged", "hook"]
@@ -24,7 +25,7 @@ class Profile(NamedTuple):
     refused: Form = "problem"
     retryable: Form = "problem"
     budget: float = 8
-    longest_budget: float = 900
+    longest_budget: float = math.inf
     content_key: bool = False
 
 
