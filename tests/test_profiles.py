@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from bridge import answers
 from bridge.outcomes import BY_CODE, OUTCOMES, Refusal
-from bridge.profiles import PROFILES
+from bridge.profiles import PROFILES, Form, Profile
 from builders import Answer, Bridge, body, bridge, calls, signed
 from deliveries import WRONG, replay_of
 from event_builders import CONTEXT, DIRECT, handle
@@ -91,6 +91,11 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
 
 def test_every_outcome_is_in_the_table_and_has_a_scene() -> None:
     assert list(ROWS) == list(SCENES) == [outcome.code for outcome in OUTCOMES]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_a_profiles_forms_are_forms(profile: Profile) -> None:
+    assert {profile.refused, profile.retryable} <= set(get_args(Form))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
