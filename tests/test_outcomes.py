@@ -110,8 +110,10 @@ def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() ->
 @pytest.mark.parametrize(
     ("api_code", "named"),
     [
-        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID"),
-        ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY"),
+        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key"),
+        ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
+        ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to"),
+        ("AuthFailure.UnauthorizedOperation", "domain:CreateIntlPhoneEmail"),
         ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN"),
         ("AuthFailure.SignatureExpire", "clock"),
         ("AuthFailure.MFAFailure", "TENCENT_SECRET_ID"),
