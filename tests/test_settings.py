@@ -169,6 +169,21 @@ def test_secrets_that_can_be_guessed_are_told_at_the_start(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("preset", "profile", "told"),
+    [
+        ("supabase", "ack", ["SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase"]),
+        ("supabase", "supabase", []),
+        ("auth0", "ack", []),
+    ],
+)
+def test_a_profile_that_supabase_misreads_is_told_at_the_start(
+    caplog: pytest.LogCaptureFixture, preset: str, profile: str, told: list[str]
+) -> None:
+    create_app(settings.load(environment(URL, PAYLOAD_PRESET=preset, SENDER_PROFILE=profile)))
+    assert [record.getMessage() for record in caplog.records] == told
+
+
 def test_secrets_are_never_shown() -> None:
     hidden = {"TENCENT_SECRET_ID": "id-7Q", "TENCENT_SECRET_KEY": "key-7Q", "TENCENT_SESSION_TOKEN": "token-7Q"}
     loaded = settings.load(environment(URL, **hidden))

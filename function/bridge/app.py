@@ -207,6 +207,8 @@ def _warn(configured: Settings) -> None:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
     if configured.role_credentials_from_headers and configured.tencent_secret_id:
         log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
+    if (configured.payload_preset, configured.sender_profile) == ("supabase", "ack"):
+        log.warning("SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase")
 
 
 def _look_at(ledger: Ledger, clock: Clock) -> None:
