@@ -104,8 +104,12 @@ def reused(data: bytes) -> dict[str, str]:
     return signed(data, delivery_id="msg_reused")
 
 
+WANTED = Request(body(verify_code=None), path="/webhooks/code")
+SENDING = {"SEND_CODES": "true"}
+
 SCENES = {
     "verified": Scene(),
+    "sent": Scene(WANTED, settings=SENDING),
     "code-incorrect": Scene(Request(WRONG)),
     "contact-invalid": Scene(before=fault("InvalidParameterValue.InvalidParameterFormat")),
     "already-verified": Scene(Request(WRONG), asked(body())),
@@ -122,6 +126,8 @@ SCENES = {
     "upstream-unreachable": Scene(settings={"url": f"http://127.0.0.1:{ports.free()}"}),
     "outcome-unknown": Scene(before=fault("close")),
     "upstream-failed": Scene(before=fault("InternalError.AddPhoneEmailErr")),
+    "send-limited": Scene(WANTED, lambda way, of, _: way.ask(of, WANTED), SENDING),
+    "send-failed": Scene(WANTED, fault("InternalError.SendVerifyCodeErr"), SENDING),
     "bridge-misconfigured": Scene(before=fault("NoSuchVersion")),
     "ledger-unavailable": Scene(settings={"LEDGER_URL": "sqlite:////no/such/folder/x.db"}),
     "overloaded": Scene(Request(late=True)),

@@ -70,6 +70,7 @@ class Senders:
 
     urls: list[str]
     deliveries: list[Sent]
+    path: str = "/webhooks/signup"
     answers: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -122,7 +123,7 @@ class Senders:
                 "Connection": "close",
                 "Content-Length": str(len(one.data)),
             }
-            lines = ["POST /webhooks/signup HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            lines = [f"POST {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
             writer.write("\r\n".join(lines).encode() + one.data)
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             first, *rest = head.strip().split("\r\n")

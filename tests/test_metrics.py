@@ -14,7 +14,7 @@ import pytest
 import requests
 from bridge import __version__, judge, metrics
 from bridge.clock import Deadline, SystemClock
-from bridge.outcomes import API_CODES, OUTCOMES
+from bridge.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
 from builders import (
     PROBLEM,
     ROOT,
@@ -122,11 +122,14 @@ def test_every_series_is_there_from_the_start(emulator: Emulator, counted: Bridg
 
 
 def test_a_call_means_one_of_these() -> None:
-    may = {"verified", *(outcome.code for outcome in [*API_CODES.values(), *judge._WITHOUT_REPLY.values()])}
+    may = {
+        "verified",
+        *(outcome.code for outcome in [*API_CODES.values(), *SEND_API_CODES.values(), *judge._WITHOUT_REPLY.values()]),
+    }
     assert {outcome.code for outcome in metrics.RESULTS} == may
 
 
-TWICE = {"already-verified", "attempts-exhausted", "outcome-unresolved", "idempotency-key-reused"}
+TWICE = {"already-verified", "attempts-exhausted", "outcome-unresolved", "idempotency-key-reused", "send-limited"}
 """The scenes in which another delivery goes before."""
 
 

@@ -68,7 +68,8 @@ def test_no_error_code_ever_means_verified() -> None:
 
 
 CONTRACT = """
-verified 200 yes definitive verified -
+verified 200 yes definitive done -
+sent 202 yes definitive done -
 code-incorrect 422 yes definitive refused -
 contact-invalid 422 yes definitive refused -
 already-verified 409 yes definitive refused -
@@ -82,6 +83,8 @@ upstream-throttled 503 no no retryable 1
 upstream-unreachable 503 no no retryable 5
 outcome-unknown 504 maybe unknown retryable -
 upstream-failed 502 maybe unknown retryable -
+send-limited 429 maybe no retryable 60
+send-failed 502 yes no retryable -
 bridge-misconfigured 500 no no retryable -
 ledger-unavailable 503 no no retryable 2
 overloaded 503 no no retryable 1

@@ -21,9 +21,11 @@ from emulator.server import Emulator
 
 GUIDE = (ROOT / "docs" / "senders.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", GUIDE, re.MULTILINE))
+BOTH = "The code, by a webhook, too"
 PROGRAMS = [
     (heading, language, program)
     for heading, text in SECTIONS.items()
+    if heading != BOTH
     for language, program in re.findall(r"^```(python|js)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 ]
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\| \[.*", GUIDE, re.MULTILINE)]
@@ -62,6 +64,21 @@ def test_a_program_sends_a_delivery_that_is_verified(
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.splitlines()) == {"200 verified"}
     assert [call.result for call in emulator.calls] == ["OK"]
+
+
+def test_the_program_that_signs_up_by_two_webhooks(emulator: Emulator, tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```", SECTIONS[BOTH], re.MULTILINE | re.DOTALL)
+    with serving(create_app(settings.load(environment(emulator.url, SEND_CODES="true")))) as server:
+        environ = os.environ | {"BRIDGE": f"http://127.0.0.1:{server.port}", "SIGNING_SECRET": SECRET}
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", program], env=environ | {"NO_PROXY": "127.0.0.1"}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        with process:
+            assert process.stdout
+            assert process.stdout.readline().startswith("(202, {'status': 'sent'")
+            rest, _ = process.communicate(emulator.domain.sent_codes()[0].code + "\n", timeout=30)
+    assert "(200, {'status': 'verified'" in rest
 
 
 def test_there_are_programs_for_each_library() -> None:

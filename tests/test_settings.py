@@ -115,6 +115,9 @@ def test_the_platform_may_give_the_credentials() -> None:
         ("TENCENT_SECRET_KEY", "two words"),
         ("TENCENT_SECRET_ID", "schlüssel"),
         ("WEBHOOK_SECRETS", "schlüssel"),
+        ("SEND_INTERVAL", "3601"),
+        ("SEND_PER_CONTACT", "-1"),
+        *(("SEND_ALLOWED_PREFIXES", prefixes) for prefixes in ("+", "86,1", "+86 x", "٣", "++1")),
     ],
 )  # fmt: skip
 def test_values_that_are_refused(name: str, value: str) -> None:

@@ -11,7 +11,7 @@ import math
 from typing import Any, NamedTuple
 
 from .judge import Verdict
-from .outcomes import ALREADY_VERIFIED, CODE_INCORRECT, VERIFIED, Outcome, Refusal
+from .outcomes import ALREADY_VERIFIED, CODE_INCORRECT, SENT, Outcome, Refusal
 from .payload import Contact, ContactType
 from .profiles import STATUS, Form, Profile
 
@@ -38,20 +38,29 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0,
 
 
 def of_verdict(
-    verdict: Verdict, contact_type: ContactType | None, contact: Contact | None, profile: Profile = STATUS
+    verdict: Verdict,
+    contact_type: ContactType | None,
+    contact: Contact | None,
+    profile: Profile = STATUS,
+    *,
+    resend_after: float = 0.0,
 ) -> Answer:
-    """The answer to a delivery: when it is verified its contact is told, masked, or left out where it is not known."""
-    if verdict.outcome is not VERIFIED:
+    """The answer to a delivery: when all went well its contact is told, masked, or left out where it is not known.
+
+    ``resend_after`` is in seconds: when another code may be asked for.
+    """
+    if verdict.outcome.kind != "done":
         told = _Told(verdict.outcome, verdict.outcome.detail, verdict.request_id, retry_after=verdict.retry_after)
         return _in_form(told, profile)
     members = {
-        "status": VERIFIED.code,
+        "status": verdict.outcome.code,
         "type": contact_type.word if contact_type else None,
         "contact": contact.masked if contact else None,
         "request_id": verdict.request_id,
         "resolved": verdict.resolved or None,
+        "resend_after": math.ceil(resend_after) if verdict.outcome is SENT else None,
     }
-    return of_document(VERIFIED.status, {name: value for name, value in members.items() if value is not None})
+    return of_document(verdict.outcome.status, {name: value for name, value in members.items() if value is not None})
 
 
 def hidden(verdict: Verdict) -> Verdict:
@@ -82,7 +91,7 @@ def status_of(outcome: Outcome, profile: Profile) -> int:
 
 
 def form_of(outcome: Outcome, profile: Profile) -> Form:
-    """The form of an outcome that is not verified, which is the same in all profiles."""
+    """The form of an outcome with which not all went well; the others' is the same in all profiles."""
     match outcome.kind:
         case "refused":
             return profile.refused

@@ -6,15 +6,16 @@ never repeat a call that may have been processed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from . import judge
-from .actions import CREATE, DELETE, DESCRIBE
+from .actions import CREATE, DELETE, DESCRIBE, SEND
 from .clock import Clock, Deadline, Stopwatch
 from .domain_api import DomainApi
-from .judge import Page, Verdict
+from .judge import Call, Page, Verdict
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
 from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED, remedy_of
@@ -71,43 +72,55 @@ class Made(NamedTuple):
 class Caller:
     """The API's actions, each at its own pace."""
 
-    def __init__(self, api: DomainApi, ledger: Ledger, pause: Pause, clock: Clock, watch: Watch) -> None:
+    def __init__(self, api: DomainApi, ledger: Ledger, clock: Clock, watch: Watch) -> None:
         self._api = api
         self._ledger = ledger
-        self._pause = pause
+        self._pauses = {action: Pause(clock) for action in (CREATE, SEND)}
         self._clock = clock
         self._watch = watch
 
     def create(self, delivery: Delivery, turn: Turn, deadline: Deadline) -> Made:
-        """Call ``CreateIntlPhoneEmail`` at its turn, and again only if it was certainly not processed."""
+        """Have the code of a delivery verified."""
+        contact, verify_code = delivery.contact, delivery.verify_code
+        return self._made(
+            CREATE, partial(self._api.create_intl_phone_email, contact, verify_code, deadline), turn, deadline
+        )
+
+    def send(self, contact: Contact, turn: Turn, deadline: Deadline) -> Made:
+        """Have a code sent to a contact."""
+        return self._made(SEND, partial(self._api.send_intl_phone_email_code, contact, deadline), turn, deadline)
+
+    def _made(self, action: str, make: Callable[[], Call], turn: Turn, deadline: Deadline) -> Made:
+        """Make the action's call at its turn, and again only if it was certainly not processed."""
+        pause = self._pauses[action]
         waited = Stopwatch(self._clock)
         delays = iter(UNREACHABLE_DELAYS)
         verdict = Verdict(UPSTREAM_THROTTLED)
         while True:
-            self._wait_for(turn, CREATE, deadline)
+            self._wait_for(turn, action, deadline)
             before = waited.seconds()
             if not deadline.remaining():  # the thread may have been frozen
                 return Made(verdict._replace(wait=before))
-            if paused := self._pause.left():
+            if paused := pause.left():
                 return Made(Verdict(UPSTREAM_UNREACHABLE, error="calls are paused", wait=before, retry_after=paused))
             began = Stopwatch(self._clock)
-            with self._pause.watch() as watched:
-                call = self._api.create_intl_phone_email(delivery.contact, delivery.verify_code, deadline)
+            with pause.watch() as watched:
+                call = make()
                 watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
-            verdict = judge.judge(call)._replace(wait=before)
-            self._watch.called(CREATE, verdict)
+            verdict = judge.judge(call, action)._replace(wait=before)
+            self._watch.called(action, verdict)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
-                return Made(verdict, None if verdict.outcome is BRIDGE_MISCONFIGURED else began, ended)
-            again = self._again(verdict, delays, deadline)
+                return Made(verdict, None if verdict.outcome.stored == "no" else began, ended)
+            again = self._again(action, verdict, delays, deadline)
             if not isinstance(again, Turn):
                 return Made(verdict._replace(retry_after=again))
             turn = again
 
-    def _again(self, verdict: Verdict, delays: Iterator[float], deadline: Deadline) -> Turn | float | None:
+    def _again(self, action: str, verdict: Verdict, delays: Iterator[float], deadline: Deadline) -> Turn | float | None:
         """The turn of a call that was not processed; or it does not go again, but may after so many seconds."""
         try:
-            self._slow_down(CREATE, verdict, deadline)
+            self._slow_down(action, verdict, deadline)
             if deadline.remaining() < LEAST_TIME:
                 return None
             if not _is_rate_limit(verdict):
@@ -115,7 +128,7 @@ class Caller:
                 if delay is None or deadline.remaining() < delay + LEAST_TIME:
                     return None
                 self._clock.sleep(delay)
-            return self.turn(CREATE, deadline)
+            return self.turn(action, deadline)
         except LedgerUnavailable:
             return None
 

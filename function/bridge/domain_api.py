@@ -20,7 +20,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.common.retry import NoopRetryer
 
-from .actions import CREATE, DELETE, DESCRIBE
+from .actions import CREATE, DELETE, DESCRIBE, SEND
 from .clock import Clock, Deadline, Stopwatch
 from .credentials import Credentials, Source
 from .exchange import exchange
@@ -98,6 +98,10 @@ class DomainApi:
         """
         params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
         return self._call(CREATE, params, deadline)
+
+    def send_intl_phone_email_code(self, contact: Contact, deadline: Deadline) -> Call:
+        """Call ``SendIntlPhoneEmailCode`` once, with the contact as it is: a message, which costs money."""
+        return self._call(SEND, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
     def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> Call:
         """Ask for one page of the account's list, as long as the API allows."""

@@ -39,14 +39,15 @@ def put_around(app: Flask, profile: Profile, clock: Clock, watch: Watch) -> None
     _answer_errors(app, profile)
 
 
-def note(verdict: Verdict, **fields: str) -> None:
-    """Keep for the log line and the headers what a verification told."""
+def note(verdict: Verdict, wanted: str, **fields: str) -> None:
+    """Keep for the log line and the headers what the work told; ``wanted`` is the API's action."""
     g.wait, g.upstream = verdict.wait, verdict.upstream
     told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
+    told["guard"] = verdict.guard
     g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
     g.fields |= {name: True for name in ("replayed", "resolved") if getattr(verdict, name)}
     if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code)
+        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code, wanted)
         g.level = logging.ERROR
 
 

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from . import outcomes, strict_json
-from .outcomes import BRIDGE_MISCONFIGURED, OUTCOME_UNKNOWN, UPSTREAM_FAILED, UPSTREAM_UNREACHABLE, VERIFIED, Outcome
+from .actions import CREATE, SEND
+from .outcomes import (
+    BRIDGE_MISCONFIGURED,
+    OUTCOME_UNKNOWN,
+    SENT,
+    UPSTREAM_FAILED,
+    UPSTREAM_UNREACHABLE,
+    VERIFIED,
+    Outcome,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Verdict(NamedTuple):
     ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
     outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
     this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
-    that there was no call.
+    that there was no call. ``guard`` is the one that kept a code from being sent.
     """
 
     outcome: Outcome
@@ -58,6 +67,7 @@ class Verdict(NamedTuple):
     resolved: bool = False
     replayed: bool = False
     stand_in: str | None = None
+    guard: str | None = None
 
 
 _WITHOUT_REPLY = {
@@ -68,7 +78,7 @@ _WITHOUT_REPLY = {
 }
 
 
-def judge(call: Call) -> Verdict:
+def judge(call: Call, action: str = CREATE) -> Verdict:
     """What a call means for the delivery.
 
     The API answers HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id; a reply
@@ -80,7 +90,8 @@ def judge(call: Call) -> Verdict:
         request_id, api_code, _ = _read(call.result)
     except ValueError as unusable:
         return Verdict(UPSTREAM_FAILED, error=str(unusable), upstream=call.seconds)
-    outcome = VERIFIED if api_code is None else outcomes.of_api_code(api_code)
+    done = SENT if action == SEND else VERIFIED
+    outcome = done if api_code is None else outcomes.of_api_code(api_code, action)
     return Verdict(outcome, request_id, api_code, upstream=call.seconds)
 
 

@@ -31,6 +31,7 @@ FIELDS = {
     "error": "string",
     "where": "array",
     # of a delivery
+    "action": "string",
     "outcome": "string",
     "status": "integer",
     "type": "string",
@@ -44,6 +45,7 @@ FIELDS = {
     "replayed": "boolean",
     "resolved": "boolean",
     "look_at": "string",
+    "guard": "string",
     "reason": "string",
     "faulty": "array",
     # of events

@@ -25,11 +25,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import __version__, outcomes
-from .actions import CREATE, DELETE, DESCRIBE
+from .actions import CREATE, DELETE, DESCRIBE, SEND
 from .answers import Answer
 from .judge import Verdict
 from .ledger import Ledger, LedgerUnavailable
-from .outcomes import OUTCOMES, VERIFIED
+from .outcomes import OUTCOMES, SENT, VERIFIED
 from .watching import Watch
 
 _NAMES = {"namespace": "signup_bridge"}
@@ -46,9 +46,11 @@ RESULTS = (
     outcomes.UPSTREAM_UNREACHABLE,
     outcomes.OUTCOME_UNKNOWN,
     outcomes.UPSTREAM_FAILED,
+    outcomes.SEND_LIMITED,
+    outcomes.SEND_FAILED,
     outcomes.BRIDGE_MISCONFIGURED,
 )
-"""What a call can mean. Verified is told as ``ok``: of the other actions it says no more than that."""
+"""What a call can mean. Verified is told as ``ok``, as sent is: of the other actions it says no more than that."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it began
 
@@ -77,24 +79,26 @@ class Metrics(Watch):
         Info("build", "What runs.", **given).info({"version": __version__, "python": platform.python_version()})
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome.code, profile)
-        for action in (CREATE, DESCRIBE, DELETE):
+        for action in (CREATE, SEND, DESCRIBE, DELETE):
             self._upstream.labels(action)
             for result in RESULTS:
                 self._calls.labels(action, _result(result.code))
 
     def delivered(self, outcome: str, *, replayed: bool) -> None:
-        self._deliveries.labels(self._told(outcome), self._profile).inc()
+        self._deliveries.labels(self._told(outcome, CREATE), self._profile).inc()
         if replayed:
             self._replays.inc()
 
     def called(self, action: str, verdict: Verdict) -> None:
-        self._calls.labels(action, _result(self._told(verdict.outcome.code))).inc()
+        self._calls.labels(action, _result(self._told(verdict.outcome.code, action))).inc()
         self._upstream.labels(action).observe(verdict.upstream)
         if action == CREATE:
             self._wait.observe(verdict.wait)
 
-    def _told(self, code: str) -> str:
-        return code if self._reveal or code != outcomes.ALREADY_VERIFIED.code else outcomes.CODE_INCORRECT.code
+    def _told(self, code: str, action: str) -> str:
+        if self._reveal or code != outcomes.ALREADY_VERIFIED.code:
+            return code
+        return (SENT if action == SEND else outcomes.CODE_INCORRECT).code
 
     def watched(self, ledger: Ledger) -> Ledger:
         """The same ledger, whose failures are counted."""
@@ -140,4 +144,4 @@ class _Scrape(Collector):
 
 
 def _result(code: str) -> str:
-    return "ok" if code == VERIFIED.code else code
+    return "ok" if code in (VERIFIED.code, SENT.code) else code

@@ -7,11 +7,14 @@ from typing import Any
 
 from . import __version__, answers, cloudevents, outcomes, payload
 from .answers import PROBLEM_TYPE, form_of, status_of
-from .outcomes import OUTCOMES, VERIFIED, Outcome
+from .outcomes import OUTCOMES, SENT, VERIFIED, Outcome
 from .profiles import STATUS, Profile
 from .settings import Settings
 
-_NOT_OF_THE_WEBHOOK = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
+_NOT_OF_THE_WEBHOOKS = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
+_VERIFYING = (VERIFIED, outcomes.CODE_INCORRECT, outcomes.ATTEMPTS_EXHAUSTED, outcomes.OUTCOME_UNRESOLVED)
+_SENDING = (SENT, outcomes.SEND_LIMITED, outcomes.SEND_FAILED)
+"""What only one of the two webhooks ends in."""
 _EVERY_ANSWER = {
     "X-Request-Id": {"required": True, "schema": {"type": "string"}, "description": "Stands on every log line, too."},
     "Server-Timing": {
@@ -54,13 +57,17 @@ def document(configured: Settings) -> dict[str, Any]:
         "paths": {
             "/webhooks/signup": {"post": _webhook("signup", security, configured)},
             "/": {"post": _webhook("signup_at_root", security, configured)},
+            **({"/webhooks/code": {"post": _code(security, configured)}} if configured.send_codes else {}),
             "/deliveries/{id}": {"get": _delivered(security, configured)},
             "/ready": {"get": _ready()},
             "/health": {"get": _get("health", "Whether the bridge runs; touches nothing.", "Health")},
             "/openapi.json": {"get": _get("openapi", "This description.", "Description")},
             **({"/metrics": {"get": _metrics()}} if configured.metrics else {}),
         },
-        "components": {"securitySchemes": schemes, "schemas": _schemas()},
+        "components": {
+            "securitySchemes": schemes,
+            "schemas": _schemas() | (_of_sending() if configured.send_codes else {}),
+        },
     }
     return whole if configured.reveal_already_verified else _perhaps_untimed(whole)
 
@@ -80,36 +87,49 @@ def _told(of: Iterable[Outcome], configured: Settings) -> list[Outcome]:
 
 
 def _webhook(operation: str, security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
-    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOK), configured)
+    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _SENDING), configured)
     return {
         "operationId": operation,
         "summary": "Verify a contact with the code that was sent to it.",
         "security": security,
-        "requestBody": {"required": True, "content": _bodies(configured)},
+        "requestBody": {"required": True, "content": _bodies(configured, "Delivery")},
         "responses": _responses(told, configured.profile),
     }
 
 
-def _bodies(configured: Settings) -> dict[str, Any]:
+def _code(security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
+    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _VERIFYING), configured)
+    return {
+        "operationId": "code",
+        "summary": "Send a contact a verification code.",
+        "security": security,
+        "requestBody": {"required": True, "content": _bodies(configured, "SendRequest")},
+        "responses": _responses(told, configured.profile),
+    }
+
+
+def _bodies(configured: Settings, schema: str) -> dict[str, Any]:
     """The request's body by its media type: the sender's own if it is mapped, else the bridge's, or an event of it."""
     if configured.mapping is not None:
-        described = "The sender's own, with the contact and the code where PAYLOAD_PRESET or PAYLOAD_* point to."
+        described = "The sender's own, with what is wanted where PAYLOAD_PRESET or PAYLOAD_* point to."
         return {"application/json": {"schema": {"description": described}}}
     attribute = {"type": "string", "pattern": f"^{cloudevents.ATTRIBUTE}$"}
     event = {
         "type": "object",
-        "properties": {"id": attribute, "source": attribute, "data": {"$ref": "#/components/schemas/Delivery"}},
+        "properties": {"id": attribute, "source": attribute, "data": {"$ref": f"#/components/schemas/{schema}"}},
         "required": ["id", "source", "data"],
     }
     return {
-        "application/json": {"schema": {"$ref": "#/components/schemas/Delivery"}},
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}},
         cloudevents.STRUCTURED: {"schema": event},
     }
 
 
 def _delivered(security: list[dict[str, list[str]]], configured: Settings) -> dict[str, Any]:
     """The question what became of a delivery: its own answer, of those that are remembered."""
-    told = _told((one for one in OUTCOMES if one.stored != "no"), configured)
+    told = _told(
+        (one for one in OUTCOMES if one.stored != "no" and (one is not SENT or configured.send_codes)), configured
+    )
     told += [
         outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
         outcomes.OVERLOADED,
@@ -147,12 +167,12 @@ def _response(status: int, of: list[Outcome], profile: Profile) -> dict[str, Any
     description = "; ".join(f"`{outcome.code}`: {outcome.title}" for outcome in of)
     by_form: dict[str, list[Outcome]] = {}
     for outcome in of:
-        form = "verified" if outcome is VERIFIED else form_of(outcome, profile)
+        form = outcome.code if outcome.kind == "done" else form_of(outcome, profile)
         by_form.setdefault(form, []).append(outcome)
     schemas = [_schema(form, status, by_form[form]) for form in by_form]
     media_type = "application/problem+json" if "problem" in by_form else "application/json"
     response = _content(description, media_type, schemas[0] if len(schemas) == 1 else {"oneOf": schemas})
-    told = [answers.of_refusal(outcomes.Refusal(outcome), profile) for outcome in of if outcome is not VERIFIED]
+    told = [answers.of_refusal(outcomes.Refusal(outcome), profile) for outcome in of if outcome.kind != "done"]
     names = {name for answer in told for name, _ in answer.headers}
     if "Retry-After" in names:
         response["headers"]["Retry-After"] = {"schema": {"type": "string", "pattern": "^[0-9]+$"}}
@@ -166,8 +186,10 @@ def _response(status: int, of: list[Outcome], profile: Profile) -> dict[str, Any
 def _schema(form: str, status: int, of: list[Outcome]) -> dict[str, Any]:
     codes = [outcome.code for outcome in of]
     match form:
-        case "verified":
+        case VERIFIED.code:
             return {"$ref": "#/components/schemas/Verified"}
+        case SENT.code:
+            return {"$ref": "#/components/schemas/Sent"}
         case "acknowledged":
             narrowed: dict[str, Any] = {"status": {"enum": codes}}
             return {"allOf": [{"$ref": "#/components/schemas/Acknowledged"}, {"properties": narrowed}]}
@@ -200,14 +222,7 @@ def _schemas() -> dict[str, Any]:
     request_id = {"type": "string", "description": "The API's, when it gave one."}
     return {
         "Delivery": {
-            "oneOf": [
-                _delivery(names, others, types, form)
-                for names, others in (
-                    (payload.BRIDGE_NAMES, payload.API_NAMES),
-                    (payload.API_NAMES, payload.BRIDGE_NAMES),
-                )
-                for types, form in ((["phone", 1], payload.PHONE), (["email", 2], payload.EMAIL))
-            ],
+            "oneOf": _both_names_and_types(3),
             "examples": [{"type": "phone", "contact": "18766554433", "verify_code": "123456"}],
         },
         "Verified": {
@@ -290,15 +305,47 @@ def _schemas() -> dict[str, Any]:
     }
 
 
-def _delivery(names: payload.Names, others: payload.Names, types: Sequence[object], form: str) -> dict[str, Any]:
-    type_name, contact_name, code_name = names
+def _of_sending() -> dict[str, Any]:
+    return {
+        "SendRequest": {
+            "oneOf": _both_names_and_types(2),
+            "examples": [{"type": "phone", "contact": "18766554433"}],
+        },
+        "Sent": {
+            "type": "object",
+            "properties": {
+                "status": {"const": SENT.code},
+                "type": {"enum": ["phone", "email"]},
+                "contact": {"type": "string", "description": "Masked; it is not remembered."},
+                "request_id": {"type": "string", "description": "The API's."},
+                "resend_after": {"type": "integer", "description": "Seconds until another code may be asked for."},
+            },
+            "required": ["status", "type", "request_id", "resend_after"],
+            "additionalProperties": False,
+        },
+    }
+
+
+def _both_names_and_types(members: int) -> list[dict[str, Any]]:
+    """A body with the first so many of its members, in the bridge's words and in the API's, for phone and email."""
+    return [
+        _body(names, others, members, types, form)
+        for names, others in ((payload.BRIDGE_NAMES, payload.API_NAMES), (payload.API_NAMES, payload.BRIDGE_NAMES))
+        for types, form in ((["phone", 1], payload.PHONE), (["email", 2], payload.EMAIL))
+    ]
+
+
+def _body(
+    names: payload.Names, others: payload.Names, members: int, types: Sequence[object], form: str
+) -> dict[str, Any]:
+    schemas: list[dict[str, Any]] = [
+        {"enum": types},
+        {"type": "string", "pattern": rf"^\s*{form}\s*$", "maxLength": payload.CONTACT_LIMIT},
+        {"type": "string", "pattern": f"^{payload.VERIFY_CODE}$"},
+    ]
     return {
         "type": "object",
-        "properties": {
-            type_name: {"enum": types},
-            contact_name: {"type": "string", "pattern": rf"^\s*{form}\s*$", "maxLength": payload.CONTACT_LIMIT},
-            code_name: {"type": "string", "pattern": f"^{payload.VERIFY_CODE}$"},
-        },
-        "required": list(names),
-        "not": {"anyOf": [{"required": [other]} for other in others]},
+        "properties": dict(zip(names[:members], schemas[:members], strict=True)),
+        "required": list(names[:members]),
+        "not": {"anyOf": [{"required": [other]} for other in (*others, *names[members:])]},
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from .actions import CREATE
+from .actions import CREATE, SEND
 
 
 class Outcome(NamedTuple):
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     retry_after: int | None = None
 
     @property
-    def kind(self) -> Literal["verified", "refused", "retryable", "outside"]:
+    def kind(self) -> Literal["done", "refused", "retryable", "outside"]:
         """What a sender's profile goes by.
 
         ``outside`` is what failed before the delivery was read: a wrong secret or a wrong URL is the operator's to
@@ -36,8 +36,8 @@ class Outcome(NamedTuple):
         """
         if self.retryable:
             return "retryable"
-        if self.status == 200:
-            return "verified"
+        if self.status < 300:
+            return "done"
         return "refused" if self.status in (400, 409, 422) else "outside"
 
     @property
@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
 
 
 VERIFIED = Outcome("verified", 200, "Verified", "", "yes", retryable=False, stored="definitive")
+SENT = Outcome("sent", 202, "The code was sent", "", "yes", retryable=False, stored="definitive")
 CODE_INCORRECT = Outcome(
     "code-incorrect", 422, "The verification code is wrong",
     "The API refused this verification code for this contact. Ask the person for the code again, or send a new one.",
@@ -102,6 +103,16 @@ UPSTREAM_UNREACHABLE = Outcome(
     "The request never left. Nothing was processed: send the same delivery again.",
     "no", retryable=True, retry_after=5,
 )  # fmt: skip
+SEND_LIMITED = Outcome(
+    "send-limited", 429, "Too many codes were asked for",
+    "No code was sent: so many may not be sent to this contact, or to contacts like it. Wait as Retry-After says.",
+    "maybe", retryable=True, retry_after=60,
+)  # fmt: skip
+SEND_FAILED = Outcome(
+    "send-failed", 502, "The code could not be sent",
+    "The API could not send the message. Send the same delivery again, or ask the person for another contact.",
+    "yes", retryable=True,
+)  # fmt: skip
 OUTCOME_UNKNOWN = Outcome(
     "outcome-unknown", 504, "The API did not answer in time",
     "The request left, and no answer came: whether the code was accepted is not known. Send the same delivery again.",
@@ -112,6 +123,10 @@ UPSTREAM_FAILED = Outcome(
     "The reply says neither yes nor no: whether the code was accepted is not known. Send the same delivery again.",
     "maybe", retryable=True, stored="unknown",
 )  # fmt: skip
+_PERHAPS_SENT = "Whether a message was sent is not known. Send the same delivery again, after SEND_INTERVAL."
+SEND_UNKNOWN = OUTCOME_UNKNOWN._replace(detail=f"The request left, and no answer came. {_PERHAPS_SENT}")
+SEND_UNUSABLE = UPSTREAM_FAILED._replace(detail=f"The reply says neither yes nor no. {_PERHAPS_SENT}")
+"""The same for a code that was to be sent."""
 BRIDGE_MISCONFIGURED = Outcome(
     "bridge-misconfigured", 500, "The bridge is misconfigured",
     "The API does not accept the bridge's own credentials, permission or endpoint. The bridge's log names the setting.",
@@ -160,6 +175,7 @@ METHOD_NOT_ALLOWED = Outcome(
 
 OUTCOMES: tuple[Outcome, ...] = (
     VERIFIED,
+    SENT,
     CODE_INCORRECT,
     CONTACT_INVALID,
     ALREADY_VERIFIED,
@@ -173,6 +189,8 @@ OUTCOMES: tuple[Outcome, ...] = (
     UPSTREAM_UNREACHABLE,
     OUTCOME_UNKNOWN,
     UPSTREAM_FAILED,
+    SEND_LIMITED,
+    SEND_FAILED,
     BRIDGE_MISCONFIGURED,
     LEDGER_UNAVAILABLE,
     OVERLOADED,
@@ -272,6 +290,18 @@ API_CODES: dict[str, Outcome] = {
     "ServiceUnavailable": UPSTREAM_FAILED,
 }
 
+# What is another thing where a code was to be sent. Sources: the errors that the twin lists for SendPhoneEmailCode, and
+# the name under which CreateIntlPhoneEmail would tell that its own failed.
+SEND_API_CODES: dict[str, Outcome] = {
+    "InternalError.SendVerifyCodeErr": SEND_FAILED,
+    "FailedOperation.SendVerifyCodeIsLimited": SEND_LIMITED,
+    "FailedOperation.SendTcbPhoneEmailCodeFailed": BRIDGE_MISCONFIGURED,
+    "FailedOperation.VerifyUinIsRealname": BRIDGE_MISCONFIGURED,
+    # about a verification code, and there was none
+    "InternalError.VerifyCodeErr": UPSTREAM_FAILED,
+    "InvalidParameter.VerifyCodeIsInvalid": UPSTREAM_FAILED,
+}
+
 # Only these stand for whatever sub-code follows them.
 API_FAMILIES: dict[str, Outcome] = {
     "AuthFailure": BRIDGE_MISCONFIGURED,
@@ -290,6 +320,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
     ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
     ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY"),
+    ("FailedOperation.", "the cloud account: the API lets it send no codes"),
     ("Ip", "the key's CAM policy: its conditions on addresses do not allow the bridge's"),
     ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
 )
@@ -308,7 +339,9 @@ def remedy_of(api_code: str | None, action: str = CREATE) -> str:
     return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
 
 
-def of_api_code(api_code: str) -> Outcome:
+def of_api_code(api_code: str, action: str = CREATE) -> Outcome:
     """The outcome that an API error code stands for: the exact code, then its family, else UPSTREAM_FAILED."""
+    if action == SEND and api_code in SEND_API_CODES:
+        return SEND_API_CODES[api_code]
     family = api_code.partition(".")[0]
     return API_CODES.get(api_code) or API_FAMILIES.get(family, UPSTREAM_FAILED)

@@ -103,6 +103,14 @@ class Delivery:
     key: DeliveryKey
 
 
+@dataclass(frozen=True)
+class SendRequest:
+    """One webhook that asks for a code to be sent."""
+
+    contact: Contact
+    key: DeliveryKey
+
+
 def check_media_type(content_type: str | None) -> None:
     """Raises Refusal unless a ``Content-Type`` header is JSON's, with any parameters, or absent."""
     media_type = (content_type or "").partition(";")[0].strip()
@@ -115,13 +123,30 @@ def parse(body: bytes, key: DeliveryKey | None = None, reading: Reading = BY_ITS
 
     Raises Refusal: ``body-malformed`` when it is not JSON, ``body-invalid`` with an entry for each faulty member.
     """
+    return _members(body, reading).delivery(key or DeliveryKey("content", body), reading)
+
+
+def parse_send(body: bytes, key: DeliveryKey | None = None, reading: Reading = BY_ITS_OWN_NAMES) -> SendRequest:
+    """The code that a body asks for; else as `parse`. One with a verification code belongs to the other route."""
+    return _members(body, reading).send_request(key or DeliveryKey("content", body), reading)
+
+
+def asks_to_send(body: bytes) -> bool:
+    """Whether a direct invocation's body says that a code is to be sent, in its optional member ``action``.
+
+    Raises Refusal as `parse` does.
+    """
+    return _members(body, BY_ITS_OWN_NAMES).action() == "send"
+
+
+def _members(body: bytes, reading: Reading) -> _Members:
     try:
         document = strict_json.loads(body)
     except ValueError:
         raise Refusal(BODY_MALFORMED) from None
     if not isinstance(document, dict) and reading.mapping is None:
         raise Refusal(BODY_INVALID, errors=(("#", "must be an object"),))
-    return _Members(document).delivery(key or DeliveryKey("content", body), reading)
+    return _Members(document)
 
 
 class _Members:
@@ -133,22 +158,46 @@ class _Members:
 
     def delivery(self, key: DeliveryKey, reading: Reading) -> Delivery:
         mapping = reading.mapping or self._own("data" if reading.event else None)
-        found = self._found(mapping) if mapping else None
+        contact = self._contact(mapping) if mapping else None
+        verify_code = self._read(mapping.code, _verify_code) if mapping else None
         key = self._key(reading) or key
-        if self._errors or found is None:
+        if self._errors or contact is None or verify_code is None:
             raise Refusal(BODY_INVALID, errors=tuple(self._errors))
-        return Delivery(*found, key)
+        return Delivery(contact, verify_code, key)
 
-    def _found(self, mapping: PayloadMapping) -> tuple[Contact, str] | None:
+    def send_request(self, key: DeliveryKey, reading: Reading) -> SendRequest:
+        mapping = reading.mapping or self._own("data" if reading.event else None)
+        contact = self._contact(mapping) if mapping else None
+        if mapping and not reading.mapping and self._has(mapping.code):
+            # Else a delivery that was captured on its way to be verified could be turned into a message.
+            self._errors.append((pointers.text_of(mapping.code), "must not be there where a code is to be sent"))
+        key = self._key(reading) or key
+        if self._errors or contact is None:
+            raise Refusal(BODY_INVALID, errors=tuple(self._errors))
+        return SendRequest(contact, key)
+
+    def action(self) -> str:
+        """Raises Refusal."""
+        action = self._document.get("action", "verify")
+        if action not in ("verify", "send"):
+            raise Refusal(BODY_INVALID, errors=(("#/action", 'must be "verify" or "send"'),))
+        return str(action)
+
+    def _contact(self, mapping: PayloadMapping) -> Contact | None:
         contact_type = self._type(mapping)
 
         def read_contact(value: Any) -> Contact:
             of_type = _type_of(value) if mapping.type is None else contact_type
             return Contact(of_type or ContactType.PHONE, _contact(value, of_type))
 
-        contact = self._read(self._place(mapping.contact), read_contact)
-        verify_code = self._read(mapping.code, _verify_code)
-        return (contact, verify_code) if contact and verify_code else None
+        return self._read(self._place(mapping.contact), read_contact)
+
+    def _has(self, pointer: Pointer) -> bool:
+        try:
+            pointers.find(self._document, pointer)
+        except LookupError:
+            return False
+        return True
 
     def _own(self, inside: str | None) -> PayloadMapping | None:
         """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed.

@@ -123,6 +123,13 @@ def ledger_key(value: str) -> str:
     return value
 
 
+def prefixes(value: str) -> tuple[str, ...]:
+    """The beginnings of phone numbers, as digits."""
+    if not re.fullmatch("[+]?[0-9]{1,15}( +[+]?[0-9]{1,15})*", value):
+        raise ValueError("must be the digits that phone numbers may begin with, separated by spaces, such as +86 +1")
+    return tuple(prefix.removeprefix("+") for prefix in value.split())
+
+
 def contact_type(value: str) -> Pointer | TypeWord:
     """A pointer to the type, or the type that all contacts have."""
     if value == "=email":

@@ -61,6 +61,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PAYLOAD_CONTACT", "", pointers.parse),
     Setting("PAYLOAD_CODE", "", pointers.parse),
     Setting("PAYLOAD_TYPE", "", readers.contact_type),
+    Setting("SEND_CODES", "false", readers.flag),
+    Setting("SEND_INTERVAL", "60", readers.number(0, 3600)),
+    Setting("SEND_PER_CONTACT", "5", readers.whole_number(0, 1000)),
+    Setting("SEND_PER_PREFIX", "100", readers.whole_number(0, 100_000)),
+    Setting("SEND_PER_HOUR", "0", readers.whole_number(0, 1_000_000)),
+    Setting("SEND_ALLOWED_PREFIXES", "", readers.prefixes),
     Setting("LEDGER_URL", "", readers.ledger_url),
     Setting("LEDGER_KEY", "", readers.ledger_key),
     Setting("LEDGER_TTL", "345600", readers.number(1, 31_536_000)),
@@ -87,6 +93,11 @@ class Settings:
     webhook_auth: str
     webhook_tolerance: float
     sender_profile: str
+    send_codes: bool
+    send_interval: float
+    send_per_contact: int
+    send_per_prefix: int
+    send_per_hour: int
     ledger_ttl: float
     resolve_unknown: str
     max_wrong_codes: int
@@ -108,6 +119,7 @@ class Settings:
     ledger_is_default: bool = False
     event_function: bool = False
     ledger_key: str | None = field(default=None, repr=False)
+    send_allowed_prefixes: tuple[str, ...] = ()
     payload_preset: str | None = None
     payload_contact: Pointer | None = None
     payload_code: Pointer | None = None

@@ -6,6 +6,7 @@ go keyed hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CONTENT_REPLAY = 120.0
 """Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
+
+GUARD_WINDOW = 3600.0
+"""Seconds that no guard's window is longer than."""
 
 LEASE_LIMIT = 1000.0
 """Seconds that no lease is longer than. One that seems longer was written before the clock was set back."""
@@ -74,6 +78,15 @@ class Interval(NamedTuple):
     gave_up: float
 
 
+class Guard(NamedTuple):
+    """At most ``limit`` messages of a ``series`` are sent within ``window`` seconds. ``series`` is a keyed hash."""
+
+    name: str
+    series: bytes
+    limit: int
+    window: float
+
+
 class Claim(NamedTuple):
     """The ledger's answer to a delivery.
 
@@ -82,10 +95,11 @@ class Claim(NamedTuple):
     contact with another content. ``removal``: the contact is to be taken off the account's list first.
     ``replay``: ``record`` is what became of it. ``decided``: so is it now, and no call was needed. ``in-flight``: this
     delivery is being worked on; ``busy``: its contact is. ``reused``: its id belongs to another content. ``no-slot``:
-    no call may leave in time; the first might in ``wait`` seconds.
+    no call may leave in time; the first might in ``wait`` seconds. ``limited``: for so long the ``guard`` lets no
+    message out.
     """
 
-    kind: Literal["owned", "replay", "decided", "in-flight", "busy", "reused", "no-slot"]
+    kind: Literal["owned", "replay", "decided", "in-flight", "busy", "reused", "no-slot", "limited"]
     now: float = 0.0
     wait: float = 0.0
     record: Record | None = None
@@ -93,6 +107,7 @@ class Claim(NamedTuple):
     rivals: tuple[Interval, ...] = ()
     removal: bool = False
     unknown: bool = False
+    guard: str | None = None
 
 
 class Slot(NamedTuple):
@@ -108,7 +123,7 @@ class Settlement(NamedTuple):
     ``sent`` and ``gave_up`` run since the call that this owner made last began and ended, None when it made none;
     ``asked`` since it asked for its claim. They are read when the ledger writes: a ledger that is slow must not shift
     the call. ``counts``: it may have been a wrong code. ``removal``: seconds for which the contact stays locked, to be
-    taken off the account's list; 0.0 when it stays there.
+    taken off the account's list; 0.0 when it stays there. ``content_replay`` is as `CONTENT_REPLAY`.
     """
 
     record: Record | None
@@ -117,6 +132,7 @@ class Settlement(NamedTuple):
     asked: Stopwatch | None = None
     counts: bool = True
     removal: float = 0.0
+    content_replay: float = CONTENT_REPLAY
 
 
 class Found(NamedTuple):
@@ -146,6 +162,21 @@ class Ledger(Protocol):
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         """Claim a delivery under a fresh ``token`` for ``lease`` seconds, if its call may leave within ``max_wait``."""
+
+    def claim_send(
+        self,
+        keys: Keys,
+        token: str,
+        *,
+        guards: Sequence[Guard],
+        lease: float,
+        max_wait: float,
+        deadline: Deadline,
+    ) -> Claim:
+        """Claim a delivery that asks for a code to be sent, if every guard lets one more message out; count it.
+
+        One whose outcome is unknown is claimed like a new one. `release` takes it out of the count again.
+        """
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         """Reserve and note one more call of an unknown delivery. None when it is not the token's any more."""

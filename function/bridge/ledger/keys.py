@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
+from bridge.payload import Contact, ContactType, Delivery, DeliveryKey, SendRequest
 
 from . import LedgerUnavailable
 
@@ -26,7 +26,8 @@ class Keys(NamedTuple):
 
     ``delivery`` is its id, or its body when it has none: then it is ``transient``, and a definitive outcome is replayed
     for a short time only. ``content`` is contact and code, ``exact`` the contact to the letter, ``contact`` the contact
-    folded, which all its spellings share. ``contact_type`` is the API's ``Type``.
+    folded, which all its spellings share. ``contact_type`` is the API's ``Type``. Of a code that is to be sent, content
+    and contact are others than of one that is verified, so that neither is ever taken for the other.
     """
 
     delivery: bytes
@@ -48,17 +49,26 @@ class Hasher:
         """Tells this key from another one, and nothing of it."""
         return self._hash("key check")
 
-    def keys(self, delivery: Delivery) -> Keys:
+    def keys(self, delivery: Delivery | SendRequest) -> Keys:
         contact = delivery.contact
         kind = contact.type.word
+        if isinstance(delivery, SendRequest):
+            content, folding = self._hash("send", kind, contact.value), self._hash("send to", kind, folded(contact))
+        else:
+            content = self._hash("content", kind, contact.value, delivery.verify_code)
+            folding = self._hash("contact", kind, folded(contact))
         return Keys(
             delivery=self.delivery(delivery.key),
-            content=self._hash("content", kind, contact.value, delivery.verify_code),
-            contact=self._hash("contact", kind, folded(contact)),
+            content=content,
+            contact=folding,
             exact=self._hash("exact", kind, contact.value),
             transient=delivery.key.is_content,
             contact_type=contact.type.value,
         )
+
+    def series(self, *what: str) -> bytes:
+        """The name of what messages are counted by."""
+        return self._hash("series", *what)
 
     def delivery(self, key: DeliveryKey) -> bytes:
         return self._hash("delivery", key.source, key.value)

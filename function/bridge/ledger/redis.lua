@@ -1,5 +1,39 @@
 -- The ledger's verbs over Redis, each one atomic run of this script behind `redis_records.lua`.
 
+-- The answer when the delivery is known and nobody need work on it.
+local function known(row, content)
+  if not row or row.expires <= now then return nil end
+  if row.content ~= content then return {'reused', text(now)} end
+  if row.state == 'settled' then return {'replay', text(now), '0', record_of(row)} end
+  if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
+  return nil
+end
+
+-- Forget it as a delivery; its calls are history that others' unknown outcomes are judged by.
+local function forget(row, token)
+  remove(row)
+  close_calls(row)
+  row.delivery, row.state, row.lease = token .. '.called', 'settled', nil
+  if row.sent or row.sent2 or row.counted then save(row) end
+end
+
+-- The longest wait, and whose it is, when a guard lets no message out now. The guards begin at the nth argument.
+local function limited(n)
+  local wait, guard = 0, nil
+  while argument(n) do
+    local name, limit, seconds = key('sends', argument(n + 1)), number(n + 2), number(n + 3)
+    -- What seems to be still to come was written before the clock was set back: it counts from now.
+    for _, message in ipairs(redis.call('ZRANGEBYSCORE', name, '(' .. text(now), '+inf')) do
+      redis.call('ZADD', name, text(now), message)
+    end
+    local full = redis.call('ZREVRANGE', name, limit - 1, limit - 1, 'WITHSCORES')[2]
+    local left = full and tonumber(full) + seconds - now or 0
+    if left > wait then wait, guard = left, argument(n) end
+    n = n + 4
+  end
+  return wait, guard
+end
+
 local verbs = {}
 
 -- delivery, content, contact, exact, contact type, transient, token, lease, seconds to wait at most, action,
@@ -10,18 +44,11 @@ function verbs.claim()
   local lease, max_wait, action = number(8), number(9), argument(10)
   local row = load(delivery)
   local again = row ~= nil and row.state == 'claimed' and row.token == token -- its first answer was lost on the way
-  if row and row.expires > now and not again then
-    if row.content ~= content then return {'reused', text(now)} end
-    if row.state == 'settled' then return {'replay', text(now), '0', record_of(row)} end
-    if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
-  end
+  local answer = not again and known(row, content)
+  if answer then return answer end
   local before
   if row and row.expires <= now then
-    -- Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
-    remove(row)
-    close_calls(row)
-    row.delivery, row.state, row.lease = token .. '.called', 'settled', nil
-    if row.sent or row.sent2 or row.counted then save(row) end
+    forget(row, token)
     if row.content == content and row.counted and row.counted > now - window then before = row end
     row = nil
   end
@@ -85,6 +112,35 @@ function verbs.claim()
   return {'owned', text(now), text(wait), {}, removal, '0', {}, {}}
 end
 
+-- delivery, content, contact, contact type, transient, token, lease, seconds to wait at most, action, the longest
+-- window, and of each guard its name, series, limit and window
+function verbs.claim_send()
+  local delivery, content, token = argument(1), argument(2), argument(6)
+  local row = load(delivery)
+  if row and row.state == 'claimed' and row.token == token then -- its first answer was lost on the way
+    return {'owned', text(now), text(math.max(0, row.sent - now)), {}, '0', '0', {}, {}}
+  end
+  local answer = known(row, content)
+  if answer then return answer end
+  local left, guard = limited(11)
+  if guard then return {'limited', text(now), text(left), {}, guard} end
+  local wait, fits = slot(argument(9), number(8))
+  if not fits then return {'no-slot', text(now), text(wait)} end
+  if row then forget(row, token) end
+  local series = {}
+  for n = 12, #ARGV - 11, 4 do
+    local name = key('sends', argument(n))
+    redis.call('ZREMRANGEBYSCORE', name, '-inf', text(now - number(10)))
+    redis.call('ZADD', name, text(now), token)
+    expire(name, number(10))
+    series[#series + 1] = argument(n)
+  end
+  save({delivery = delivery, content = content, contact = argument(3), contact_type = argument(4),
+    transient = argument(5), state = 'claimed', token = token, claimed = now, lease = now + number(7),
+    expires = now + number(7) + ttl, sent = now + wait, series = table.concat(series, ' ')})
+  return {'owned', text(now), text(wait), {}, '0', '0', {}, {}}
+end
+
 -- delivery, token, seconds to wait at most, action
 function verbs.attempt()
   local row = owned(argument(1), argument(2))
@@ -99,7 +155,8 @@ function verbs.attempt()
 end
 
 -- delivery, token, outcome or nothing, request id, resolved, sent, gave up, counts, seconds of removal, exact, verified,
--- content, contact, contact type, transient, sent and gave up in seconds after the claim
+-- content, contact, contact type, transient, sent and gave up in seconds after the claim, seconds for which what is known
+-- by its content is replayed
 function verbs.settle()
   local token, outcome, sent, removal = argument(2), argument(3), argument(6), number(9)
   local row = owned(argument(1), token)
@@ -146,7 +203,7 @@ function verbs.settle()
   end
   for _, one in ipairs(rows) do
     one.state, one.outcome, one.request_id, one.resolved = 'settled', outcome, argument(4), argument(5)
-    one.expires = now + (one.transient == '1' and content_replay or ttl)
+    one.expires = now + (one.transient == '1' and number(18) or ttl)
   end
   if removal > 0 then
     row.token, row.lease = token, now + removal
@@ -162,6 +219,9 @@ end
 function verbs.release()
   local row = owned(argument(1), argument(2))
   if not row then return '0' end
+  for series in (row.series or ''):gmatch('%S+') do -- a message that was certainly not sent
+    redis.call('ZREM', key('sends', series), argument(2))
+  end
   if row.sent and not row.gave_up then
     remove(row)
     if row.counted and row.counted < row.claimed then -- the wrong code of its first time stays counted

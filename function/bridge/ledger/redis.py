@@ -11,6 +11,7 @@ import hashlib
 import socket
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -21,16 +22,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from bridge import outcomes, pacing, sockets
-from bridge.actions import CREATE
+from bridge.actions import CREATE, SEND
 from bridge.clock import Clock, Deadline, Stopwatch
 from bridge.logs import log
 
 from . import (
     CONTENT_REPLAY,
+    GUARD_WINDOW,
     KEY_CHANGED,
     LEASE_LIMIT,
     Claim,
     Found,
+    Guard,
     Interval,
     LedgerUnavailable,
     Policy,
@@ -104,14 +107,25 @@ class RedisLedger:
             _flag(keys.transient), token, str(lease), str(max_wait), CREATE,
             outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code, self._hides,
         )  # fmt: skip
-        if kind != "owned":
-            wait, record = rest[0] if rest else "0", rest[1] if len(rest) > 1 else None
-            return Claim(kind, float(now), float(wait), _record(record) if record else None)
-        wait, _, removal, unknown, calls, rivals = rest
-        return Claim(
-            kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
-            unknown=unknown == "1",
+        return _claim(kind, now, *rest)
+
+    def claim_send(
+        self,
+        keys: Keys,
+        token: str,
+        *,
+        guards: Sequence[Guard],
+        lease: float,
+        max_wait: float,
+        deadline: Deadline,
+    ) -> Claim:
+        told = [part for one in guards for part in (one.name, one.series.hex(), str(one.limit), str(one.window))]
+        kind, now, *rest = self._run(
+            deadline, "claim_send",
+            keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
+            token, str(lease), str(max_wait), SEND, str(GUARD_WINDOW), *told,
         )  # fmt: skip
+        return _claim(kind, now, *rest)
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         reply = self._run(deadline, "attempt", keys.delivery.hex(), token, str(max_wait), CREATE)
@@ -128,7 +142,7 @@ class RedisLedger:
             str(sent) if settlement.sent else "", str(gave_up), _flag(settlement.counts),
             str(settlement.removal), keys.exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
             keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
-            str(asked - sent), str(asked - gave_up),
+            str(asked - sent), str(asked - gave_up), str(settlement.content_replay),
         )  # fmt: skip
         return bool(reply == "1")
 
@@ -257,6 +271,18 @@ def _close(idle: list[tuple[Connection, Stopwatch]]) -> None:
 
 def _flag(value: bool) -> str:  # noqa: FBT001  it is what is written
     return "1" if value else "0"
+
+
+def _claim(kind: Any, now: str, wait: str = "0", record: Any = None, *rest: Any) -> Claim:
+    if kind == "limited":
+        return Claim(kind, float(now), float(wait), guard=rest[0])
+    if kind != "owned":
+        return Claim(kind, float(now), float(wait), _record(record) if record else None)
+    removal, unknown, calls, rivals = rest
+    return Claim(
+        kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
+        unknown=unknown == "1",
+    )  # fmt: skip
 
 
 def _slot(reply: list[str]) -> Slot:

@@ -11,6 +11,7 @@
 --   leases            a sorted set: those of them that are worked on, by when their lease ends
 --   pace:<action>     a hash: the next free slot and the rate's factor
 --   removal:<exact>   the contact is to be taken off the account's list
+--   sends:<series>    a sorted set: the messages of a series, by their owners' tokens
 --   spent:<content>   this pair was verified, and its contact taken off the list
 -- ARGV[1] is the verb, ARGV[2] to ARGV[11] what holds for every delivery, the rest belongs to the verb.
 

@@ -7,26 +7,27 @@ nowhere else. It must never let a delivery through unremembered.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from bridge import outcomes
-from bridge.actions import CREATE
+from bridge.actions import CREATE, SEND
 from bridge.clock import Clock, Deadline
-from bridge.pacing import Pace
 
 from . import (
     CONTENT_REPLAY,
     LEASE_LIMIT,
     Claim,
     Found,
-    Interval,
+    Guard,
     Policy,
     Record,
     Settlement,
     Slot,
 )
+from . import sqlite_rows as rows
+from . import sqlite_sends as sends
 from .keys import Hasher, Keys, key_beside
 from .sqlite_file import CLAIMED, REFUSED, UNKNOWN, VERIFIED, SqliteFile
 from .sqlite_forgetting import SIZE_LIMIT, Forgetting
@@ -56,18 +57,39 @@ class SqliteLedger:
     # -- the verbs --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        def look(db: sqlite3.Connection) -> Claim | None:
-            row = _row(db, keys.delivery)
-            return _known(row, keys, self._clock.time()) if row else None
+        def claim(db: sqlite3.Connection, now: float, row: sqlite3.Row | None) -> Claim:
+            return self._claim(db, now, row, keys, token=token, lease=lease, max_wait=max_wait)
 
-        known = self._file.read(look, deadline)
-        if known is not None:  # most of what comes again costs no write
-            return known
-        return self._file.write(lambda db: self._claim(db, keys, token, lease, max_wait), deadline)
+        return self._unless_known(keys, claim, deadline)
+
+    def claim_send(
+        self,
+        keys: Keys,
+        token: str,
+        *,
+        guards: Sequence[Guard],
+        lease: float,
+        max_wait: float,
+        deadline: Deadline,
+    ) -> Claim:
+        def claim(db: sqlite3.Connection, now: float, row: sqlite3.Row | None) -> Claim:
+            if limit := sends.limited(db, guards, now):
+                wait, guard = limit
+                return Claim("limited", now, wait, guard=guard)
+            slot = self._slot(db, SEND, now, max_wait)
+            if not slot.fits:
+                return Claim("no-slot", now, slot.wait)
+            if row is not None:
+                rows.forget(db, row)
+            self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
+            sends.count(db, guards, token, now)
+            return Claim("owned", now, slot.wait)
+
+        return self._unless_known(keys, claim, deadline)
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         def attempt(db: sqlite3.Connection) -> Slot | None:
-            row = _owned(db, keys, token)
+            row = rows.owned(db, keys, token)
             if row is None or row["sent2"] is not None:
                 return None
             now = self._clock.time()
@@ -84,9 +106,10 @@ class SqliteLedger:
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         def release(db: sqlite3.Connection) -> None:
-            row = _owned(db, keys, token)
+            row = rows.owned(db, keys, token)
             if row is None:
                 return
+            sends.uncount(db, token)
             if row["sent"] is not None and row["gave_up"] is None:
                 if row["counted"] is not None and row["counted"] < row["claimed"]:
                     # The wrong code of its first time stays counted.
@@ -108,8 +131,8 @@ class SqliteLedger:
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         def unlock(db: sqlite3.Connection) -> None:
-            row = _row(db, keys.delivery)
-            if row is None or row["token"] != token or not _is_live(row, self._clock.time()):
+            row = rows.find(db, keys.delivery)
+            if row is None or row["token"] != token or not rows.is_live(row, self._clock.time()):
                 return
             if removed:
                 db.execute("DELETE FROM removals WHERE exact = ?", (keys.exact,))
@@ -122,16 +145,16 @@ class SqliteLedger:
         return self._file.write(lambda db: self._slot(db, action, self._clock.time(), max_wait), deadline)
 
     def slow_down(self, action: str, *, deadline: Deadline) -> None:
-        self._file.write(lambda db: _save(db, action, _pace(db, action).slower(self._clock.time())), deadline)
+        self._file.write(lambda db: rows.save(db, action, rows.pace(db, action).slower(self._clock.time())), deadline)
 
     def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
-        row = self._file.read(lambda db: _row(db, delivery), deadline)
+        row = self._file.read(lambda db: rows.find(db, delivery), deadline)
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
         if row["state"] >= VERIFIED:
-            return Found("settled", row["content"], _record(row))
-        return Found("in-flight" if _is_live(row, now) else "unknown", row["content"])
+            return Found("settled", row["content"], rows.record(row))
+        return Found("in-flight" if rows.is_live(row, now) else "unknown", row["content"])
 
     def count_unknown(self, *, deadline: Deadline) -> int:
         count = (
@@ -152,22 +175,41 @@ class SqliteLedger:
 
     # -- what the verbs consist of, inside their transaction --
 
-    def _claim(self, db: sqlite3.Connection, keys: Keys, token: str, lease: float, max_wait: float) -> Claim:
-        now = self._clock.time()
-        row = _row(db, keys.delivery)
-        known = _known(row, keys, now) if row else None
-        if known is not None:
-            return known
+    def _unless_known(
+        self,
+        keys: Keys,
+        claim: Callable[[sqlite3.Connection, float, sqlite3.Row | None], Claim],
+        deadline: Deadline,
+    ) -> Claim:
+        """What is known of the delivery; else claim it, with the time and the row that there is nevertheless."""
+
+        def known(db: sqlite3.Connection) -> tuple[float, sqlite3.Row | None, Claim | None]:
+            now, row = self._clock.time(), rows.find(db, keys.delivery)
+            return now, row, rows.known(row, keys, now) if row else None
+
+        def known_or_claimed(db: sqlite3.Connection) -> Claim:
+            now, row, answer = known(db)
+            return answer or claim(db, now, row)
+
+        _, _, answer = self._file.read(known, deadline)  # most of what comes again costs no write
+        return answer or self._file.write(known_or_claimed, deadline)
+
+    def _claim(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        row: sqlite3.Row | None,
+        keys: Keys,
+        *,
+        token: str,
+        lease: float,
+        max_wait: float,
+    ) -> Claim:
         counted = None
         if row is not None and row["until"] <= now:
             if row["content"] == keys.content and (row["counted"] or 0) > now - self._policy.wrong_code_window:
                 counted = row["counted"]
-            # Forgotten as a delivery, but its calls are history that others' unknown outcomes are judged by.
-            db.execute(
-                "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
-                "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
-                (VERIFIED, row["id"]),
-            )
+            rows.forget(db, row)
             row = None
         if db.execute(
             "SELECT 1 FROM deliveries WHERE contact = ? AND lease > ? AND lease <= ? AND delivery != ?",
@@ -180,19 +222,19 @@ class SqliteLedger:
         ).fetchall()
         if unknown:
             self._take_over(db, keys, token, row, now, lease)
-            calls = tuple(call for one in unknown for call in _calls(one))
-            return Claim("owned", now, calls=calls, rivals=_rivals(db, keys), removal=removal, unknown=True)
+            calls = tuple(call for one in unknown for call in rows.calls(one))
+            return Claim("owned", now, calls=calls, rivals=rows.rivals(db, keys), removal=removal, unknown=True)
         decided = self._decided(db, keys, now)
         if decided:
             counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
-            at = _counted_once(db, keys, counted, now) if counts else None
+            at = rows.counted_once(db, keys, counted, now) if counts else None
             self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
             return Claim("decided", now, record=decided)
         slot = self._slot(db, CREATE, now, max_wait)
         if not slot.fits:
             return Claim("no-slot", now, slot.wait)
         sent = now + slot.wait
-        at = _counted_once(db, keys, counted, sent)
+        at = rows.counted_once(db, keys, counted, sent)
         self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
         return Claim("owned", now, slot.wait, removal=removal)
 
@@ -255,9 +297,9 @@ class SqliteLedger:
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
         now = self._clock.time()
-        if _row(db, keys.delivery) is None:  # the file was moved away, say
+        if rows.find(db, keys.delivery) is None:  # the file was moved away, say
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-        row = _owned(db, keys, token)
+        row = rows.owned(db, keys, token)
         if row is None:
             return False
         if settlement.sent is not None and settlement.gave_up is not None:
@@ -274,7 +316,7 @@ class SqliteLedger:
                 (UNKNOWN, now + self._policy.ttl, row["id"]),
             )
             return True
-        verified = record.outcome == outcomes.VERIFIED.code
+        verified = record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
         if verified:
             clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
             db.execute(clear, (keys.contact,))
@@ -287,7 +329,7 @@ class SqliteLedger:
             "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END, "
             f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {UNKNOWN}",
             (VERIFIED if verified else REFUSED, record.outcome, record.request_id, record.resolved, now,
-             CONTENT_REPLAY, self._policy.ttl, keys.content),
+             settlement.content_replay, self._policy.ttl, keys.content),
         )  # fmt: skip
         if settlement.removal:
             db.execute(
@@ -300,72 +342,9 @@ class SqliteLedger:
         return True
 
     def _slot(self, db: sqlite3.Connection, action: str, now: float, max_wait: float) -> Slot:
-        pace = _pace(db, action)
+        pace = rows.pace(db, action)
         wait = pace.slot(now) - now
         if wait > max_wait:
             return Slot(wait, fits=False)
-        _save(db, action, pace.taken(now, self._policy.interval))
+        rows.save(db, action, pace.taken(now, self._policy.interval))
         return Slot(wait, fits=True)
-
-
-def _row(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
-    return row
-
-
-def _counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
-    """When it counts as a wrong code: at its first time, which is forgotten as a delivery."""
-    if counted is None:
-        return at
-    once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
-    db.execute(once, (keys.contact, keys.content, counted))
-    return counted
-
-
-def _owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
-    row = _row(db, keys.delivery)
-    return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
-
-
-def _known(row: sqlite3.Row, keys: Keys, now: float) -> Claim | None:
-    """The answer when the delivery is known and nobody need work on it."""
-    if row["until"] <= now:
-        return None
-    if row["content"] != keys.content:
-        return Claim("reused", now)
-    if row["state"] >= VERIFIED:
-        return Claim("replay", now, record=_record(row))
-    return Claim("in-flight", now) if row["state"] == CLAIMED and _is_live(row, now) else None
-
-
-def _is_live(row: sqlite3.Row, now: float) -> bool:
-    return row["lease"] is not None and now < row["lease"] <= now + LEASE_LIMIT
-
-
-def _record(row: sqlite3.Row) -> Record:
-    return Record(row["outcome"], row["request_id"], bool(row["resolved"]), row["contact_type"])
-
-
-def _calls(row: sqlite3.Row) -> Iterator[Interval]:
-    """The calls of a delivery; one that was never seen to end is over with its lease."""
-    for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
-        if sent is not None:
-            yield Interval(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
-
-
-def _rivals(db: sqlite3.Connection, keys: Keys) -> tuple[Interval, ...]:
-    """The calls of the same contact with another content."""
-    rows = db.execute("SELECT * FROM deliveries WHERE contact = ? AND content != ?", (keys.contact, keys.content))
-    return tuple(call for row in rows for call in _calls(row))
-
-
-def _pace(db: sqlite3.Connection, action: str) -> Pace:
-    row = db.execute("SELECT free, at, factor, slowed FROM paces WHERE action = ?", (action,)).fetchone()
-    return Pace(*row) if row else Pace()
-
-
-def _save(db: sqlite3.Connection, action: str, pace: Pace) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)", (action, pace.free, pace.at, pace.factor, pace.slowed)
-    )

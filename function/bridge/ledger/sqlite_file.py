@@ -25,8 +25,8 @@ from .keys import Hasher
 CLAIMED, UNKNOWN, VERIFIED, REFUSED = range(4)
 """The states of a delivery; from VERIFIED on its outcome is definitive."""
 
-_VERSION = 1
-_SCHEMA = f"""
+_SCHEMAS = (
+    f"""
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY,   -- grows with time: the oldest are the first
     delivery BLOB NOT NULL,
@@ -52,8 +52,13 @@ CREATE INDEX by_refusal ON deliveries (state, id) WHERE state >= {VERIFIED};
 CREATE TABLE paces (action TEXT PRIMARY KEY, free REAL, at REAL, factor REAL, slowed REAL) WITHOUT ROWID;
 CREATE TABLE removals (exact BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE spent (id INTEGER PRIMARY KEY, content BLOB UNIQUE, until REAL);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-PRAGMA user_version = {_VERSION}"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID""",
+    """
+CREATE TABLE sends (id INTEGER PRIMARY KEY, series BLOB NOT NULL, at REAL NOT NULL, token TEXT NOT NULL);
+CREATE INDEX by_series ON sends (series, at);
+CREATE INDEX by_token ON sends (token)""",
+)
+"""What makes each version of the file of the one before."""
 
 _REMEDIES = {
     "unable to open": "cannot be opened; its folder must exist and be writable",
@@ -168,14 +173,15 @@ class SqliteFile:
             self._opening.release()
 
     def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
-        """Make the tables at the first time; tell when the key is another one than last time."""
+        """Make the tables that are not there; tell when the key is another one than last time."""
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
+        if version > len(_SCHEMAS):
             raise LedgerUnavailable(f"LEDGER_URL: {self._path} is of another version of the bridge; move it away")
-        if not version:
-            for statement in _SCHEMA.split(";\n"):
+        for schema in _SCHEMAS[version:]:
+            for statement in schema.split(";\n"):
                 db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
         known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
         if known is None or known[0] != check:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))

@@ -1,0 +1,154 @@
+"""The webhooks: a request becomes a delivery, and what became of it the answer.
+
+In comes whatever anybody posts, as Flask has it; out goes the answer in the form of the sender's profile. It must know
+who sent a body before it reads it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from . import answers, cloudevents, credentials, delivery_ids, frame, outcomes, payload, signatures
+from .actions import CREATE, SEND
+from .clock import Clock, Deadline
+from .cloudevents import Reading
+from .environ import AGE, BUDGET, DELIVERY_KEY, ORIGIN
+from .judge import Verdict
+from .outcomes import Refusal
+from .payload import Contact, ContactType, Delivery, DeliveryKey, SendRequest
+from .sending import Sending
+from .settings import Settings
+from .verification import Verification
+
+IN_LINE = 0.75
+"""The part of its budget that a request may spend in the server's line."""
+
+ASKING, ASKING_TIME = 2, 1.0
+"""How many may ask the ledger at once without a delivery, and the seconds that its answer may take: whatever it does,
+there are threads left for /health."""
+
+
+class Webhooks:
+    """What is behind the routes that senders ask."""
+
+    def __init__(self, configured: Settings, verification: Verification, sending: Sending, clock: Clock) -> None:
+        self._configured = configured
+        self._verification = verification
+        self._sending = sending
+        self._clock = clock
+        self._verify_signature = signatures.verifier(configured, clock)
+        self._few = threading.Semaphore(ASKING)
+
+    def signup(self) -> Response:
+        deadline = self._deadline()
+        body, key, reading = self._incoming()
+        if reading.known_by == "member" and payload.asks_to_send(body):  # no path says it
+            if not self._configured.send_codes:
+                raise Refusal(outcomes.NOT_FOUND, "No codes are sent here: SEND_CODES is off.")
+            return self._send(payload.parse_send(body, key, reading), deadline)
+        delivery = payload.parse(body, key, reading)
+        with self._credentials_of_request():
+            verdict = self._verification.verify(delivery, deadline)
+        return self._answer(verdict, delivery, CREATE)
+
+    def code(self) -> Response:
+        deadline = self._deadline()
+        return self._send(payload.parse_send(*self._incoming()), deadline)
+
+    def delivered(self, delivery_id: str) -> Response:
+        deadline = self._deadline().within(ASKING_TIME)
+        self._verify_signature(request.headers, b"")
+        with self.asking():
+            keys = delivery_ids.possible(delivery_id, request.headers, self._configured)
+            found = self._verification.look(keys, deadline)
+        if found is None:
+            raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
+        verdict, contact_type = found
+        return self._told(verdict, contact_type, None)
+
+    @contextmanager
+    def asking(self) -> Iterator[Deadline]:
+        """Wait a moment to be one of those who may ask the ledger, until the deadline. Raises Refusal."""
+        if not self._few.acquire(timeout=0.2):
+            raise Refusal(outcomes.OVERLOADED)
+        try:
+            yield self._deadline().within(ASKING_TIME)
+        finally:
+            self._few.release()
+
+    def _deadline(self) -> Deadline:
+        """When this request must be answered: the budget began when the server accepted it.
+
+        One that stood in line for most of its budget has none left: what is not begun cannot become an unknown outcome.
+        """
+        budget = min(self._configured.request_budget, request.environ.get(BUDGET, self._configured.request_budget))
+        age = request.environ.get(AGE, 0.0)
+        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0)
+
+    def _incoming(self) -> tuple[bytes, DeliveryKey | None, Reading]:
+        """A body whose sender is known, the key that its delivery is known by, and how it is to be read."""
+        body = _body()
+        origin = request.environ.get(ORIGIN, "request")
+        key = request.environ.get(DELIVERY_KEY)
+        if origin == "request":
+            signed_id = self._verify_signature(request.headers, body)
+            key = delivery_ids.of_request(request.headers, signed_id, self._configured)
+        content_type = request.headers.get("Content-Type")
+        payload.check_media_type(content_type)
+        reading = cloudevents.reading(
+            origin,
+            self._configured.mapping,
+            content_type=content_type,
+            binary="ce-id" in request.headers,
+            trusted=origin == "message" or (key is None and delivery_ids.are_trusted(self._configured)),
+        )
+        return body, key, reading
+
+    def _send(self, wanted: SendRequest, deadline: Deadline) -> Response:
+        with self._credentials_of_request():
+            verdict = self._sending.send(wanted, deadline)
+        return self._answer(verdict, wanted, SEND)
+
+    def _credentials_of_request(self) -> AbstractContextManager[None]:
+        """While a request is answered whose signature has passed: its headers may say whose account is used."""
+        wanted = self._configured.role_credentials_from_headers
+        return credentials.of_headers(request.headers) if wanted else nullcontext()
+
+    def _answer(self, verdict: Verdict, delivery: Delivery | SendRequest, wanted: str) -> Response:
+        contact = delivery.contact
+        fields = {"action": "send"} if wanted == SEND else {}
+        frame.note(verdict, wanted, **fields, type=contact.type.word, contact=contact.masked)
+        return self._told(verdict, contact.type, contact)
+
+    def _told(self, verdict: Verdict, contact_type: ContactType | None, contact: Contact | None) -> Response:
+        """The answer to a delivery, or to the question about it."""
+        told, configured = verdict, self._configured
+        if not configured.reveal_already_verified:
+            told = answers.hidden(verdict)
+            frame.leave_times_out()
+        frame.hear(told.outcome, verdict.outcome)
+        answer = answers.of_verdict(
+            told, contact_type, contact, configured.profile, resend_after=configured.send_interval
+        )
+        return frame.response_of(answers.replayed(answer) if told.replayed else answer)
+
+
+def _body() -> bytes:
+    """The whole body of the request. Raises Refusal, or Werkzeug's RequestEntityTooLarge before anything is read."""
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise
+    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none or does not come
+        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
+    # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
+    if len(body) > payload.BODY_LIMIT:
+        raise Refusal(outcomes.BODY_TOO_LARGE)
+    if len(body) != (request.content_length or len(body)):
+        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.")
+    return body
