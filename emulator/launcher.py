@@ -70,6 +70,7 @@ def run(options: Options) -> int:
     with Emulator(options.host, options.emulator_port) as emulator:
         state.restore(emulator)
         environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
+        environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
         environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS") or DEMO_SECRET
         environ |= {
             "TENCENT_SECRET_ID": DEMO_SECRET_ID,
@@ -90,6 +91,7 @@ def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state
                 f"http://{ports.address(options.host, options.port)}",
                 auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
                 secret=environ["WEBHOOK_SECRETS"].split()[0],
+                sends=environ["SEND_CODES"] == "true",
                 preset=environ.get("PAYLOAD_PRESET") or None,
             )
             if _answers(f"{emulator.console.bridge.url}/health", bridge):
@@ -207,9 +209,10 @@ def _greet(emulator: Emulator, options: Options, note: str) -> None:
         command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
     bridge = f"http://{ports.address(options.host, options.port)}"
+    code = "POST /webhooks/code, " if emulator.console.bridge and emulator.console.bridge.sends else ""
     text = f"""
 console   {emulator.url}   open it in a browser: send a code, verify it, see what happens
-bridge    {bridge}   POST /webhooks/signup, GET /deliveries/<id>, /ready, /health, /openapi.json{note}
+bridge    {bridge}   POST /webhooks/signup, {code}GET /deliveries/<id>, /ready, /health, /openapi.json{note}
 API       {emulator.url}   for any SDK, with the demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
 
 Send a signed delivery, {hint}from another terminal in this folder:

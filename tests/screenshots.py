@@ -40,7 +40,7 @@ def take(browser: Browser, pair: Pair, scheme: str, picture: Path) -> None:
     console.verify(code)
     pair.post(f"deliveries/{number(console)}/redeliver", {"as": "fresh"})
     console.sign_up("18766550002")
-    expect(console.rows).to_have_count(6)
+    expect(console.rows).to_have_count(10)
     console.unfold(console.page.locator(f"#{first}"))
     console.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     console.page.screenshot(path=picture)

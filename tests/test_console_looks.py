@@ -30,7 +30,7 @@ def with_everything_unfolded(console: Console) -> Console:
         expect(way.get_by_role("button", name="See delivery")).to_be_visible()
     console.pair.post("deliveries", {"contact": "somebody.with.a.long.name@mail.example.com", "verify_code": "000000"})
     console.pair.post("faults", {"fault": "InternalError.VerifyCodeErr", "contact": "somebody@example.com"})
-    expect(console.rows).to_have_count(4)
+    expect(console.rows).to_have_count(5)
     console.pair.post("codes", {"contact": "somebody.with.a.long.name@mail.example.com"})
     expect(console.codes).to_have_count(2)
     for summary in console.page.locator("summary").all():

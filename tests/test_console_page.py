@@ -47,16 +47,27 @@ def test_a_wrong_code_is_refused_and_the_right_one_still_good(console: Console) 
 
     console.verify(code)
     expect(console.newest).to_contain_text(re.compile(r"✓.*verified .*200"))
-    expect(console.rows).to_have_count(2)
+    expect(console.rows).to_have_count(3)
 
 
 def test_a_contact_that_is_none_is_told(console: Console) -> None:
     console.open()
     console.contact.fill("nobody")
     console.button("Send code").click()
-    expect(console.result).not_to_be_empty()
+    expect(console.result).to_contain_text("Check the number or address")
+    expect(console.newest).to_contain_text(re.compile(r"body-invalid .*422"))
     expect(console.codes).to_have_count(0)
-    console.forgive("409")
+
+
+def test_the_code_is_sent_through_the_bridge_and_no_second_one_at_once(console: Console) -> None:
+    console.open()
+    console.send("18712340009")
+    expect(console.newest).to_contain_text(re.compile(r"✓.*sent .*202 .*187\*\*\*\*0009"))
+    expect(console.unfold(console.newest)).to_contain_text("POST /webhooks/code")
+    console.button("Send code").click()
+    expect(console.result).to_contain_text("too many codes")
+    expect(console.newest).to_contain_text(re.compile(r"send-limited .*429"))
+    expect(console.codes).to_have_count(1)
 
 
 def test_the_inbox_shows_masks_and_copies(console: Console) -> None:
@@ -118,7 +129,7 @@ def test_a_delivery_again(console: Console, pressed: str, expected: str, seen: s
     first = console.newest.get_attribute("id")
     way = console.unfold(console.newest)
     console.button(pressed, way).click()
-    expect(console.rows).to_have_count(2)
+    expect(console.rows).to_have_count(3)
     expect(console.newest).to_contain_text(re.compile(expected))
     expect(console.button(pressed, way)).to_be_focused()
 
@@ -210,7 +221,7 @@ def test_a_contact_that_holds_markup_is_text(console: Console, pair: Pair) -> No
     console.sign_up(MARKUP)
     pair.post("deliveries", {"contact": "18712340007", "verify_code": "<b>1</b>", "type": "phone"})
     pair.post("faults", {"fault": "hang", "contact": MARKUP})
-    expect(console.rows).to_have_count(2)
+    expect(console.rows).to_have_count(3)
     for row in console.rows.all():
         console.unfold(row)
     expect(console.codes.first).to_contain_text(MARKUP)

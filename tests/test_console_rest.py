@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from builders import body, signed
-from pairs import Pair
+from pairs import Pair, running_pair
 
 from emulator import senders
 from emulator.server import Emulator
@@ -232,7 +233,6 @@ def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
         ("POST", "codes", [], 422, "the body must be a JSON object"),
         ("POST", "codes", {"contact": 5}, 422, "contact: must be a string"),
         ("POST", "codes", {"contact": "1", "type": "fax"}, 422, "type: must be one of phone, email"),
-        ("POST", "deliveries", {"contact": CONTACT}, 422, "verify_code: is missing"),
         ("POST", "deliveries", {"contact": "1", "verify_code": "2", "x": 1}, 422, "x: is none of contact"),
         ("POST", "deliveries", {"contact": "1", "verify_code": "2", "wait": 1}, 422, "wait: must be a boolean"),
         ("POST", "deliveries", {"contact": "1", "verify_code": "2", "sender": "x"}, 422, "sender: must be one of"),
@@ -282,3 +282,24 @@ def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
         connection.sendall(b"POST /webhooks/\xff HTTP/1.1\r\n" + head)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 502 ")
     assert [one["state"] for one in pair.get("deliveries")] == ["done"]
+
+
+def test_the_whole_signup_through_the_bridge(pair: Pair) -> None:
+    assert pair.get("status")["sends"] is True
+    sent = pair.post("deliveries", {"contact": CONTACT})
+    assert (sent["outcome"], sent["status"], sent["says"]) == ("sent", 202, "We have sent you a code.")
+    assert sent["request"]["path"] == "/webhooks/code"
+    assert [call["action"] for call in sent["calls"]] == ["SendIntlPhoneEmailCode"]
+    (code,) = pair.get("codes")
+    verified = pair.post("deliveries", {"contact": CONTACT, "verify_code": code["code"]})
+    assert verified["outcome"] == "verified"
+    again = pair.post(f"deliveries/{sent['number']}/redeliver", {})
+    assert (again["outcome"], again["replayed"]) == ("sent", True)
+    assert pair.post("deliveries", {"contact": CONTACT})["outcome"] == "send-limited"
+
+
+def test_a_bridge_that_sends_no_codes(tmp_path: Path) -> None:
+    with running_pair(tmp_path, SEND_CODES="false") as pair:
+        assert pair.get("status")["sends"] is False
+        given, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})
+        assert (given, error.startswith("verify_code: is missing")) == (409, True)

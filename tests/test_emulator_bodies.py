@@ -51,6 +51,14 @@ def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> Non
     assert (found.contact.type.word, found.contact.value, found.verify_code) == (kind, contact, "abcd")
 
 
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
+    mapping = PRESETS[preset] if preset else None
+    reading = Reading(mapping, mapping.event if mapping else False)
+    found = payload.parse_send(bodies.body_of(EMAIL, None, preset=preset), reading=reading)
+    assert found.contact.value == EMAIL
+
+
 def test_every_preset_of_the_bridge_has_one() -> None:
     assert set(bodies.OF_PRESETS) == set(PRESETS)
 

@@ -26,13 +26,14 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 class Bridge:
     """A bridge at ``url``, and what its senders know: the WEBHOOK_AUTH and the first of the WEBHOOK_SECRETS.
 
-    ``preset`` is the PAYLOAD_PRESET by which it reads their bodies, None for its own.
+    ``preset`` is the PAYLOAD_PRESET by which it reads their bodies, None for its own; ``sends``: it sends codes, too.
     """
 
     url: str
     auth: str
     secret: str = field(repr=False)
     preset: str | None = None
+    sends: bool = False
 
 
 def traced(headers: Headers) -> tuple[Headers, str]:

@@ -35,6 +35,7 @@ from .live import Live
 STALE = 600.0
 """Seconds by which a stale delivery's signature is old: twice the usual tolerance."""
 
+SIGNUP_PATH, CODE_PATH = "/webhooks/signup", "/webhooks/code"
 SEND, CREATE, DELETE = "SendIntlPhoneEmailCode", "CreateIntlPhoneEmail", "DeleteIntlPhoneEmail"
 TYPES = {"phone": 1, "email": 2}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
@@ -46,10 +47,10 @@ class Impossible(Exception):  # noqa: N818  nothing failed: what was asked for c
 
 @dataclass(frozen=True)
 class Order:
-    """A delivery that is to be made."""
+    """A delivery that is to be made; without a ``verify_code`` it asks the bridge to send one."""
 
     contact: str
-    verify_code: str
+    verify_code: str | None
     type: str | None = None
     sender: str | None = None
 
@@ -122,9 +123,12 @@ class Console:
     def deliver(self, order: Order, *, wait: bool = True) -> Delivery:
         """Sign a delivery as a sender does, and post it. Raises Impossible."""
         bridge = self._bridge()
+        if order.verify_code is None and not bridge.sends:
+            raise Impossible("verify_code: is missing, and the bridge sends no codes: set SEND_CODES=true for that")
         sender = order.sender or senders.usual(bridge.auth)
         body = bodies.body_of(order.contact, order.verify_code, order.type, bridge.preset)
-        return self._make(self._signed(bridge, sender, body), "console", wait=wait)
+        path = CODE_PATH if order.verify_code is None else SIGNUP_PATH
+        return self._make(self._signed(bridge, sender, body, path=path), "console", wait=wait)
 
     def redeliver(self, number: int, repeated_as: As) -> Delivery:
         """Post a delivery again: under the same id with a fresh signature, with a stale one, or with a byte changed.
@@ -194,6 +198,8 @@ class Console:
         like: Request | None = None,
         delivery_id: str | None = None,
         at: float | None = None,
+        *,
+        path: str = SIGNUP_PATH,
     ) -> Request:
         """A request with this body, with the headers of another one but for those that sign it."""
         try:
@@ -205,8 +211,9 @@ class Console:
         if like is not None and ("Content-Type", signed["Content-Type"]) not in like.headers:
             rest = [*(pair for pair in like.headers if pair[0].lower() == "content-type"), *rest]
             del signed["Content-Type"]
-        path = like.path if like else "/webhooks/signup"
-        return Request("POST", path, [*rest, *signed.items()], body.decode("utf-8", "surrogateescape"))
+        return Request(
+            "POST", like.path if like else path, [*rest, *signed.items()], body.decode("utf-8", "surrogateescape")
+        )
 
     def _make(self, request: Request, via: Via, *, wait: bool = True, **known: Any) -> Delivery:
         """Note a delivery, pass it on, and note its answer; without ``wait`` after this returns."""

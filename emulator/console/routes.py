@@ -75,6 +75,7 @@ def _see(app: Flask, console: Console) -> None:
             "preset": bridge.preset if bridge else None,
             "sender": senders.usual(auth) if auth else None,
             "senders": list(senders.AUTHS),
+            "sends": bool(bridge and bridge.sends),
         }
 
     @app.get("/emulator/codes")
@@ -129,10 +130,10 @@ def _do(app: Flask, console: Console) -> None:
 
     @app.post("/emulator/deliveries")
     def deliver() -> ResponseReturnValue:
-        given = _members({"contact": str, "verify_code": str}, {"type": str, "sender": str, "wait": bool})
+        given = _members({"contact": str}, {"verify_code": str, "type": str, "sender": str, "wait": bool})
         if given.get("sender") not in (None, *senders.AUTHS):
             raise Wrong(f"sender: must be one of {', '.join(senders.AUTHS)}")
-        order = Order(given["contact"], given["verify_code"], _type(given), given.get("sender"))
+        order = Order(given["contact"], given.get("verify_code"), _type(given), given.get("sender"))
         return console.deliver(order, wait=given.get("wait", True)).document(), 201
 
     @app.post("/emulator/deliveries/<int:number>/redeliver")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 _WORDS = {
     "verified": "You are verified. Welcome!",
+    "sent": "We have sent you a code.",
+    "send-limited": "You have asked for too many codes. Wait a while, then ask again.",
+    "send-failed": "We could not send you a code. Ask again, or use another number or address.",
     "code-incorrect": "That code is not right. Look again, or ask for a new one.",
     "contact-invalid": "We cannot send codes there. Check the number or address.",
     "already-verified": "This number or address has already been verified. Sign in instead?",

@@ -18,6 +18,7 @@ const FIRST_CONTACT = 18766550001;
 let codes = [];
 let openDelivery = () => {};
 let taken = new Set();
+let sends = false;
 
 export function start(open) {
   openDelivery = open;
@@ -27,8 +28,9 @@ export function start(open) {
   byId("use-newest").addEventListener("click", () => useCode(newest()));
 }
 
-/** What `GET /emulator/status` says: who signs, and whether there is a bridge. */
+/** What `GET /emulator/status` says: who signs, and whether there is a bridge, which may send codes itself. */
 export function showStatus(status) {
+  sends = status.sends;
   const select = byId("sender");
   const chosen = select.value || status.sender;
   select.replaceChildren(...status.senders.map((name) => el("option", { value: name }, SENDERS[name] ?? name)));
@@ -107,11 +109,22 @@ function alone(work) {
 
 async function send() {
   byId("result").replaceChildren();
+  if (sends) return sendThroughBridge();
   const sent = await api("POST", "/emulator/codes", { contact: contact() });
   if (!codes.some((one) => one.id === sent.id)) showCodes([sent, ...codes]);
   byId("code").value = "";
   byId("code").focus();
   announce(`The code ${sent.code} was sent`);
+}
+
+/** The code itself comes by the stream, as it would come by phone. */
+async function sendThroughBridge() {
+  const asked = contact();
+  const delivery = await api("POST", "/emulator/deliveries", { contact: asked, sender: byId("sender").value });
+  if (delivery.outcome !== "sent") return showResult(delivery, asked);
+  byId("code").value = "";
+  byId("code").focus();
+  announce(delivery.says);
 }
 
 async function verify() {

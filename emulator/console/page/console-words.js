@@ -4,11 +4,11 @@ import { el } from "./console-dom.js";
 
 const SIGNS = { yes: "✓", no: "✕", later: "↻", wait: "…", broken: "!" };
 
-/** yes: verified; no: refused for good; later: may end otherwise; broken: nobody answered; wait: not over. */
+/** yes: verified, or sent; no: refused for good; later: may end otherwise; broken: nobody answered; wait: not over. */
 export function tone(delivery) {
   if (delivery.state === "working") return "wait";
   if (delivery.error || delivery.status === null) return "broken";
-  if (delivery.outcome === "verified") return "yes";
+  if (["verified", "sent"].includes(delivery.outcome)) return "yes";
   return delivery.retryable ? "later" : "no";
 }
 
