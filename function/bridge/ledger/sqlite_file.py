@@ -56,7 +56,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID""",
     """
 CREATE TABLE sends (id INTEGER PRIMARY KEY, series BLOB NOT NULL, at REAL NOT NULL, token TEXT NOT NULL);
 CREATE INDEX by_series ON sends (series, at);
-CREATE INDEX by_token ON sends (token)""",
+CREATE INDEX by_token ON sends (token);
+CREATE INDEX by_age ON sends (at)""",
 )
 """What makes each version of the file of the one before."""
 

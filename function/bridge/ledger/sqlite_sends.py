@@ -31,8 +31,8 @@ def count(db: sqlite3.Connection, guards: Sequence[Guard], token: str, now: floa
     series = {guard.series for guard in guards}
     db.executemany("INSERT INTO sends (series, at, token) VALUES (?, ?, ?)", [(one, now, token) for one in series])
     db.execute(
-        "DELETE FROM sends WHERE id IN (SELECT id FROM sends ORDER BY id LIMIT ?) AND at <= ?",
-        (len(series) * 3, now - GUARD_WINDOW),
+        "DELETE FROM sends WHERE id IN (SELECT id FROM sends WHERE at <= ? ORDER BY at LIMIT ?)",
+        (now - GUARD_WINDOW, len(series) * 3),
     )
 
 
