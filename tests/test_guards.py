@@ -192,6 +192,26 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_longer(make: Make, ba
     send(engine, "b")
 
 
+def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without_an_id(make: Make) -> None:
+    engine = make(interval=FAST.interval)
+    known_by_body = Hasher(KEY).keys(SendRequest(contact(), DeliveryKey("content", b"body")))
+
+    def ask(token: str) -> Claim:
+        return engine.ledger.claim_send(
+            known_by_body, token, guards=guards(), lease=10, max_wait=6, deadline=engine.deadline
+        )
+
+    assert ask("one").kind == "owned"
+    assert engine.settle("one", SENT, known_by_body, content_replay=60.0)
+    assert ask("two").kind == "replay"
+    engine.pass_by(-86_400)
+    assert (ask("two").guard, round(ask("two").wait, -1)) == ("interval", 60)
+    engine.pass_by(60.1)
+    assert ask("two").kind == "owned"
+    assert engine.settle("two", SENT, known_by_body, content_replay=60.0)
+    assert ask("three").kind == "replay"
+
+
 def test_a_clock_that_jumps_ahead_opens_each_guard_once(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(interval=0, per_contact=2)
     for name in "ab":

@@ -1,10 +1,14 @@
 -- The ledger's verbs over Redis, each one atomic run of this script behind `redis_records.lua`.
 
--- The answer when the delivery is known and nobody need work on it.
-local function known(row, content)
+-- The answer when the delivery is known and nobody need work on it. One that asks anew (`resends`) when it comes again
+-- after a while, and was claimed before the clock was set back, would be replayed for as long: it is not known.
+local function known(row, content, resends)
   if not row or row.expires <= now then return nil end
   if row.content ~= content then return {'reused', text(now)} end
-  if row.state == 'settled' then return {'replay', text(now), '0', record_of(row)} end
+  if row.state == 'settled' then
+    if resends and row.transient == '1' and row.claimed > now + 1 then return nil end
+    return {'replay', text(now), '0', record_of(row)}
+  end
   if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
   return nil
 end
@@ -120,7 +124,7 @@ function verbs.claim_send()
   if row and row.state == 'claimed' and row.token == token then -- its first answer was lost on the way
     return {'owned', text(now), text(math.max(0, row.sent - now)), {}, '0', '0', {}, {}}
   end
-  local answer = known(row, content)
+  local answer = known(row, content, true)
   if answer then return answer end
   local left, guard = limited(11)
   if guard then return {'limited', text(now), text(left), {}, guard} end

@@ -85,7 +85,7 @@ class SqliteLedger:
             sends.count(db, guards, token, now)
             return Claim("owned", now, slot.wait)
 
-        return self._unless_known(keys, claim, deadline)
+        return self._unless_known(keys, claim, deadline, resends=True)
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         def attempt(db: sqlite3.Connection) -> Slot | None:
@@ -180,12 +180,14 @@ class SqliteLedger:
         keys: Keys,
         claim: Callable[[sqlite3.Connection, float, sqlite3.Row | None], Claim],
         deadline: Deadline,
+        *,
+        resends: bool = False,
     ) -> Claim:
         """What is known of the delivery; else claim it, with the time and the row that there is nevertheless."""
 
         def known(db: sqlite3.Connection) -> tuple[float, sqlite3.Row | None, Claim | None]:
             now, row = self._clock.time(), rows.find(db, keys.delivery)
-            return now, row, rows.known(row, keys, now) if row else None
+            return now, row, rows.known(row, keys, now, resends=resends) if row else None
 
         def known_or_claimed(db: sqlite3.Connection) -> Claim:
             now, row, answer = known(db)

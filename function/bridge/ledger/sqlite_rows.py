@@ -42,13 +42,19 @@ def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
     return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
 
 
-def known(row: sqlite3.Row, keys: Keys, now: float) -> Claim | None:
-    """The answer when the delivery is known and nobody need work on it."""
+def known(row: sqlite3.Row, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
+    """The answer when the delivery is known and nobody need work on it.
+
+    One that asks anew (``resends``) when it comes again after a while, and was claimed before the clock was set back,
+    would be replayed for as long: it is not known.
+    """
     if row["until"] <= now:
         return None
     if row["content"] != keys.content:
         return Claim("reused", now)
     if row["state"] >= VERIFIED:
+        if resends and row["transient"] and row["claimed"] > now + 1:
+            return None
         return Claim("replay", now, record=record(row))
     return Claim("in-flight", now) if row["state"] == CLAIMED and is_live(row, now) else None
 
