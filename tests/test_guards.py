@@ -83,7 +83,8 @@ def test_a_cap_for_each_prefix_of_a_phone_number(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_prefix=3)
     for number in range(3):
         send(engine, f"a{number}", f"+44 20 7946 00{number}1", limits=limits)
-    assert refusal(engine, "b", "0044 2079 460099", limits=limits) == ("per-prefix", 3600)
+    for spelled in ("0044 2079 460099", "+0044 2079 460099", "(000) 0044 2079 460099"):
+        assert refusal(engine, "b", spelled, limits=limits) == ("per-prefix", 3600)
     send(engine, "c", "+44 20 8946 0001", limits=limits)
     for number in range(4):
         send(engine, f"d{number}", f"jo{number}@example.com", limits=limits)

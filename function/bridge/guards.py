@@ -47,7 +47,8 @@ class Limits(NamedTuple):
             Guard("per-hour", hasher.series("all"), self.per_hour, GUARD_WINDOW),
         ]
         if contact.type is ContactType.PHONE:
-            prefix = hasher.series("prefix", _digits(contact)[:PREFIX_DIGITS])
+            # However many zeros are written before it, it is of the same block.
+            prefix = hasher.series("prefix", _digits(contact).lstrip("0")[:PREFIX_DIGITS])
             guards.append(Guard("per-prefix", prefix, self.per_prefix, GUARD_WINDOW))
         return [guard for guard in guards if guard.limit]
 
