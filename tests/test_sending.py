@@ -234,7 +234,7 @@ def test_a_supabase_body_is_mapped(emulator: Emulator) -> None:
 
 
 def test_only_allowed_prefixes(emulator: Emulator) -> None:
-    of = sending(emulator.url, SEND_ALLOWED_PREFIXES="+86 +1")
+    of = sending(emulator.url, SEND_ALLOWED_PREFIXES="0086 +1")
     refused = ask_for(of, contact="+44 20 7946 0018")
     assert (refused.status, refused.headers["retry-after"]) == (429, "3600")
     assert ask_for(of, contact="0086 187 6655 4433").status == 202

@@ -117,7 +117,7 @@ def test_the_platform_may_give_the_credentials() -> None:
         ("WEBHOOK_SECRETS", "schlüssel"),
         ("SEND_INTERVAL", "3601"),
         ("SEND_PER_CONTACT", "-1"),
-        *(("SEND_ALLOWED_PREFIXES", prefixes) for prefixes in ("+", "86,1", "+86 x", "٣", "++1")),
+        *(("SEND_ALLOWED_PREFIXES", prefixes) for prefixes in ("+", "86,1", "+86 x", "٣", "++1", "00", "+0086")),
     ],
 )  # fmt: skip
 def test_values_that_are_refused(name: str, value: str) -> None:

@@ -125,9 +125,10 @@ def ledger_key(value: str) -> str:
 
 def prefixes(value: str) -> tuple[str, ...]:
     """The beginnings of phone numbers, as digits."""
-    if not re.fullmatch("[+]?[0-9]{1,15}( +[+]?[0-9]{1,15})*", value):
+    prefix = "([+]|00)?(?!00)[0-9]{1,15}"
+    if not re.fullmatch(f"{prefix}( +{prefix})*", value):
         raise ValueError("must be the digits that phone numbers may begin with, separated by spaces, such as +86 +1")
-    return tuple(prefix.removeprefix("+") for prefix in value.split())
+    return tuple(one.removeprefix("+").removeprefix("00") for one in value.split())
 
 
 def contact_type(value: str) -> Pointer | TypeWord:
