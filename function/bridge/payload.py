@@ -168,7 +168,7 @@ class _Members:
     def send_request(self, key: DeliveryKey, reading: Reading) -> SendRequest:
         mapping = reading.mapping or self._own("data" if reading.event else None)
         contact = self._contact(mapping) if mapping else None
-        if mapping and not reading.mapping and self._has(mapping.code):
+        if mapping and self._has(mapping.code, empty=reading.mapping is None):
             # Else a delivery that was captured on its way to be verified could be turned into a message.
             self._errors.append((pointers.text_of(mapping.code), "must not be there where a code is to be sent"))
         key = self._key(reading) or key
@@ -192,12 +192,12 @@ class _Members:
 
         return self._read(self._place(mapping.contact), read_contact)
 
-    def _has(self, pointer: Pointer) -> bool:
+    def _has(self, pointer: Pointer, *, empty: bool) -> bool:
+        """Whether there is something, or, if ``empty`` counts, the member at least."""
         try:
-            pointers.find(self._document, pointer)
+            return pointers.find(self._document, pointer) not in (None, "") or empty
         except LookupError:
             return False
-        return True
 
     def _own(self, inside: str | None) -> PayloadMapping | None:
         """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed.
