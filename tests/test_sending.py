@@ -10,7 +10,7 @@ import pytest
 from bridge.profiles import PROFILES
 from builders import PHONE, Answer, Bridge, SetClock, body, bridge, calls, check_problem, post, problem, signed
 from deliveries import ask, replay_of
-from event_builders import CONTEXT, handle, url_event
+from event_builders import handle, url_event
 from scenes import Request, Way
 from shapes import Scf
 
@@ -80,8 +80,12 @@ def test_it_passes_as_the_zip_that_is_deployed(scf: Scf, emulator: Emulator, sha
 def test_it_is_off_unless_it_is_switched_on(emulator: Emulator) -> None:
     of = bridge(emulator.url)
     assert ask_for(of).status == 404
-    assert handle(of, {"action": "send", "type": "phone", "contact": PHONE}, CONTEXT).json["code"] == "not-found"
+    event = {"type": "phone", "contact": PHONE}
+    assert handle(of, event | {"action": "send"}).json["code"] == "body-invalid", "there is no code to verify"
     assert calls(emulator) == []
+    for action in ("signup", None, ["send"]):  # a member like any other, which is ignored
+        told = handle(of, event | {"action": action, "verify_code": "000000"}).json
+        assert told["code"] == "code-incorrect"
 
 
 def test_a_redelivery_is_answered_as_before(emulator: Emulator) -> None:

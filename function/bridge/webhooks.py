@@ -47,9 +47,7 @@ class Webhooks:
     def signup(self) -> Response:
         deadline = self._deadline()
         body, key, reading = self._incoming()
-        if reading.known_by == "member" and payload.asks_to_send(body):  # no path says it
-            if not self._configured.send_codes:
-                raise Refusal(outcomes.NOT_FOUND, "No codes are sent here: SEND_CODES is off.")
+        if self._configured.send_codes and reading.known_by == "member" and payload.asks_to_send(body):
             return self._send(payload.parse_send(body, key, reading), deadline)
         delivery = payload.parse(body, key, reading)
         with self._credentials_of_request():
