@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from contextlib import ExitStack
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from bridge.actions import SEND
-from builders import PHONE, bridge, gunicorn
+from builders import PHONE, Answer, bridge, gunicorn, post
+from log_lines import lines_of
 from redis_server import RedisServer
 from test_many import SHARED_KEY, Senders, Sent
 
@@ -63,3 +65,55 @@ def test_ten_thousand_contacts_of_one_prefix_end_at_the_cap(emulator: Emulator) 
     )
     assert statuses == {202: 100, 429: 9_900}
     assert [call.action for call in emulator.calls] == [SEND] * 100
+
+
+@pytest.mark.timeout(120)
+def test_each_guard_holds_over_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
+    """Whoever is refused here was sent his codes by the other instance."""
+    limits = {"SEND_PER_CONTACT": 2, "SEND_PER_PREFIX": 4, "SEND_PER_HOUR": 6, "SEND_ALLOWED_PREFIXES": "+86 +44"}
+    of_redis = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
+    logs = [tmp_path / name for name in "ab"]
+    given = limits | of_redis | {"SEND_CODES": "true"}
+    with ExitStack() as running:
+        urls = itertools.cycle([running.enter_context(gunicorn(emulator.url, log, **given)) for log in logs])
+
+        def ask(contact: str) -> Answer:
+            kind = "email" if "@" in contact else "phone"
+            return post(f"{next(urls)}/webhooks/code", json.dumps({"type": kind, "contact": contact}).encode())
+
+        def sent(contact: str) -> bool:
+            return ask(contact).status == 202
+
+        def wait(contact: str) -> int:
+            """The seconds after which who is refused may come again."""
+            refused = ask(contact)
+            assert (refused.status, refused.json["code"]) == (429, "send-limited")
+            return int(refused.headers["retry-after"])
+
+        assert sent("+86 139 0000 0001")
+        assert 0 < wait("0086-13900000001") <= 60
+        pass_by(61, redis_server)
+        assert sent("+86 139 0000 0001")
+        pass_by(61, redis_server)
+        assert 3000 < wait("+86 139 0000 0001") <= 3478
+        assert sent("+86 139 0000 0002")
+        assert sent("+86 139 0000 0003")
+        assert 3000 < wait("+86 139 0000 0004") <= 3478
+        assert sent("jo@example.com")
+        assert sent("jim@example.com")
+        assert 3000 < wait("joe@example.com") <= 3478
+        assert wait("+33 6 12 34 56 78") == 3600
+        pass_by(3600, redis_server)
+        assert sent("+86 139 0000 0001")
+    lines = [line for log in logs for line in lines_of(log.read_text())]
+    guards = [line["guard"] for line in lines if line.get("outcome") == "send-limited"]
+    assert sorted(guards) == ["allowed-prefixes", "interval", "per-contact", "per-hour", "per-prefix"]
+    assert [call.action for call in emulator.calls] == [SEND] * 7
+
+
+def pass_by(seconds: float, server: RedisServer) -> None:
+    """Make what was counted older: nobody can set a real server's clock."""
+    with server.client as client:
+        for series in client.keys("*:sends:*"):
+            for message in client.zrange(series, 0, -1):
+                client.zincrby(series, -seconds, message)
