@@ -95,6 +95,18 @@ def test_a_record_without_a_place_is_known_by_its_content(emulator: Emulator, wi
     assert len(emulator.calls) == 1
 
 
+def test_a_code_that_is_held_back_stops_nothing(emulator: Emulator) -> None:
+    """Else who pumps messages would stop the topic, and be sent all of them in the end."""
+    wired = bridge(emulator.url, REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
+    wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
+    event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))
+    assert wired.events.handle(event, LONG) == {"records": 3, "ends": {"sent": 1, "send-limited": 2}}
+    emulator.faults.arm(Fault("InternalError.SendVerifyCodeErr"))
+    with pytest.raises(Redeliver, match="1 of 1 records"):
+        wired.events.handle(batch(record(4, wanted | {"contact": "+86 139 0000 0002"})), LONG)
+    assert len(emulator.calls) == 2
+
+
 @pytest.mark.parametrize(
     "message",
     ["", "{", "5", "null", "[]", {"type": "phone"}, "\ud800", "x" * 20_000, {"type": 1, "contact": "nobody"}],

@@ -3,7 +3,7 @@
 In comes an event's list of records, out comes what became of them. The platform sends the whole batch again when the
 function raises, up to 10,000 times, and knows no answer for a part of it; so what is decided stays in the ledger, and
 `Redeliver` is raised only when a record may end otherwise next time. What can never be right must not stop those behind
-it.
+it, nor may a code that the guards hold back, for an hour perhaps: whoever wants it asks again.
 
 Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .logs import log
-from .outcomes import Outcome
+from .outcomes import SEND_LIMITED, Outcome
 
 
 class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have a batch sent again
@@ -74,7 +74,7 @@ def verify_all(
         ended = verify(message)
         told[ended.told.code] += 1
         ends[ended.outcome.code] += 1
-        if ended.outcome.retryable:
+        if ended.outcome.retryable and ended.outcome is not SEND_LIMITED:
             retryable += 1
         place = {"record": message.id} if message.id else {}
         log.info("record", extra={"fields": {**place, "outcome": ended.outcome.code}})
