@@ -175,7 +175,8 @@ class Ledger(Protocol):
     ) -> Claim:
         """Claim a delivery that asks for a code to be sent, if every guard lets one more message out; count it.
 
-        One whose outcome is unknown is claimed like a new one. `release` takes it out of the count again.
+        One whose outcome is unknown is claimed like a new one, which its earlier message does not change: that stays
+        counted.
         """
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
@@ -190,7 +191,8 @@ class Ledger(Protocol):
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         """Give it back: its last call was certainly not processed.
 
-        What was new is new again; what was unknown, or found an unknown outcome of its content, is unknown.
+        What was new is new again; what was unknown, or found an unknown outcome of its content, is unknown. A message
+        is not counted any more.
         """
 
     def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
