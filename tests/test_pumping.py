@@ -23,7 +23,6 @@ def wanted(contact: str) -> bytes:
     return json.dumps({"type": "phone", "contact": contact}).encode()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
 def test_a_thousand_at_once_for_one_contact_are_one_message(
@@ -56,7 +55,6 @@ def test_a_thousand_at_once_for_one_contact_are_one_message(
         assert [call.action for call in emulator.calls] == [SEND]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_ten_thousand_contacts_of_one_prefix_end_at_the_cap(emulator: Emulator) -> None:
     of = bridge(emulator.url, WEBHOOK_AUTH="none", SEND_PER_PREFIX=100, SEND_CODES="true")
