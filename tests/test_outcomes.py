@@ -4,8 +4,9 @@ import json
 
 import pytest
 from bridge import outcomes
+from bridge.actions import CREATE, DELETE, DESCRIBE, SEND
 from bridge.judge import Call, Reply, judge
-from bridge.outcomes import API_CODES, OUTCOMES
+from bridge.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,9 +63,29 @@ def test_no_code_of_the_table_is_untested() -> None:
     assert set(API_CODES) <= tested
 
 
-def test_no_error_code_ever_means_verified() -> None:
-    assert outcomes.VERIFIED not in API_CODES.values()
-    assert outcomes.VERIFIED not in outcomes.API_FAMILIES.values()
+OF_SENDING = {
+    "InternalError.SendVerifyCodeErr": "send-failed",
+    "FailedOperation.SendVerifyCodeIsLimited": "send-limited",
+    "FailedOperation.SendTcbPhoneEmailCodeFailed": "bridge-misconfigured",
+    "FailedOperation.VerifyUinIsRealname": "bridge-misconfigured",
+    "InternalError.VerifyCodeErr": "upstream-failed",
+    "InvalidParameter.VerifyCodeIsInvalid": "upstream-failed",
+}
+"""What means another thing where a code was to be sent."""
+
+
+def test_what_a_code_means_where_another_was_to_be_sent() -> None:
+    assert set(SEND_API_CODES) == set(OF_SENDING)
+    for api_code in {**API_CODES, **OF_SENDING}:
+        verifying, sending = (outcomes.of_api_code(api_code, action) for action in (CREATE, SEND))
+        assert sending.code == OF_SENDING.get(api_code, verifying.code)
+    for action in (CREATE, DESCRIBE, DELETE):
+        assert outcomes.of_api_code("InternalError.VerifyCodeErr", action).code == "code-incorrect"
+
+
+def test_no_error_code_ever_means_that_it_is_done() -> None:
+    meant = [*API_CODES.values(), *outcomes.API_FAMILIES.values(), *SEND_API_CODES.values()]
+    assert "done" not in {outcome.kind for outcome in meant}
 
 
 CONTRACT = """
@@ -121,6 +142,7 @@ def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() ->
         ("AuthFailure.SignatureExpire", "clock"),
         ("AuthFailure.MFAFailure", "TENCENT_SECRET_ID"),
         ("UnauthorizedOperation.Whatever", "domain:CreateIntlPhoneEmail"),
+        ("FailedOperation.SendTcbPhoneEmailCodeFailed", "the cloud account"),
         ("IpNotInWhitelist", "addresses"),
         ("NoSuchVersion", "DOMAIN_API_URL"),
     ],
