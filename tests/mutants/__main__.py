@@ -25,7 +25,13 @@ TESTS = {
     "bridge.signatures": ("tests/test_signatures.py",),
     "bridge.outcomes": ("tests/test_outcomes.py", "tests/test_profiles.py", "tests/test_project.py"),
     "bridge.profiles": ("tests/test_profiles.py", "tests/test_settings.py"),
-    "bridge.answers": ("tests/test_profiles.py", "tests/test_routes.py", "tests/test_reveal.py"),
+    "bridge.answers": (
+        "tests/test_answers.py",
+        "tests/test_reveal.py",
+        "tests/test_sending.py",
+        "tests/test_profiles.py",
+        "tests/test_routes.py",
+    ),
 }
 """The tests of each module that is mutated, the quick ones first."""
 
