@@ -31,7 +31,8 @@ def given(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -
 
 
 def budget(row: Input) -> float:
-    return row.delay + 8 if row.outcome == "verified" else 0.9
+    """Little where the bridge gives up at its end; a busy machine takes longer than that for a call."""
+    return row.delay + 8 if BY_CODE[row.outcome].stored == "definitive" else 1.2
 
 
 @pytest.mark.parametrize("form", ["phone", "email"])
