@@ -65,7 +65,7 @@ def main() -> None:
 def built(target: Path) -> list[Peer]:
     """Both applications as they are built, and as they are without bytecode."""
     peers = []
-    for name, function in (("bridge", package.FUNCTION), ("floor", ROOT / "bench" / "floor")):
+    for name, function in (("bridge", package.FUNCTION), ("floor", ROOT / "bench" / "peers" / "floor")):
         one = package.build(target / name, function=function, tell=lambda _: None)
         if name == "bridge":
             print(f"zip {one.zipped / 2**20:.2f} MiB, unpacked {one.unpacked / 2**20:.2f} MiB")
