@@ -4,15 +4,12 @@ import fcntl
 import logging
 import os
 import pickle
-import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import browser
+import certificates
 import deployments
 import hypothesis
 import log_audit
@@ -22,9 +19,7 @@ import pytest
 from bridge.logs import log
 from browser import Console
 from builders import Bridge, SetClock, bridge
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import Tls
 from deliveries import Build
 from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
 from lost_answers import World, worlds
@@ -83,40 +78,9 @@ def wired(emulator: Emulator) -> Bridge:
     return bridge(emulator.url, REQUEST_BUDGET=5)
 
 
-@dataclass(frozen=True)
-class Tls:
-    """A certificate for 127.0.0.1 that signs itself: the server's context and the PEM file that a client trusts."""
-
-    context: ssl.SSLContext
-    bundle: Path
-
-
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, bundle = folder / "server.pem", folder / "ca.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    pem.write_bytes(private + bundle.read_bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return Tls(context, bundle)
+    return certificates.self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")

@@ -27,18 +27,26 @@ def install() -> Path:
 
     Raises subprocess.SubprocessError when `npm ci` fails.
     """
-    if shutil.which("node") is None or shutil.which("npm") is None:
+    if not are_there():
         pytest.skip("no node or no npm on this machine (Debian: apt-get install nodejs npm)")
-    folder = ROOT / "build" / "node"
+    return installed(HERE, ROOT / "build" / "node")
+
+
+def are_there() -> bool:
+    return shutil.which("node") is not None and shutil.which("npm") is not None
+
+
+def installed(here: Path, folder: Path) -> Path:
+    """The folder `node_modules` of what the lock in `here` names. Raises subprocess.SubprocessError."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = b"".join((HERE / name).read_bytes() for name in FILES)
+    wanted = b"".join((here / name).read_bytes() for name in FILES)
     done, modules = folder / "done", folder / "node_modules"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not modules.exists() or not done.exists() or done.read_bytes() != wanted:
             done.unlink(missing_ok=True)
             for name in FILES:
-                shutil.copy(HERE / name, folder)
-            subprocess.run(["npm", "ci"], cwd=folder, check=True, timeout=INSTALL_LIMIT)
+                shutil.copy(here / name, folder)
+            subprocess.run(["npm", "ci"], cwd=folder, check=True, timeout=INSTALL_LIMIT, stdout=subprocess.DEVNULL)
             done.write_bytes(wanted)
     return modules

@@ -14,7 +14,7 @@ from bridge.clock import Deadline
 from bridge.ledger import LedgerUnavailable, Record
 from bridge.ledger.redis import RedisLedger
 from builders import SetClock
-from conftest import Tls
+from certificates import Tls
 from ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
 from redis.connection import Connection
 from redis_server import RedisServer

@@ -22,7 +22,7 @@ from builders import (
     reply,
     send,
 )  # fmt: skip
-from conftest import Tls
+from certificates import Tls
 
 from emulator import ports
 from emulator.server import Emulator

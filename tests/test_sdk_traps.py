@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge import settings
+import requests
+from bridge import settings, transport
 from bridge.clock import Deadline, SystemClock
 from bridge.credentials import Credentials
 from bridge.domain_api import DomainApi
 from bridge.exchange import _Reader, exchange
 from bridge.judge import Call, Reply, judge
 from bridge.payload import Contact, ContactType
-from bridge.transport import Adapter
 from builders import CODE, PHONE, SUCCESS, Bridge, SetClock, Upstream, body, bridge, cut, environment, reply
-from conftest import Tls
+from certificates import Tls
 from tencentcloud.common.retry import NoopRetryer
-from urllib3.connection import HTTPConnection
 
 CONTACT = Contact(ContactType.PHONE, PHONE)
 
@@ -104,9 +103,14 @@ def test_each_call_has_headers_of_its_own(upstream: Upstream) -> None:
     assert first != second
 
 
-def test_no_other_transport_is_left_in_the_session(upstream: Upstream) -> None:
-    session = api_at(upstream.url)._client.request.conn._session
-    assert {type(adapter) for adapter in session.adapters.values()} == {Adapter}
+def test_the_sdk_sends_through_our_wire_alone(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own would be asked in vain."""
+
+    def own(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(requests.Session, "request", own)
+    assert isinstance(call(api_at(upstream.url)).result, Reply)
 
 
 def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:
@@ -278,13 +282,14 @@ def test_a_thread_that_slept_before_writing_to_a_kept_connection_sends_nothing(
     clock = SetClock()
     api = api_at(upstream.url, clock=clock)
     call(api)
-    request = HTTPConnection.request
+    take = transport.Wire._take
 
-    def sleep_before(*arguments: Any, **keywords: Any) -> None:
+    def sleep_after(wire: transport.Wire) -> socket.socket | None:
+        sock = take(wire)
         clock.run += 10.0
-        request(*arguments, **keywords)
+        return sock
 
-    monkeypatch.setattr(HTTPConnection, "request", sleep_before)
+    monkeypatch.setattr(transport.Wire, "_take", sleep_after)
     known = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
     assert (known.result, len(upstream.requests)) == ("never-sent", 1)
 
@@ -348,7 +353,7 @@ def test_what_fails_before_the_wire_is_told() -> None:
         "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()
     )
     known = call(bad)
-    assert (known.result, known.error) == ("never-sent", "ClientNetworkError")
+    assert (known.result, known.error) == ("never-sent", "ValueError")
 
 
 def test_errors_name_the_innermost_class() -> None:

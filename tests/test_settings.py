@@ -13,7 +13,7 @@ from bridge.clock import Deadline, SystemClock
 from bridge.ledger import open_ledger
 from bridge.settings import SettingsError
 from builders import ROOT, SECRET, environment
-from conftest import Tls
+from certificates import Tls
 
 URL = "https://domain.tencentcloudapi.com"
 

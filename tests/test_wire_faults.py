@@ -25,7 +25,7 @@ from builders import (
     reply,
     send,
 )  # fmt: skip
-from conftest import Tls
+from certificates import Tls
 
 from emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
 from emulator.server import Emulator

@@ -144,8 +144,10 @@ class Caller:
     def _wait_for(self, turn: Turn, action: str, deadline: Deadline) -> None:
         """Wait for the turn. Who is late for it takes another: late and punctual calls together would bunch up."""
         for _ in range(TURNS):
+            if not turn.wait:
+                return
             self._clock.sleep(max(0.0, turn.wait - turn.since.seconds()))
-            if not turn.wait or turn.since.seconds() - turn.wait < SLOT_GRACE:
+            if turn.since.seconds() - turn.wait < SLOT_GRACE:
                 return
             with suppress(LedgerUnavailable):
                 other = self.turn(action, deadline)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
-from http.cookiejar import DefaultCookiePolicy
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -27,7 +26,7 @@ from .exchange import exchange
 from .judge import Call, Reply
 from .payload import Contact, ContactType
 from .tracing import trace_id
-from .transport import Adapter
+from .transport import Wire
 
 PAGE = 200
 """Rows of a page of the account's list, the most that the API gives."""
@@ -81,14 +80,9 @@ class DomainApi:
         self._clock = clock
         self._credentials = credentials
         self._client = CommonClient("domain", "2018-08-08", _Credential(), "", profile)
-        adapter = Adapter(url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock)
-        session = self._client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
-        for scheme in ("https://", "http://"):  # in place of the session's own, which nothing may ever use
-            session.mount(scheme, adapter)
-        session.trust_env = False
-        session.max_redirects = 0
-        session.headers["Accept-Encoding"] = "identity"
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._client.request.conn = Wire(
+            url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock
+        )
 
     def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> Call:
         """Call ``CreateIntlPhoneEmail`` once, with the contact as it is: which forms it takes is not documented.

@@ -10,7 +10,9 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 
 scheme, _, endpoint = os.environ["DOMAIN_API_URL"].partition("://")
 key = credential.Credential(os.environ["TENCENT_SECRET_ID"], os.environ["TENCENT_SECRET_KEY"])
-profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True))
+trusted = os.environ.get("DOMAIN_API_CA_BUNDLE")
+http = HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True, certification=trusted)
+profile = ClientProfile(httpProfile=http)
 client = CommonClient("domain", "2018-08-08", key, "", profile)
 app = Flask(__name__)
 

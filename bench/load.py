@@ -1,0 +1,229 @@
+"""The senders, in a process of their own: as fast as the answers come, or at a rate, or in one burst.
+
+What they send is signed; whoever does not look at signatures is sent the same. An answer that is not the expected one
+ends the run: nothing else would be measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emulator import bodies, senders
+
+SECRET = senders.DEMO_SECRET
+
+
+class Target(NamedTuple):
+    """Where it is sent, and what the answer to a first delivery must hold. ``bundle``: it speaks TLS, and with whom."""
+
+    port: int
+    path: str = "/"
+    verified: bytes = b'"RequestId"'
+    bundle: Path | None = None
+
+
+class Sample(NamedTuple):
+    """What was measured: requests, the seconds that they took in all, and each one's own seconds."""
+
+    seconds: float
+    each: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.each) / self.seconds
+
+
+class Burst(NamedTuple):
+    """When each sender heard "verified", in seconds from the first, sorted; and how many answers of each status."""
+
+    verified: tuple[float, ...]
+    answers: dict[int, int]
+
+
+class Senders:
+    """The process."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def run(self, what: Callable[..., Any], *given: Any) -> Any:
+        """Run one of the functions below there; its result."""
+        return self._pool.submit(what, *given).result()
+
+
+@contextmanager
+def process() -> Iterator[Senders]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield Senders(pool)
+
+
+# -- what is sent --
+
+
+def first(_: int) -> tuple[bytes, dict[str, str]]:
+    """A new delivery of a new contact: its body and headers."""
+    body = bodies.body_of(f"{random.randrange(10**14):014}", "123456", "phone")
+    return body, senders.headers_of(body, sender="standard", secret=SECRET)
+
+
+def refused(_: int) -> tuple[bytes, dict[str, str]]:
+    """The same with a signature that is another's."""
+    body, headers = first(0)
+    signature = senders.headers_of(body + b" ", sender="standard", secret=SECRET)["webhook-signature"]
+    return body, headers | {"webhook-signature": signature}
+
+
+def again(number: int) -> tuple[bytes, dict[str, str]]:
+    """A delivery that was sent before: one of `AGAIN`, signed anew."""
+    body = bodies.body_of(f"{number % AGAIN + 10**13:014}", "123456", "phone")
+    delivery_id = f"msg_{number % AGAIN}"
+    return body, senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
+
+
+AGAIN = 500
+KINDS: dict[str, tuple[Callable[[int], tuple[bytes, dict[str, str]]], bytes | None]] = {
+    "first": (first, None),
+    "refused": (refused, b'"signature-invalid"'),
+    "again": (again, None),
+}
+"""How each kind is made, and what its answer must hold, if not that of a first delivery."""
+
+
+# -- how --
+
+
+def closed(target: Target, kind: str, seconds: float, connections: int) -> Sample:
+    """Over each connection, the next one as soon as the last one is answered."""
+    end = time.monotonic() + seconds
+    return _run(target, kind, connections, lambda _: time.monotonic() < end)
+
+
+def counted(target: Target, kind: str, count: int, connections: int) -> Sample:
+    """The same for a number of requests."""
+    return _run(target, kind, connections, lambda number: number < count)
+
+
+def _run(target: Target, kind: str, connections: int, goes_on: Callable[[int], bool]) -> Sample:
+    make, expected = KINDS[kind]
+    numbers = itertools.count()
+    each: list[float] = []
+
+    async def send() -> None:
+        line = await Line.open(target)
+        while goes_on(number := next(numbers)):
+            request = line.request(*make(number))
+            began = time.perf_counter()
+            _, answer = await line.ask(request)
+            each.append(time.perf_counter() - began)
+            _check(answer, expected or target.verified)
+        line.close()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(send() for _ in range(connections)))
+
+    began = time.perf_counter()
+    asyncio.run(all_of_them())
+    return Sample(time.perf_counter() - began, tuple(each))
+
+
+def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
+    """So many first deliveries a second, whatever becomes of those before. Each is timed from when it was due."""
+
+    async def send() -> list[float]:
+        free: asyncio.Queue[Line] = asyncio.Queue()
+        for _ in range(int(rate) + 1):
+            free.put_nowait(await Line.open(target))
+        each: list[float] = []
+        began = time.perf_counter()
+
+        async def one(number: int) -> None:
+            body, headers = first(number)
+            due = began + number / rate
+            await asyncio.sleep(due - time.perf_counter())
+            line = await free.get()
+            _, answer = await line.ask(line.request(body, headers))
+            each.append(time.perf_counter() - due)
+            _check(answer, target.verified)
+            free.put_nowait(line)
+
+        await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
+        while not free.empty():
+            free.get_nowait().close()
+        return each
+
+    return Sample(seconds, tuple(asyncio.run(send())))
+
+
+def burst(target: Target, count: int, within: float) -> Burst:
+    """So many first deliveries, begun evenly within so many seconds, each sent again as Retry-After says."""
+    verified: list[float] = []
+    answers: dict[int, int] = {}
+    began = time.perf_counter()
+
+    async def one(number: int) -> None:
+        body, headers = first(number)
+        delivery_id = headers["webhook-id"]
+        await asyncio.sleep(number * within / count)
+        while True:
+            line = await Line.open(target)
+            status, answer = await line.ask(line.request(body, headers))
+            answers[status] = answers.get(status, 0) + 1
+            line.close()
+            if status == 200:
+                break
+            await asyncio.sleep(line.retry_after)
+            headers = senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
+        _check(answer, target.verified)
+        verified.append(time.perf_counter() - began)
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+    asyncio.run(all_of_them())
+    return Burst(tuple(sorted(verified)), answers)
+
+
+def _check(answer: bytes, expected: bytes) -> None:
+    if expected not in answer:
+        raise ValueError(f"not what was to be measured: {answer.decode()}")
+
+
+class Line:
+    """A connection that is kept alive. ``retry_after`` is that of the last answer, in seconds."""
+
+    def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._target = target
+        self._reader, self._writer = reader, writer
+        self.retry_after = 1.0
+
+    @classmethod
+    async def open(cls, target: Target) -> Line:
+        tls = ssl.create_default_context(cafile=target.bundle) if target.bundle else None
+        return cls(target, *await asyncio.open_connection("127.0.0.1", target.port, ssl=tls))
+
+    def request(self, body: bytes, headers: dict[str, str]) -> bytes:
+        lines = [f"POST {self._target.path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Send it; the answer's status and body."""
+        self._writer.write(request)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        self.retry_after = float(head.partition(b"retry-after: ")[2].partition(b"\r\n")[0] or b"1")
+        return int(head[9:12]), await self._reader.readexactly(length)
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,118 @@
+"""Starts what is measured: the bridge and its peers, each as one process tree on a free port."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import NamedTuple
+
+import certifi
+import node_packages
+
+from emulator import ports
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+
+from .load import SECRET, Target
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
+START_LIMIT = 30.0
+
+
+class Server(NamedTuple):
+    """A running server, and its process's id, which is that of all its processes' group, too."""
+
+    target: Target
+    pid: int
+
+
+def trusted(own: Path, folder: Path) -> Path:
+    """What every client of the API is given to trust: all that it would trust in earnest, and the stand-in."""
+    bundle = folder / "trusted.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
+    return bundle
+
+
+@contextmanager
+def bridge(api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
+    """The bridge, with a ledger of its own in the folder unless ``settings`` name one."""
+    folder.mkdir(exist_ok=True)
+    environ = {
+        "DOMAIN_API_CA_BUNDLE": str(bundle),
+        "DOMAIN_API_RATE": "100000",
+        "LEDGER_URL": f"sqlite:///{folder}/ledger.db",
+        "WEBHOOK_SECRETS": SECRET,
+        **settings,
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
+    with _started(command, ROOT, api, environ, folder / "bridge.log") as (port, pid):
+        yield Server(Target(port, verified=b'"verified"'), pid)
+
+
+@contextmanager
+def flask_peer(name: str, api: str, bundle: Path, folder: Path) -> Iterator[Server]:
+    """A peer in Python: its folder's name."""
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+    environ = {"DOMAIN_API_CA_BUNDLE": str(bundle)}
+    with _started(command, PEERS / name, api, environ, folder / f"{name}.log") as (port, pid):
+        yield Server(Target(port), pid)
+
+
+@contextmanager
+def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
+    """The peer in Node; None where there is no Node, or its packages cannot be had."""
+    if not node_packages.are_there():
+        print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
+        yield None
+        return
+    try:
+        modules = node_packages.installed(PEERS / "node", ROOT / "build" / "bench-node")
+    except subprocess.SubprocessError:
+        print("bench: npm ci failed: the peer in Node is left out", file=sys.stderr)
+        yield None
+        return
+    environ = {"NODE_EXTRA_CA_CERTS": str(bundle), "NODE_PATH": str(modules), "NODE_ENV": "production"}
+    with _started(["node", "app.js"], PEERS / "node", api, environ, folder / "node.log") as (port, pid):
+        yield Server(Target(port), pid)
+
+
+@contextmanager
+def _started(command: list[str], cwd: Path, api: str, environ: dict[str, str], log: Path) -> Iterator[tuple[int, int]]:
+    port = ports.free()
+    environ = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "TENCENT_SECRET_ID": DEMO_SECRET_ID,
+        "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+        "DOMAIN_API_URL": api,
+        **environ,
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=output, stderr=output)
+    try:
+        _wait_for(port, process, log)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_LIMIT
+    while True:
+        with suppress(OSError):
+            connection = HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                connection.close()
+                return
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError(f"it did not start:\n{log.read_text()}")
+        time.sleep(0.05)
