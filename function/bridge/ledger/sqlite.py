@@ -213,20 +213,18 @@ class SqliteLedger:
                 counted = row["counted"]
             rows.forget(db, row)
             row = None
-        if db.execute(
-            "SELECT 1 FROM deliveries WHERE contact = ? AND lease > ? AND lease <= ? AND delivery != ?",
-            (keys.contact, now, now + LEASE_LIMIT, keys.delivery),
-        ).fetchone():
+        around = rows.around(db, keys, now, now - self._policy.wrong_code_window)
+        removal = bool(around.removal)
+        if around.busy:
             return Claim("busy", now)
-        removal = db.execute("SELECT 1 FROM removals WHERE exact = ?", (keys.exact,)).fetchone() is not None
-        unknown = db.execute(
-            f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
-        ).fetchall()
-        if unknown:
+        if around.unknown:
+            unknown = db.execute(
+                f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
+            ).fetchall()
             self._take_over(db, keys, token, row, now, lease)
             calls = tuple(call for one in unknown for call in rows.calls(one))
             return Claim("owned", now, calls=calls, rivals=rows.rivals(db, keys), removal=removal, unknown=True)
-        decided = self._decided(db, keys, now)
+        decided = self._decided(around, keys)
         if decided:
             counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
             at = rows.counted_once(db, keys, counted, now) if counts else None
@@ -254,22 +252,12 @@ class SqliteLedger:
             (CLAIMED, token, now, now + lease, now + lease + self._policy.ttl, row["id"]),
         )
 
-    def _decided(self, db: sqlite3.Connection, keys: Keys, now: float) -> Record | None:
+    def _decided(self, around: rows.Around, keys: Keys) -> Record | None:
         """What a new delivery ends in without a call."""
-        spent = db.execute("SELECT 1 FROM spent WHERE content = ? AND until > ?", (keys.content, now)).fetchone()
-        exhausted = self._is_exhausted(db, keys, now)
-        if spent and not (exhausted and self._policy.hides):
+        exhausted = 0 < self._policy.wrong_codes <= around.wrong
+        if around.spent and not (exhausted and self._policy.hides):
             return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
         return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
-
-    def _is_exhausted(self, db: sqlite3.Connection, keys: Keys, now: float) -> bool:
-        if not self._policy.wrong_codes:
-            return False
-        (wrong,) = db.execute(
-            "SELECT count(*) FROM deliveries WHERE contact = ? AND counted > ?",
-            (keys.contact, now - self._policy.wrong_code_window),
-        ).fetchone()
-        return bool(wrong >= self._policy.wrong_codes)
 
     def _insert(
         self,
@@ -299,31 +287,25 @@ class SqliteLedger:
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
         now = self._clock.time()
-        if rows.find(db, keys.delivery) is None:  # the file was moved away, say
+        row = rows.find(db, keys.delivery)
+        if row is None:  # the file was moved away, say
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-        row = rows.owned(db, keys, token)
-        if row is None:
+            row = rows.owned(db, keys, token)
+        if row is None or not rows.is_owner(row, token):
             return False
-        if settlement.sent is not None and settlement.gave_up is not None:
-            second = row["sent2"] is not None
-            db.execute(
-                f"UPDATE deliveries SET {'sent2' if second else 'sent'} = ?, {'gave_up2' if second else 'gave_up'} = ? "
-                "WHERE id = ?",
-                (now - settlement.sent.seconds(), now - settlement.gave_up.seconds(), row["id"]),
-            )
         record = settlement.record
+        verified = record is not None and record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
+        counts = record is None or (settlement.counts and not verified)
+        self._note(db, row, settlement, now, counts=counts)
         if record is None:
             db.execute(
                 "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ? WHERE id = ?",
                 (UNKNOWN, now + self._policy.ttl, row["id"]),
             )
             return True
-        verified = record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
         if verified:
             clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
             db.execute(clear, (keys.contact,))
-        elif not settlement.counts:
-            db.execute("UPDATE deliveries SET counted = NULL WHERE id = ?", (row["id"],))
         # Whatever else was unknown about this content is known now, too.
         db.execute(
             "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "
@@ -342,6 +324,21 @@ class SqliteLedger:
                 "INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, now + self._policy.ttl)
             )
         return True
+
+    def _note(
+        self, db: sqlite3.Connection, row: sqlite3.Row, settlement: Settlement, now: float, *, counts: bool
+    ) -> None:
+        """When the last call was, and whether it counts as a wrong code."""
+        if settlement.sent is None or settlement.gave_up is None:
+            if not counts:
+                db.execute("UPDATE deliveries SET counted = NULL WHERE id = ?", (row["id"],))
+            return
+        which = "2" if row["sent2"] is not None else ""
+        db.execute(
+            f"UPDATE deliveries SET sent{which} = ?, gave_up{which} = ?, counted = CASE WHEN ? THEN counted END "
+            "WHERE id = ?",
+            (now - settlement.sent.seconds(), now - settlement.gave_up.seconds(), counts, row["id"]),
+        )
 
     def _slot(self, db: sqlite3.Connection, action: str, now: float, max_wait: float) -> Slot:
         pace = rows.pace(db, action)

@@ -13,8 +13,8 @@ from bridge.clock import Clock, Deadline
 from . import Policy
 from .sqlite_file import REFUSED, VERIFIED, SqliteFile
 
-SIZE_LIMIT = 240 * 1024 * 1024
-"""Bytes of records, so that the file and its write-ahead log stay under 256 MB."""
+SIZE_LIMIT = 230 * 1024 * 1024
+"""Bytes of records, so that the file and its write-ahead log (`LOG_PAGES`) stay under 256 MB."""
 
 _PAGE = 4096
 _BATCH = 500
@@ -22,6 +22,12 @@ _BATCH = 500
 
 _STEP_TIME = 0.5
 """Seconds without which pruning begins no other step."""
+
+_SWEEP, _FORGOTTEN = 8, 24
+"""Every how many insertions it is swept, and how many rows of a table are forgotten then: faster than they come."""
+
+_MEASURE = 64
+"""Every how many insertions it is measured whether the file is full."""
 
 
 class Forgetting:
@@ -31,7 +37,7 @@ class Forgetting:
         self._policy = policy
         self._clock = clock
         self._pages = size_limit // _PAGE
-        self._swept = 0
+        self._inserted = 0
 
     def prune(self, file: SqliteFile, deadline: Deadline) -> int:
         """Delete all that has expired, as much as can be by the deadline; how many deliveries."""
@@ -66,16 +72,20 @@ class Forgetting:
         return deleted
 
     def sweep(self, db: sqlite3.Connection, now: float) -> None:
-        """Forget a few of what has expired, which is at the front; and when the file is full, the oldest refusals."""
+        """Now and then forget a few of what has expired, which is at the front; and when the file is full, the oldest
+        refusals.
+        """
+        self._inserted += 1
+        if self._inserted % _SWEEP != 1:
+            return
         for table, kept in (("deliveries", "claimed"), ("spent", "until")):
             for id_, until, since in db.execute(
-                f"SELECT id, until, {kept} FROM {table} ORDER BY id LIMIT 3"
+                f"SELECT id, until, {kept} FROM {table} ORDER BY id LIMIT {_FORGOTTEN}"
             ).fetchall():
                 if until > now or (table == "deliveries" and since > now - self._policy.kept):
                     break
                 db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
-        self._swept += 1
-        if self._swept % 64:
+        if self._inserted % _MEASURE != 1:
             return
         (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
         if pages - free <= self._pages:

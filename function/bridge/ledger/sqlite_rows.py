@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from bridge.pacing import Pace
 
 from . import LEASE_LIMIT, Claim, Interval, Record
 from .keys import Keys
-from .sqlite_file import CLAIMED, VERIFIED
+from .sqlite_file import CLAIMED, UNKNOWN, VERIFIED
 
 
 def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
@@ -27,6 +28,39 @@ def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     )
 
 
+class Around(NamedTuple):
+    """What a new delivery meets: whether its contact is ``busy``, is to be taken off the list first (``removal``), has
+    an ``unknown`` outcome with this content, or spent this content (``spent``); and how many ``wrong`` codes it had.
+    """
+
+    busy: int
+    removal: int
+    unknown: int
+    spent: int
+    wrong: int
+
+
+def around(db: sqlite3.Connection, keys: Keys, now: float, since: float) -> Around:
+    """What there is around a new delivery, by one question for all; wrong codes are counted ``since`` a time."""
+    question = f"""
+        SELECT EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
+                       AND delivery != :delivery),
+               EXISTS (SELECT 1 FROM removals WHERE exact = :exact),
+               EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now),
+               EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
+               (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since)"""
+    given = {
+        "contact": keys.contact,
+        "content": keys.content,
+        "delivery": keys.delivery,
+        "exact": keys.exact,
+        "longest": now + LEASE_LIMIT,
+        "now": now,
+        "since": since,
+    }
+    return Around(*db.execute(question, given).fetchone())
+
+
 def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
     """When it counts as a wrong code: at its first time, which is forgotten as a delivery."""
     if counted is None:
@@ -37,9 +71,14 @@ def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: 
 
 
 def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
+    """The delivery, if the token is still its owner."""
     row = find(db, keys.delivery)
-    return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
+    return row if row is not None and is_owner(row, token) else None
+
+
+def is_owner(row: sqlite3.Row, token: str) -> bool:
+    """Whether the token is still its owner; a lease that ran out takes nothing away by itself."""
+    return bool(row["token"] == token and row["state"] == CLAIMED)
 
 
 def known(row: sqlite3.Row, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
