@@ -10,17 +10,13 @@ import argparse
 import random
 import socket
 import statistics
-import sys
 import tempfile
 import time
 import uuid
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "function"), str(ROOT / "tests"), str(ROOT)]
-
-import builders  # noqa: E402  they lie in the folders above
-import requests  # noqa: E402
+import builders
+import requests
 
 LISTED, OTHER = "18766554433", "18766554434"
 

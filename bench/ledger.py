@@ -19,16 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "function"), str(ROOT / "tests"), str(ROOT)]
-
-from bridge import outcomes  # noqa: E402  they lie in the folders above
-from bridge.clock import Deadline, Stopwatch, SystemClock  # noqa: E402
-from bridge.ledger import Ledger, Policy, Record, Settlement  # noqa: E402
-from bridge.ledger.keys import Keys  # noqa: E402
-from bridge.ledger.redis import PREFIX, SCRIPT, RedisLedger  # noqa: E402
-from bridge.ledger.sqlite import SqliteLedger  # noqa: E402
-from redis_server import RedisServer  # noqa: E402
+from bridge import outcomes
+from bridge.clock import Deadline, Stopwatch, SystemClock
+from bridge.ledger import Ledger, Policy, Record, Settlement
+from bridge.ledger.keys import Keys
+from bridge.ledger.redis import PREFIX, SCRIPT, RedisLedger
+from bridge.ledger.sqlite import SqliteLedger
+from redis_server import RedisServer
 
 KEY = secrets.token_bytes(32)
 TTL = 345_600.0

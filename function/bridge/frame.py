@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
+import secrets
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -39,21 +40,45 @@ def put_around(app: Flask, profile: Profile, clock: Clock, watch: Watch) -> None
     _answer_errors(app, profile)
 
 
+class _Noted:
+    """What is kept of a request until its answer: for the log line and for the headers."""
+
+    def __init__(self, clock: Clock, request_id: str, trace_id: str | None) -> None:
+        self.elapsed = Stopwatch(clock)
+        self.fields: dict[str, Any] = {}
+        self.level = logging.INFO
+        self.wait = self.upstream = 0.0
+        self.timed = True
+        self.request_id = request_id
+        self.tokens = (logs.request_id.set(request_id), tracing.trace_id.set(trace_id))
+
+    def forget(self) -> None:
+        request_id, trace_id = self.tokens
+        logs.request_id.reset(request_id)
+        tracing.trace_id.reset(trace_id)
+
+
 def note(verdict: Verdict, wanted: str, **fields: str) -> None:
     """Keep for the log line and the headers what the work told; ``wanted`` is the API's action."""
-    g.wait, g.upstream = verdict.wait, verdict.upstream
-    told = {"api_request_id": verdict.request_id, "api_code": verdict.api_code, "upstream_error": verdict.error}
-    told["guard"] = verdict.guard
-    g.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
-    g.fields |= {name: True for name in ("replayed", "resolved") if getattr(verdict, name)}
+    noted: _Noted = g.noted
+    noted.wait, noted.upstream = verdict.wait, verdict.upstream
+    told = {
+        "api_request_id": verdict.request_id,
+        "api_code": verdict.api_code,
+        "upstream_error": verdict.error,
+        "guard": verdict.guard,
+        "replayed": verdict.replayed,
+        "resolved": verdict.resolved,
+    }
+    noted.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
     if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        g.fields["look_at"] = outcomes.remedy_of(verdict.api_code, wanted)
-        g.level = logging.ERROR
+        noted.fields["look_at"] = outcomes.remedy_of(verdict.api_code, wanted)
+        noted.level = logging.ERROR
 
 
 def leave_times_out() -> None:
     """Tell no times in this answer: they could tell what it hides."""
-    g.timed = False
+    g.noted.timed = False
 
 
 def hear(told: Outcome, outcome: Outcome) -> None:
@@ -70,44 +95,42 @@ def response_of(answer: Answer) -> Response:
 def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Scf-Request-Id", "")
-        g.elapsed = Stopwatch(clock)
-        g.fields = {}
-        g.level = logging.INFO
-        g.wait = g.upstream = 0.0
-        g.timed = True
-        g.token = logs.request_id.set(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
-        g.trace = tracing.trace_id.set(tracing.of_header(request.headers.get("traceparent", "")))
-        if REFUSAL in request.environ:
-            raise request.environ[REFUSAL]
+        environ = request.environ
+        given, traceparent = environ.get("HTTP_X_SCF_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        g.noted = _Noted(clock, request_id, tracing.of_header(traceparent))
+        if REFUSAL in environ:
+            raise environ[REFUSAL]
 
     @app.after_request
     def end(response: Response) -> Response:
-        request_id = logs.request_id.get() or ""
-        common = answers.common_headers(request_id, wait=g.wait, upstream=g.upstream, timed=g.timed)
-        response.headers.update(common)
+        noted: _Noted = g.noted
+        wait, upstream = noted.wait, noted.upstream
+        common = answers.common_headers(noted.request_id, wait=wait, upstream=upstream, timed=noted.timed)
+        response.headers.extend(common)
         if request.method == "POST":
-            watch.delivered(g.fields["outcome"], replayed="replayed" in g.fields)
-            times = {"duration_ms": _ms(g.elapsed.seconds()), "wait_ms": _ms(g.wait), "upstream_ms": _ms(g.upstream)}
+            watch.delivered(noted.fields["outcome"], replayed="replayed" in noted.fields)
+            times = {"duration_ms": _ms(noted.elapsed.seconds()), "wait_ms": _ms(wait), "upstream_ms": _ms(upstream)}
             message = "delivery" if request.url_rule else "request refused"
-            log.log(g.level, message, extra={"fields": {**g.fields, "status": response.status_code, **times}})
+            fields = {**noted.fields, "status": response.status_code, **times}
+            log.log(noted.level, message, extra={"fields": fields})
         return response
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
-        logs.request_id.reset(g.pop("token"))
-        tracing.trace_id.reset(g.pop("trace"))
+        g.pop("noted").forget()
 
 
 def _answer_errors(app: Flask, profile: Profile) -> None:
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> Response:
         hear(error.outcome, error.outcome)
-        g.fields = {"outcome": error.outcome.code}
+        noted: _Noted = g.noted
+        noted.fields = {"outcome": error.outcome.code}
         if isinstance(error, SignatureInvalid):
-            g.fields["reason"] = error.reason
+            noted.fields["reason"] = error.reason
         if error.errors:
-            g.fields["faulty"] = [pointer for pointer, _ in error.errors]
+            noted.fields["faulty"] = [pointer for pointer, _ in error.errors]
         return response_of(answers.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile))
 
     @app.errorhandler(HTTPException)
@@ -122,7 +145,7 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         log.error("internal error", exc_info=error)
-        g.level = logging.ERROR
+        g.noted.level = logging.ERROR
         return refused(Refusal(outcomes.INTERNAL_ERROR))
 
 

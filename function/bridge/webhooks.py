@@ -84,25 +84,26 @@ class Webhooks:
 
         One that stood in line for most of its budget has none left: what is not begun cannot become an unknown outcome.
         """
-        budget = min(self._configured.request_budget, request.environ.get(BUDGET, self._configured.request_budget))
-        age = request.environ.get(AGE, 0.0)
+        environ = request.environ
+        budget = min(self._configured.request_budget, environ.get(BUDGET, self._configured.request_budget))
+        age = environ.get(AGE, 0.0)
         return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0)
 
     def _incoming(self) -> tuple[bytes, DeliveryKey | None, Reading]:
         """A body whose sender is known, the key that its delivery is known by, and how it is to be read."""
-        body = _body()
-        origin = request.environ.get(ORIGIN, "request")
-        key = request.environ.get(DELIVERY_KEY)
+        body, environ, headers = _body(), request.environ, request.headers
+        origin = environ.get(ORIGIN, "request")
+        key = environ.get(DELIVERY_KEY)
         if origin == "request":
-            signed_id = self._verify_signature(request.headers, body)
-            key = delivery_ids.of_request(request.headers, signed_id, self._configured)
-        content_type = request.headers.get("Content-Type")
+            signed_id = self._verify_signature(headers, body)
+            key = delivery_ids.of_request(headers, signed_id, self._configured)
+        content_type = headers.get("Content-Type")
         payload.check_media_type(content_type)
         reading = cloudevents.reading(
             origin,
             self._configured.mapping,
             content_type=content_type,
-            binary="ce-id" in request.headers,
+            binary="ce-id" in headers,
             trusted=origin == "message" or (key is None and delivery_ids.are_trusted(self._configured)),
         )
         return body, key, reading

@@ -1,37 +1,35 @@
 """How long a cold start takes, from the start of the process to the first answers, and how much memory it holds.
 
-    python bench/cold_start.py
-
-Four built folders under a CPython 3.10, in turns, so that what else the machine does falls on all alike: the bridge as
-`make package` builds it; the floor, which is a bare Flask view over the same SDK and gunicorn, built in the same way;
-and both without bytecode, as is commonly deployed.
+Four built folders under a CPython 3.10, in turns: the bridge as `make package` builds it; the floor, built in the same
+way; and both without bytecode, as is commonly deployed.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import secrets
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
-
-from deploy import package, python310  # noqa: E402  it lies beside this folder
-from emulator import bodies, ports, senders  # noqa: E402
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY  # noqa: E402
-from emulator.server import Emulator  # noqa: E402
+from bench import targets
+from bench.servers import PEERS
+from bench.setting import Setting, say
+from bench.targets import Result, Target
+from deploy import package, python310
+from emulator import bodies, ports, senders
+from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from emulator.server import Emulator
 
 CONTACT, CODE = "18766554433", "123456"
+TURNS = 15
 
 
 @dataclass
@@ -45,30 +43,31 @@ class Peer:
     memory: list[int] = field(default_factory=list)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=15, help="cold starts of each (default: %(default)s)")
-    options = parser.parse_args()
+class ColdStart(NamedTuple):
+    """None of the peers where there is no CPython 3.10."""
+
+    peers: Sequence[Peer]
+    results: tuple[Result, ...]
+
+
+def measure(setting: Setting) -> ColdStart:
     interpreter = python310.find()
     if interpreter is None:
-        sys.exit("cold_start: needs a CPython 3.10")
-    with tempfile.TemporaryDirectory() as temporary, Emulator(rate=0) as emulator:
-        peers = built(Path(temporary))
-        for turn in range(options.turns + 1):  # the first one fills the machine's caches
+        return ColdStart((), tuple(Result(one, None, "no CPython 3.10 on this machine") for one in _TARGETS))
+    with Emulator(rate=0) as emulator:
+        peers = built(setting.folder / "cold")
+        for turn in range(TURNS + 1):  # the first one fills the machine's caches
+            say(f"cold start: turn {turn} of {TURNS}")
             for peer in peers:
-                start(peer, interpreter, emulator, Path(temporary), counted=turn > 0)
-            print(f"\rturn {turn} of {options.turns}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-        tell(peers)
+                start(peer, interpreter, emulator, setting.folder, counted=turn > 0)
+    return ColdStart(peers, tuple(_results(peers)))
 
 
 def built(target: Path) -> list[Peer]:
     """Both applications as they are built, and as they are without bytecode."""
     peers = []
-    for name, function in (("bridge", package.FUNCTION), ("floor", ROOT / "bench" / "peers" / "floor")):
+    for name, function in (("bridge", package.FUNCTION), ("floor", PEERS / "floor")):
         one = package.build(target / name, function=function, tell=lambda _: None)
-        if name == "bridge":
-            print(f"zip {one.zipped / 2**20:.2f} MiB, unpacked {one.unpacked / 2**20:.2f} MiB")
         bare = target / name / "bare"
         shutil.copytree(one.folder, bare, ignore=shutil.ignore_patterns("__pycache__"))
         peers += [Peer(name, one.folder), Peer(f"{name}, no bytecode", bare)]
@@ -143,24 +142,19 @@ def resident(leader: int) -> int:
     return total
 
 
-def tell(peers: list[Peer]) -> None:
-    floor = next(peer for peer in peers if peer.name == "floor")
-    print("medians                 first 200        first verified   memory of all processes")
-    for peer in peers:
-        figures = [statistics.median(values) for values in (peer.health, peer.verified, peer.memory)]
-        ratios = [
-            statistics.median(a / b for a, b in zip(values, others, strict=True))
-            for values, others in (
-                (peer.health, floor.health),
-                (peer.verified, floor.verified),
-                (peer.memory, floor.memory),
-            )
-        ]
-        print(
-            f"{peer.name:<22} {figures[0] * 1000:5.0f} ms ({ratios[0]:.2f})  {figures[1] * 1000:5.0f} ms "
-            f"({ratios[1]:.2f})  {figures[2] / 2**20:6.1f} MiB ({ratios[2]:.2f})"
-        )
+_TARGETS = (targets.COLD_START, targets.COLD_START_BARE, targets.COLD_MEMORY)
 
 
-if __name__ == "__main__":
-    main()
+def _results(peers: Sequence[Peer]) -> list[Result]:
+    own, _, floor, bare = peers
+    return [
+        _beside(targets.COLD_START, own.health, floor.health, "ms", 1000),
+        _beside(targets.COLD_START_BARE, own.health, bare.health, "ms", 1000),
+        _beside(targets.COLD_MEMORY, own.memory, floor.memory, "MiB", 1 / 2**20),
+    ]
+
+
+def _beside(target: Target, own: Sequence[float], other: Sequence[float], unit: str, scale: float) -> Result:
+    medians = [statistics.median(values) * scale for values in (own, other)]
+    ratio = statistics.median(a / b for a, b in zip(own, other, strict=True))
+    return Result(target, ratio, f"{medians[0]:.0f} {unit} beside {medians[1]:.0f} {unit}; {len(own)} starts")

@@ -1,0 +1,62 @@
+"""All benchmarks side by side, each figure beside its target.
+
+    make bench        takes about 15 minutes, and writes docs/performance.md's tables and plots
+    make bench-check  the same, but writes nothing, and fails when a target is missed
+
+Nothing else should run on the machine. `python -m bench throughput burst` runs some measures alone and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from . import report
+from .measures import burst, cold_start, latency, memory, records, speed
+from .setting import Setting, say, setting
+
+MEASURES: dict[str, Callable[[Setting], Any]] = {
+    "speed": speed.measure,
+    "latency": latency.measure,
+    "cold-start": cold_start.measure,
+    "burst": burst.measure,
+    "records": records.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("measure", nargs="*", help=f"of {', '.join(MEASURES)}; all when none is named")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a target is missed")
+    given = parser.parse_args()
+    wanted = given.measure or list(MEASURES)
+    if unknown := set(wanted) - set(MEASURES):
+        parser.error(f"no measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    measured = {}
+    with setting() as running:
+        for name in wanted:
+            measured[name] = MEASURES[name](running)
+            say("")
+            print(report.table(measured[name].results), flush=True)
+    results = [result for one in measured.values() for result in one.results]
+    missed = [result for result in results if not result.is_met]
+    if not given.measure:
+        print("\n" + report.table(results))
+        if not given.check:
+            report.write(measured)
+    for result in missed:
+        print(f"\nSHORT: {result.target.name} is {result.target.told(result.measured or 0)}", file=sys.stderr)
+    if given.check and missed:
+        sys.exit(f"\nbench: {len(missed)} of {len(results)} targets are missed")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nbench: stopped; nothing was written")

@@ -1,0 +1,88 @@
+"""The plots of docs/performance.md, from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
+COLOURS = {"bridge": OWN, "floor": FLOOR}
+
+
+def draw(measured: Mapping[str, Any], folder: Path) -> None:
+    """Write each plot as an SVG file, the same bytes for the same data."""
+    with _axes(folder / "performance-throughput.svg", height=2.4) as axes:
+        _throughput(axes, measured["speed"].peers)
+    with _axes(folder / "performance-latency.svg", height=3.2) as axes:
+        _latency(axes, measured["latency"].asked)
+    with _axes(folder / "performance-memory.svg", height=2.6) as axes:
+        _memory(axes, measured["memory"].held)
+
+
+@contextmanager
+def _axes(file: Path, height: float) -> Iterator[Axes]:
+    look = {
+        "svg.hashsalt": file.name,
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": FLOOR,
+        "axes.grid": True,
+        "grid.color": "#eceef1",
+        "axes.axisbelow": True,
+    }
+    with mpl.rc_context(look):
+        figure, axes = plt.subplots(figsize=(7.6, height), layout="constrained")
+        yield axes
+        figure.savefig(file, metadata={"Date": None}, facecolor="white")
+        plt.close(figure)
+
+
+def _throughput(axes: Axes, peers: Mapping[str, Any]) -> None:
+    names = list(peers)[::-1]
+    for place, name in enumerate(names):
+        rates = peers[name]
+        axes.scatter(rates, [place] * len(rates), color=COLOURS.get(name, OTHER), s=28, alpha=0.8, linewidths=0)
+        middle = sorted(rates)[len(rates) // 2]
+        axes.annotate(f"{middle:.0f}", (middle, place), (0, 9), textcoords="offset points", ha="center")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.3)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("requests/s, one dot for each turn; the number is the median")
+
+
+def _latency(axes: Axes, asked: Mapping[str, Any]) -> None:
+    for name, times in asked.items():
+        parts = [(number + 1) / len(times) * 100 for number in range(len(times))]
+        axes.plot(times, parts, color=COLOURS.get(name, OTHER), label=name if name == "API" else f"through the {name}")
+    middle = asked["API"][len(asked["API"]) // 2]
+    for added, part, where in ((5, 50, "median"), (10, 99, "p99")):
+        axes.plot(middle + added, part, marker="|", markersize=14, color=TARGET, linestyle="none")
+        axes.annotate(f"target, {where}", (middle + added, part), (6, -4), textcoords="offset points", color=TARGET)
+    axes.set_xlim(min(asked["API"]) - 1, max(middle + 20, asked["bridge"][int(len(asked["bridge"]) * 0.995)]))
+    axes.set_ylim(0, 103)
+    axes.set_xlabel("ms until the answer")
+    axes.set_ylabel("% of requests answered by then")
+    axes.legend(frameon=False, loc="center right")
+
+
+def _memory(axes: Axes, held: Any) -> None:
+    counts, sizes = zip(*held, strict=True)
+    axes.plot([count / 1000 for count in counts], sizes, color=OWN)
+    axes.axhline(sizes[0] + 5, color=TARGET, linewidth=1)
+    axes.annotate("target", (0, sizes[0] + 5), (4, 4), textcoords="offset points", color=TARGET)
+    axes.set_ylim(0, max(*sizes, sizes[0] + 5) * 1.25)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("thousand deliveries")
+    axes.set_ylabel("MiB, all processes")

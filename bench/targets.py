@@ -1,0 +1,54 @@
+"""What is to be reached, as data, and what was measured beside it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Target(NamedTuple):
+    """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio."""
+
+    name: str
+    at: Literal["least", "most"]
+    bound: float
+    unit: str = ""
+
+    def told(self, value: float) -> str:
+        return f"{value:.{0 if self.unit == 'calls' else 2}f}{' ' + self.unit if self.unit else ''}"
+
+
+class Result(NamedTuple):
+    """What was measured for a target, None when this machine cannot, and of what (``detail``) it is made."""
+
+    target: Target
+    measured: float | None
+    detail: str
+
+    @property
+    def is_met(self) -> bool:
+        """What was not measured falls short of nothing."""
+        if self.measured is None:
+            return True
+        bound = self.target.bound
+        return self.measured >= bound if self.target.at == "least" else self.measured <= bound
+
+    @property
+    def verdict(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        return "met" if self.is_met else "SHORT"
+
+
+BESIDE_FLOOR = Target("throughput, of the floor's", "least", 1.0)
+BESIDE_COMMON = Target("throughput, of the common way's", "least", 2.0)
+ADDED_MEDIAN = Target("added to the API's own 50 ms at 15 requests/s, median", "most", 5.0, "ms")
+ADDED_P99 = Target("the same, p99", "most", 10.0, "ms")
+REPLAY = Target("cost of a replay, of a first delivery's", "most", 0.5)
+REFUSED = Target("cost of a refused signature, of a first delivery's", "most", 0.35)
+COLD_START = Target("cold start to the first 200, of the floor's", "most", 1.1)
+COLD_START_BARE = Target("the same, of the floor's without bytecode", "most", 0.5)
+COLD_MEMORY = Target("memory of all processes, of the floor's", "most", 1.1)
+GROWTH = Target("memory after 100,000 deliveries, more than before", "most", 5.0, "MiB")
+MANY_RECORDS = Target("median latency with a million records, of that with few", "most", 1.2)
+BURST = Target("200 within a second at 20 calls/s: all verified, of 10 s", "most", 1.15)
+BURST_REFUSED = Target("the same: calls refused for the quota", "most", 0, "calls")
