@@ -30,7 +30,7 @@ def draw(measured: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _axes(file: Path, height: float) -> Iterator[Axes]:
-    look = {
+    look: dict[Any, Any] = {
         "svg.hashsalt": file.name,
         "svg.fonttype": "none",
         "font.family": "sans-serif",

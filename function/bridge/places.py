@@ -41,7 +41,9 @@ class Places:
             if taken:
                 with self._lock:
                     self._free += 1
-                    self._at_work -= Counter((delivery,))
+                    self._at_work[delivery] -= 1
+                    if not self._at_work[delivery]:
+                        del self._at_work[delivery]
                     self._lock.notify()
 
     def has(self, delivery: bytes) -> bool:

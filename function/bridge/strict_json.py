@@ -16,7 +16,7 @@ def loads(data: bytes) -> Any:
     or a number that JSON does not know, or nests too deep.
     """
     try:
-        return json.loads(data.decode(), object_pairs_hook=_members, parse_constant=_constant)
+        return _DECODER.decode(data.decode())
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         raise ValueError("not JSON") from None  # the cause would carry the data
 
@@ -30,3 +30,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(_name: str) -> NoReturn:
     raise ValueError("not a JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant)
