@@ -26,10 +26,16 @@ START_LIMIT = 30.0
 
 
 class Server(NamedTuple):
-    """A running server, and its process's id, which is that of all its processes' group, too."""
+    """A running server, and its first process's id."""
 
     target: Target
     pid: int
+
+    @property
+    def worker(self) -> int:
+        """The id of its only child, which serves."""
+        (worker,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return int(worker)
 
 
 def trusted(own: Path, folder: Path) -> Path:
