@@ -117,6 +117,104 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
+def test_all_who_wait_are_done_in_one_transaction(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    go_on, begun = threading.Event(), threading.Event()
+    counts: list[int] = []
+    committed: list[int] = []
+    other = sqlite3.connect(tmp_path / "ledger.db", check_same_thread=False)
+    question = "SELECT count(*) FROM removals"
+
+    def hold(_db: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    def count(db: sqlite3.Connection) -> int:
+        db.execute("INSERT INTO removals VALUES (randomblob(8))")
+        committed.extend(other.execute(question).fetchone())
+        return int(db.execute(question).fetchone()[0])
+
+    def too_late() -> None:
+        with pytest.raises(LedgerUnavailable):
+            file.write(count, Deadline(SetClock(), 0.05))
+
+    threads = [threading.Thread(target=file.write, args=(hold, engine.deadline))]
+    threads += [threading.Thread(target=lambda: counts.append(file.write(count, engine.deadline))) for _ in range(5)]
+    threads.append(threading.Thread(target=too_late))
+    for thread in threads:
+        thread.start()
+        begun.wait()
+    threads.pop().join()
+    while len(file._waiting) < 5:
+        time.sleep(0.005)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(counts) == [1, 2, 3, 4, 5]
+    assert (committed, other.execute(question).fetchone()) == ([0] * 5, (5,))
+    other.close()
+    engine.ledger.close()
+
+
+def test_who_is_done_when_the_time_is_over_hears_it(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    file.write(lambda _: None, engine.deadline)
+    hurried = Deadline(SetClock(), 0.3)
+    heard: list[str] = []
+
+    def wait_for_the_end(_db: sqlite3.Connection) -> str:
+        while hurried.remaining():
+            time.sleep(0.005)
+        time.sleep(0.05)
+        return "done"
+
+    thread = threading.Thread(target=lambda: heard.append(file.write(wait_for_the_end, hurried)))
+    with file._line:
+        thread.start()
+        while not file._waiting:
+            time.sleep(0.001)
+        file._do_all()
+    thread.join()
+    assert heard == ["done"]
+    engine.ledger.close()
+
+
+def test_who_waits_beside_a_fault_may_come_again(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    go_on, begun = threading.Event(), threading.Event()
+    heard: list[str] = []
+
+    def hold(_db: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    def fail(_db: sqlite3.Connection) -> None:
+        raise KeyError("a fault of the bridge")
+
+    def write() -> None:
+        try:
+            file.write(fail, engine.deadline)
+        except (KeyError, LedgerUnavailable) as error:
+            heard.append(type(error).__name__)
+
+    threads = [threading.Thread(target=file.write, args=(hold, engine.deadline))]
+    threads += [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        begun.wait()
+    while len(file._waiting) < 3:
+        time.sleep(0.005)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(heard) == ["KeyError", "LedgerUnavailable", "LedgerUnavailable"]
+    engine.end(VERIFIED)
+    engine.ledger.close()
+
+
 def test_a_file_that_another_thread_is_opening(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     file = engine.ledger._file  # type: ignore[attr-defined]

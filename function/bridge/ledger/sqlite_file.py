@@ -11,10 +11,11 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from bridge.clock import Deadline
 from bridge.logs import log
@@ -97,6 +98,17 @@ class _Connection(sqlite3.Connection):
             self.patience = wanted
 
 
+class _Work:
+    """A function that waits for its transaction. When that ``is_over``, it ``is_done``, or there is a ``reason``."""
+
+    def __init__(self, verb: Callable[[sqlite3.Connection], Any], deadline: Deadline) -> None:
+        self.verb = verb
+        self.deadline = deadline
+        self.is_over = self.is_done = False
+        self.result: Any = None
+        self.reason = ""
+
+
 class SqliteFile:
     """The file at ``path``, shared by threads and processes. ``hasher`` is asked for when it is opened."""
 
@@ -104,8 +116,9 @@ class SqliteFile:
         self._path = path
         self._hasher = hasher
         self._idle: list[_Connection] = []
-        # Writers of one process stand in line here, where the first comes first; SQLite lets them sleep and try again.
+        # Writers of one process stand in line here; SQLite would let them sleep and try again.
         self._line = threading.Lock()
+        self._waiting: deque[_Work] = deque()
         self._opening = threading.Lock()
         weakref.finalize(self, _close, self._idle)
 
@@ -115,18 +128,59 @@ class SqliteFile:
             return verb(db)
 
     def write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function in a transaction of its own, begun before the deadline. Raises LedgerUnavailable."""
+        """Run a function in a transaction, alone, begun before the deadline. Raises LedgerUnavailable.
+
+        Who is first in line does so for all who wait, one after the other, and commits once: that costs more than most
+        of what they do. Nobody goes on before it is committed.
+        """
+        work = _Work(verb, deadline)
+        self._waiting.append(work)
         if not self._line.acquire(timeout=deadline.remaining()):
-            raise LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time")
+            with suppress(ValueError):  # else it is being done
+                self._waiting.remove(work)
+                raise LedgerUnavailable(self._not_in_time())
+            self._line.acquire()
         try:
-            with self._connection(deadline) as db:
-                db.wait_until(deadline)
-                db.execute("BEGIN IMMEDIATE")
-                result = verb(db)
-                db.execute("COMMIT")
-                return result
+            if not work.is_over:
+                self._do_all()
         finally:
             self._line.release()
+        if work.reason:
+            raise LedgerUnavailable(work.reason)
+        return cast(T, work.result)
+
+    def _do_all(self) -> None:
+        """Do the work of all who wait, less those who have waited for too long."""
+        works = []
+        with suppress(IndexError):
+            while True:
+                works.append(self._waiting.popleft())
+        in_time = [work for work in works if work.deadline.remaining()]
+        reason = self._not_in_time()
+        try:
+            if in_time:
+                self._do(in_time)
+        except LedgerUnavailable as error:
+            reason = str(error)
+        finally:
+            for work in works:
+                work.is_over = True
+                work.reason = "" if work.is_done else reason
+
+    def _do(self, works: list[_Work]) -> None:
+        """Do these in one transaction."""
+        first = min((work.deadline for work in works), key=Deadline.remaining)
+        with self._connection(first) as db:
+            db.wait_until(first)
+            db.execute("BEGIN IMMEDIATE")
+            for work in works:
+                work.result = work.verb(db)
+            db.execute("COMMIT")
+        for work in works:
+            work.is_done = True
+
+    def _not_in_time(self) -> str:
+        return f"LEDGER_URL: {self._path} was not free in time"
 
     def close(self) -> None:
         _close(self._idle)
