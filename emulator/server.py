@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from .api.server import ApiServer
 from .console.console import Console
 from .console.routes import create_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class Emulator(ApiServer):
@@ -16,7 +19,12 @@ class Emulator(ApiServer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.console = Console(self)
+        self.app = self._first
+
+    def _first(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The console itself, which is made when it is first asked for: that takes longer than all the rest."""
         self.app = create_app(self.console, host=self.host)
+        return self.app(environ, start_response)
 
     def snapshot(self) -> dict[str, Any]:
         """What is known, as JSON values."""
