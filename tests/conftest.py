@@ -37,6 +37,7 @@ pytest.register_assert_rewrite("promises")
 
 pytest_runtest_setup = log_audit.pytest_runtest_setup
 pytest_runtest_makereport = log_audit.pytest_runtest_makereport
+pytest_fixture_setup = log_audit.pytest_fixture_setup
 
 hypothesis.settings.register_profile(
     "bridge",

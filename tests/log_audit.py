@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -87,25 +87,32 @@ def carry_settings(environ: Mapping[str, str]) -> None:
         watch_ledger(Path(ledger.path[1:]))
 
 
+_scopes: list[str] = ["function"]
+"""Of the fixtures that are being set up: what is watched for a module or a session outlives the test."""
+
+
 @dataclass
 class _Watched:
     """A file: what the emulator shows there on purpose, and what of it has been read."""
 
     grows: bool
     shown: tuple[str, ...] = ()
+    lasts: bool = field(default_factory=lambda: _scopes[-1] != "function")
+    looks: int = 0
     stamp: tuple[int, int] = (0, 0)
     offset: int = 0
 
-    def new(self, path: Path) -> str:
+    def new(self, path: Path) -> str | None:
         """What has been written since the last time: the whole file, or of one that grows the lines that are new."""
+        self.looks += 1
         try:
             found = os.stat(path)
             if (found.st_mtime_ns, found.st_size) == self.stamp:
-                return ""
+                return None
             self.stamp = (found.st_mtime_ns, found.st_size)
             data = path.read_bytes()
         except OSError:  # not there yet, or gone
-            return ""
+            return None
         if self.grows:
             end = data.rfind(b"\n") + 1
             data, self.offset = data[self.offset : end], end
@@ -193,6 +200,15 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    _scopes.append(fixturedef.scope)
+    try:
+        return (yield)
+    finally:
+        _scopes.pop()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -209,6 +225,11 @@ def _found(captured: Iterable[str]) -> dict[str, list[str]]:
     """By where it was written what has leaked since the last time."""
     written = {"captured": "\n".join(captured), "logged": "\n".join(_lines.written)}
     _lines.written.clear()
-    written |= {str(path): file.new(path) for path, file in list(_watched.items())}
+    for path, file in list(_watched.items()):
+        text = file.new(path)
+        if text is not None:
+            written[str(path)] = text
+        elif file.looks > 1 and not file.lasts:  # whatever wrote there ended with a test before this one
+            del _watched[path]
     found = {where: leaks(text) for where, text in written.items() if text}
     return {where: values for where, values in found.items() if values}
