@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,9 @@ def python3_10() -> str:
 
 
 @pytest.fixture(scope="session")
-def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Scf:
-    return Scf(built.archive, python3_10, tmp_path_factory.mktemp)
+def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
+    with ExitStack() as unpacking:
+        yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)
 
 
 @pytest.fixture(scope="session")

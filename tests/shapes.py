@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import log_audit
 from builders import environment, gunicorn
 
 from emulator.scf.instances import Function, Shape
-from emulator.scf.platform import Platform, Role
+from emulator.scf.platform import Platform, Role, unpacked
 from emulator.server import Emulator
 
 
@@ -33,11 +33,16 @@ def running_tree(log: Path) -> Iterator[Running]:
 
 @dataclass(frozen=True)
 class Scf:
-    """What starts the built zip in a shape, with a log of its own; its API is at ``url``."""
+    """What starts the built zip in a shape, with a log of its own; its API is at ``url``.
+
+    Each zip is unpacked once, which takes longer than to start it, and cannot be written then.
+    """
 
     archive: Path
     python: str
     folder: Callable[[str], Path]
+    unpacking: ExitStack
+    codes: dict[Path, Path] = field(default_factory=dict)
 
     def start(
         self,
@@ -51,7 +56,10 @@ class Scf:
     ) -> Platform:
         environ = environment(url, **changed)
         given = {name: value for name, value in environ.items() if value}
-        function = Function(archive or self.archive, shape, given, self.python, timeout=timeout)
+        archive = archive or self.archive
+        if archive not in self.codes:
+            self.codes[archive] = self.unpacking.enter_context(unpacked(archive))
+        function = Function(archive, shape, given, self.python, timeout=timeout)
         log = self.folder("scf") / f"{uuid.uuid4().hex}.log"
         log_audit.watch_log(log)
-        return Platform(function, log, role=role)
+        return Platform(function, log, role=role, code=self.codes[archive])

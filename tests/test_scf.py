@@ -40,7 +40,7 @@ def changed(archive: Path, target: Path, name: str, old: str, new: str) -> Path:
                 assert old.encode() in data
                 data = data.replace(old.encode(), new.encode())
             if info.filename != stale:
-                out.writestr(info, data)
+                out.writestr(info, data, zipfile.ZIP_STORED)
     return target
 
 

@@ -41,10 +41,13 @@ class Role:
 class Platform:
     """One function and its one instance, which starts with the first request. ``role`` may be changed at any time.
 
-    ``returned`` is what an event function returned, which the platform writes to the function's log whole.
+    ``returned`` is what an event function returned, which the platform writes to the function's log whole. ``code`` is
+    where the function's archive is `unpacked`, for those who start it more than once.
     """
 
-    def __init__(self, function: Function, log: Path, *, port: int = 0, role: Role | None = None) -> None:
+    def __init__(
+        self, function: Function, log: Path, *, port: int = 0, role: Role | None = None, code: Path | None = None
+    ) -> None:
         self.role = role
         self.log = log
         self.returned: list[Any] = []
@@ -53,7 +56,7 @@ class Platform:
         self._one_event = threading.Lock()
         self._closing = contextlib.ExitStack()
         self._output = self._closing.enter_context(log.open("ab"))
-        self._folder = self._closing.enter_context(unpacked(function.archive))
+        self._folder = code or self._closing.enter_context(unpacked(function.archive))
         self._instance: WebInstance | EventInstance | None = None
         self._server = _Server(port, self.answer)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
