@@ -33,6 +33,9 @@ serve:
 	@$(PYTHON) tools/venv.py
 	@exec $(VENV)/gunicorn -c function/gunicorn.conf.py
 
+# Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Where it counts, every branch of function/ must be run. That takes half as much time again.
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
 test:

@@ -49,6 +49,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("bridge")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of a marker alone, only the files that name it: to read all the others takes longer than some of its tests."""
+    marker = config.option.markexpr
+    if marker not in ("slow", "browser") or collection_path.suffix != ".py":
+        return None
+    return f"mark.{marker}" not in collection_path.read_text() or None
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Under CI nothing may be skipped."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
