@@ -42,7 +42,7 @@ test:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python -m pytest -m 'not slow and not browser' $(COVERED)
 	@$(VENV)/python -m pytest -m browser -n 3
-	@$(VENV)/python -m pytest -m slow -n 0 --durations=0
+	@$(VENV)/python -m pytest -m slow -n 2 --durations=0
 
 screenshots:
 	@$(PYTHON) tools/venv.py --dev

@@ -37,8 +37,8 @@ from emulator.server import Emulator
 pytest.register_assert_rewrite("promises")
 
 pytest_runtest_setup = log_audit.pytest_runtest_setup
-pytest_runtest_makereport = log_audit.pytest_runtest_makereport
 pytest_fixture_setup = log_audit.pytest_fixture_setup
+pytest_runtest_makereport = log_audit.pytest_runtest_makereport
 
 hypothesis.settings.register_profile(
     "bridge",
@@ -178,11 +178,16 @@ def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> package.Package:
-    """What `make package` builds, once for all workers of this run."""
+def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for all workers."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def built(folder_of_the_run: Path) -> package.Package:
+    """What `make package` builds, once for all workers of this run."""
+    folder = folder_of_the_run
     with (folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "build.done"
