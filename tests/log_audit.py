@@ -39,14 +39,17 @@ _CODE = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{6,10}")
 _EMAIL = re.compile(r"[^@*]{2,}@.*", re.DOTALL)
 _PHONE = re.compile(r"[.() +-]*(?:[0-9][.() -]*){7,20}")
 
-_carried: set[str] = {"TC3-HMAC-SHA256"}
+_carried: dict[str, set[str]] = {"TC3-HM": {"TC3-HMAC-SHA256"}}
+"""By their first characters: one test carries twenty thousand, and all of them are looked for after every other."""
 _signatures: set[str] = set()
 """Both of a worker's whole run: a server of the session writes when it likes."""
 
 
 def carry(*values: str) -> None:
     """These must not be written anywhere."""
-    _carried.update(value for value in values if len(value) >= SHORTEST)
+    for value in values:
+        if len(value) >= SHORTEST:
+            _carried.setdefault(value[:SHORTEST], set()).add(value)
 
 
 def carry_body(data: bytes | str) -> None:
@@ -138,7 +141,9 @@ def watch_ledger(path: Path) -> None:
 def leaks(text: str) -> list[str]:
     """What a text holds of all that was carried."""
     undone = "\n".join(_undone(text))
-    found = [value for value in _carried if value in undone and _is_whole(value, undone)]
+    parts = (undone[at : at + SHORTEST] for at in range(len(undone)))
+    begun = {part for part in parts if part in _carried}
+    found = [one for part in begun for one in _carried[part] if one in undone and _is_whole(one, undone)]
     return found + [one for one in _SIGNATURE.findall(undone) if one in _signatures]
 
 
