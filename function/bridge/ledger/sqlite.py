@@ -14,6 +14,7 @@ from typing import Literal
 from bridge import outcomes
 from bridge.actions import CREATE, SEND
 from bridge.clock import Clock, Deadline
+from bridge.pacing import Pace
 
 from . import (
     CONTENT_REPLAY,
@@ -57,8 +58,11 @@ class SqliteLedger:
     # -- the verbs --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        def claim(db: sqlite3.Connection, now: float, row: sqlite3.Row | None) -> Claim:
-            return self._claim(db, now, row, keys, token=token, lease=lease, max_wait=max_wait)
+        def claim(db: sqlite3.Connection) -> Claim:
+            now = self._clock.time()
+            met = rows.meet(db, keys, CREATE, now, counted_since=now - self._policy.wrong_code_window)
+            answer = rows.known(met.row, keys, now)
+            return answer or self._claim(db, now, met, keys, token=token, lease=lease, max_wait=max_wait)
 
         return self._unless_known(keys, claim, deadline)
 
@@ -72,11 +76,14 @@ class SqliteLedger:
         max_wait: float,
         deadline: Deadline,
     ) -> Claim:
-        def claim(db: sqlite3.Connection, now: float, row: sqlite3.Row | None) -> Claim:
+        def claim(db: sqlite3.Connection) -> Claim:
+            now, row = self._clock.time(), rows.find(db, keys.delivery)
+            if answer := rows.known(row, keys, now, resends=True):
+                return answer
             if limit := sends.limited(db, guards, now):
                 wait, guard = limit
                 return Claim("limited", now, wait, guard=guard)
-            slot = self._slot(db, SEND, now, max_wait)
+            slot = self._slot(db, SEND, rows.pace(db, SEND), now, max_wait)
             if not slot.fits:
                 return Claim("no-slot", now, slot.wait)
             if row is not None:
@@ -93,7 +100,7 @@ class SqliteLedger:
             if row is None or row["sent2"] is not None:
                 return None
             now = self._clock.time()
-            slot = self._slot(db, CREATE, now, max_wait)
+            slot = self._slot(db, CREATE, rows.pace(db, CREATE), now, max_wait)
             if slot.fits:
                 again = "UPDATE deliveries SET sent2 = :at, counted = coalesce(counted, :at) WHERE id = :id"
                 db.execute(again, {"at": now + slot.wait, "id": row["id"]})
@@ -142,7 +149,10 @@ class SqliteLedger:
         self._file.write(unlock, deadline)
 
     def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        return self._file.write(lambda db: self._slot(db, action, self._clock.time(), max_wait), deadline)
+        def reserve(db: sqlite3.Connection) -> Slot:
+            return self._slot(db, action, rows.pace(db, action), self._clock.time(), max_wait)
+
+        return self._file.write(reserve, deadline)
 
     def slow_down(self, action: str, *, deadline: Deadline) -> None:
         self._file.write(lambda db: rows.save(db, action, rows.pace(db, action).slower(self._clock.time())), deadline)
@@ -178,65 +188,58 @@ class SqliteLedger:
     def _unless_known(
         self,
         keys: Keys,
-        claim: Callable[[sqlite3.Connection, float, sqlite3.Row | None], Claim],
+        claim: Callable[[sqlite3.Connection], Claim],
         deadline: Deadline,
         *,
         resends: bool = False,
     ) -> Claim:
-        """What is known of the delivery; else claim it, with the time and the row that there is nevertheless."""
+        """What is known of the delivery; else claim it, if it is not known by then."""
 
-        def known(db: sqlite3.Connection) -> tuple[float, sqlite3.Row | None, Claim | None]:
-            now, row = self._clock.time(), rows.find(db, keys.delivery)
-            return now, row, rows.known(row, keys, now, resends=resends) if row else None
+        def known(db: sqlite3.Connection) -> Claim | None:
+            return rows.known(rows.find(db, keys.delivery), keys, self._clock.time(), resends=resends)
 
-        def known_or_claimed(db: sqlite3.Connection) -> Claim:
-            now, row, answer = known(db)
-            return answer or claim(db, now, row)
-
-        _, _, answer = self._file.read(known, deadline)  # most of what comes again costs no write
-        return answer or self._file.write(known_or_claimed, deadline)
+        # Most of what comes again costs no write.
+        return self._file.read(known, deadline) or self._file.write(claim, deadline)
 
     def _claim(
         self,
         db: sqlite3.Connection,
         now: float,
-        row: sqlite3.Row | None,
+        met: rows.Met,
         keys: Keys,
         *,
         token: str,
         lease: float,
         max_wait: float,
     ) -> Claim:
-        counted = None
+        counted, row = None, met.row
         if row is not None and row["until"] <= now:
             if row["content"] == keys.content and (row["counted"] or 0) > now - self._policy.wrong_code_window:
                 counted = row["counted"]
             rows.forget(db, row)
             row = None
-        around = rows.around(db, keys, now, now - self._policy.wrong_code_window)
-        removal = bool(around.removal)
-        if around.busy:
+        if met.busy:
             return Claim("busy", now)
-        if around.unknown:
+        if met.unknown:
             unknown = db.execute(
                 f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
             ).fetchall()
             self._take_over(db, keys, token, row, now, lease)
             calls = tuple(call for one in unknown for call in rows.calls(one))
-            return Claim("owned", now, calls=calls, rivals=rows.rivals(db, keys), removal=removal, unknown=True)
-        decided = self._decided(around, keys)
+            return Claim("owned", now, calls=calls, rivals=rows.rivals(db, keys), removal=met.removal, unknown=True)
+        decided = self._decided(met, keys)
         if decided:
             counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
             at = rows.counted_once(db, keys, counted, now) if counts else None
             self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
             return Claim("decided", now, record=decided)
-        slot = self._slot(db, CREATE, now, max_wait)
+        slot = self._slot(db, CREATE, met.pace, now, max_wait)
         if not slot.fits:
             return Claim("no-slot", now, slot.wait)
         sent = now + slot.wait
         at = rows.counted_once(db, keys, counted, sent)
         self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
-        return Claim("owned", now, slot.wait, removal=removal)
+        return Claim("owned", now, slot.wait, removal=met.removal)
 
     def _take_over(
         self, db: sqlite3.Connection, keys: Keys, token: str, row: sqlite3.Row | None, now: float, lease: float
@@ -252,10 +255,10 @@ class SqliteLedger:
             (CLAIMED, token, now, now + lease, now + lease + self._policy.ttl, row["id"]),
         )
 
-    def _decided(self, around: rows.Around, keys: Keys) -> Record | None:
+    def _decided(self, met: rows.Met, keys: Keys) -> Record | None:
         """What a new delivery ends in without a call."""
-        exhausted = 0 < self._policy.wrong_codes <= around.wrong
-        if around.spent and not (exhausted and self._policy.hides):
+        exhausted = 0 < self._policy.wrong_codes <= met.wrong
+        if met.spent and not (exhausted and self._policy.hides):
             return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
         return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
 
@@ -286,62 +289,44 @@ class SqliteLedger:
         self._forgetting.sweep(db, now)
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
-        now = self._clock.time()
-        row = rows.find(db, keys.delivery)
-        if row is None:  # the file was moved away, say
-            self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-            row = rows.owned(db, keys, token)
-        if row is None or not rows.is_owner(row, token):
-            return False
-        record = settlement.record
+        now, record = self._clock.time(), settlement.record
         verified = record is not None and record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
-        counts = record is None or (settlement.counts and not verified)
-        self._note(db, row, settlement, now, counts=counts)
+        ended = {
+            "sent": settlement.sent and now - settlement.sent.seconds(),
+            "gave_up": settlement.gave_up and now - settlement.gave_up.seconds(),
+            "counts": record is None or (settlement.counts and not verified),
+            "state": UNKNOWN if record is None else VERIFIED if verified else REFUSED,
+            "outcome": record and record.outcome,
+            "request_id": record and record.request_id,
+            "resolved": record and record.resolved,
+            "now": now,
+            "transient": settlement.content_replay if record else self._policy.ttl,
+            "ttl": self._policy.ttl,
+            "content": keys.content,
+        }
+        owner = {"delivery": keys.delivery, "token": token}
+        if not db.execute(rows.END, ended | owner).rowcount:
+            if rows.find(db, keys.delivery) is not None:
+                return False
+            # The file was moved away, say.
+            self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
+            db.execute(rows.END, ended | owner)
         if record is None:
-            db.execute(
-                "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ? WHERE id = ?",
-                (UNKNOWN, now + self._policy.ttl, row["id"]),
-            )
             return True
         if verified:
             clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
             db.execute(clear, (keys.contact,))
-        # Whatever else was unknown about this content is known now, too.
-        db.execute(
-            "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, outcome = ?, request_id = ?, resolved = ?, "
-            "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END, "
-            "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END, "
-            f"until = ? + CASE WHEN transient THEN ? ELSE ? END WHERE content = ? AND state <= {UNKNOWN}",
-            (VERIFIED if verified else REFUSED, record.outcome, record.request_id, record.resolved, now,
-             settlement.content_replay, self._policy.ttl, keys.content),
-        )  # fmt: skip
+        db.execute(rows.END_OTHERS, ended)
         if settlement.removal:
-            db.execute(
-                "UPDATE deliveries SET token = ?, lease = ? WHERE id = ?", (token, now + settlement.removal, row["id"])
-            )
+            locked = "UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?"
+            db.execute(locked, (token, now + settlement.removal, keys.delivery))
             db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.exact,))
             db.execute(
                 "INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, now + self._policy.ttl)
             )
         return True
 
-    def _note(
-        self, db: sqlite3.Connection, row: sqlite3.Row, settlement: Settlement, now: float, *, counts: bool
-    ) -> None:
-        """When the last call was, and whether it counts as a wrong code."""
-        if settlement.sent is None or settlement.gave_up is None:
-            if not counts:
-                db.execute("UPDATE deliveries SET counted = NULL WHERE id = ?", (row["id"],))
-            return
-        which = "2" if row["sent2"] is not None else ""
-        db.execute(
-            f"UPDATE deliveries SET sent{which} = ?, gave_up{which} = ?, counted = CASE WHEN ? THEN counted END "
-            "WHERE id = ?",
-            (now - settlement.sent.seconds(), now - settlement.gave_up.seconds(), counts, row["id"]),
-        )
-
-    def _slot(self, db: sqlite3.Connection, action: str, now: float, max_wait: float) -> Slot:
-        pace = rows.pace(db, action)
+    def _slot(self, db: sqlite3.Connection, action: str, pace: Pace, now: float, max_wait: float) -> Slot:
         wait = pace.slot(now) - now
         if wait > max_wait:
             return Slot(wait, fits=False)

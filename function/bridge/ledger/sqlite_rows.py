@@ -28,37 +28,54 @@ def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     )
 
 
-class Around(NamedTuple):
-    """What a new delivery meets: whether its contact is ``busy``, is to be taken off the list first (``removal``), has
-    an ``unknown`` outcome with this content, or spent this content (``spent``); and how many ``wrong`` codes it had.
+class Met(NamedTuple):
+    """What a delivery meets: its own ``row``; whether its contact is ``busy`` or is to be taken off the list first
+    (``removal``); whether there is an ``unknown`` outcome with this content, or the content is ``spent``; how many
+    ``wrong`` codes its contact had, and the action's ``pace``.
     """
 
-    busy: int
-    removal: int
-    unknown: int
-    spent: int
+    row: sqlite3.Row | None
+    busy: bool
+    removal: bool
+    unknown: bool
+    spent: bool
     wrong: int
+    pace: Pace
 
 
-def around(db: sqlite3.Connection, keys: Keys, now: float, since: float) -> Around:
-    """What there is around a new delivery, by one question for all; wrong codes are counted ``since`` a time."""
+def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float) -> Met:
+    """One question for all of it: each costs more than what it asks for."""
     question = f"""
-        SELECT EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
-                       AND delivery != :delivery),
-               EXISTS (SELECT 1 FROM removals WHERE exact = :exact),
-               EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now),
-               EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
-               (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since)"""
+        SELECT deliveries.*,
+               EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
+                       AND delivery != :delivery) AS met_busy,
+               EXISTS (SELECT 1 FROM removals WHERE exact = :exact) AS met_removal,
+               EXISTS (SELECT 1 FROM deliveries
+                       WHERE content = :content AND state <= {UNKNOWN} AND until > :now) AS met_unknown,
+               EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now) AS met_spent,
+               (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since) AS met_wrong,
+               free, at, factor, slowed
+        FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action"""
     given = {
+        "action": action,
         "contact": keys.contact,
         "content": keys.content,
         "delivery": keys.delivery,
         "exact": keys.exact,
         "longest": now + LEASE_LIMIT,
         "now": now,
-        "since": since,
+        "since": counted_since,
     }
-    return Around(*db.execute(question, given).fetchone())
+    found: sqlite3.Row = db.execute(question, given).fetchone()
+    return Met(
+        None if found["id"] is None else found,
+        busy=bool(found["met_busy"]),
+        removal=bool(found["met_removal"]),
+        unknown=bool(found["met_unknown"]),
+        spent=bool(found["met_spent"]),
+        wrong=found["met_wrong"],
+        pace=Pace() if found["free"] is None else Pace(*found[-4:]),
+    )
 
 
 def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
@@ -71,23 +88,40 @@ def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: 
 
 
 def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """The delivery, if the token is still its owner."""
+    """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
     row = find(db, keys.delivery)
-    return row if row is not None and is_owner(row, token) else None
+    return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
 
 
-def is_owner(row: sqlite3.Row, token: str) -> bool:
-    """Whether the token is still its owner; a lease that ran out takes nothing away by itself."""
-    return bool(row["token"] == token and row["state"] == CLAIMED)
+_UNTIL = "until = :now + CASE WHEN transient THEN :transient ELSE :ttl END"
+_OVER = "CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END"
+_OVER2 = "CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END"
+
+END = f"""
+    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
+        outcome = :outcome, request_id = :request_id, resolved = :resolved,
+        counted = CASE WHEN :counts THEN counted END,
+        sent = CASE WHEN sent2 IS NULL THEN coalesce(:sent, sent) ELSE sent END,
+        gave_up = CASE WHEN sent2 IS NULL THEN coalesce(:gave_up, {_OVER}) ELSE {_OVER} END,
+        sent2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:sent, sent2) END,
+        gave_up2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:gave_up, {_OVER2}) END
+    WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}"""
+"""How the owner of a delivery ends its work: ``sent`` and ``gave_up`` are those of the last call, if it made one."""
+
+END_OTHERS = f"""
+    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
+        outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
+    WHERE content = :content AND state <= {UNKNOWN}"""
+"""Whatever else was unknown about its content is known then, too."""
 
 
-def known(row: sqlite3.Row, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
+def known(row: sqlite3.Row | None, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
     """The answer when the delivery is known and nobody need work on it.
 
     One that asks anew (``resends``) when it comes again after a while, and was claimed before the clock was set back,
     would be replayed for as long: it is not known.
     """
-    if row["until"] <= now:
+    if row is None or row["until"] <= now:
         return None
     if row["content"] != keys.content:
         return Claim("reused", now)
