@@ -1,9 +1,9 @@
-"""gunicorn's threaded worker, with two things more.
+"""gunicorn's threaded worker, with three things more.
 
 The budget begins when a request is accepted: its time in gunicorn's line counts, and it must be here, whole, before the
 budget is over. And what gunicorn refuses by itself, because it is no HTTP, or too much of it, is answered as everything
 else is: by a problem document that repeats nothing of the request, where gunicorn's own page would quote it, and never
-with 431, a status that SCF keeps for itself.
+with 431, a status that SCF keeps for itself. And an answer leaves in one piece, where gunicorn sends its head first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from .environ import AGE
 from .logs import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -33,9 +33,13 @@ PATIENCE = 0.05
 
 
 class _Socket(socket.socket):
-    """A caller's connection, nothing of which is waited for beyond a moment, where gunicorn would wait for ever."""
+    """A caller's connection, nothing of which is waited for beyond a moment, where gunicorn would wait for ever.
+
+    Inside ``in_one_piece`` what is sent is held back until its end.
+    """
 
     until = math.inf
+    _held: list[bytes] | None = None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         self.settimeout(max(0.001, self.until - time.monotonic()) if self.until < math.inf else None)
@@ -43,6 +47,22 @@ class _Socket(socket.socket):
             return super().recv(size, flags)
         finally:
             self.settimeout(None)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if self._held is None:
+            super().sendall(data, flags)
+        else:
+            self._held.append(data)
+
+    @contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        self._held = []
+        try:
+            yield
+        finally:
+            whole, self._held = b"".join(self._held), None
+            if self.fileno() != -1:
+                self.sendall(whole)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -83,6 +103,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return _DEFER
         self._current.accepted = conn.accepted
         return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request that was read."""
+        with conn.sock.in_one_piece():
+            return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that did not reach the application."""

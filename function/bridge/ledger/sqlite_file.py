@@ -115,16 +115,18 @@ class SqliteFile:
     def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
         self._path = path
         self._hasher = hasher
+        # Those of readers; and the writers' one, whose cache stays good, since nobody else of this process writes.
         self._idle: list[_Connection] = []
+        self._writer: list[_Connection] = []
         # Writers of one process stand in line here; SQLite would let them sleep and try again.
         self._line = threading.Lock()
         self._waiting: deque[_Work] = deque()
         self._opening = threading.Lock()
-        weakref.finalize(self, _close, self._idle)
+        weakref.finalize(self, _close, self._idle, self._writer)
 
     def read(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
         """Run a function that only reads, which waits for nobody once the file is open. Raises LedgerUnavailable."""
-        with self._connection(deadline) as db:
+        with self._connection(self._idle, deadline) as db:
             return verb(db)
 
     def write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
@@ -170,7 +172,7 @@ class SqliteFile:
     def _do(self, works: list[_Work]) -> None:
         """Do these in one transaction."""
         first = min((work.deadline for work in works), key=Deadline.remaining)
-        with self._connection(first) as db:
+        with self._connection(self._writer, first) as db:
             db.wait_until(first)
             db.execute("BEGIN IMMEDIATE")
             for work in works:
@@ -183,14 +185,14 @@ class SqliteFile:
         return f"LEDGER_URL: {self._path} was not free in time"
 
     def close(self) -> None:
-        _close(self._idle)
+        _close(self._idle, self._writer)
 
     @contextmanager
-    def _connection(self, deadline: Deadline) -> Iterator[_Connection]:
+    def _connection(self, idle: list[_Connection], deadline: Deadline) -> Iterator[_Connection]:
         """A connection of the caller's own for a while. One that failed is closed, and its transaction with it."""
         db = None
         try:
-            db = self._take() or self._open(deadline)
+            db = self._take(idle) or self._open(deadline)
             yield db
         except BaseException as error:
             if db is not None:
@@ -199,14 +201,14 @@ class SqliteFile:
                 raise LedgerUnavailable(self._reason(error)) from None
             raise
         else:
-            self._idle.append(db)
+            idle.append(db)
 
-    def _take(self) -> _Connection | None:
+    def _take(self, idle: list[_Connection]) -> _Connection | None:
         """An idle connection to the file that is there now: it may have been moved away, and made anew."""
         file = _identity(self._path)
         with suppress(IndexError):
             while True:
-                db = self._idle.pop()
+                db = idle.pop()
                 if db.file == file:
                     return db
                 db.close()
@@ -288,7 +290,8 @@ def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
             time.sleep(0.02)
 
 
-def _close(idle: list[_Connection]) -> None:
-    with suppress(IndexError):
-        while True:
-            idle.pop().close()
+def _close(*idle: list[_Connection]) -> None:
+    for connections in idle:
+        with suppress(IndexError):
+            while True:
+                connections.pop().close()
