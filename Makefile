@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run run-scf serve test screenshots package deploy lint lock audit fuzz mutants
+.PHONY: help run run-scf serve test screenshots package deploy lint lock audit fuzz mutants bench bench-check simulate
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,8 @@ help:
 	@echo 'make audit   what is known of the packages in the lock files'
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
+	@echo 'make bench   every benchmark beside its target; writes docs/performance.md (bench-check: fails below a target)'
+	@echo 'make simulate waves of signups, simulated and run; writes docs/capacity.md'
 
 run:
 	@$(PYTHON) tools/venv.py
@@ -85,3 +87,18 @@ fuzz:
 mutants:
 	@$(PYTHON) tools/venv.py --dev
 	@PYTHONPATH=function:tests:. $(VENV)/python -m mutants $(MODULES)
+
+# docs/performance.md. Nothing else should run on the machine.
+bench bench-check: BENCH = PYTHONPATH=function:tests:. $(VENV)/python -m bench
+bench:
+	@$(PYTHON) tools/venv.py --dev
+	@$(BENCH)
+
+bench-check:
+	@$(PYTHON) tools/venv.py --dev
+	@$(BENCH) --check
+
+# docs/capacity.md
+simulate:
+	@$(PYTHON) tools/venv.py --dev
+	@PYTHONPATH=function:tests:. $(VENV)/python -m bench.simulate

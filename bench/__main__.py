@@ -1,9 +1,9 @@
 """All benchmarks side by side, each figure beside its target.
 
-    make bench        takes about 15 minutes, and writes docs/performance.md's tables and plots
+    make bench        takes about 20 minutes, and writes docs/performance.md's tables and plots
     make bench-check  the same, but writes nothing, and fails when a target is missed
 
-Nothing else should run on the machine. `python -m bench throughput burst` runs some measures alone and writes nothing.
+Nothing else should run on the machine. `python -m bench speed burst` runs some measures alone and writes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from . import report
-from .measures import burst, cold_start, latency, memory, records, speed
+from .measures import burst, cold_start, latency, memory, profile, records, speed
 from .setting import Setting, say, setting
 
 MEASURES: dict[str, Callable[[Setting], Any]] = {
     "speed": speed.measure,
+    "profile": profile.measure,
     "latency": latency.measure,
     "cold-start": cold_start.measure,
     "burst": burst.measure,
@@ -42,7 +43,8 @@ def main() -> None:
         for name in wanted:
             measured[name] = MEASURES[name](running)
             say("")
-            print(report.table(measured[name].results), flush=True)
+            if measured[name].results:
+                print(report.table(measured[name].results), flush=True)
     results = [result for one in measured.values() for result in one.results]
     missed = [result for result in results if not result.is_met]
     if not given.measure:

@@ -1,4 +1,4 @@
-"""The senders, in a process of their own: as fast as the answers come, or at a rate, or in one burst.
+"""The senders, in a process of their own: as fast as the answers come, or at a rate.
 
 What they send is signed; whoever does not look at signatures is sent the same. An answer that is not the expected one
 ends the run: nothing else would be measured.
@@ -42,13 +42,6 @@ class Sample(NamedTuple):
     def rate(self) -> float:
         """Requests a second."""
         return len(self.each) / self.seconds
-
-
-class Burst(NamedTuple):
-    """When each sender heard "verified", in seconds from the first, sorted; and how many answers of each status."""
-
-    verified: tuple[float, ...]
-    answers: dict[int, int]
 
 
 class Senders:
@@ -124,7 +117,7 @@ def _run(target: Target, kind: str, connections: int, goes_on: Callable[[int], b
         while goes_on(number := next(numbers)):
             request = line.request(*make(number))
             began = time.perf_counter()
-            _, answer = await line.ask(request)
+            answer = await line.ask(request)
             each.append(time.perf_counter() - began)
             _check(answer, expected or target.verified)
         line.close()
@@ -152,7 +145,7 @@ def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
             due = began + number / rate
             await asyncio.sleep(due - time.perf_counter())
             line = await free.get()
-            _, answer = await line.ask(line.request(body, headers))
+            answer = await line.ask(line.request(body, headers))
             each.append(time.perf_counter() - due)
             _check(answer, target.verified)
             free.put_nowait(line)
@@ -165,47 +158,17 @@ def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
     return Sample(seconds, tuple(asyncio.run(send())))
 
 
-def burst(target: Target, count: int, within: float) -> Burst:
-    """So many first deliveries, begun evenly within so many seconds, each sent again as Retry-After says."""
-    verified: list[float] = []
-    answers: dict[int, int] = {}
-    began = time.perf_counter()
-
-    async def one(number: int) -> None:
-        body, headers = first(number)
-        delivery_id = headers["webhook-id"]
-        await asyncio.sleep(number * within / count)
-        while True:
-            line = await Line.open(target)
-            status, answer = await line.ask(line.request(body, headers))
-            answers[status] = answers.get(status, 0) + 1
-            line.close()
-            if status == 200:
-                break
-            await asyncio.sleep(line.retry_after)
-            headers = senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
-        _check(answer, target.verified)
-        verified.append(time.perf_counter() - began)
-
-    async def all_of_them() -> None:
-        await asyncio.gather(*(one(number) for number in range(count)))
-
-    asyncio.run(all_of_them())
-    return Burst(tuple(sorted(verified)), answers)
-
-
 def _check(answer: bytes, expected: bytes) -> None:
     if expected not in answer:
         raise ValueError(f"not what was to be measured: {answer.decode()}")
 
 
 class Line:
-    """A connection that is kept alive. ``retry_after`` is that of the last answer, in seconds."""
+    """A connection that is kept alive."""
 
     def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._target = target
         self._reader, self._writer = reader, writer
-        self.retry_after = 1.0
 
     @classmethod
     async def open(cls, target: Target) -> Line:
@@ -217,13 +180,12 @@ class Line:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send it; the answer's status and body."""
+    async def ask(self, request: bytes) -> bytes:
+        """Send it; the answer's body."""
         self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        self.retry_after = float(head.partition(b"retry-after: ")[2].partition(b"\r\n")[0] or b"1")
-        return int(head[9:12]), await self._reader.readexactly(length)
+        return await self._reader.readexactly(length)
 
     def close(self) -> None:
         self._writer.close()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("svg")
-
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import documents
 
 OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
 COLOURS = {"bridge": OWN, "floor": FLOOR}
@@ -30,23 +29,10 @@ def draw(measured: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _axes(file: Path, height: float) -> Iterator[Axes]:
-    look: dict[Any, Any] = {
-        "svg.hashsalt": file.name,
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": FLOOR,
-        "axes.grid": True,
-        "grid.color": "#eceef1",
-        "axes.axisbelow": True,
-    }
-    with mpl.rc_context(look):
-        figure, axes = plt.subplots(figsize=(7.6, height), layout="constrained")
-        yield axes
-        figure.savefig(file, metadata={"Date": None}, facecolor="white")
-        plt.close(figure)
+    with mpl.rc_context(documents.STYLE):
+        figure = Figure(figsize=(7.6, height), facecolor="white", layout="constrained")
+        yield figure.subplots()
+        documents.save(figure, file)
 
 
 def _throughput(axes: Axes, peers: Mapping[str, Any]) -> None:

@@ -8,17 +8,16 @@ import re
 import sqlite3
 import ssl
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import plots
+from . import documents, plots
 from .measures.cold_start import ColdStart
-from .measures.speed import Throughput
+from .measures.profile import LAYERS, Profile
+from .measures.speed import LATENCY, Throughput
 from .targets import Result
-
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def table(results: Iterable[Result]) -> str:
@@ -35,30 +34,19 @@ def write(measured: Mapping[str, Any]) -> None:
     results = [result for one in measured.values() for result in one.results]
     tables = {
         "machine": _machine(),
-        "targets": _markdown(("what", "target", "measured", "", "of"), map(_row, results)),
+        "targets": documents.table(("what", "target", "measured", "", "of"), map(_row, results)),
         "peers": _peers(measured["speed"]),
+        "layers": _layers(measured["profile"]),
         "cold starts": _cold_starts(measured["cold-start"]),
     }
-    document = DOCS / "performance.md"
-    text = document.read_text()
-    for name, lines in tables.items():
-        mark = rf"(<!-- begin {name} -->\n).*(\n<!-- end {name} -->)"
-        text, found = re.subn(mark, lambda match, lines=lines: f"{match[1]}{lines}{match[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
-        if found != 1:
-            raise ValueError(f"{document} has no place for the table {name}")
-    document.write_text(text)
-    plots.draw(measured, DOCS)
+    documents.put(documents.DOCS / "performance.md", tables)
+    plots.draw(measured, documents.DOCS)
 
 
 def _row(result: Result) -> tuple[str, str, str, str, str]:
     target, measured = result.target, result.measured
     bound = f"at {target.at} {target.told(target.bound)}"
     return target.name, bound, "–" if measured is None else target.told(measured), result.verdict, result.detail
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _machine() -> str:
@@ -68,17 +56,32 @@ def _machine() -> str:
     return (
         f"{os.cpu_count()} processors ({model[1] if model else platform.machine()}), {platform.system()} "
         f"{platform.release()}, CPython {platform.python_version()}, {ssl.OPENSSL_VERSION}, "
-        f"SQLite {sqlite3.sqlite_version}; {packages}."
+        f"SQLite {sqlite3.sqlite_version}; {packages}.\n"
     )
 
 
 def _peers(speed: Throughput) -> str:
-    own = statistics.median(speed.peers["bridge"])
-    rows = [
-        (name, f"{statistics.median(rates):.0f}", f"{statistics.median(rates) / own:.2f}")
-        for name, rates in speed.peers.items()
-    ]
-    return _markdown(("", "requests/s", "of the bridge's"), rows)
+    rows = []
+    for name, rates in speed.peers.items():
+        at_once = speed.peers_at_once[name]
+        ratios = [
+            statistics.median(own / other for own, other in zip(of["bridge"], of[name], strict=True))
+            for of in (speed.peers, speed.peers_at_once)
+        ]
+        medians = (statistics.median(rates), statistics.median(at_once))
+        rows.append((name, *(f"{cell:.{digits}f}" for pair in zip(medians, ratios, strict=True)
+                             for cell, digits in zip(pair, (0, 2), strict=True))))  # fmt: skip
+    head = ("", f"requests/s, API of {LATENCY * 1000:.0f} ms", "the bridge's, of it")
+    return documents.table((*head, "requests/s, API at once", "the bridge's, of it"), rows)
+
+
+def _layers(profile: Profile) -> str:
+    if not profile.layers:
+        return "Not measured: py-spy may not look at other processes here.\n"
+    names = [name for name, _ in LAYERS]
+    rows = [(name, *(f"{of.get(name, 0):.0f}" for of in profile.layers.values())) for name in names]
+    sums = ("all", *(f"{sum(of.values()):.0f}" for of in profile.layers.values()))
+    return documents.table(("µs of a delivery", *profile.layers), [*rows, sums])
 
 
 def _cold_starts(cold: ColdStart) -> str:
@@ -91,4 +94,4 @@ def _cold_starts(cold: ColdStart) -> str:
         )
         for peer in cold.peers
     ]
-    return _markdown(("", "first 200", "first verified delivery", "memory of all processes"), rows)
+    return documents.table(("", "first 200", "first verified delivery", "memory of all processes"), rows)

@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .documents import DOCS, put
 from .simulation import plots, report
 from .simulation.real import Measured, measure, wait_for_quiet
 from .simulation.run import Scenario, Seen, simulate
@@ -33,7 +34,6 @@ from .simulation.scenarios import (
     of_sender,
 )
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 UNDISTURBED = 0.1
 """Of the machine, that others may take while a run is measured."""
 
@@ -74,7 +74,7 @@ def write_simulated(docs: Path, run: Simulation) -> None:
         "instances": report.of_instances(run.all(INSTANCES)),
         "triggers": report.of_triggers(run.all(TRIGGERS)),
     }
-    report.put(docs / "capacity.md", tables)
+    put(docs / "capacity.md", tables)
     waves = {one.name: run(one) for one in WAVES}
     plots.three(docs / "capacity-waves.svg", waves, quota=WAVES[0].setup.quota, until=300, log=True)
     ways = {label: run(one) for label, one in OF_2000.items()}
@@ -102,7 +102,7 @@ def write_real(docs: Path, run: Simulation) -> None:
     """What came of the checks, beside what was predicted."""
     checks = [(one, run(one.scenario), check(number, one)) for number, one in enumerate(CHECKS, start=1)]
     tables = {"runs": report.of_surroundings(checks), "checks": report.of_checks(checks)}
-    report.put(docs / "capacity.md", tables)
+    put(docs / "capacity.md", tables)
     titles = [f"run {number}: {one.short}" for number, one in enumerate(CHECKS, start=1)]
     both = [(title, seen, measured.seen) for title, (_, seen, measured) in zip(titles, checks, strict=True)]
     plots.checks(docs / "capacity-real.svg", both)

@@ -35,7 +35,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
-    (db,) = engine.ledger._file._idle  # type: ignore[attr-defined]
+    (db,) = engine.ledger._file._writer  # type: ignore[attr-defined]
     db.execute("PRAGMA max_page_count = 1")  # of what it has now
 
     def fill() -> None:
@@ -170,13 +170,23 @@ def test_who_is_done_when_the_time_is_over_hears_it(tmp_path: Path) -> None:
         time.sleep(0.05)
         return "done"
 
-    thread = threading.Thread(target=lambda: heard.append(file.write(wait_for_the_end, hurried)))
-    with file._line:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_db: sqlite3.Connection) -> None:
+        begun.set()
+        go_on.wait()
+
+    threads = [threading.Thread(target=file.write, args=(hold, engine.deadline))]
+    threads.append(threading.Thread(target=file.write, args=(lambda _: None, engine.deadline)))
+    threads.append(threading.Thread(target=lambda: heard.append(file.write(wait_for_the_end, hurried))))
+    for number, thread in enumerate(threads):
         thread.start()
-        while not file._waiting:
+        begun.wait()
+        while len(file._waiting) < number:
             time.sleep(0.001)
-        file._do_all()
-    thread.join()
+    go_on.set()
+    for thread in threads:
+        thread.join()
     assert heard == ["done"]
     engine.ledger.close()
 

@@ -10,7 +10,7 @@ from bridge.pacing import SHARE
 from builders import ROOT
 
 from bench import simulate as command
-from bench.simulation import report
+from bench.documents import put
 from bench.simulation.ckafka import Trigger
 from bench.simulation.events import Bell, Processor, Steps, Wait, World
 from bench.simulation.run import Scenario, Seen, simulate
@@ -105,10 +105,10 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest
 def test_a_table_without_its_markers_is_told(tmp_path: Path) -> None:
     document = tmp_path / "capacity.md"
     document.write_text("<!-- begin a -->\nold\n<!-- end a -->\n<!-- begin b -->\n")
-    report.put(document, {"a": "new\n"})
+    put(document, {"a": "new\n"})
     assert document.read_text() == "<!-- begin a -->\nnew\n<!-- end a -->\n<!-- begin b -->\n"
     with pytest.raises(ValueError, match="begin b"):
-        report.put(document, {"b": "new\n"})
+        put(document, {"b": "new\n"})
 
 
 def test_the_document_has_every_row() -> None:

@@ -16,7 +16,7 @@ from bench.setting import CONNECTIONS, Setting, say
 from bench.targets import Result
 
 RECORDS = 1_000_000
-TURNS, SECONDS = 9, 3.0
+TURNS, SECONDS = 25, 1.0
 
 
 class Records(NamedTuple):

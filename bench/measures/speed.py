@@ -1,10 +1,12 @@
-"""Throughput beside the peers, and what a replay and a refusal cost. The API answers at once: the processor counts."""
+"""Throughput beside the peers, and what a replay and a refusal cost."""
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers, targets
@@ -12,34 +14,50 @@ from bench.load import Target
 from bench.setting import CONNECTIONS, Setting, say
 from bench.targets import Result
 
-TURNS, SECONDS = 9, 3.0
+LATENCY = 0.02
+"""Seconds that the API takes: less than any real one, and so little that the processor is what limits."""
+
+TURNS, SECONDS = 25, 1.0
 """Of each; one turn more warms up."""
 
 
 class Throughput(NamedTuple):
-    """Requests a second, of each turn, by peer; and by kind of delivery."""
+    """Requests a second, of each turn, by peer, and the same with an API that answers at once; and by kind of delivery,
+    with such an API, too.
+    """
 
     peers: Mapping[str, Sequence[float]]
+    peers_at_once: Mapping[str, Sequence[float]]
     kinds: Mapping[str, Sequence[float]]
     results: tuple[Result, ...]
 
 
 def measure(setting: Setting) -> Throughput:
     with ExitStack() as running:
-        api = running.enter_context(setting.api())
-        given = (api, setting.bundle, setting.folder)
-        bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "speed"))
-        there = {
-            "bridge": bridge.target,
-            "floor": running.enter_context(servers.flask_peer("floor", *given)).target,
-            "common way": running.enter_context(servers.flask_peer("common", *given)).target,
-        }
-        if node := running.enter_context(servers.node_peer(*given)):
-            there["Node"] = node.target
+        there = _started(running, setting, setting.api(LATENCY))
         peers = _in_turns(setting, "throughput", {name: (target, "first") for name, target in there.items()})
-        setting.senders.run(load.counted, bridge.target, "again", load.AGAIN, CONNECTIONS)
-        kinds = _in_turns(setting, "costs", {kind: (bridge.target, kind) for kind in load.KINDS})
-    return Throughput(peers, kinds, (*_beside(peers), *_costs(kinds)))
+    with ExitStack() as running:
+        there = _started(running, setting, setting.api())
+        at_once = _in_turns(setting, "API at once", {name: (target, "first") for name, target in there.items()})
+        setting.senders.run(load.counted, there["bridge"], "again", load.AGAIN, CONNECTIONS)
+        kinds = _in_turns(setting, "costs", {kind: (there["bridge"], kind) for kind in load.KINDS})
+    return Throughput(peers, at_once, kinds, (*_beside(peers), *_costs(kinds)))
+
+
+def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
+    """The bridge and its peers."""
+    api = running.enter_context(stand_in)
+    given = (api, setting.bundle, setting.folder)
+    there = {
+        "bridge": running.enter_context(
+            servers.bridge(api, setting.bundle, Path(tempfile.mkdtemp(dir=setting.folder)))
+        ),
+        "floor": running.enter_context(servers.flask_peer("floor", *given)),
+        "common way": running.enter_context(servers.flask_peer("common", *given)),
+    }
+    if node := running.enter_context(servers.node_peer(*given)):
+        there["Node"] = node
+    return {name: server.target for name, server in there.items()}
 
 
 def _in_turns(setting: Setting, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:

@@ -5,33 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from .run import Seen
+from bench.documents import COLOURS, STYLE, save
 
-STYLE: Any = {
-    "svg.hashsalt": "signup-bridge",
-    "svg.fonttype": "none",  # so that it can be searched, and is small
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "path.simplify": True,
-}
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")
-"""Okabe and Ito's, which those tell apart who see few colours."""
+from .run import Seen
 
 POINTS = 240
 QUOTA = {"color": "#666666", "linewidth": 1.0, "linestyle": (0, (4, 3))}
@@ -67,7 +47,7 @@ def three(path: Path, lines: dict[str, Seen], *, quota: int, until: float, log: 
         backlog.yaxis.set_major_formatter("{x:,.0f}")
         calls.yaxis.set_major_formatter("{x:,.0f}")
         figure.legend(loc="outside upper center", ncols=len(lines))
-        _save(figure, path)
+        save(figure, path)
 
 
 def checks(path: Path, runs: Sequence[tuple[str, Seen, Seen]]) -> None:
@@ -92,7 +72,7 @@ def checks(path: Path, runs: Sequence[tuple[str, Seen, Seen]]) -> None:
         panels[0][0].set_ylabel("sent and not yet verified")
         panels[1][0].set_ylabel("API calls made so far")
         figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _times(until: float, *, log: bool = False) -> list[float]:
@@ -122,9 +102,3 @@ def _rates(seen: Seen, until: float, *, log: bool) -> tuple[list[float], list[fl
         first = max(0.0, at - half)
         rates.append((bisect_left(calls, at + half) - bisect_left(calls, first)) / (at + half - first))
     return moments, rates
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
-    if path.suffix == ".svg":  # lines that end in spaces are of no use to anybody
-        path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+
+from bench.documents import table
 
 from .real import Measured
 from .run import Scenario, Seen
 from .scenarios import SETTINGS, Check
 
 Runs = Sequence[tuple[Scenario, Seen]]
-
-
-def put(document: Path, tables: dict[str, str]) -> None:
-    """Write each table between ``<!-- begin name -->`` and ``<!-- end name -->``. Raises ValueError without these."""
-    text = document.read_text()
-    for name, table in tables.items():
-        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-        before, found, rest = text.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not found or not ended:
-            raise ValueError(f"{document}: {begin.strip()} … {end} is missing")
-        text = f"{before}{begin}{table}{end}{after}"
-    document.write_text(text)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def of_waves(runs: Runs) -> str:

@@ -1,0 +1,56 @@
+"""What the benchmarks write into docs/: tables between markers, and pictures, the same bytes for the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+STYLE: Any = {
+    "svg.hashsalt": "signup-bridge",
+    "svg.fonttype": "none",  # so that it can be searched, and is small
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "path.simplify": True,
+}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")
+"""Okabe and Ito's, which those tell apart who see few colours."""
+
+
+def put(document: Path, tables: dict[str, str]) -> None:
+    """Write each table between ``<!-- begin name -->`` and ``<!-- end name -->``. Raises ValueError without these."""
+    text = document.read_text()
+    for name, table in tables.items():
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not found or not ended:
+            raise ValueError(f"{document}: {begin.strip()} … {end} is missing")
+        text = f"{before}{begin}{table}{end}{after}"
+    document.write_text(text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
+    if path.suffix == ".svg":  # lines that end in spaces are of no use to anybody
+        path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
