@@ -29,6 +29,11 @@ def table(results: Iterable[Result]) -> str:
     )
 
 
+def told(one: Any) -> str:
+    """What one measure found."""
+    return _layers(one) if isinstance(one, Profile) else table(one.results)
+
+
 def write(measured: Mapping[str, Any]) -> None:
     """Write the tables between their marks, and the plots beside them."""
     results = [result for one in measured.values() for result in one.results]
@@ -81,7 +86,7 @@ def _layers(profile: Profile) -> str:
     names = [name for name, _ in LAYERS]
     rows = [(name, *(f"{of.get(name, 0):.0f}" for of in profile.layers.values())) for name in names]
     sums = ("all", *(f"{sum(of.values()):.0f}" for of in profile.layers.values()))
-    return documents.table(("µs of a delivery", *profile.layers), [*rows, sums])
+    return documents.table(("µs of a request", *profile.layers), [*rows, sums])
 
 
 def _cold_starts(cold: ColdStart) -> str:

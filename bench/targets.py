@@ -6,12 +6,17 @@ from typing import Literal, NamedTuple
 
 
 class Target(NamedTuple):
-    """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio."""
+    """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio.
+
+    ``guard`` is what `make bench-check` accepts of a target that is not reached: a little above what it was when
+    docs/performance.md said why.
+    """
 
     name: str
     at: Literal["least", "most"]
     bound: float
     unit: str = ""
+    guard: float | None = None
 
     def told(self, value: float) -> str:
         return f"{value:.{0 if self.unit == 'calls' else 2}f}{' ' + self.unit if self.unit else ''}"
@@ -27,9 +32,16 @@ class Result(NamedTuple):
     @property
     def is_met(self) -> bool:
         """What was not measured falls short of nothing."""
+        return self._is_within(self.target.bound)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it is not worse than it may be."""
+        return self._is_within(self.target.bound if self.target.guard is None else self.target.guard)
+
+    def _is_within(self, bound: float) -> bool:
         if self.measured is None:
             return True
-        bound = self.target.bound
         return self.measured >= bound if self.target.at == "least" else self.measured <= bound
 
     @property
@@ -43,8 +55,8 @@ BESIDE_FLOOR = Target("throughput, of the floor's", "least", 1.0)
 BESIDE_COMMON = Target("throughput, of the common way's", "least", 2.0)
 ADDED_MEDIAN = Target("added to the API's own 50 ms at 15 requests/s, median", "most", 5.0, "ms")
 ADDED_P99 = Target("the same, p99", "most", 10.0, "ms")
-REPLAY = Target("cost of a replay, of a first delivery's", "most", 0.5)
-REFUSED = Target("cost of a refused signature, of a first delivery's", "most", 0.35)
+REPLAY = Target("cost of a replay, of a first delivery's", "most", 0.5, guard=0.75)
+REFUSED = Target("cost of a refused signature, of a first delivery's", "most", 0.35, guard=0.55)
 COLD_START = Target("cold start to the first 200, of the floor's", "most", 1.1)
 COLD_START_BARE = Target("the same, of the floor's without bytecode", "most", 0.5)
 COLD_MEMORY = Target("memory of all processes, of the floor's", "most", 1.1)

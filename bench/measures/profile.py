@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers
-from bench.load import Target
+from bench.servers import Server
 from bench.setting import CONNECTIONS, Setting, say
 
 SECONDS, RATE = 10, 250
@@ -32,7 +32,7 @@ LAYERS = (
 
 
 class Profile(NamedTuple):
-    """Microseconds of a delivery, by layer, of the bridge and of the floor; empty where py-spy may not look."""
+    """Microseconds of a request, by what it was and by layer; empty where py-spy may not look."""
 
     layers: Mapping[str, Mapping[str, float]]
     results: tuple[()] = ()
@@ -44,22 +44,28 @@ def measure(setting: Setting) -> Profile:
         bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
         floor = running.enter_context(servers.flask_peer("floor", api, setting.bundle, setting.folder))
         layers = {}
-        for name, server in (("bridge", bridge), ("floor", floor)):
+        for name, server, kind in (
+            ("first delivery", bridge, "first"),
+            ("replay", bridge, "again"),
+            ("refused signature", bridge, "refused"),
+            ("the floor", floor, "first"),
+        ):
             say(f"profile: {name}")
-            setting.senders.run(load.counted, server.target, "first", 500, CONNECTIONS)
-            found = _sampled(setting, server.target, server.worker, setting.folder / f"{name}.samples")
+            setting.senders.run(load.counted, server.target, kind, 500, CONNECTIONS)
+            found = _sampled(setting, server, kind)
             if not found:
                 return Profile({})
             layers[name] = found
     return Profile(layers)
 
 
-def _sampled(setting: Setting, target: Target, worker: int, file: Path) -> dict[str, float]:
-    """Microseconds of a delivery by layer."""
+def _sampled(setting: Setting, server: Server, kind: str) -> dict[str, float]:
+    """Microseconds of a request by layer."""
+    file = setting.folder / "samples"
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]
-    command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(worker)]
+    command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(server.worker)]
     spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    sample = setting.senders.run(load.closed, target, "first", SECONDS + 1.0, CONNECTIONS)
+    sample = setting.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
     _, error = spy.communicate(timeout=60)
     if spy.returncode:
         say(f"profile: py-spy may not look here, so there is none: {error.strip().splitlines()[-1]}")
