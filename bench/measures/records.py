@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import statistics
 from contextlib import ExitStack
@@ -43,7 +44,7 @@ def measure(setting: Setting) -> Records:
             there[name] = running.enter_context(servers.bridge(api, setting.bundle, folder, LEDGER_KEY=key))
         medians: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
-            for name, server in there.items():
+            for name, server in random.sample(list(there.items()), 2):
                 each = setting.senders.run(load.closed, server.target, "first", SECONDS, CONNECTIONS).each
                 say(f"records: turn {turn} of {TURNS}, {name}: {statistics.median(each) * 1000:.1f} ms")
                 if turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -61,10 +62,11 @@ def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextMana
 
 
 def _in_turns(setting: Setting, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
-    """Requests a second of each, turn by turn."""
+    """Requests a second of each, turn by turn; in each turn by lot, since what ran just before tells, too."""
     rates: dict[str, list[float]] = {name: [] for name in these}
     for turn in range(TURNS + 1):
-        for name, (target, kind) in these.items():
+        for name in random.sample(list(these), len(these)):
+            target, kind = these[name]
             rate = setting.senders.run(load.closed, target, kind, SECONDS, CONNECTIONS).rate
             say(f"{what}: turn {turn} of {TURNS}, {name}: {rate:.0f}/s")
             if turn:
