@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import documents
+from .measures.latency import at
 
 OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
 COLOURS = {"bridge": OWN, "floor": FLOOR}
@@ -52,11 +53,11 @@ def _latency(axes: Axes, asked: Mapping[str, Any]) -> None:
     for name, times in asked.items():
         parts = [(number + 1) / len(times) * 100 for number in range(len(times))]
         axes.plot(times, parts, color=COLOURS.get(name, OTHER), label=name if name == "API" else f"through the {name}")
-    middle = asked["API"][len(asked["API"]) // 2]
-    for added, part, where in ((5, 50, "median"), (10, 99, "p99")):
-        axes.plot(middle + added, part, marker="|", markersize=14, color=TARGET, linestyle="none")
-        axes.annotate(f"target, {where}", (middle + added, part), (6, -4), textcoords="offset points", color=TARGET)
-    axes.set_xlim(min(asked["API"]) - 1, max(middle + 20, asked["bridge"][int(len(asked["bridge"]) * 0.995)]))
+    for added, part, where in ((5, 0.5, "median"), (10, 0.99, "p99")):
+        place = at(asked["API"], part) + added, part * 100
+        axes.plot(*place, marker="|", markersize=14, color=TARGET, linestyle="none")
+        axes.annotate(f"target, {where}", place, (6, -4), textcoords="offset points", color=TARGET)
+    axes.set_xlim(min(asked["API"]) - 1, at(asked["API"], 0.99) + 15)
     axes.set_ylim(0, 103)
     axes.set_xlabel("ms until the answer")
     axes.set_ylabel("% of requests answered by then")

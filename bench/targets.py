@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 class Target(NamedTuple):
     """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio.
 
-    ``guard`` is what `make bench-check` accepts of a target that is not reached: a little above what it was when
-    docs/performance.md said why.
+    ``guard`` is what `make bench-check` accepts where the bound is not reached, or just: a little beyond what it was
+    when docs/performance.md said why.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Result(NamedTuple):
         return "met" if self.is_met else "SHORT"
 
 
-BESIDE_FLOOR = Target("throughput, of the floor's", "least", 1.0)
+BESIDE_FLOOR = Target("throughput, of the floor's", "least", 1.0, guard=0.9)
 BESIDE_COMMON = Target("throughput, of the common way's", "least", 2.0)
 ADDED_MEDIAN = Target("added to the API's own 50 ms at 15 requests/s, median", "most", 5.0, "ms")
 ADDED_P99 = Target("the same, p99", "most", 10.0, "ms")

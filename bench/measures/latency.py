@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -41,19 +40,16 @@ def measure(setting: Setting) -> Latency:
                 if turn:
                     asked[name] += [seconds * 1000 for seconds in each]
     asked = {name: sorted(times) for name, times in asked.items()}
-    own = statistics.median(asked["API"])
-    detail = f"{len(asked['bridge'])} requests, beside the API's own median of {own:.1f} ms; the floor adds "
-    return Latency(
-        asked,
-        (
-            Result(
-                targets.ADDED_MEDIAN, at(asked["bridge"], 0.5) - own, f"{detail}{at(asked['floor'], 0.5) - own:.2f} ms"
-            ),
-            Result(
-                targets.ADDED_P99, at(asked["bridge"], 0.99) - own, f"{detail}{at(asked['floor'], 0.99) - own:.2f} ms"
-            ),
-        ),
+    return Latency(asked, (_added(targets.ADDED_MEDIAN, asked, 0.5), _added(targets.ADDED_P99, asked, 0.99)))
+
+
+def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: float) -> Result:
+    """What the bridge adds at this part of all requests."""
+    own, floor, bridge = (at(asked[name], part) for name in ("API", "floor", "bridge"))
+    detail = (
+        f"{bridge:.1f} ms, the API itself {own:.1f} ms, the floor {floor:.1f} ms; {len(asked['bridge'])} requests each"
     )
+    return Result(target, bridge - own, detail)
 
 
 def at(ordered: Sequence[float], part: float) -> float:

@@ -74,7 +74,7 @@ _REMEDIES = {
 }
 """By a sign in SQLite's own words, what is wrong with the file and what to do."""
 
-LOG_PAGES = 3000
+WAL_PAGES = 3000
 """Pages of the write-ahead log, 12 MiB, after which SQLite writes them into the file, which is when it waits for the
 disk. Its own 1000 are full after 90 deliveries."""
 
@@ -228,7 +228,7 @@ class SqliteFile:
                 db.row_factory = sqlite3.Row
                 _write_ahead(db, deadline)
                 db.execute("PRAGMA synchronous = NORMAL")
-                db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+                db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
                 self._prepare(db, check)
             except BaseException:
                 db.close()

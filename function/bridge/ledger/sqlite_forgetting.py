@@ -14,7 +14,7 @@ from . import Policy
 from .sqlite_file import REFUSED, VERIFIED, SqliteFile
 
 SIZE_LIMIT = 230 * 1024 * 1024
-"""Bytes of records, so that the file and its write-ahead log (`LOG_PAGES`) stay under 256 MB."""
+"""Bytes of records, so that the file and its write-ahead log (`WAL_PAGES`) stay under 256 MB."""
 
 _PAGE = 4096
 _BATCH = 500
