@@ -78,6 +78,9 @@ WAL_PAGES = 3000
 """Pages of the write-ahead log, 12 MiB, after which SQLite writes them into the file, which is when it waits for the
 disk. Its own 1000 are full after 90 deliveries."""
 
+WRITER_CACHE, READER_CACHE = 2000, 256
+"""KiB of pages that a connection holds. There are as many readers as threads, and each asks for one row at a time."""
+
 T = TypeVar("T")
 
 
@@ -192,7 +195,10 @@ class SqliteFile:
         """A connection of the caller's own for a while. One that failed is closed, and its transaction with it."""
         db = None
         try:
-            db = self._take(idle) or self._open(deadline)
+            db = self._take(idle)
+            if db is None:
+                db = self._open(deadline)
+                db.execute(f"PRAGMA cache_size = -{WRITER_CACHE if idle is self._writer else READER_CACHE}")
             yield db
         except BaseException as error:
             if db is not None:
