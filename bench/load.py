@@ -28,6 +28,7 @@ class Target(NamedTuple):
 
     port: int
     path: str = "/"
+    method: str = "POST"
     verified: bytes = b'"RequestId"'
     bundle: Path | None = None
 
@@ -84,11 +85,17 @@ def again(number: int) -> tuple[bytes, dict[str, str]]:
     return body, senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
 
 
+def nothing(_: int) -> tuple[bytes, dict[str, str]]:
+    """A question without a body."""
+    return b"", {}
+
+
 AGAIN = 500
 KINDS: dict[str, tuple[Callable[[int], tuple[bytes, dict[str, str]]], bytes | None]] = {
     "first": (first, None),
     "refused": (refused, b'"signature-invalid"'),
     "again": (again, None),
+    "nothing": (nothing, b'"ok"'),
 }
 """How each kind is made, and what its answer must hold, if not that of a first delivery."""
 
@@ -176,7 +183,7 @@ class Line:
         return cls(target, *await asyncio.open_connection("127.0.0.1", target.port, ssl=tls))
 
     def request(self, body: bytes, headers: dict[str, str]) -> bytes:
-        lines = [f"POST {self._target.path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
+        lines = [f"{self._target.method} {self._target.path} HTTP/1.1", "Host: bench", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, "", ""]).encode() + body
 

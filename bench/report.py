@@ -41,6 +41,7 @@ def write(measured: Mapping[str, Any]) -> None:
         "machine": _machine(),
         "targets": documents.table(("what", "target", "measured", "", "of"), map(_row, results)),
         "peers": _peers(measured["speed"]),
+        "costs": _costs(measured["speed"]),
         "layers": _layers(measured["profile"]),
         "cold starts": _cold_starts(measured["cold-start"]),
     }
@@ -60,7 +61,7 @@ def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "tencentcloud-sdk-python-common"))
     return (
         f"{os.cpu_count()} processors ({model[1] if model else platform.machine()}), {platform.system()} "
-        f"{platform.release()}, CPython {platform.python_version()}, {ssl.OPENSSL_VERSION}, "
+        f"{platform.release().partition('-')[0]}, CPython {platform.python_version()}, {ssl.OPENSSL_VERSION}, "
         f"SQLite {sqlite3.sqlite_version}; {packages}.\n"
     )
 
@@ -78,6 +79,24 @@ def _peers(speed: Throughput) -> str:
                              for cell, digits in zip(pair, (0, 2), strict=True))))  # fmt: skip
     head = ("", f"requests/s, API of {LATENCY * 1000:.0f} ms", "the bridge's, of it")
     return documents.table((*head, "requests/s, API at once", "the bridge's, of it"), rows)
+
+
+_KINDS = {
+    "first": "a first delivery",
+    "again": "a replay",
+    "refused": "a refused signature",
+    "nothing": "the floor's `GET /health`",
+}
+
+
+def _costs(speed: Throughput) -> str:
+    first = speed.kinds["first"]
+    rows = []
+    for kind, name in _KINDS.items():
+        rates = speed.kinds[kind]
+        ratio = statistics.median(one / other for one, other in zip(first, rates, strict=True))
+        rows.append((name, f"{statistics.median(rates):.0f}", f"{ratio:.2f}"))
+    return documents.table(("", "requests/s", "cost, of a first delivery's"), rows)
 
 
 def _layers(profile: Profile) -> str:

@@ -30,11 +30,13 @@ def running() -> Iterator[Setting]:
 def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
     folder = running.folder / "peers"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
-        for kind in load.KINDS:
+        for kind in ("first", "again", "refused"):
             sample = running.senders.run(load.counted, bridge.target, kind, 6, 2)
             assert len(sample.each) == 6
         for name in ("floor", "common"):
             with servers.flask_peer(name, api, running.bundle, folder) as peer:
+                health = peer.target._replace(path="/health", method="GET")
+                assert len(running.senders.run(load.counted, health, "nothing", 6, 2).each) == 6
                 assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
 
 
@@ -85,9 +87,10 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
     result = Result(targets.BESIDE_FLOOR, 1.23, "made up")
     rates = {"bridge": [2.0, 4.0], "floor": [1.0, 2.0]}
+    kinds = {"first": [2.0, 4.0], "again": [4.0, 8.0], "refused": [8.0, 16.0], "nothing": [20.0, 40.0]}
     times = {"API": [50.0, 51.0], "bridge": [53.0, 60.0], "floor": [52.0, 58.0]}
     measured = {
-        "speed": Throughput(rates, rates, rates, (result,)),
+        "speed": Throughput(rates, rates, kinds, (result,)),
         "profile": Profile({"first delivery": {"ledger": 120.0}}),
         "latency": Latency(times, ()),
         "cold-start": ColdStart([Peer("bridge", tmp_path, [0.3], [0.4], [50 * 2**20])], ()),
@@ -97,6 +100,7 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     written = (tmp_path / "performance.md").read_text()
     assert "| throughput, of the floor's | at least 1.00 | 1.23 | met | made up |" in written
     assert "| floor | 2 | 2.00 | 2 | 2.00 |" in written
+    assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written
     assert "| bridge | 300 ms | 400 ms | 50.0 MiB |" in written
     pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}

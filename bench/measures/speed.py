@@ -24,7 +24,7 @@ TURNS, SECONDS = 25, 1.0
 
 class Throughput(NamedTuple):
     """Requests a second, of each turn, by peer, and the same with an API that answers at once; and by kind of delivery,
-    with such an API, too.
+    with such an API, too, beside the floor's ``GET /health``.
     """
 
     peers: Mapping[str, Sequence[float]]
@@ -41,7 +41,9 @@ def measure(setting: Setting) -> Throughput:
         there = _started(running, setting, setting.api())
         at_once = _in_turns(setting, "API at once", {name: (target, "first") for name, target in there.items()})
         setting.senders.run(load.counted, there["bridge"], "again", load.AGAIN, CONNECTIONS)
-        kinds = _in_turns(setting, "costs", {kind: (there["bridge"], kind) for kind in load.KINDS})
+        asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
+        asked["nothing"] = (there["floor"]._replace(path="/health", method="GET"), "nothing")
+        kinds = _in_turns(setting, "costs", asked)
     return Throughput(peers, at_once, kinds, (*_beside(peers), *_costs(kinds)))
 
 

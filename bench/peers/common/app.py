@@ -33,4 +33,4 @@ def signup() -> Response:
 
 @app.get("/health")
 def health() -> Response:
-    return Response("ok")
+    return Response(json.dumps({"status": "ok"}))
