@@ -191,37 +191,79 @@ def test_who_is_done_when_the_time_is_over_hears_it(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_who_waits_beside_a_fault_may_come_again(tmp_path: Path) -> None:
-    engine = sqlite_engine(tmp_path)
-    file = engine.ledger._file  # type: ignore[attr-defined]
-    go_on, begun = threading.Event(), threading.Event()
-    heard: list[str] = []
+def together(file: SqliteFile, works: list[tuple[Callable[[sqlite3.Connection], str], Deadline]]) -> list[str]:
+    """What each of these hears, when they come while others write: the class of what is raised, or what is returned."""
+    heard = [""] * len(works)
 
-    def hold(_db: sqlite3.Connection) -> None:
-        begun.set()
-        go_on.wait()
-
-    def fail(_db: sqlite3.Connection) -> None:
-        raise KeyError("a fault of the bridge")
-
-    def write() -> None:
+    def write(number: int) -> None:
         try:
-            file.write(fail, engine.deadline)
+            heard[number] = file.write(*works[number])
         except (KeyError, LedgerUnavailable) as error:
-            heard.append(type(error).__name__)
+            heard[number] = type(error).__name__
 
-    threads = [threading.Thread(target=file.write, args=(hold, engine.deadline))]
-    threads += [threading.Thread(target=write) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-        begun.wait()
-    while len(file._waiting) < 3:
-        time.sleep(0.005)
-    go_on.set()
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(len(works))]
+    with file._line:
+        for thread in threads:
+            thread.start()
+        while len(file._waiting) < sum(thread.is_alive() for thread in threads):
+            time.sleep(0.005)
     for thread in threads:
         thread.join()
-    assert sorted(heard) == ["KeyError", "LedgerUnavailable", "LedgerUnavailable"]
+    return heard
+
+
+def test_a_fault_of_one_is_not_that_of_those_beside_it(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+
+    def fail(db: sqlite3.Connection) -> str:
+        work(db)
+        raise KeyError("a fault of the bridge")
+
+    def work(db: sqlite3.Connection) -> str:
+        db.execute("INSERT INTO removals VALUES (randomblob(8))")
+        return "done"
+
+    heard = together(file, [(one, engine.deadline) for one in (work, fail, work, fail)])
+    assert heard == ["done", "KeyError", "done", "KeyError"]
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        assert db.execute("SELECT count(*) FROM removals").fetchone() == (2,)
+    db.close()
+    engine.ledger.close()
+
+
+def test_who_has_little_time_takes_none_from_those_beside_it(tmp_path: Path) -> None:
+    """Another process holds the file for longer than one of them can wait."""
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
     engine.end(VERIFIED)
+    hurried = Deadline(SetClock(), 0.5)
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def let_go() -> None:
+            while hurried.remaining():
+                time.sleep(0.005)
+            time.sleep(0.1)
+            other.execute("ROLLBACK")
+
+        thread = threading.Thread(target=let_go)
+        thread.start()
+        works = [(lambda _: "done", deadline) for deadline in (Deadline(SetClock(), 60), hurried)]
+        assert together(file, works) == ["done", "LedgerUnavailable"]
+        thread.join()
+    other.close()
+    engine.ledger.close()
+
+
+def test_a_connection_waits_for_no_longer_than_its_last_caller(tmp_path: Path) -> None:
+    """Also when it has just been opened for one who had more time."""
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    with file._connection([], engine.deadline) as db:
+        db.wait_until(Deadline(SetClock(), 0))
+        assert db.execute("PRAGMA busy_timeout").fetchone()[0] == 0
+    db.close()
     engine.ledger.close()
 
 

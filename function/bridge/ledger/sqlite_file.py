@@ -90,7 +90,7 @@ class _Connection(sqlite3.Connection):
     """
 
     file: tuple[int, int] | None = None
-    patience = 0
+    patience: int | None = None
 
     def wait_until(self, deadline: Deadline) -> None:
         """Wait no longer, and not much less, for another process."""
@@ -102,14 +102,14 @@ class _Connection(sqlite3.Connection):
 
 
 class _Work:
-    """A function that waits for its transaction. When that ``is_over``, it ``is_done``, or there is a ``reason``."""
+    """A function that waits for its transaction. When that is ``over`` there is a ``result``, or else an ``error``."""
 
-    def __init__(self, verb: Callable[[sqlite3.Connection], Any], deadline: Deadline) -> None:
+    def __init__(self, verb: Callable[[sqlite3.Connection], Any], deadline: Deadline, error: Exception) -> None:
         self.verb = verb
         self.deadline = deadline
-        self.is_over = self.is_done = False
+        self.over = threading.Event()
         self.result: Any = None
-        self.reason = ""
+        self.error: Exception | None = error
 
 
 class SqliteFile:
@@ -138,54 +138,62 @@ class SqliteFile:
         Who is first in line does so for all who wait, one after the other, and commits once: that costs more than most
         of what they do. Nobody goes on before it is committed.
         """
-        work = _Work(verb, deadline)
+        work = _Work(verb, deadline, LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time"))
         self._waiting.append(work)
-        if not self._line.acquire(timeout=deadline.remaining()):
-            with suppress(ValueError):  # else it is being done
+        if self._line.acquire(timeout=deadline.remaining()):
+            try:
+                if not work.over.is_set():
+                    self._do_all()
+            finally:
+                self._line.release()
+        else:
+            try:
                 self._waiting.remove(work)
-                raise LedgerUnavailable(self._not_in_time())
-            self._line.acquire()
-        try:
-            if not work.is_over:
-                self._do_all()
-        finally:
-            self._line.release()
-        if work.reason:
-            raise LedgerUnavailable(work.reason)
+            except ValueError:  # it is being done
+                work.over.wait()
+        if work.error is not None:
+            raise work.error
         return cast(T, work.result)
 
     def _do_all(self) -> None:
-        """Do the work of all who wait, less those who have waited for too long."""
-        works = []
-        with suppress(IndexError):
-            while True:
-                works.append(self._waiting.popleft())
-        in_time = [work for work in works if work.deadline.remaining()]
-        reason = self._not_in_time()
+        """Do the work of all who wait, less those who have waited for too long.
+
+        If that fails each is done alone: one had less time than the others, say, or is the cause.
+        """
+        works: list[_Work] = []
         try:
-            if in_time:
-                self._do(in_time)
-        except LedgerUnavailable as error:
-            reason = str(error)
+            with suppress(IndexError):
+                while True:
+                    works.append(self._waiting.popleft())
+            works.sort(key=lambda work: work.deadline.remaining())
+            in_time = [work for work in works if work.deadline.remaining()]
+            if len(in_time) < 2 or not self._do(in_time):
+                for work in works:
+                    self._do([work])
+                    work.over.set()
         finally:
             for work in works:
-                work.is_over = True
-                work.reason = "" if work.is_done else reason
+                work.over.set()
 
-    def _do(self, works: list[_Work]) -> None:
-        """Do these in one transaction."""
-        first = min((work.deadline for work in works), key=Deadline.remaining)
-        with self._connection(self._writer, first) as db:
-            db.wait_until(first)
-            db.execute("BEGIN IMMEDIATE")
-            for work in works:
-                work.result = work.verb(db)
-            db.execute("COMMIT")
+    def _do(self, works: list[_Work]) -> bool:
+        """Do these in one transaction, begun before the first one's deadline; whether it went well."""
+        first = works[0].deadline
+        if not first.remaining():
+            return False
+        try:
+            with self._connection(self._writer, first) as db:
+                db.wait_until(first)
+                db.execute("BEGIN IMMEDIATE")
+                for work in works:
+                    work.result = work.verb(db)
+                db.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  raised where its work waits
+            if len(works) == 1:  # else it may be another one's
+                works[0].error = error
+            return False
         for work in works:
-            work.is_done = True
-
-    def _not_in_time(self) -> str:
-        return f"LEDGER_URL: {self._path} was not free in time"
+            work.error = None
+        return True
 
     def close(self) -> None:
         _close(self._idle, self._writer)
