@@ -348,6 +348,14 @@ def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest
     assert call(api_at(upstream.url)).result == "no-answer"
 
 
+def test_what_becomes_of_the_connection_loses_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EINVAL, "as a socket that its peer has reset, on some systems")
+
+    monkeypatch.setattr(transport.Wire, "_keep", fail)
+    assert isinstance(call(api_at(upstream.url)).result, Reply)
+
+
 def test_what_fails_before_the_wire_is_told() -> None:
     bad = DomainApi(
         "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()

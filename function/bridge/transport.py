@@ -61,16 +61,16 @@ class Wire:
             reply = Response(sock, method=method)
             reply.begin()
             content = _whole(reply)
+            current.status, current.body = reply.status, content
+            if reply.will_close or current.surplus:
+                sock.close()
+            else:
+                self._keep(sock)
         except Exception as error:
             current.error = type(error).__name__
             if sock is not None:
                 sock.close()
             raise
-        if reply.will_close or current.surplus:
-            sock.close()
-        else:
-            self._keep(sock)
-        current.status, current.body = reply.status, content
         return Answer(reply.status, content, {})
 
     def _take(self) -> socket.socket | None:
