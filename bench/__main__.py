@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import report
+from . import processes, report
 from .measures import burst, cold_start, latency, memory, profile, records, speed
 from .setting import Setting, say, setting
 
@@ -40,6 +40,7 @@ def main() -> None:
     wanted = given.measure or list(MEASURES)
     if unknown := set(wanted) - set(MEASURES):
         parser.error(f"no measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    processes.prepare("bench")
     measured = {}
     with setting() as running:
         for name in wanted:

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import multiprocessing
 import random
+import signal
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -58,7 +59,9 @@ class Senders:
 
 @contextmanager
 def process() -> Iterator[Senders]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Ctrl-C in the terminal reaches it, too: it ends with what it is asked for, when nobody answers any more.
+    spawn, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=ignored) as pool:
         yield Senders(pool)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
@@ -30,12 +31,6 @@ class Server(NamedTuple):
 
     target: Target
     pid: int
-
-    @property
-    def worker(self) -> int:
-        """The id of its only child, which serves."""
-        (worker,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return int(worker)
 
 
 def trusted(own: Path, folder: Path) -> Path:
@@ -73,19 +68,26 @@ def flask_peer(name: str, api: str, bundle: Path, folder: Path) -> Iterator[Serv
 @contextmanager
 def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
     """The peer in Node; None where there is no Node, or its packages cannot be had."""
-    if not node_packages.are_there():
-        print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
-        yield None
-        return
-    try:
-        modules = node_packages.installed(PEERS / "node", ROOT / "build" / "bench-node")
-    except subprocess.SubprocessError:
-        print("bench: npm ci failed: the peer in Node is left out", file=sys.stderr)
+    modules = _node_modules()
+    if modules is None:
         yield None
         return
     environ = {"NODE_EXTRA_CA_CERTS": str(bundle), "NODE_PATH": str(modules), "NODE_ENV": "production"}
     with _started(["node", "app.js"], PEERS / "node", api, environ, folder / "node.log") as (port, pid):
         yield Server(Target(port), pid)
+
+
+@cache
+def _node_modules() -> Path | None:
+    """The packages of the peer in Node. It is asked for more than once, and npm may take minutes to find no network."""
+    if not node_packages.are_there():
+        print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
+        return None
+    try:
+        return node_packages.installed(PEERS / "node", ROOT / "build" / "bench-node")
+    except subprocess.SubprocessError as error:
+        print(f"bench: the peer in Node is left out: {error}", file=sys.stderr)
+        return None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from . import processes
 from .documents import DOCS, put
 from .simulation import plots, report
 from .simulation.real import Measured, measure, wait_for_quiet
@@ -114,6 +115,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of all that is left to chance (%(default)s)")
     parser.add_argument("--without-real", action="store_true", help="leave what was measured as it is")
     given = parser.parse_args()
+    if not given.without_real:
+        processes.prepare("simulate")
     run = Simulation(given.seed)
     write_simulated(DOCS, run)
     if not given.without_real:
@@ -121,4 +124,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nsimulate: stopped; what was not yet run is as it was")

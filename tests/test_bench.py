@@ -10,7 +10,7 @@ import pytest
 from builders import ROOT
 
 from bench import __main__ as command
-from bench import documents, load, plots, report, servers, targets
+from bench import documents, load, plots, processes, report, servers, targets
 from bench.load import Target
 from bench.measures.cold_start import ColdStart, Peer
 from bench.measures.latency import Latency, at
@@ -103,6 +103,8 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written
     assert "| bridge | 300 ms | 400 ms | 50.0 MiB |" in written
+    report.write(measured | {"cold-start": ColdStart((), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
+    assert "Not measured: no CPython 3.10." in (tmp_path / "performance.md").read_text()
     pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
     assert set(pictures) == set(re.findall(r"\((performance-[a-z]+\.svg)\)", written))
     plots.draw(measured, tmp_path)
@@ -127,6 +129,13 @@ def test_a_part_of_all() -> None:
 def test_a_sample_belongs_to_its_innermost_layer(stack: str, layer: str) -> None:
     assert _layer(stack.split(";")) == layer
     assert layer in {*dict(LAYERS), "else"}
+
+
+def test_where_there_is_no_proc_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["bench"])
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    with pytest.raises(SystemExit, match="it needs Linux"):
+        command.main()
 
 
 def test_the_command_names_its_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

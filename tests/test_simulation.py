@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench import simulate as command
 from bench.documents import put
 from bench.simulation.ckafka import Trigger
 from bench.simulation.events import Bell, Processor, Steps, Wait, World
+from bench.simulation.real import apart
 from bench.simulation.run import Scenario, Seen, simulate
 from bench.simulation.scenarios import CHECKS, INSTANCES, SENDERS, SETTINGS, TRIGGERS, WAVES, of_sender
 from bench.simulation.senders import BY_SCHEDULE, OBEYING
@@ -116,6 +118,15 @@ def test_the_document_has_every_row() -> None:
     for name, count in (rows | {"runs": len(CHECKS)}).items():
         (table,) = re.findall(f"<!-- begin {name} -->\n(.*?)<!-- end {name} -->", CAPACITY, re.DOTALL)
         assert len(table.splitlines()) == count + 2, name
+
+
+def dies(pipe: Connection) -> None:
+    pipe.close()
+
+
+def test_nobody_waits_for_a_process_that_has_died() -> None:
+    with apart(dies) as part, pytest.raises((EOFError, OSError)):
+        part.ask("anything")
 
 
 # -- the world's clock --

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import targets
+from bench.processes import resident
 from bench.servers import PEERS
 from bench.setting import Setting, say
 from bench.targets import Result, Target
@@ -129,17 +130,6 @@ def ask(
             return
         assert process.poll() is None, "it ended by itself"
         time.sleep(0.001)
-
-
-def resident(leader: int) -> int:
-    """Bytes of resident memory of a process and its children."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            told = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-            if leader in (int(told["Pid"]), int(told["PPid"])):
-                total += int(told["VmRSS"].split()[0]) * 1024
-    return total
 
 
 _TARGETS = (targets.COLD_START, targets.COLD_START_BARE, targets.COLD_MEMORY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench import load, servers, targets
-from bench.measures.cold_start import resident
+from bench.processes import resident
 from bench.setting import CONNECTIONS, Setting, say
 from bench.targets import Result
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers
+from bench.processes import worker_of
 from bench.servers import Server
 from bench.setting import CONNECTIONS, Setting, say
 
@@ -63,12 +64,12 @@ def _sampled(setting: Setting, server: Server, kind: str) -> dict[str, float]:
     """Microseconds of a request by layer."""
     file = setting.folder / "samples"
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]
-    command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(server.worker)]
-    spy = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    sample = setting.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
-    _, error = spy.communicate(timeout=60)
+    command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(worker_of(server.pid))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as spy:
+        sample = setting.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
+        _, error = spy.communicate(timeout=60)
     if spy.returncode:
-        say(f"profile: py-spy may not look here, so there is none: {error.strip().splitlines()[-1]}")
+        say(f"profile: py-spy may not look here, so there is none: {error.strip()}")
         return {}
     counts: Counter[str] = Counter()
     for line in file.read_text().splitlines():

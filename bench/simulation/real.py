@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from bridge.outcomes import VERIFIED
 from builders import Answer, body, gunicorn, signed
 from redis_server import RedisServer
 
+from bench.processes import worker_of
 from emulator.server import Emulator
 
 from .run import Scenario, Seen, code_of
@@ -40,17 +42,28 @@ class Part(NamedTuple):
 
 @contextmanager
 def apart(work: Any, *arguments: Any) -> Iterator[Part]:
-    """``work``, until it is asked for nothing more."""
+    """``work``, until it is asked for nothing more. Who asks one that has died is told by EOFError or OSError."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=work, args=(there, *arguments))
+    process = context.Process(target=_work, args=(work, there, *arguments))
     process.start()
+    there.close()
     try:
         yield Part(here)
     finally:
-        here.send(None)
+        with suppress(OSError):  # it has died
+            here.send(None)
         process.join(20)
+        process.kill()  # one that still goes on
+        process.join()
         process.close()
+        here.close()
+
+
+def _work(work: Any, *arguments: Any) -> None:
+    """It ends when it is told to: Ctrl-C in the terminal reaches it, too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work(*arguments)
 
 
 def account(pipe: Connection, quota: int, latency: float, count: int) -> None:
@@ -159,7 +172,7 @@ def measure(scenario: Scenario) -> Measured:
             pid = folder / f"pid {number}"
             arguments = {"GUNICORN_CMD_ARGS": f"--pid '{pid}'"}
             urls.append(running.enter_context(gunicorn(url, folder / f"log {number}", **settings, **arguments)))
-            workers.append(_worker_of(int(pid.read_text())))
+            workers.append(worker_of(int(pid.read_text())))
         before = Usage.now(workers, redis)
         wall, seen = crowd.ask((urls, bodies))
         used = Usage.now(workers, redis).since(before)
@@ -205,10 +218,6 @@ def wait_for_quiet(share: float, seconds: float) -> None:
         time.sleep(1.0)
         if Usage.now([], []).since(before).others < share:
             return
-
-
-def _worker_of(master: int) -> int:
-    return int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
 
 
 def _stat(process: Path) -> tuple[int, float]:

@@ -1,0 +1,34 @@
+"""What Linux tells of the processes that are measured, in `/proc`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def prepare(name: str) -> None:
+    """For a command of this name: say at once that it needs Linux, and end at SIGTERM as at Ctrl-C, leaving nothing."""
+    if not (PROC / "self" / "task").exists():
+        sys.exit(f"{name}: it needs Linux, whose /proc tells what processes take; elsewhere run it in a container")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def worker_of(master: int) -> int:
+    """The id of a gunicorn's only worker, by the id of its first process."""
+    (worker,) = (PROC / str(master) / "task" / str(master) / "children").read_text().split()
+    return int(worker)
+
+
+def resident(leader: int) -> int:
+    """Bytes of resident memory of a process and its children."""
+    total = 0
+    for path in PROC.glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            told = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+            if leader in (int(told["Pid"]), int(told["PPid"])):
+                total += int(told["VmRSS"].split()[0]) * 1024
+    return total
