@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import documents
+from . import documents, targets
 from .measures.latency import at
 
 OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
@@ -53,23 +53,24 @@ def _latency(axes: Axes, asked: Mapping[str, Any]) -> None:
     for name, times in asked.items():
         parts = [(number + 1) / len(times) * 100 for number in range(len(times))]
         axes.plot(times, parts, color=COLOURS.get(name, OTHER), label=name if name == "API" else f"through the {name}")
-    for added, part, where in ((5, 0.5, "median"), (10, 0.99, "p99")):
-        place = at(asked["API"], part) + added, part * 100
+    for target, part, where in ((targets.ADDED_MEDIAN, 0.5, "median"), (targets.ADDED_P99, 0.99, "p99")):
+        place = at(asked["API"], part) + target.bound, part * 100
         axes.plot(*place, marker="|", markersize=14, color=TARGET, linestyle="none")
         axes.annotate(f"target, {where}", place, (6, -4), textcoords="offset points", color=TARGET)
     axes.set_xlim(min(asked["API"]) - 1, at(asked["API"], 0.99) + 15)
     axes.set_ylim(0, 103)
     axes.set_xlabel("ms until the answer")
     axes.set_ylabel("% of requests answered by then")
-    axes.legend(frameon=False, loc="center right")
+    axes.legend(loc="center right")
 
 
 def _memory(axes: Axes, held: Any) -> None:
     counts, sizes = zip(*held, strict=True)
     axes.plot([count / 1000 for count in counts], sizes, color=OWN)
-    axes.axhline(sizes[0] + 5, color=TARGET, linewidth=1)
-    axes.annotate("target", (0, sizes[0] + 5), (4, 4), textcoords="offset points", color=TARGET)
-    axes.set_ylim(0, max(*sizes, sizes[0] + 5) * 1.25)
+    most = sizes[0] + targets.GROWTH.bound
+    axes.axhline(most, color=TARGET, linewidth=1)
+    axes.annotate("target", (0, most), (4, 4), textcoords="offset points", color=TARGET)
+    axes.set_ylim(0, max(*sizes, most) * 1.25)
     axes.set_xlim(left=0)
     axes.set_xlabel("thousand deliveries")
     axes.set_ylabel("MiB, all processes")

@@ -45,8 +45,8 @@ def write(measured: Mapping[str, Any]) -> None:
         "layers": _layers(measured["profile"]),
         "cold starts": _cold_starts(measured["cold-start"]),
     }
-    documents.put(documents.DOCS / "performance.md", tables)
     plots.draw(measured, documents.DOCS)
+    documents.put(documents.DOCS / "performance.md", tables)
 
 
 def _row(result: Result) -> tuple[str, str, str, str, str]:
@@ -109,6 +109,8 @@ def _layers(profile: Profile) -> str:
 
 
 def _cold_starts(cold: ColdStart) -> str:
+    if not cold.peers:
+        return f"Not measured: {cold.results[0].detail}.\n"
     rows = [
         (
             peer.name,
