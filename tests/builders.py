@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,16 @@ def _signature(secret: str, delivery_id: str, moment: datetime, data: bytes) -> 
         return "v1," + base64.b64encode(hmac.digest(key, text, "sha256")).decode()
 
 
-_LEDGERS = tempfile.TemporaryDirectory(prefix="ledgers-")
+@cache
+def _ledgers() -> tempfile.TemporaryDirectory[str]:
+    """Made when it is asked for: a process that is spawned, and so imports this, ends without removing it."""
+    return tempfile.TemporaryDirectory(prefix="ledgers-")
 
 
 def environment(url: str, **changed: str) -> dict[str, str]:
     """A whole environment for a bridge whose API is at ``url``, with a ledger of its own."""
     environ = {
-        "LEDGER_URL": f"sqlite:///{_LEDGERS.name}/{uuid.uuid4().hex}.db",
+        "LEDGER_URL": f"sqlite:///{_ledgers().name}/{uuid.uuid4().hex}.db",
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
         "DOMAIN_API_URL": url,
