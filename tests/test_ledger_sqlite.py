@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite_file import SqliteFile
 from builders import ROOT, SetClock
 from ledgers import FAST, KEY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
+
+COUNT = "SELECT count(*) FROM deliveries"
 
 # -- troubles --
 
@@ -333,6 +336,21 @@ def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> 
     assert engine.look() is None
     engine.end(WRONG)
     assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Path) -> None:
+    """The last one that closes the file removes its log: as long as it is held here, another one must not be that."""
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(file._connection(file._idle, engine.deadline))
+    look = f"import sqlite3; print(sqlite3.connect({str(tmp_path / 'ledger.db')!r}).execute({COUNT!r}).fetchone()[0])"
+    for number in range(1, 4):
+        engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
+        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=20, check=True)
+        assert seen.stdout.strip() == str(number)
     engine.ledger.close()
 
 

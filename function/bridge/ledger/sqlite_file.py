@@ -231,9 +231,10 @@ class SqliteFile:
     def _open(self, deadline: Deadline) -> _Connection:
         check = self._hasher().check
         with self._one_at_a_time(deadline):
-            # Made here, with these rights, which SQLite gives the files beside it, too.
+            # Made here, with these rights, which SQLite gives the files beside it, too. One that is there must not be
+            # opened: to close it again would drop this process's locks, and with them its share in the log (POSIX).
             with suppress(OSError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             patience = deadline.remaining()
             db = sqlite3.connect(
                 self._path, timeout=patience, isolation_level=None, check_same_thread=False, factory=_Connection
