@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,12 @@ def worker_of(master: int) -> int:
     """The id of a gunicorn's only worker, by the id of its first process."""
     (worker,) = (PROC / str(master) / "task" / str(master) / "children").read_text().split()
     return int(worker)
+
+
+def seconds_of(pid: int) -> float:
+    """The processor seconds that a process has taken."""
+    fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(leader: int) -> int:

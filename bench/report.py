@@ -15,7 +15,7 @@ from typing import Any
 
 from . import documents, plots
 from .measures.cold_start import ColdStart
-from .measures.profile import LAYERS, Profile
+from .measures.profile import ELSE, LAYERS, PROCESSOR, Profile
 from .measures.speed import LATENCY, Throughput
 from .targets import Result
 
@@ -52,6 +52,8 @@ def write(measured: Mapping[str, Any]) -> None:
 def _row(result: Result) -> tuple[str, str, str, str, str]:
     target, measured = result.target, result.measured
     bound = f"at {target.at} {target.told(target.bound)}"
+    if target.guard is not None:
+        bound += f" (guard: {target.told(target.guard)})"
     return target.name, bound, "–" if measured is None else target.told(measured), result.verdict, result.detail
 
 
@@ -102,10 +104,9 @@ def _costs(speed: Throughput) -> str:
 def _layers(profile: Profile) -> str:
     if not profile.layers:
         return "Not measured: py-spy may not look at other processes here.\n"
-    names = [name for name, _ in LAYERS]
+    names = [*(name for name, _ in LAYERS), ELSE, PROCESSOR]
     rows = [(name, *(f"{of.get(name, 0):.0f}" for of in profile.layers.values())) for name in names]
-    sums = ("all", *(f"{sum(of.values()):.0f}" for of in profile.layers.values()))
-    return documents.table(("µs of a request", *profile.layers), [*rows, sums])
+    return documents.table(("µs of a request", *profile.layers), rows)
 
 
 def _cold_starts(cold: ColdStart) -> str:

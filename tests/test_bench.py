@@ -98,7 +98,7 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     }
     report.write(measured)
     written = (tmp_path / "performance.md").read_text()
-    assert "| throughput, of the floor's | at least 1.00 | 1.23 | met | made up |" in written
+    assert "| throughput, of the floor's | at least 1.00 (guard: 0.90) | 1.23 | met | made up |" in written
     assert "| floor | 2 | 2.00 | 2 | 2.00 |" in written
     assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written

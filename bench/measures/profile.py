@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers
-from bench.processes import worker_of
+from bench.processes import seconds_of, worker_of
 from bench.servers import Server
 from bench.setting import CONNECTIONS, Setting, say
 
 SECONDS, RATE = 10, 250
 """Of a profile, and its samples a second."""
 
+ELSE, PROCESSOR = "else", "processor, in all"
 LAYERS = (
     ("ledger", r"\(bridge/ledger/"),
     ("signature and validation", r"\(bridge/(signatures|payload|delivery_ids|cloudevents|strict_json|mapping)\.py"),
@@ -33,7 +34,7 @@ LAYERS = (
 
 
 class Profile(NamedTuple):
-    """Microseconds of a request, by what it was and by layer; empty where py-spy may not look."""
+    """Microseconds of a request, by what it was and by layer, and in all; empty where py-spy may not look."""
 
     layers: Mapping[str, Mapping[str, float]]
     results: tuple[()] = ()
@@ -53,11 +54,20 @@ def measure(setting: Setting) -> Profile:
         ):
             say(f"profile: {name}")
             setting.senders.run(load.counted, server.target, kind, 500, CONNECTIONS)
+            taken = _taken(setting, server, kind)
             found = _sampled(setting, server, kind)
             if not found:
                 return Profile({})
-            layers[name] = found
+            layers[name] = found | {PROCESSOR: taken}
     return Profile(layers)
+
+
+def _taken(setting: Setting, server: Server, kind: str) -> float:
+    """Microseconds of the processor that the worker takes for a request, while nobody looks at it."""
+    worker = worker_of(server.pid)
+    before = seconds_of(worker)
+    sample = setting.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
+    return (seconds_of(worker) - before) * 1e6 / len(sample.each)
 
 
 def _sampled(setting: Setting, server: Server, kind: str) -> dict[str, float]:
@@ -84,4 +94,4 @@ def _layer(stack: list[str]) -> str:
         for name, pattern in LAYERS:
             if re.search(pattern, frame):
                 return name
-    return "else"
+    return ELSE

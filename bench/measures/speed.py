@@ -56,6 +56,7 @@ def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextMana
             servers.bridge(api, setting.bundle, Path(tempfile.mkdtemp(dir=setting.folder)))
         ),
         "floor": running.enter_context(servers.flask_peer("floor", *given)),
+        "floor, ten connections": running.enter_context(servers.flask_peer("floor", *given, KEPT_CONNECTIONS="10")),
         "common way": running.enter_context(servers.flask_peer("common", *given)),
     }
     if node := running.enter_context(servers.node_peer(*given)):

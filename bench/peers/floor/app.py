@@ -3,6 +3,7 @@
 import os
 
 from flask import Flask, Response, jsonify, request
+from requests.adapters import HTTPAdapter
 from tencentcloud.common import credential
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.profile.client_profile import ClientProfile
@@ -14,6 +15,9 @@ trusted = os.environ.get("DOMAIN_API_CA_BUNDLE")
 http = HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True, certification=trusted)
 profile = ClientProfile(httpProfile=http)
 client = CommonClient("domain", "2018-08-08", key, "", profile)
+# The SDK keeps ten connections, whatever is asked: sixteen threads would open a new one now and then.
+kept = HTTPAdapter(pool_maxsize=int(os.environ.get("KEPT_CONNECTIONS", "16")))
+client.request.conn._session.mount(scheme + "://", kept)  # noqa: SLF001  the SDK offers no other way to it
 app = Flask(__name__)
 
 
