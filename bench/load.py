@@ -97,7 +97,8 @@ AGAIN = 500
 KINDS: dict[str, tuple[Callable[[int], tuple[bytes, dict[str, str]]], bytes | None]] = {
     "first": (first, None),
     "refused": (refused, b'"signature-invalid"'),
-    "again": (again, None),
+    "before": (again, None),
+    "again": (again, b"\r\nidempotent-replayed: true\r\n"),
     "nothing": (nothing, b'"ok"'),
 }
 """How each kind is made, and what its answer must hold, if not that of a first delivery."""
@@ -191,11 +192,11 @@ class Line:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     async def ask(self, request: bytes) -> bytes:
-        """Send it; the answer's body."""
+        """Send it; the answer, its head in lower case."""
         self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        return await self._reader.readexactly(length)
+        return head + await self._reader.readexactly(length)
 
     def close(self) -> None:
         self._writer.close()

@@ -30,9 +30,10 @@ def running() -> Iterator[Setting]:
 def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
     folder = running.folder / "peers"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
-        for kind in ("first", "again", "refused"):
+        for kind in ("first", "before", "refused"):
             sample = running.senders.run(load.counted, bridge.target, kind, 6, 2)
             assert len(sample.each) == 6
+        assert len(running.senders.run(load.counted, bridge.target, "again", 6, 2).each) == 6
         for name in ("floor", "common"):
             with servers.flask_peer(name, api, running.bundle, folder) as peer:
                 health = peer.target._replace(path="/health", method="GET")

@@ -46,14 +46,14 @@ def measure(setting: Setting) -> Profile:
         bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
         floor = running.enter_context(servers.flask_peer("floor", api, setting.bundle, setting.folder))
         layers = {}
-        for name, server, kind in (
-            ("first delivery", bridge, "first"),
-            ("replay", bridge, "again"),
-            ("refused signature", bridge, "refused"),
-            ("the floor", floor, "first"),
+        for name, server, before, kind in (
+            ("first delivery", bridge, "first", "first"),
+            ("replay", bridge, "before", "again"),
+            ("refused signature", bridge, "refused", "refused"),
+            ("the floor", floor, "first", "first"),
         ):
             say(f"profile: {name}")
-            setting.senders.run(load.counted, server.target, kind, 500, CONNECTIONS)
+            setting.senders.run(load.counted, server.target, before, load.AGAIN, CONNECTIONS)
             taken = _taken(setting, server, kind)
             found = _sampled(setting, server, kind)
             if not found:

@@ -40,7 +40,7 @@ def measure(setting: Setting) -> Throughput:
     with ExitStack() as running:
         there = _started(running, setting, setting.api())
         at_once = _in_turns(setting, "API at once", {name: (target, "first") for name, target in there.items()})
-        setting.senders.run(load.counted, there["bridge"], "again", load.AGAIN, CONNECTIONS)
+        setting.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
         asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
         asked["nothing"] = (there["floor"]._replace(path="/health", method="GET"), "nothing")
         kinds = _in_turns(setting, "costs", asked)
