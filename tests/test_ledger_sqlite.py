@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bridge.clock import Deadline
-from bridge.ledger import LedgerUnavailable
+from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite_file import SqliteFile
 from builders import ROOT, SetClock
@@ -318,6 +318,25 @@ def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, mon
 
     monkeypatch.setattr(file, "write", after_another)
     assert engine.claim().kind == "in-flight"
+    other.close()
+    engine.ledger.close()
+
+
+def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    other = engine.again()
+    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    write = file.write
+
+    def ask(ledger: Ledger, token: str) -> str:
+        return ledger.claim_send(keys(), token, guards=(), lease=10, max_wait=1, deadline=engine.deadline).kind
+
+    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
+        assert ask(other, "t") == "owned"
+        return write(work, deadline)
+
+    monkeypatch.setattr(file, "write", after_another)
+    assert ask(engine.ledger, "mine") == "in-flight"
     other.close()
     engine.ledger.close()
 

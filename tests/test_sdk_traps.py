@@ -310,6 +310,14 @@ def test_past_the_deadline_tls_is_not_waited_for_either(tls: Tls) -> None:
             reader.close()
 
 
+def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_QUICKACK", raising=False)
+    api = api_at(upstream.url)
+    call(api)
+    call(api)
+    assert (upstream.connections, len(upstream.requests)) == (1, 2)
+
+
 def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
     def answer_and_go(connection: socket.socket) -> None:
         succeed(connection)

@@ -269,7 +269,7 @@ def test_the_log_says_which_guard(emulator: Emulator, caplog: pytest.LogCaptureF
     of = sending(emulator.url)
     ask_for(of)
     ask_for(of)
-    first, second = (record.fields for record in caplog.records if record.message == "delivery")  # type: ignore[attr-defined]
+    first, second = (record.fields for record in caplog.records if record.getMessage() == "delivery")  # type: ignore[attr-defined]
     assert (first["action"], first["outcome"], "guard" in first) == ("send", "sent", False)
     assert (second["action"], second["outcome"], second["guard"]) == ("send", "send-limited", "interval")
     assert PHONE not in str([first, second])

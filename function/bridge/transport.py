@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import weakref
+from contextlib import suppress
 from http.client import IncompleteRead
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -75,14 +76,12 @@ class Wire:
 
     def _take(self) -> socket.socket | None:
         """A connection that was kept, has not been idle for too long and has nothing to read: not even its end."""
-        while self._idle:
-            try:
+        with suppress(IndexError):
+            while True:
                 sock, idle = self._idle.pop()
-            except IndexError:  # another thread took it
-                break
-            if idle.seconds() <= sockets.IDLE_LIMIT and not _has_something(sock):
-                return sock
-            sock.close()
+                if idle.seconds() <= sockets.IDLE_LIMIT and not _has_something(sock):
+                    return sock
+                sock.close()
         return None
 
     def _connect(self, current: Exchange) -> socket.socket:

@@ -35,7 +35,7 @@ PATIENCE = 0.05
 class _Socket(socket.socket):
     """A caller's connection, nothing of which is waited for beyond a moment, where gunicorn would wait for ever.
 
-    Inside ``in_one_piece`` what is sent is held back until its end.
+    Inside ``in_one_piece`` what is sent is held back until its end, and dropped if something goes wrong.
     """
 
     until = math.inf
@@ -56,13 +56,12 @@ class _Socket(socket.socket):
 
     @contextmanager
     def in_one_piece(self) -> Iterator[None]:
-        self._held = []
+        held = self._held = []
         try:
             yield
         finally:
-            whole, self._held = b"".join(self._held), None
-            if self.fileno() != -1:
-                self.sendall(whole)
+            self._held = None
+        self.sendall(b"".join(held))
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
