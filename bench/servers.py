@@ -59,7 +59,7 @@ def bridge(api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Se
 @contextmanager
 def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
     """A peer in Python: its folder's name, and what it can be told in its environment."""
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+    command = [sys.executable, "-m", "gunicorn", "-c", str(PEERS / "floor" / "gunicorn.conf.py")]
     environ = {"DOMAIN_API_CA_BUNDLE": str(bundle), **settings}
     with _started(command, PEERS / name, api, environ, folder / f"{name}.log") as (port, pid):
         yield Server(Target(port), pid)

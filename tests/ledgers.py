@@ -144,9 +144,9 @@ def redis_engine(
     return Engine(again(), clock, lambda shift: client.set("shift", shift), again)
 
 
-def rows(folder: Path) -> int:
-    """How many deliveries the SQLite ledger of this folder holds."""
+def rows(folder: Path, table: str = "deliveries") -> int:
+    """How many deliveries the SQLite ledger of this folder holds, or rows of another table."""
     with sqlite3.connect(folder / "ledger.db") as db:
-        (count,) = db.execute("SELECT count(*) FROM deliveries").fetchone()
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
     db.close()
     return int(count)

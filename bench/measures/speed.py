@@ -44,7 +44,13 @@ def measure(setting: Setting) -> Throughput:
         asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
         asked["nothing"] = (there["floor"]._replace(path="/health", method="GET"), "nothing")
         kinds = _in_turns(setting, "costs", asked)
-    return Throughput(peers, at_once, kinds, (*_beside(peers), *_costs(kinds)))
+    results = (
+        _beside(targets.BESIDE_FLOOR, peers, "bridge", "floor"),
+        _beside(targets.BESIDE_COMMON, peers, "bridge", "common way"),
+        _beside(targets.REPLAY, kinds, "first", "again"),
+        _beside(targets.REFUSED, kinds, "first", "refused"),
+    )
+    return Throughput(peers, at_once, kinds, results)
 
 
 def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
@@ -77,23 +83,9 @@ def _in_turns(setting: Setting, what: str, these: Mapping[str, tuple[Target, str
     return rates
 
 
-def _beside(peers: Mapping[str, Sequence[float]]) -> tuple[Result, ...]:
-    found = []
-    for target, name in ((targets.BESIDE_FLOOR, "floor"), (targets.BESIDE_COMMON, "common way")):
-        ratios = [own / other for own, other in zip(peers["bridge"], peers[name], strict=True)]
-        medians = f"{statistics.median(peers['bridge']):.0f}/s beside {statistics.median(peers[name]):.0f}/s"
-        found.append(Result(target, statistics.median(ratios), f"{medians}; {_span(ratios)}"))
-    return tuple(found)
-
-
-def _costs(kinds: Mapping[str, Sequence[float]]) -> tuple[Result, ...]:
-    found = []
-    for target, kind in ((targets.REPLAY, "again"), (targets.REFUSED, "refused")):
-        ratios = [first / other for first, other in zip(kinds["first"], kinds[kind], strict=True)]
-        medians = f"{statistics.median(kinds[kind]):.0f}/s beside {statistics.median(kinds['first']):.0f}/s"
-        found.append(Result(target, statistics.median(ratios), f"{medians}; {_span(ratios)}"))
-    return tuple(found)
-
-
-def _span(ratios: Sequence[float]) -> str:
-    return f"{len(ratios)} turns, {min(ratios):.2f} to {max(ratios):.2f}"
+def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: str, other: str) -> Result:
+    """How many times as fast one is as the other."""
+    ratios = [mine / its for mine, its in zip(rates[one], rates[other], strict=True)]
+    first, second = (statistics.median(rates[name]) for name in (one, other))
+    detail = f"{first:.0f}/s beside {second:.0f}/s; {len(ratios)} turns, {min(ratios):.2f} to {max(ratios):.2f}"
+    return Result(target, statistics.median(ratios), detail)
