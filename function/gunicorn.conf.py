@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from typing import Any
 
 # Nothing that importing makes is garbage; looking for some takes a twentieth of a cold start.
@@ -25,15 +26,16 @@ pythonpath = _here
 bind = f"{f'[{_settings.host}]' if ':' in _settings.host else _settings.host}:{_settings.port}"
 workers = 1
 worker_class = "bridge.worker.Worker"
-# Those that are worked on and those that wait for them, which cost nothing but a thread; and a few that are always free
-# to answer /health, /ready, and who is one too many.
-threads = _settings.concurrency + settings.WAITING + 4
+# Those that are worked on and those that wait for them, which cost nothing but a thread; as many that wait a moment for
+# a connection's next request; and a few that are always free to answer /health, /ready, and who is one too many.
+threads = 2 * _settings.concurrency + settings.WAITING + 4
 graceful_timeout = int(_settings.request_budget) + 2
 # gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
 timeout = 0
 # gunicorn's own defaults, said: what is larger never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 logconfig_dict = logs.configuration(_settings.log_level)
+logger_class = "bridge.worker.Logger"
 accesslog = None
 control_socket_disable = True
 # Nothing that a caller says of itself is believed, be it a proxy on this machine.
@@ -42,6 +44,7 @@ forwarded_allow_ips = ""
 
 def post_worker_init(worker: Any) -> None:
     worker.budget = _settings.request_budget
+    worker.patient = threading.Semaphore(_settings.concurrency)
     worker.profile = _settings.sender_profile
     gc.freeze()
     gc.enable()

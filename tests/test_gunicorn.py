@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from bridge import worker
 from bridge.logs import JsonFormatter
 from bridge.worker import Worker
 from builders import body, gunicorn, post, signed
@@ -172,3 +173,84 @@ def test_a_caller_that_drips_is_cut_at_the_budget(running: Running, tmp_path: Pa
                     connection.sendall(bytes((byte,)))
                     time.sleep(0.05)
             assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_caller_that_does_not_close_holds_nobody_up(running: Running, tmp_path: Path) -> None:
+    """gunicorn's event loop would wait for it, and everybody for the event loop."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=20) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answered = b""
+            while chunk := connection.recv(65_536):
+                answered += chunk
+            assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert requests.get(f"{url}/health", timeout=5).status_code == 200
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(running: Running) -> None:
+    question = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    *first, last = (part.split(b"\r\n") for part in answered_by(running.url, (question + b"\r\n") * 9 + question))
+    assert [part[0] for part in first] == [b" 200 OK"] * 9
+    assert (last[0], b"Connection: close" in last) == (b" 200 OK", True)
+
+
+def answered_by(url: str, questions: bytes) -> list[bytes]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+        connection.sendall(questions + b"Connection: close\r\n\r\n")
+        answered = b""
+        while chunk := connection.recv(65_536):
+            answered += chunk
+    return answered.split(b"HTTP/1.1")[1:]
+
+
+def test_a_caller_that_goes_on_and_on_leaves_the_thread_to_others(running: Running, tmp_path: Path) -> None:
+    """Whoever waits for the only thread is next, though the connection that has it has always something to ask."""
+    with gunicorn(running.emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS="--threads 1") as url:
+        over = threading.Event()
+
+        def ask_on_and_on() -> None:
+            with requests.Session() as session:
+                while not over.is_set():
+                    session.get(f"{url}/health", timeout=30)
+
+        asking = threading.Thread(target=ask_on_and_on)
+        asking.start()
+        try:
+            for _ in range(5):
+                assert requests.get(f"{url}/health", timeout=5).status_code == 200
+        finally:
+            over.set()
+            asking.join()
+
+
+def test_a_caller_that_does_not_take_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "TAKING_TIME", 0.05)
+    here, there = socket.socketpair()
+    with there, worker._Socket(here) as connection, pytest.raises(TimeoutError):
+        connection.sendall(bytes(10_000_000))
+
+
+def test_a_caller_that_takes_its_answer_slowly_gets_all_of_it() -> None:
+    here, there = socket.socketpair()
+    sent = bytes(range(250)) * 40_000
+    with there, worker._Socket(here) as connection:
+        sending = threading.Thread(target=connection.sendall, args=(sent,))
+        sending.start()
+        taken = b""
+        while len(taken) < len(sent):
+            taken += there.recv(100_000)
+        sending.join()
+    assert taken == sent
+
+
+def test_gunicorns_own_time_out_is_kept_to() -> None:
+    here, there = socket.socketpair()
+    with there, worker._Socket(here) as connection:
+        connection.settimeout(0.05)
+        assert connection.gettimeout() == 0.05
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        there.sendall(b"x")
+        assert connection.recv(1) == b"x"

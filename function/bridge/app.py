@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
 
@@ -32,6 +33,12 @@ COME_BACK = 2
 most need not come twice."""
 
 
+class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """All that it calls is synchronous; to find that out takes longer than some of it."""
+        return func
+
+
 def create_app(configured: Settings | None = None, *, clock: Clock | None = None) -> Flask:
     """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
     configured = configured or settings.load(os.environ)
@@ -43,7 +50,7 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     watch = metrics or Watch()
     _look_at(ledger, clock)
     webhooks = Webhooks(configured, *_ways(configured, ledger, clock, watch), clock)
-    app = Flask(__name__, static_folder=None)
+    app = _App(__name__, static_folder=None)
     app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False

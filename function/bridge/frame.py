@@ -7,11 +7,12 @@ leave nothing unanswered, never show a traceback, and write one log line for eac
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from . import answers, logs, outcomes, tracing
@@ -24,6 +25,9 @@ from .outcomes import Outcome, Refusal
 from .profiles import STATUS, Profile
 from .signatures import SignatureInvalid
 from .watching import Watch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
@@ -87,9 +91,17 @@ def hear(told: Outcome, outcome: Outcome) -> None:
         hearer(told, outcome)
 
 
+class _Response(Response):
+    def get_wsgi_headers(self, _environ: WSGIEnvironment) -> Headers:
+        """They are whole as they are made: none depends on the request, and the body is one piece of known length."""
+        return self.headers
+
+
 def response_of(answer: Answer) -> Response:
-    """Flask's response of an answer."""
-    return Response(answer.body, answer.status, headers=answer.headers)
+    """Flask's response of an answer, with what is told of the request."""
+    noted: _Noted = g.noted
+    common = answers.common_headers(noted.request_id, wait=noted.wait, upstream=noted.upstream, timed=noted.timed)
+    return _Response(answer.body, answer.status, headers=(*answer.headers, *common.items()))
 
 
 def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
@@ -97,7 +109,7 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
     def begin() -> None:
         environ = request.environ
         given, traceparent = environ.get("HTTP_X_SCF_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         g.noted = _Noted(clock, request_id, tracing.of_header(traceparent))
         if REFUSAL in environ:
             raise environ[REFUSAL]
@@ -105,12 +117,10 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         noted: _Noted = g.noted
-        wait, upstream = noted.wait, noted.upstream
-        common = answers.common_headers(noted.request_id, wait=wait, upstream=upstream, timed=noted.timed)
-        response.headers.extend(common)
         if request.method == "POST":
             watch.delivered(noted.fields["outcome"], replayed="replayed" in noted.fields)
-            times = {"duration_ms": _ms(noted.elapsed.seconds()), "wait_ms": _ms(wait), "upstream_ms": _ms(upstream)}
+            times = {"duration_ms": _ms(noted.elapsed.seconds()), "wait_ms": _ms(noted.wait)}
+            times["upstream_ms"] = _ms(noted.upstream)
             message = "delivery" if request.url_rule else "request refused"
             fields = {**noted.fields, "status": response.status_code, **times}
             log.log(noted.level, message, extra={"fields": fields})

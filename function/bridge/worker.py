@@ -1,14 +1,16 @@
-"""gunicorn's threaded worker, with three things more.
+"""gunicorn's threaded worker, with more to keep callers apart and less to do.
 
 The budget begins when a request is accepted: its time in gunicorn's line counts, and it must be here, whole, before the
-budget is over. And what gunicorn refuses by itself, because it is no HTTP, or too much of it, is answered as everything
+budget is over. What gunicorn refuses by itself, because it is no HTTP, or too much of it, is answered as everything
 else is: by a problem document that repeats nothing of the request, where gunicorn's own page would quote it, and never
-with 431, a status that SCF keeps for itself. And an answer leaves in one piece, where gunicorn sends its head first.
+with 431, a status that SCF keeps for itself. No caller may hold up the event loop. An answer leaves in one piece, where
+gunicorn sends its head first, and a connection's thread stays with it while it goes on.
 """
 
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
 import time
@@ -17,7 +19,9 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.glogging import Logger as _Logger
 from gunicorn.http.errors import ParseException
+from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from .environ import AGE
@@ -29,30 +33,62 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATIENCE = 0.05
-"""Seconds for which a thread waits for a new connection's first byte; after that the event loop does."""
+"""Seconds for which a thread waits for a connection's next request; after that the event loop does."""
+
+TAKING_TIME = 5.0
+"""Seconds that a caller has to take what is sent to it."""
 
 
 class _Socket(socket.socket):
-    """A caller's connection, nothing of which is waited for beyond a moment, where gunicorn would wait for ever.
+    """A caller's connection. It never blocks: what is waited for is waited for here, and not beyond ``until``.
 
-    Inside ``in_one_piece`` what is sent is held back until its end, and dropped if something goes wrong.
+    What gunicorn asks for is kept to as well; it would wait for ever now and then. Inside ``in_one_piece`` what is sent
+    is held back until its end, and dropped if something goes wrong.
     """
 
     until = math.inf
+    _timeout: float | None = None
     _held: list[bytes] | None = None
 
+    def __init__(self, given: socket.socket) -> None:
+        super().__init__(given.family, given.type, given.proto, given.detach())
+        super().settimeout(0)
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001  as in the standard library
+        self._timeout = None if flag else 0.0
+
+    def settimeout(self, value: float | None) -> None:
+        self._timeout = value
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
     def recv(self, size: int, flags: int = 0) -> bytes:
-        self.settimeout(max(0.001, self.until - time.monotonic()) if self.until < math.inf else None)
-        try:
-            return super().recv(size, flags)
-        finally:
-            self.settimeout(None)
+        while True:
+            try:
+                return super().recv(size, flags)
+            except BlockingIOError:
+                left = max(0.0, self.until - time.monotonic())
+                if not self.ready(select.POLLIN, left if self._timeout is None else min(left, self._timeout)):
+                    raise TimeoutError from None
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        if self._held is None:
-            super().sendall(data, flags)
-        else:
+        if self._held is not None:
             self._held.append(data)
+            return
+        left, until = memoryview(data), time.monotonic() + TAKING_TIME
+        while left:
+            try:
+                left = left[super().send(left, flags) :]
+            except BlockingIOError:
+                if not self.ready(select.POLLOUT, max(0.0, until - time.monotonic())):
+                    raise TimeoutError from None
+
+    def ready(self, event: int, seconds: float) -> bool:
+        """Wait until it can be read (``POLLIN``) or written (``POLLOUT``); whether it can."""
+        poll = select.poll()
+        poll.register(self, event)
+        return bool(poll.poll(None if seconds == math.inf else math.ceil(seconds * 1000)))
 
     @contextmanager
     def in_one_piece(self) -> Iterator[None]:
@@ -64,10 +100,19 @@ class _Socket(socket.socket):
         self.sendall(b"".join(held))
 
 
+class Logger(_Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's, which would make a line of each access and then find that nobody writes it."""
+
+    access_log_enabled = False
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     wsgi: WSGIApplication
     budget = math.inf
     """Seconds from the moment a request was accepted to that by which it is here, whole."""
+
+    patient = threading.Semaphore(1)
+    """How many threads may wait at once for the next request of a connection."""
 
     profile = "status"
     """``SENDER_PROFILE``."""
@@ -90,18 +135,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def enqueue_req(self, conn: Any) -> None:
         """A connection that is new, or has something to read again, goes into the line for a thread."""
         if not isinstance(conn.sock, _Socket):
-            given = conn.sock
-            conn.sock = _Socket(given.family, given.type, given.proto, given.detach())
-        conn.accepted = time.monotonic()
-        conn.sock.until = conn.accepted + self.budget
+            conn.sock = _Socket(conn.sock)
+        self._begin(conn)
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
-        """Serve a request of a connection, in a thread."""
-        if not conn.initialized and not conn.wait_for_data(PATIENCE):
-            return _DEFER
-        self._current.accepted = conn.accepted
-        return super().handle(conn)
+        """Serve a connection's requests, in a thread, for as long as one follows the other."""
+        if not conn.initialized and not conn.data_ready:
+            if not conn.sock.ready(select.POLLIN, PATIENCE):
+                return _DEFER
+            conn.data_ready = True
+        while True:
+            self._current.accepted = conn.accepted
+            if not super().handle(conn):
+                # gunicorn's event loop would wait for the caller to close, too, and everybody for the event loop.
+                close_graceful(conn.sock)
+                return False
+            if not self._goes_on(conn):
+                return True
+            self._begin(conn)
+
+    def _begin(self, conn: Any) -> None:
+        conn.accepted = time.monotonic()
+        conn.sock.until = conn.accepted + self.budget
+
+    def _goes_on(self, conn: Any) -> bool:
+        """Whether the next request is here in a moment: the way through the event loop costs more than to wait.
+
+        Nobody waits while others wait for a thread.
+        """
+        if not self.alive or self.tpool._work_queue.qsize() or not self.patient.acquire(blocking=False):  # noqa: SLF001
+            return False
+        try:
+            return bool(conn.parser.unreader.buf.getvalue()) or conn.sock.ready(select.POLLIN, PATIENCE)
+        finally:
+            self.patient.release()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request that was read."""

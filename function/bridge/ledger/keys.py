@@ -42,7 +42,7 @@ class Hasher:
     """HMAC-SHA256 under the ledger's key. Nothing else depends on the key, and the hashes on nothing else."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = hmac.new(key, digestmod="sha256")
 
     @property
     def check(self) -> bytes:
@@ -77,7 +77,9 @@ class Hasher:
         """Each part with its length before it, so that no two lists of parts are the same bytes."""
         encoded = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts]
         message = b"".join(b"%d:%b" % (len(part), part) for part in encoded)
-        return hmac.digest(self._key, message, "sha256")[:DIGEST]
+        mac = self._keyed.copy()  # which lets no other thread take the interpreter, where hmac.digest does
+        mac.update(message)
+        return mac.digest()[:DIGEST]
 
 
 def folded(contact: Contact) -> str:

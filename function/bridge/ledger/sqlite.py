@@ -61,7 +61,7 @@ class SqliteLedger:
         def claim(db: sqlite3.Connection) -> Claim:
             now = self._clock.time()
             met = rows.meet(db, keys, CREATE, now, counted_since=now - self._policy.wrong_code_window)
-            answer = rows.known(met.row, keys, now)
+            answer = None if met.row is None else rows.known(db, keys, now)
             return answer or self._claim(db, now, met, keys, token=token, lease=lease, max_wait=max_wait)
 
         return self._unless_known(keys, claim, deadline)
@@ -77,8 +77,8 @@ class SqliteLedger:
         deadline: Deadline,
     ) -> Claim:
         def claim(db: sqlite3.Connection) -> Claim:
-            now, row = self._clock.time(), rows.find(db, keys.delivery)
-            if answer := rows.known(row, keys, now, resends=True):
+            now = self._clock.time()
+            if answer := rows.known(db, keys, now, resends=True):
                 return answer
             if limit := sends.limited(db, guards, now):
                 wait, guard = limit
@@ -86,7 +86,7 @@ class SqliteLedger:
             slot = self._slot(db, SEND, rows.pace(db, SEND), now, max_wait)
             if not slot.fits:
                 return Claim("no-slot", now, slot.wait)
-            if row is not None:
+            if row := rows.find(db, keys.delivery):
                 rows.forget(db, row)
             self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
             sends.count(db, guards, token, now)
@@ -196,7 +196,7 @@ class SqliteLedger:
         """What is known of the delivery; else claim it, if it is not known by then."""
 
         def known(db: sqlite3.Connection) -> Claim | None:
-            return rows.known(rows.find(db, keys.delivery), keys, self._clock.time(), resends=resends)
+            return rows.known(db, keys, self._clock.time(), resends=resends)
 
         # Most of what comes again costs no write.
         return self._file.read(known, deadline) or self._file.write(claim, deadline)
@@ -303,20 +303,21 @@ class SqliteLedger:
             "transient": settlement.content_replay if record else self._policy.ttl,
             "ttl": self._policy.ttl,
             "content": keys.content,
+            "delivery": keys.delivery,
+            "token": token,
         }
-        owner = {"delivery": keys.delivery, "token": token}
-        if not db.execute(rows.END, ended | owner).rowcount:
+        if not rows.END.execute(db, ended).rowcount:
             if rows.find(db, keys.delivery) is not None:
                 return False
             # The file was moved away, say.
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-            db.execute(rows.END, ended | owner)
+            rows.END.execute(db, ended)
         if record is None:
             return True
         if verified:
             clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
             db.execute(clear, (keys.contact,))
-        db.execute(rows.END_OTHERS, ended)
+        rows.END_OTHERS.execute(db, ended)
         if settlement.removal:
             locked = "UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?"
             db.execute(locked, (token, now + settlement.removal, keys.delivery))

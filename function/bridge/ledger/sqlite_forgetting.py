@@ -78,13 +78,13 @@ class Forgetting:
         self._inserted += 1
         if self._inserted % _SWEEP != 1:
             return
-        for table, kept in (("deliveries", "claimed"), ("spent", "until")):
-            for id_, until, since in db.execute(
-                f"SELECT id, until, {kept} FROM {table} ORDER BY id LIMIT {_FORGOTTEN}"
-            ).fetchall():
-                if until > now or (table == "deliveries" and since > now - self._policy.kept):
-                    break
-                db.execute(f"DELETE FROM {table} WHERE id = ?", (id_,))
+        for table, over, given in (
+            ("deliveries", "until <= ? AND claimed <= ?", (now, now - self._policy.kept)),
+            ("spent", "until <= ?", (now,)),
+        ):
+            first = f"SELECT * FROM {table} ORDER BY id LIMIT {_FORGOTTEN}"
+            expired = db.execute(f"SELECT id FROM ({first}) WHERE {over}", given).fetchall()
+            db.executemany(f"DELETE FROM {table} WHERE id = ?", expired)
         if self._inserted % _MEASURE != 1:
             return
         (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))

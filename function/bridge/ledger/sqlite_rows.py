@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from bridge.pacing import Pace
 
@@ -13,10 +14,51 @@ from .keys import Keys
 from .sqlite_file import CLAIMED, UNKNOWN, VERIFIED
 
 
+class Statement:
+    """SQL whose parameters are named here and given to SQLite in their order.
+
+    Python's module lets go of the interpreter for each name that it looks up and each column that it fetches, and where
+    threads wait for the interpreter that is what a statement costs.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self._names = re.findall(r":(\w+)", sql)
+        self._sql = re.sub(r":\w+", "?", sql)
+
+    def execute(self, db: sqlite3.Connection, given: Mapping[str, Any]) -> sqlite3.Cursor:
+        return db.execute(self._sql, [given[name] for name in self._names])
+
+
 def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
     """The row of a delivery."""
     row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
     return row
+
+
+_KNOWN = Statement(f"""
+    SELECT CASE WHEN content != :content THEN 'reused' WHEN state >= {VERIFIED} THEN 'replay' ELSE 'in-flight' END,
+           outcome, request_id, resolved
+    FROM deliveries
+    WHERE delivery = :delivery AND until > :now
+        AND CASE WHEN content != :content THEN TRUE
+                 WHEN state >= {VERIFIED} THEN NOT (:resends AND transient AND claimed > :now + 1)
+                 ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END""")
+
+
+def known(db: sqlite3.Connection, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
+    """The answer when the delivery is known and nobody need work on it.
+
+    One that asks anew (``resends``) when it comes again after a while, and was claimed before the clock was set back,
+    would be replayed for as long: it is not known.
+    """
+    given = {"content": keys.content, "delivery": keys.delivery, "now": now, "resends": resends}
+    found = _KNOWN.execute(db, given).fetchone()
+    if found is None:
+        return None
+    kind, outcome, request_id, resolved = found
+    if kind == "replay":  # what has the same content has the same type
+        return Claim(kind, now, record=Record(outcome, request_id, bool(resolved), keys.contact_type))
+    return Claim(kind, now)
 
 
 def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
@@ -43,19 +85,20 @@ class Met(NamedTuple):
     pace: Pace
 
 
+_MEET = Statement(f"""
+    SELECT deliveries.id,
+           EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
+                   AND delivery != :delivery),
+           EXISTS (SELECT 1 FROM removals WHERE exact = :exact),
+           EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now),
+           EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
+           (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since),
+           free, at, factor, slowed
+    FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action""")
+
+
 def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float) -> Met:
     """One question for all of it: each costs more than what it asks for."""
-    question = f"""
-        SELECT deliveries.*,
-               EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
-                       AND delivery != :delivery) AS met_busy,
-               EXISTS (SELECT 1 FROM removals WHERE exact = :exact) AS met_removal,
-               EXISTS (SELECT 1 FROM deliveries
-                       WHERE content = :content AND state <= {UNKNOWN} AND until > :now) AS met_unknown,
-               EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now) AS met_spent,
-               (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since) AS met_wrong,
-               free, at, factor, slowed
-        FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action"""
     given = {
         "action": action,
         "contact": keys.contact,
@@ -66,15 +109,15 @@ def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted
         "now": now,
         "since": counted_since,
     }
-    found: sqlite3.Row = db.execute(question, given).fetchone()
+    id_, busy, removal, unknown, spent, wrong, *pace = _MEET.execute(db, given).fetchone()
     return Met(
-        None if found["id"] is None else found,
-        busy=bool(found["met_busy"]),
-        removal=bool(found["met_removal"]),
-        unknown=bool(found["met_unknown"]),
-        spent=bool(found["met_spent"]),
-        wrong=found["met_wrong"],
-        pace=Pace() if found["free"] is None else Pace(*found[-4:]),
+        None if id_ is None else find(db, keys.delivery),
+        busy=bool(busy),
+        removal=bool(removal),
+        unknown=bool(unknown),
+        spent=bool(spent),
+        wrong=wrong,
+        pace=Pace() if pace[0] is None else Pace(*pace),
     )
 
 
@@ -89,15 +132,16 @@ def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: 
 
 def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
     """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
-    row = find(db, keys.delivery)
-    return row if row is not None and row["token"] == token and row["state"] == CLAIMED else None
+    mine = f"SELECT * FROM deliveries WHERE delivery = ? AND token = ? AND state = {CLAIMED}"
+    row: sqlite3.Row | None = db.execute(mine, (keys.delivery, token)).fetchone()
+    return row
 
 
 _UNTIL = "until = :now + CASE WHEN transient THEN :transient ELSE :ttl END"
 _OVER = "CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END"
 _OVER2 = "CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END"
 
-END = f"""
+END = Statement(f"""
     UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
         outcome = :outcome, request_id = :request_id, resolved = :resolved,
         counted = CASE WHEN :counts THEN counted END,
@@ -105,31 +149,14 @@ END = f"""
         gave_up = CASE WHEN sent2 IS NULL THEN coalesce(:gave_up, {_OVER}) ELSE {_OVER} END,
         sent2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:sent, sent2) END,
         gave_up2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:gave_up, {_OVER2}) END
-    WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}"""
+    WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}""")
 """How the owner of a delivery ends its work: ``sent`` and ``gave_up`` are those of the last call, if it made one."""
 
-END_OTHERS = f"""
+END_OTHERS = Statement(f"""
     UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
         outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
-    WHERE content = :content AND state <= {UNKNOWN}"""
+    WHERE content = :content AND state <= {UNKNOWN}""")
 """Whatever else was unknown about its content is known then, too."""
-
-
-def known(row: sqlite3.Row | None, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
-    """The answer when the delivery is known and nobody need work on it.
-
-    One that asks anew (``resends``) when it comes again after a while, and was claimed before the clock was set back,
-    would be replayed for as long: it is not known.
-    """
-    if row is None or row["until"] <= now:
-        return None
-    if row["content"] != keys.content:
-        return Claim("reused", now)
-    if row["state"] >= VERIFIED:
-        if resends and row["transient"] and row["claimed"] > now + 1:
-            return None
-        return Claim("replay", now, record=record(row))
-    return Claim("in-flight", now) if row["state"] == CLAIMED and is_live(row, now) else None
 
 
 def is_live(row: sqlite3.Row, now: float) -> bool:
