@@ -54,6 +54,9 @@ def main() -> None:
         print("\n" + report.table(results))
         if not given.check:
             report.write(measured)
+    for result in results:
+        if result.measured is None:
+            print(f"\nnot measured: {result.target.name}; {result.detail}", file=sys.stderr)
     for result in missed:
         print(f"\nSHORT: {result.target.name} is {result.target.told(result.measured or 0)}", file=sys.stderr)
     if given.check and worse:

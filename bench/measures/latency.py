@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -34,9 +35,9 @@ def measure(setting: Setting) -> Latency:
         }
         asked: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
-            for name, target in there.items():
+            for name in random.sample(list(there), len(there)):
                 say(f"latency: turn {turn} of {TURNS}, {name}")
-                each = setting.senders.run(load.at_a_rate, target, RATE, SECONDS if turn else 2.0).each
+                each = setting.senders.run(load.at_a_rate, there[name], RATE, SECONDS if turn else 2.0).each
                 if turn:
                     asked[name] += [seconds * 1000 for seconds in each]
     asked = {name: sorted(times) for name, times in asked.items()}

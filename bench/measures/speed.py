@@ -87,5 +87,6 @@ def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: s
     """How many times as fast one is as the other."""
     ratios = [mine / its for mine, its in zip(rates[one], rates[other], strict=True)]
     first, second = (statistics.median(rates[name]) for name in (one, other))
-    detail = f"{first:.0f}/s beside {second:.0f}/s; {len(ratios)} turns, {min(ratios):.2f} to {max(ratios):.2f}"
+    low, _, high = statistics.quantiles(ratios, n=4)
+    detail = f"{first:.0f}/s beside {second:.0f}/s; the middle half of {len(ratios)} turns {low:.2f} to {high:.2f}"
     return Result(target, statistics.median(ratios), detail)
