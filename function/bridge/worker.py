@@ -9,6 +9,7 @@ gunicorn sends its head first, and a connection's thread stays with it while it 
 
 from __future__ import annotations
 
+import errno
 import math
 import select
 import socket
@@ -36,7 +37,7 @@ PATIENCE = 0.05
 """Seconds for which a thread waits for a connection's next request; after that the event loop does."""
 
 TAKING_TIME = 5.0
-"""Seconds that a caller has to take what is sent to it."""
+"""Seconds that a caller has to take an answer."""
 
 
 class _Socket(socket.socket):
@@ -73,16 +74,21 @@ class _Socket(socket.socket):
                     raise TimeoutError from None
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        if self._held is not None:
+        if self._held is None:
+            self.send(data, flags)
+        else:
             self._held.append(data)
-            return
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send all of it; `BrokenPipeError` if it is not taken: as good as gone is who does not read."""
         left, until = memoryview(data), time.monotonic() + TAKING_TIME
         while left:
             try:
                 left = left[super().send(left, flags) :]
             except BlockingIOError:
                 if not self.ready(select.POLLOUT, max(0.0, until - time.monotonic())):
-                    raise TimeoutError from None
+                    raise OSError(errno.EPIPE, "the caller does not take its answer") from None
+        return len(data)
 
     def ready(self, event: int, seconds: float) -> bool:
         """Wait until it can be read (``POLLIN``) or written (``POLLOUT``); whether it can."""
