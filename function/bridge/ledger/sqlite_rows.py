@@ -88,10 +88,10 @@ class Met(NamedTuple):
 _MEET = Statement(f"""
     SELECT deliveries.id,
            EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
-                   AND delivery != :delivery),
-           EXISTS (SELECT 1 FROM removals WHERE exact = :exact),
-           EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now),
-           EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
+                   AND delivery != :delivery)
+           || EXISTS (SELECT 1 FROM removals WHERE exact = :exact)
+           || EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now)
+           || EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
            (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since),
            free, at, factor, slowed
     FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action""")
@@ -109,13 +109,14 @@ def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted
         "now": now,
         "since": counted_since,
     }
-    id_, busy, removal, unknown, spent, wrong, *pace = _MEET.execute(db, given).fetchone()
+    id_, met, wrong, *pace = _MEET.execute(db, given).fetchone()
+    busy, removal, unknown, spent = (digit == "1" for digit in met)
     return Met(
         None if id_ is None else find(db, keys.delivery),
-        busy=bool(busy),
-        removal=bool(removal),
-        unknown=bool(unknown),
-        spent=bool(spent),
+        busy=busy,
+        removal=removal,
+        unknown=unknown,
+        spent=spent,
         wrong=wrong,
         pace=Pace() if pace[0] is None else Pace(*pace),
     )
