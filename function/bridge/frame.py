@@ -109,6 +109,7 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
     def begin() -> None:
         environ = request.environ
         given, traceparent = environ.get("HTTP_X_SCF_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
+        # It need not be secret, and to ask the kernel for it is a chance to lose the interpreter.
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         g.noted = _Noted(clock, request_id, tracing.of_header(traceparent))
         if REFUSAL in environ:
@@ -119,10 +120,14 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
         noted: _Noted = g.noted
         if request.method == "POST":
             watch.delivered(noted.fields["outcome"], replayed="replayed" in noted.fields)
-            times = {"duration_ms": _ms(noted.elapsed.seconds()), "wait_ms": _ms(noted.wait)}
-            times["upstream_ms"] = _ms(noted.upstream)
             message = "delivery" if request.url_rule else "request refused"
-            fields = {**noted.fields, "status": response.status_code, **times}
+            fields = {
+                **noted.fields,
+                "status": response.status_code,
+                "duration_ms": _ms(noted.elapsed.seconds()),
+                "wait_ms": _ms(noted.wait),
+                "upstream_ms": _ms(noted.upstream),
+            }
             log.log(noted.level, message, extra={"fields": fields})
         return response
 

@@ -98,7 +98,7 @@ _MEET = Statement(f"""
 
 
 def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float) -> Met:
-    """One question for all of it: each costs more than what it asks for."""
+    """One question for all of it, and one column for each yes and no: each costs more than what it asks for."""
     given = {
         "action": action,
         "contact": keys.contact,
