@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV = .venv/bin
 
-.PHONY: help run run-scf serve test screenshots package deploy lint lock audit fuzz mutants bench bench-check simulate
+.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock audit fuzz mutants bench bench-check simulate
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
 	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
-	@echo 'make test    the whole test suite'
+	@echo 'make test    the test suite'
+	@echo 'make test-all the same, and the tests that need other languages, servers or installations'
 	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
@@ -42,9 +43,12 @@ unexport PYTHONDONTWRITEBYTECODE
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest -m 'not slow and not browser' $(COVERED)
+	@$(VENV)/python -m pytest -m 'not slow and not browser and not toolchain' $(COVERED)
 	@$(VENV)/python -m pytest -m browser -n 3
 	@$(VENV)/python -m pytest -m slow -n 2 --durations=0
+
+test-all: test
+	@$(VENV)/python -m pytest -m toolchain -n 2
 
 screenshots:
 	@$(PYTHON) tools/venv.py --dev

@@ -29,7 +29,7 @@ def main() -> None:
     for layer in layers:
         if not os.path.exists(stamp_of(layer)):
             print("installing " + layer + " …", flush=True)
-            options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
+            options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
             run(PYTHON, "-m", "pip", "install", *options, "-r", os.path.join(ROOT, layer))
             with open(stamp_of(layer), "w") as stamp:
                 stamp.write(key_of(layer))
