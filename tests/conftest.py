@@ -1,3 +1,5 @@
+"""Fixtures. Each imports what it needs when a test asks for it, so that one file of the suite starts quickly."""
+
 from __future__ import annotations
 
 import fcntl
@@ -7,32 +9,30 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import browser
-import certificates
-import deployments
 import hypothesis
 import log_audit
 import log_lines
-import node_packages
 import pytest
 from bridge.logs import log
-from browser import Console
-from builders import Bridge, SetClock, bridge
-from certificates import Tls
-from deliveries import Build
-from ledgers import KEY, POLICY, Engine, Make, redis_engine, sqlite_engine
-from lost_answers import World, worlds
-from pairs import Pair, running_pair
-from playwright.sync_api import Browser
-from redis_server import RedisServer
-from scf_api import ScfCloud
-from shapes import Scf
 
-from deploy import package, python310
-from deploy.config import Config
-from emulator.server import Emulator
+if TYPE_CHECKING:
+    from browser import Console
+    from builders import Bridge, SetClock
+    from certificates import Tls
+    from deliveries import Build
+    from ledgers import Engine, Make
+    from lost_answers import World
+    from pairs import Pair
+    from playwright.sync_api import Browser
+    from redis_server import RedisServer
+    from scf_api import ScfCloud
+    from shapes import Scf
+
+    from deploy.config import Config
+    from deploy.package import Package
+    from emulator.server import Emulator
 
 pytest.register_assert_rewrite("promises")
 
@@ -50,11 +50,19 @@ hypothesis.settings.load_profile("bridge")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Of a marker alone, only the files that name it: to read all the others takes longer than some of its tests."""
+    """Skip files that cannot contain the only marker selected: importing all of them takes longer than some tests."""
     marker = config.option.markexpr
-    if marker not in ("slow", "browser") or collection_path.suffix != ".py":
+    if marker not in ("browser", "toolchain") or collection_path.suffix != ".py":
         return None
     return f"mark.{marker}" not in collection_path.read_text() or None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the browser tests of a file on one worker (`--dist loadgroup`), which starts one Chromium for them."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -78,6 +86,8 @@ def every_line_is_declared() -> Iterator[None]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
+    from emulator.server import Emulator
+
     with Emulator(rate=0) as running:
         yield running
 
@@ -85,16 +95,22 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def wired(emulator: Emulator) -> Bridge:
     """A bridge in this process, wired to the emulator."""
+    from builders import bridge
+
     return bridge(emulator.url, REQUEST_BUDGET=5)
 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    import certificates
+
     return certificates.self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")
 def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    from redis_server import RedisServer
+
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -109,6 +125,8 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    from ledgers import POLICY, redis_engine, sqlite_engine
+
     made: list[Engine] = []
 
     def engine(**changed: Any) -> Engine:
@@ -132,6 +150,8 @@ def engine(make: Make) -> Engine:
 @pytest.fixture(params=["sqlite", "redis"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Where an instance remembers; the same for every instance of a test."""
+    from ledgers import KEY
+
     if request.param == "sqlite":
         return {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
     return {"LEDGER_URL": request.getfixturevalue("redis_server").url, "LEDGER_KEY": KEY.decode()}
@@ -140,6 +160,8 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
     """Make instances, which share a ledger."""
+    from builders import bridge
+
     built: list[Bridge] = []
 
     def one(clock: SetClock | None = None, **changed: Any) -> Bridge:
@@ -154,6 +176,8 @@ def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
 @pytest.fixture
 def new_world(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
     """Make worlds over one account, one ledger and one clock."""
+    from lost_answers import worlds
+
     return worlds(emulator, tmp_path)
 
 
@@ -165,6 +189,8 @@ def world(new_world: Callable[..., World]) -> World:
 @pytest.fixture(scope="session")
 def python3_10() -> str:
     """A Python 3.10 without what is installed beside it."""
+    from deploy import python310
+
     found = python310.find()
     if found is None:
         pytest.skip("no Python 3.10 on this machine")
@@ -172,7 +198,9 @@ def python3_10() -> str:
 
 
 @pytest.fixture(scope="session")
-def scf(built: package.Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
+def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
+    from shapes import Scf
+
     with ExitStack() as unpacking:
         yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)
 
@@ -185,27 +213,33 @@ def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(folder_of_the_run: Path) -> package.Package:
+def built(folder_of_the_run: Path) -> Package:
     """What `make package` builds, once for all workers of this run."""
+    from deploy import package
+
     folder = folder_of_the_run
     with (folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "build.done"
         if not done.exists():
             done.write_bytes(pickle.dumps(package.build(folder / "build")))
-        built: package.Package = pickle.loads(done.read_bytes())
+        built: Package = pickle.loads(done.read_bytes())
     return built
 
 
 @pytest.fixture(scope="session")
 def npm_packages() -> Path:
     """The folder `node_modules`."""
+    import node_packages
+
     return node_packages.install()
 
 
 @pytest.fixture
 def cloud() -> Iterator[ScfCloud]:
     """An account of SCF without a function."""
+    from scf_api import ScfCloud
+
     with ScfCloud() as running:
         yield running
 
@@ -213,12 +247,16 @@ def cloud() -> Iterator[ScfCloud]:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """What serverless.yml describes."""
+    import deployments
+
     return deployments.load(tmp_path)
 
 
 @pytest.fixture
 def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
     """An account with the function in it, whose calls are forgotten."""
+    import deployments
+
     deployments.deploy(cloud, config)
     cloud.forget()
     return cloud
@@ -226,6 +264,8 @@ def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
 
 @pytest.fixture(scope="session")
 def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    from pairs import running_pair
+
     with running_pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
 
@@ -240,6 +280,8 @@ def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
 def chromium() -> Iterator[Browser]:
+    import browser
+
     found = browser.chromium()
     if found is None:
         missing = f"no Chromium on this machine: none of {', '.join(browser.NAMES)} is on PATH"
@@ -251,6 +293,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
     """Open the console in a browser that knows nothing, with options of Playwright's. None may complain in the end."""
+    from browser import Console
+
     opened: list[Console] = []
 
     def one(**options: Any) -> Console:
