@@ -59,6 +59,32 @@ class SetClock(SystemClock):
         return super().monotonic() + self.run
 
 
+class StillClock(SetClock):
+    """Clocks that stand still however slow the machine is: only the test and the bridge's own sleeps move them.
+
+    A wait on a socket still takes real time, up to what is left of the budget.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = SystemClock().time(), SystemClock().monotonic()
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        return self._start[0] + self.wall
+
+    def monotonic(self) -> float:
+        return self._start[1] + self.run
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self.wall += seconds
+            self.run += seconds
+
+
 def body(**members: Any) -> bytes:
     """A request body: the reference example, with members changed, added, or (None) left out."""
     document = {"type": "phone", "contact": PHONE, "verify_code": CODE} | members
