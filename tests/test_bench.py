@@ -41,6 +41,7 @@ def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
                 assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
 
 
+@pytest.mark.toolchain
 def test_the_peer_in_node_answers_what_is_expected_of_it(running: Setting, npm_packages: Path) -> None:
     with running.api() as api, servers.node_peer(api, running.bundle, running.folder) as peer:
         assert peer

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import log_audit
 import pytest
-from builders import CODE, PHONE, ROOT, Answer, SetClock, body, bridge, environment, signed
-from ledgers import KEY
+from bridge.ledger.redis import RedisLedger
+from builders import CODE, PHONE, ROOT, Answer, StillClock, body, bridge, environment, signed
+from ledgers import KEY, SHIFTED
 from redis_server import RedisServer
 
 from emulator.api.faults import Fault
@@ -22,20 +27,45 @@ from emulator.server import Emulator
 WRONG = "000000"
 
 
+Die = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def die(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Die]:
+    """Let a bridge with these settings work on a delivery in a process of its own, until it is killed."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("function", "tests", "."))
+    errors = tmp_path_factory.mktemp("dying") / "errors"
+    command = [sys.executable, str(ROOT / "tests" / "dying_bridge.py")]
+    with errors.open("w") as log, subprocess.Popen(
+        command, env={"PATH": os.environ["PATH"], "PYTHONPATH": path}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+
+        def one(settings: dict[str, str], *arguments: str) -> None:
+            before = len(errors.read_text())
+            print(json.dumps([settings, *arguments]), file=process.stdin, flush=True)
+            status = process.stdout.readline()  # type: ignore[union-attr]
+            written = errors.read_text()[before:]
+            assert status == f"{-signal.SIGKILL}\n", written
+            assert log_audit.leaks(written) == []
+
+        yield one
+        process.stdin.close()
+
+
 @dataclass
 class World:
     emulator: Emulator
-    clock: SetClock
+    clock: StillClock
+    kill: Die
     settings: dict[str, str] = field(default_factory=dict)
 
     def die(self, moment: str, delivery_id: str = "a", code: str = CODE) -> None:
         """Let a bridge work on a delivery until it is killed at this moment."""
-        command = [sys.executable, str(ROOT / "tests" / "dying_bridge.py"), *moment.split(), delivery_id, code]
-        path = os.pathsep.join(str(ROOT / folder) for folder in ("function", "tests", "."))
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": path} | environment(self.emulator.url, **self.settings)
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=50, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
-        assert log_audit.leaks(done.stdout + done.stderr) == []
+        self.kill(environment(self.emulator.url, **self.settings), *moment.split(), delivery_id, code)
+        self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the process that died had the machine's clock
 
     def deliver(self, delivery_id: str = "a", code: str = CODE) -> Answer:
         """What a bridge that took its place answers."""
@@ -55,8 +85,9 @@ class World:
 
 
 @pytest.fixture
-def world(emulator: Emulator, tmp_path: Path) -> World:
-    return World(emulator, SetClock(), {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "REQUEST_BUDGET": "5"})
+def world(emulator: Emulator, tmp_path: Path, die: Die) -> World:
+    settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "REQUEST_BUDGET": "5"}
+    return World(emulator, StillClock(), die, settings)
 
 
 def lease_over(world: World) -> None:
@@ -151,14 +182,15 @@ def test_the_removal_of_a_contact(world: World, moment: str, seen: str) -> None:
     assert f"{first} | {world.seen()}" == seen
 
 
-def test_over_a_redis(emulator: Emulator, redis_server: RedisServer) -> None:
-    """Its lease runs on its own clock, and so the sender has to come again."""
-    world = World(emulator, SetClock(), {
-        "LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "1.5",
-    })  # fmt: skip
+def test_over_a_redis(emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease runs on its own clock."""
+    monkeypatch.setattr("bridge.ledger.redis.RedisLedger", partial(RedisLedger, script=SHIFTED))
+    settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "5"}
+    world = World(emulator, StillClock(), die, settings)
     world.die("before settle 1")
-    answers = [shape(world.deliver())]
-    while answers[-1][1] == "in-progress":
-        answers.append(shape(world.deliver()))
-    assert answers[-1] == (200, "verified", True, False)
+    assert shape(world.deliver()) == (409, "in-progress", None, False)
+    with redis_server.client as client:
+        client.set("shift", 8)
+    lease_over(world)
+    assert shape(world.deliver()) == (200, "verified", True, False)
     assert world.seen() == "C:OK D:OK"

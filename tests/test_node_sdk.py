@@ -18,7 +18,7 @@ from builders import ROOT, wait_for
 from emulator import ports
 from emulator.api.faults import API_CODES
 
-pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)]
 
 REQUEST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 

@@ -45,7 +45,11 @@ def settings_of(heading: str) -> dict[str, str]:
 
 @pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
 @pytest.mark.parametrize(
-    ("heading", "language", "program"), PROGRAMS, ids=[f"{heading}, {language}" for heading, language, _ in PROGRAMS]
+    ("heading", "language", "program"),
+    [
+        pytest.param(*one, id=", ".join(one[:2]), marks=[pytest.mark.toolchain] if one[1] == "js" else [])
+        for one in PROGRAMS
+    ],
 )
 def test_a_program_sends_a_delivery_that_is_verified(
     emulator: Emulator, request: pytest.FixtureRequest, tmp_path: Path, heading: str, language: str, program: str

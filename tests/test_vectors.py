@@ -178,6 +178,7 @@ def test_the_libraries_of_pypi_differ_where_it_is_said(set_clock: Callable[[int]
     assert differing({vector["name"]: python_says(vector, set_clock) for vector in SIGNED}) == documented(2)
 
 
+@pytest.mark.toolchain
 @pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
 def test_the_libraries_of_npm_differ_where_it_is_said(npm_packages: Path) -> None:
     command = ["node", str(node_packages.HERE / "vectors.js"), str(HERE / "signatures.json")]
