@@ -62,22 +62,26 @@ def test_a_known_vulnerability_is_a_failure(checkout: Path, advisories: Upstream
     assert asked == {"package": {"name": "flask", "ecosystem": "PyPI"}, "version": "3.1.0"}
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("advisories", [{}], indirect=True)
 def test_nothing_known(checkout: Path, advisories: Upstream) -> None:
     assert audit(checkout, advisories.url) == (0, "1 packages audited, 0 with a known vulnerability\n")
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("advisories", [b"<html>a proxy's own page</html>"], indirect=True)
 def test_who_answers_something_else_tells_nothing(checkout: Path, advisories: Upstream) -> None:
     status, said = audit(checkout, advisories.url)
     assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
 
 
+@pytest.mark.toolchain
 def test_nobody_there_is_said_loudly_and_is_no_failure(checkout: Path) -> None:
     status, said = audit(checkout, f"http://127.0.0.1:{ports.free()}")
     assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
 
 
+@pytest.mark.toolchain
 def test_a_lock_without_hashes_is_a_failure(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("flask==3.1.0\n")
     status, said = audit(checkout, "http://127.0.0.1:9")

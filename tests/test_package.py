@@ -83,6 +83,7 @@ def test_bytecode_is_there_for_every_module_and_never_checked(built: Package) ->
         assert str(ROOT).encode() not in data
 
 
+@pytest.mark.toolchain
 def test_it_is_the_same_on_another_path_and_day(built: Package, tmp_path: Path) -> None:
     copy = tmp_path / "another place"
     for name in ("function", "deploy"):
@@ -100,6 +101,7 @@ def test_it_is_the_same_on_another_path_and_day(built: Package, tmp_path: Path) 
     assert sorted(os.listdir(copy / "build")) == ["function", "function.zip"]
 
 
+@pytest.mark.toolchain
 def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python310, "_candidates", lambda: iter((sys.executable + "-of-nobody", "/bin/false")))
     told: list[str] = []

@@ -228,8 +228,10 @@ def machine(
     return OnRedis
 
 
-@pytest.mark.timeout(240)  # it draws a good many lives
-def test_whatever_happens_the_promises_hold(machine: type[Machine]) -> None:
+@pytest.mark.timeout(900)  # it draws a good many lives
+@pytest.mark.parametrize("lives", [12, pytest.param(80, marks=pytest.mark.toolchain)])
+def test_whatever_happens_the_promises_hold(machine: type[Machine], lives: int) -> None:
     # A failure is told as it is found: making it small takes minutes.
     told_at_once = [Phase.explicit, Phase.reuse, Phase.generate]
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, phases=told_at_once))
+    drawn = settings(max_examples=lives, stateful_step_count=25, phases=told_at_once)
+    run_state_machine_as_test(machine, settings=drawn)
