@@ -15,7 +15,7 @@ from bridge.ledger.keys import Hasher, Keys
 from bridge.ledger.redis import SCRIPT, RedisLedger
 from bridge.ledger.sqlite import SqliteLedger
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
-from builders import CODE, PHONE, SetClock
+from builders import CODE, PHONE, SetClock, StillClock
 from redis_server import RedisServer
 
 KEY = b"a key of thirty-two bytes, or more"
@@ -26,7 +26,8 @@ FAST = POLICY._replace(interval=1e-6)
 SHIFTED = SCRIPT.replace(
     "tonumber(time[2]) / 1000000", "tonumber(time[2]) / 1000000 + tonumber(redis.call('GET', 'shift') or '0')"
 )
-assert SHIFTED != SCRIPT
+STILL = SCRIPT.replace("redis.call('TIME')", "{redis.call('GET', 'now') or redis.call('TIME')[1], '0'}")
+assert SCRIPT not in (SHIFTED, STILL)
 
 
 def delivery(
@@ -78,7 +79,7 @@ class Engine:
 
     @property
     def deadline(self) -> Deadline:
-        return Deadline(SetClock(), 5)
+        return Deadline(SetClock(), 60)
 
     def pass_by(self, seconds: float) -> None:
         """Let time go by, or back."""
@@ -124,7 +125,7 @@ Make = Callable[..., Engine]
 
 
 def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY) -> Engine:
-    clock = clock or SetClock()
+    clock = clock or StillClock()
 
     def again() -> Ledger:
         return SqliteLedger(folder / "ledger.db", policy, clock, key=key)
@@ -135,13 +136,17 @@ def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | No
 def redis_engine(
     server: RedisServer, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY
 ) -> Engine:
-    clock = clock or SetClock()
+    clock = clock or StillClock()
     client = server.client
 
     def again() -> Ledger:
-        return RedisLedger(server.url, policy, clock, key=key, script=SHIFTED)
+        return RedisLedger(server.url, policy, clock, key=key, script=STILL)
 
-    return Engine(again(), clock, lambda shift: client.set("shift", shift), again)
+    def set_clock(_shift: float) -> None:
+        client.set("now", repr(clock.time()))
+
+    set_clock(0.0)
+    return Engine(again(), clock, set_clock, again)
 
 
 def rows(folder: Path, table: str = "deliveries") -> int:

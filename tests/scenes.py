@@ -10,7 +10,7 @@ import pytest
 from bridge.clock import Deadline, SystemClock
 from bridge.environ import AGE
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
-from builders import PHONE, Answer, Bridge, answer, body, bridge, signed
+from builders import PHONE, Answer, Bridge, StillClock, answer, body, bridge, signed
 from event_builders import CONTEXT, handle, url_event
 
 from emulator import ports
@@ -64,8 +64,8 @@ class Scene:
     def play(
         self, way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, **settings: Any
     ) -> tuple[Bridge, Answer]:
-        given = {"REQUEST_BUDGET": 2} | self.settings | settings
-        played = bridge(given.pop("url", emulator.url), **given)
+        given = {"REQUEST_BUDGET": 4} | self.settings | settings
+        played = bridge(given.pop("url", emulator.url), StillClock(), **given)
         if self.before:
             self.before(way, played, emulator)
         with monkeypatch.context() as patch:
@@ -121,7 +121,7 @@ SCENES = {
     ),
     "body-malformed": Scene(Request(b"{")),
     "body-invalid": Scene(Request(body(contact=None, type="fax"))),
-    "in-progress": Scene(before=lock, settings={"REQUEST_BUDGET": 0.3}),
+    "in-progress": Scene(before=lock),
     "upstream-throttled": Scene(before=fault("LimitExceeded.RequestLimit")),
     "upstream-unreachable": Scene(settings={"url": f"http://127.0.0.1:{ports.free()}"}),
     "outcome-unknown": Scene(before=fault("close")),

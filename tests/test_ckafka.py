@@ -12,13 +12,14 @@ import pytest
 from bridge.actions import CREATE, DESCRIBE
 from bridge.ckafka import Redeliver
 from bridge.logs import JsonFormatter
-from builders import CODE, PHONE, Bridge, SetClock, bridge, calls, environment
+from builders import CODE, PHONE, Bridge, StillClock, bridge, calls, environment
 from deliveries import ask
 from event_builders import CONTEXT, invoke
 from hypothesis import given
 from hypothesis import strategies as st
 from redis_server import RedisServer
 
+from emulator.api.calls import Call
 from emulator.api.faults import Fault
 from emulator.server import Emulator
 
@@ -38,7 +39,7 @@ def batch(*records: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def wired(emulator: Emulator) -> Bridge:
-    return bridge(emulator.url, REQUEST_BUDGET=2)
+    return bridge(emulator.url, StillClock(), REQUEST_BUDGET=2)
 
 
 def send(emulator: Emulator, count: int) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ def test_a_record_without_a_place_is_known_by_its_content(emulator: Emulator, wi
 
 def test_a_code_that_is_held_back_stops_nothing(emulator: Emulator) -> None:
     """Else who pumps messages would stop the topic, and be sent all of them in the end."""
-    wired = bridge(emulator.url, REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
+    wired = bridge(emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
     wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
     event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))
     assert wired.events.handle(event, LONG) == {"records": 3, "ends": {"sent": 1, "send-limited": 2}}
@@ -160,9 +161,15 @@ def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
 
 def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
     """And each time that the batch comes, there is progress."""
-    bridged = bridge(emulator.url, REQUEST_BUDGET=1)
+    clock, told = StillClock(), emulator.told
+
+    def take_a_while(call: Call) -> None:
+        told(call)
+        clock.advance(0.4)
+
+    emulator.told = take_a_while
+    bridged = bridge(emulator.url, clock, REQUEST_BUDGET=1)
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 5))))
-    emulator.delay = 0.4
     counts = []
     for _ in range(5):
         with suppress(Redeliver):
@@ -190,7 +197,7 @@ def test_a_list_that_is_refused_blocks_no_partition_for_ever(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The smallest policy, which allows `Create` alone, and an answer that was lost."""
-    clock = SetClock()
+    clock = StillClock()
     bridged = bridge(emulator.url, clock, REQUEST_BUDGET=2)
     (one,) = send(emulator, 1)
     emulator.faults.arm(Fault("close", CREATE))

@@ -16,6 +16,7 @@ from builders import (
     PHONE,
     Bridge,
     SetClock,
+    StillClock,
     body,
     bridge,
     calls,
@@ -230,11 +231,12 @@ def test_the_platforms_request_id_and_time_are_used(emulator: Emulator, wired: B
     given_answer = wired.events.handle(event, CONTEXT)
     assert given_answer["headers"]["X-Request-Id"] == CONTEXT["request_id"]
     emulator.faults.arm(Fault("hang"))
-    hanging = handle(wired, url_event(), {"time_limit_in_ms": 800, "request_id": 5})
+    still = bridge(emulator.url, StillClock(), REQUEST_BUDGET=5)
+    hanging = handle(still, url_event(), {"time_limit_in_ms": 800, "request_id": 5})
     assert hanging.json["code"] == "outcome-unknown"
-    assert handle(wired, url_event(), {"time_limit_in_ms": 100}).json["code"] == "overloaded"
+    assert handle(still, url_event(), {"time_limit_in_ms": 100}).json["code"] == "overloaded"
     emulator.faults.arm(Fault("hang"))
-    short = bridge(emulator.url, REQUEST_BUDGET=0.5)
+    short = bridge(emulator.url, StillClock(), REQUEST_BUDGET=0.5)
     assert handle(short, url_event(), {"time_limit_in_ms": 120_000}).json["code"] == "outcome-unknown"
     for senseless in (10**400, float("nan"), -1, True, "3000", None):
         assert handle(wired, url_event(), {"time_limit_in_ms": senseless}).status in (200, 409)

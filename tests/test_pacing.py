@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from builders import (
     Answer,
     Bridge,
     SetClock,
+    StillClock,
     Upstream,
     body,
     bridge,
@@ -79,7 +80,7 @@ def end(pause: Pause, *, answered: bool) -> None:
 
 
 def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe() -> None:
-    clock = SetClock()
+    clock = StillClock()
     pause = Pause(clock)
     for _ in range(9):
         end(pause, answered=False)
@@ -107,7 +108,7 @@ def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe(
 
 
 def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
-    clock = SetClock()
+    clock = StillClock()
     pause = Pause(clock)
     for _ in range(10):
         end(pause, answered=False)
@@ -122,23 +123,21 @@ def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
 
 
 def test_calls_leave_evenly(emulator: Emulator) -> None:
-    instance = bridge(emulator.url, DOMAIN_API_RATE=8)
-    threads = [threading.Thread(target=deliver, args=(instance, number)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    at = sorted(call.at for call in emulator.calls)
-    assert len(at) == 8
-    assert at[-1] - at[0] > 7 / (0.96 * 8) - 0.25  # a busy machine may be late with the first
+    clock = StillClock()
+    emulator.now = clock.time
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=8)
+    for number in range(8):
+        deliver(instance, number)
+    at = [call.at for call in emulator.calls]
+    assert [late - early for early, late in pairwise(at)] == pytest.approx([interval(8)] * 7)
 
 
 def test_no_slot_within_the_budget_is_told_with_the_first_that_is_free(emulator: Emulator) -> None:
-    instance = bridge(emulator.url, DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
+    clock = StillClock()
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
     assert deliver(instance, 0).json["code"] == "code-incorrect"
-    began = time.monotonic()
     given = deliver(instance, 1)
-    assert time.monotonic() - began < 1
+    assert clock.run == 0  # it waited for nothing
     check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "11"})
     assert deliver(instance, 0).json["code"] == "upstream-throttled"
     assert len(emulator.calls) == 1
@@ -147,13 +146,15 @@ def test_no_slot_within_the_budget_is_told_with_the_first_that_is_free(emulator:
 def test_a_call_that_was_refused_for_the_quota_goes_again(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", times=2))
     emulator.faults.arm(Fault("RequestLimitExceeded.UinLimitExceeded"))
-    instance = bridge(emulator.url, DOMAIN_API_RATE=4)
+    clock = StillClock()
+    emulator.now = clock.time
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=4)
     assert instance.deliver().json["status"] == "verified"
     assert [result for _, result in calls(emulator)][:3] == ["RequestLimitExceeded"] * 2 + [
         "RequestLimitExceeded.UinLimitExceeded"
     ]
     at = [call.at for call in emulator.calls]
-    assert at[3] - at[2] > 0.31  # 0.26 s at the full rate, 0.37 s slowed down
+    assert at[3] - at[2] == pytest.approx(interval(4) / 0.7, rel=0.1)
 
 
 def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
@@ -185,15 +186,16 @@ def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
-    instance = bridge(emulator.url, DOMAIN_API_RATE=5)
+    clock = StillClock()
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     ledger = instance.app.extensions["ledger"]
     deliver(instance, 0)
     claim = ledger.claim
 
     def slow(*of: Any, **named: Any) -> Any:
-        time.sleep(0.05)
+        clock.advance(0.05)
         claimed = claim(*of, **named)
-        time.sleep(0.05)
+        clock.advance(0.05)
         return claimed
 
     def reserve(*_: Any, **__: Any) -> Any:
@@ -202,14 +204,15 @@ def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ledger, "claim", slow)
     monkeypatch.setattr(ledger, "reserve", reserve)
     assert deliver(instance, 1).json["code"] == "code-incorrect"
+    assert clock.run == pytest.approx(interval(5), abs=0.05)
 
 
 def test_a_quota_that_stays_used_up_is_told_within_the_budget(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", times=1000))
-    instance = bridge(emulator.url, DOMAIN_API_RATE=5, REQUEST_BUDGET=1.5)
-    began = time.monotonic()
+    clock = StillClock()
+    instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5, REQUEST_BUDGET=1.5)
     given = instance.deliver()
-    assert time.monotonic() - began < 2.2
+    assert 0 < clock.run < 1.5
     request_id = emulator.calls[-1].request_id
     expected = problem("upstream-throttled", 503, retryable=True, request_id=request_id)
     check_problem(given, expected, PROBLEM | {"retry-after": "1"})
@@ -228,7 +231,7 @@ def test_a_call_that_was_never_sent_goes_again(monkeypatch: pytest.MonkeyPatch, 
         return resolve(*of, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", stumble)
-    assert bridge(emulator.url).deliver().json["status"] == "verified"
+    assert bridge(emulator.url, StillClock()).deliver().json["status"] == "verified"
     assert len(asked) == 3
     assert len(emulator.calls) == 1
 
@@ -241,7 +244,7 @@ def test_it_goes_again_twice_at_most(monkeypatch: pytest.MonkeyPatch, emulator: 
         raise OSError("the resolver fell")
 
     monkeypatch.setattr(socket, "getaddrinfo", stumble)
-    check_problem(bridge(emulator.url).deliver(), UNREACHABLE, PROBLEM | {"retry-after": "5"})
+    check_problem(bridge(emulator.url, StillClock()).deliver(), UNREACHABLE, PROBLEM | {"retry-after": "5"})
     assert len(asked) == 3
 
 
@@ -249,7 +252,7 @@ def test_a_ledger_that_fails_between_two_calls(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, tmp_path: Path
 ) -> None:
     """The call that was not processed is answered as such."""
-    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", REQUEST_BUDGET=2)
+    instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", REQUEST_BUDGET=2)
 
     def lose_the_ledger(*_: Any, **__: Any) -> Any:
         for file in tmp_path.iterdir():
@@ -264,7 +267,7 @@ def test_a_ledger_that_fails_between_two_calls(
 
 def test_after_ten_failures_no_call_is_made_for_a_while(emulator: Emulator) -> None:
     """One probe at a time finds out whether the API is back."""
-    clock = SetClock()
+    clock = StillClock()
     port = ports.free()
     instance = bridge(f"http://127.0.0.1:{port}", clock)
     for number in range(3):
@@ -273,15 +276,15 @@ def test_after_ten_failures_no_call_is_made_for_a_while(emulator: Emulator) -> N
     with Upstream(send(reply(SUCCESS)), port=port) as upstream:
         check_problem(deliver(instance, 5), UNREACHABLE, PROBLEM | {"retry-after": "1"})
         assert upstream.requests == []
-        clock.run += 1.1
+        clock.advance(1.1)
         assert deliver(instance, 6).json["status"] == "verified"
         assert deliver(instance, 7).json["status"] == "verified"
 
 
 def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Emulator) -> None:
     """Replays go on, and so does looking things up."""
-    clock = SetClock()
-    instance = bridge(emulator.url, clock, REQUEST_BUDGET=0.5)
+    clock = StillClock()
+    instance = bridge(emulator.url, clock, REQUEST_BUDGET=1)
     known = instance.deliver()
     emulator.faults.arm(Fault("hang", "CreateIntlPhoneEmail", times=1000))
     lost = body(contact="10086")
@@ -292,12 +295,11 @@ def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Em
     for thread in threads:
         thread.join()
     assert [one.json["code"] for one in answers] == ["outcome-unknown"] * 10
-    made = len(emulator.calls)
+    made, passed = len(emulator.calls), clock.run
     for number in range(20, 25):
-        began = time.monotonic()
         check_problem(deliver(instance, number), UNREACHABLE, PROBLEM | {"retry-after": "1"})
-        assert time.monotonic() - began < 0.8
     assert len(emulator.calls) == made
+    assert clock.run == pytest.approx(passed, abs=0.1)  # nobody waited for more than a slot
     assert instance.post(lost, signed(lost, delivery_id="lost")).json["code"] == "outcome-unknown"
     assert emulator.calls[-1].action == "DescribeIntlPhoneEmailList"
     assert known.json["status"] == "verified"

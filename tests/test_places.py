@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 from bridge.places import LONGEST_ABSENCE, Places
-from builders import SetClock
+from builders import StillClock
 
 
 def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
-    clock = SetClock()
+    clock = StillClock()
     places = Places(1, 0.5, clock)
     assert [places.retry_after() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
     clock.run += 10
@@ -17,7 +17,7 @@ def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
 
 
 def test_a_place_is_taken_once_and_given_back() -> None:
-    places = Places(1, 0.5, SetClock())
+    places = Places(1, 0.5, StillClock())
     with places.place(b"one") as taken, places.place(b"two") as other:
         assert (taken, other) == (True, False)
         assert (places.has(b"one"), places.has(b"two")) == (True, False)
