@@ -12,7 +12,7 @@ from pairs import Pair
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE = 30_000
+PATIENCE = 90_000
 """Milliseconds that the page is given for anything: the machine may be busy."""
 
 NARROW: ViewportSize = {"width": 390, "height": 844}

@@ -37,6 +37,7 @@ from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
 from emulator import ports
+from emulator.api.calls import Call
 from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from emulator.server import Emulator
 
@@ -222,15 +223,15 @@ def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     lines_of(log.read_text())
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         with suppress(requests.ConnectionError):
-            assert requests.get(url, timeout=5).ok
+            assert requests.get(url, timeout=60).ok
             return
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()
@@ -242,7 +243,7 @@ def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> Answer
     headers = signed(data) if headers is None else headers
     log_audit.carry_body(data)
     log_audit.carry_headers(headers)
-    response = requests.post(url, data=data, headers=headers, timeout=30)
+    response = requests.post(url, data=data, headers=headers, timeout=60)
     return answer(response.status_code, list(response.headers.items()), response.content)
 
 
@@ -362,6 +363,29 @@ def check_problem(given: Answer, expected: dict[str, Any], headers: dict[str, st
     assert members.pop("detail")
     assert replace(given, body=b"") == Answer(expected["status"], headers, b"")
     assert members == expected
+
+
+@contextmanager
+def replies_held(emulator: Emulator) -> Iterator[None]:
+    """Hold back every reply of the API until the end of the block; its calls can be seen at once."""
+    released, told = threading.Event(), emulator.told
+
+    def hold(call: Call) -> None:
+        told(call)
+        released.wait()
+
+    emulator.told = hold
+    try:
+        yield
+    finally:
+        emulator.told = told
+        released.set()
+
+
+def wait_for_calls(emulator: Emulator, count: int = 1) -> None:
+    """Wait until the API has so many calls."""
+    while len(emulator.calls) < count:
+        time.sleep(0.005)
 
 
 def calls(emulator: Emulator) -> list[tuple[str, str]]:

@@ -84,7 +84,7 @@ def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[st
         input="".join(json.dumps(event) + "\n" for event in given_events),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     lines = done.stdout.splitlines()

@@ -143,7 +143,7 @@ def redis_engine(
         return RedisLedger(server.url, policy, clock, key=key, script=STILL)
 
     def set_clock(_shift: float) -> None:
-        client.set("now", repr(clock.time()))
+        client.set("now", f"{clock.time():.6f}")  # as exact as Redis's own
 
     set_clock(0.0)
     return Engine(again(), clock, set_clock, again)

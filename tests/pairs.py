@@ -34,12 +34,12 @@ class Pair:
         assert self.post("reset", {}) == {"reset": True}
 
     def post(self, path: str, document: dict[str, Any]) -> Any:
-        answer = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=30)
+        answer = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=60)
         assert answer.ok, answer.text
         return answer.json()
 
     def get(self, path: str) -> Any:
-        return requests.get(f"{self.url}/emulator/{path}", timeout=30).json()
+        return requests.get(f"{self.url}/emulator/{path}", timeout=60).json()
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair
         command = [sys.executable, "-m", "emulator", "run", "--state", str(folder / "state"), *arguments]
         process = subprocess.Popen(command, cwd=ROOT, env=kept | environ, stdout=output, stderr=output)
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while "Ctrl-C stops both" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.05)
         yield Pair(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}", log)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
         lines_of(log.read_text())
     finally:
         process.kill()

@@ -228,7 +228,7 @@ class Model(RuleBasedStateMachine):
 
     @staticmethod
     def wait_until(holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not holds():
             assert time.monotonic() < end
             time.sleep(0.001)

@@ -56,7 +56,7 @@ class RedisServer:
             "--logfile", "log", "--rdbcompression", "no", *self.options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         with self.client as client:
             while True:
                 with suppress(redis.RedisError):
@@ -68,7 +68,7 @@ class RedisServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def __enter__(self) -> RedisServer:  # noqa: PYI034  typing.Self came with Python 3.11
         return self

@@ -60,7 +60,7 @@ def test_the_reference_example_is_verified_once(running: Running) -> None:
 
 def test_a_sent_code_is_verified_and_a_wrong_one_is_not(running: Running) -> None:
     running.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 2, "Code": "jo@example.com"})
-    (sent,) = requests.get(f"{running.emulator.url}/emulator/codes", timeout=5).json()
+    (sent,) = requests.get(f"{running.emulator.url}/emulator/codes", timeout=60).json()
     wrong = "000000" if sent["code"] != "000000" else "000001"
 
     refused = post(running.url, body(type="email", contact="jo@example.com", verify_code=wrong))
@@ -88,7 +88,7 @@ def test_an_unsigned_delivery_calls_nothing(running: Running) -> None:
 def test_a_body_that_is_too_large_is_not_read(running: Running, chunked: bool) -> None:
     data = body(padding="x" * 20_000)
     sent = iter([data]) if chunked else data
-    response = requests.post(f"{running.url}/", data=sent, headers=signed(data), timeout=10)
+    response = requests.post(f"{running.url}/", data=sent, headers=signed(data), timeout=60)
     assert response.status_code == 413
     assert response.json()["code"] == "body-too-large"
     assert calls(running.emulator) == []
@@ -96,12 +96,12 @@ def test_a_body_that_is_too_large_is_not_read(running: Running, chunked: bool) -
 
 def test_a_body_in_chunks_is_read(running: Running) -> None:
     data = body()
-    response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=10)
+    response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=60)
     assert response.json()["status"] == "verified"
 
 
 def test_health(running: Running) -> None:
-    response = requests.get(f"{running.url}/health", timeout=5)
+    response = requests.get(f"{running.url}/health", timeout=60)
     assert response.json() == {"status": "ok", "version": "0.1.0"}
     assert calls(running.emulator) == []
 
@@ -121,7 +121,7 @@ def test_a_delivery_that_comes_again_is_replayed(running: Running) -> None:
     again = post(f"{running.url}/webhooks/signup", data, headers)
     assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
     asked = requests.get(
-        f"{running.url}/deliveries/{headers['webhook-id']}", headers=signed(b"", delivery_id="q"), timeout=10
+        f"{running.url}/deliveries/{headers['webhook-id']}", headers=signed(b"", delivery_id="q"), timeout=60
     )
     assert (asked.status_code, asked.json()) == (422, first.json)
     assert len(running.emulator.calls) == 1
@@ -167,16 +167,16 @@ def test_stale_and_tampered_deliveries(running: Running) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("/ready", 200), ("/openapi.json", 200), ("/nowhere", 404)])
 def test_the_other_routes(running: Running, path: str, status: int) -> None:
-    assert requests.get(running.url + path, timeout=10).status_code == status
-    assert requests.post(f"{running.url}/health", data=b"", timeout=10).status_code == 405
+    assert requests.get(running.url + path, timeout=60).status_code == status
+    assert requests.post(f"{running.url}/health", data=b"", timeout=60).status_code == 405
 
 
 def test_the_headers_of_an_answer_are_within_the_platforms_limit(running: Running) -> None:
     """SCF takes 4 KB in all."""
     data = body()
-    told = [requests.post(running.url, data=data, headers=headers, timeout=10) for headers in (signed(data), {})]
+    told = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]
     told += [
-        requests.get(running.url + path, timeout=10) for path in ("/health", "/ready", "/openapi.json", "/nowhere")
+        requests.get(running.url + path, timeout=60) for path in ("/health", "/ready", "/openapi.json", "/nowhere")
     ]
     assert {one.status_code for one in told} == {200, 401, 404}
     assert max(sum(len(f"{name}: {value}") for name, value in one.headers.items()) for one in told) < 1024

@@ -76,7 +76,7 @@ def test_both_shapes_of_the_function_answer_the_same(
 
 def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers | {"Content-Length": str(len(data))}).items():

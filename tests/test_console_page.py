@@ -166,7 +166,7 @@ def test_where_the_page_may_not_use_the_clipboard_it_copies_by_hand(console: Con
 
 def post_signed(url: str, data: bytes) -> int:
     answer = requests.post(
-        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=30
+        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=60
     )
     return answer.status_code
 

@@ -31,7 +31,7 @@ def signed_up(pair: Pair, sender: str = "standard", contact: str = CONTACT) -> A
 
 
 def refusal(pair: Pair, method: str, path: str, document: Any = None) -> tuple[int, str]:
-    answer = requests.request(method, f"{pair.url}/emulator/{path}", json=document, timeout=10)
+    answer = requests.request(method, f"{pair.url}/emulator/{path}", json=document, timeout=60)
     return answer.status_code, answer.json()["error"]
 
 
@@ -121,11 +121,11 @@ def test_what_has_no_time_does_not_grow_stale(pair: Pair) -> None:
 def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
     headers = signed(data, secret=senders.DEMO_SECRET)
-    direct = requests.post(f"{pair.bridge}/webhooks/signup", data=data, headers=headers, timeout=10)
+    direct = requests.post(f"{pair.bridge}/webhooks/signup", data=data, headers=headers, timeout=60)
     while not pair.get("deliveries"):  # its log line is on its way
         time.sleep(0.05)
     headers["traceparent"] = f"00-{'ab' * 16}-{'cd' * 8}-01"
-    through = requests.post(f"{pair.url}/webhooks/signup", data=data, headers=headers, timeout=10)
+    through = requests.post(f"{pair.url}/webhooks/signup", data=data, headers=headers, timeout=60)
     assert (through.status_code, through.reason, through.content) == (direct.status_code, direct.reason, direct.content)
     assert through.headers["Idempotent-Replayed"] == "true"
     same = set(direct.headers) - {"Date", "Server", "Connection"}
@@ -138,7 +138,7 @@ def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
     assert [call["result"] for call in straight["calls"]] == ["InternalError.VerifyCodeErr"]
     status, error = refusal(pair, "POST", f"deliveries/{straight['number']}/redeliver", {})
     assert (status, error) == (409, "it was posted straight to the bridge: what it looked like is not known")
-    other = requests.get(f"{pair.url}/webhooks/signup", timeout=10)
+    other = requests.get(f"{pair.url}/webhooks/signup", timeout=60)
     assert (other.status_code, other.headers["Allow"]) == (405, "POST")
 
 
@@ -161,16 +161,16 @@ def test_faults_are_listed_and_disarmed(pair: Pair) -> None:
     assert {"hang", "reset", "truncate"} <= {one["fault"] for one in known["wire"]}
     assert "InternalError.VerifyCodeErr" in {one["code"] for one in known["api_codes"]}
     pair.post("faults", {"fault": "RequestLimitExceeded", "action": "SendIntlPhoneEmailCode", "times": 2})
-    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=10)
+    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
     assert (answer.status_code, answer.json()["api_code"]) == (409, "RequestLimitExceeded")
-    assert requests.delete(f"{pair.url}/emulator/faults", timeout=10).json() == {"armed": 0}
+    assert requests.delete(f"{pair.url}/emulator/faults", timeout=60).json() == {"armed": 0}
     assert code_for(pair)
 
 
 @pytest.mark.parametrize("fault", ["html", "empty-response", "error-without-content-type", "reset"])
 def test_a_code_that_was_not_sent_is_not_told_as_sent(pair: Pair, fault: str) -> None:
     pair.post("faults", {"fault": fault, "action": "SendIntlPhoneEmailCode"})
-    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=30)
+    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
     assert answer.status_code == 409, answer.text
 
 
@@ -187,7 +187,7 @@ def test_behaviour_is_switched(pair: Pair) -> None:
     before = pair.get("behaviour")
     assert {one["name"]: one["default"] for one in pair.get("behaviour/options")} == before
     url = f"{pair.url}/emulator/behaviour"
-    assert requests.patch(url, json={"code_life": 0.001}, timeout=10).json() == {**before, "code_life": 0.001}
+    assert requests.patch(url, json={"code_life": 0.001}, timeout=60).json() == {**before, "code_life": 0.001}
     assert signed_up(pair)["outcome"] == "code-incorrect"
     assert pair.get("codes")[0]["state"] == "expired"
     assert refusal(pair, "PATCH", "behaviour", {"code_life": -1})[0] == 422
@@ -211,7 +211,7 @@ def test_a_delivery_need_not_be_waited_for(pair: Pair) -> None:
 
 
 def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
-    with requests.get(f"{pair.url}/emulator/events", stream=True, timeout=20) as events:
+    with requests.get(f"{pair.url}/emulator/events", stream=True, timeout=60) as events:
         assert events.headers["Content-Type"].startswith("text/event-stream")
         signed_up(pair)
         pair.reset()
@@ -255,11 +255,11 @@ def test_what_is_asked_wrongly_is_explained(
 
 def test_without_a_bridge_there_are_codes_but_no_deliveries(emulator: Emulator) -> None:
     url = f"{emulator.url}/emulator"
-    assert requests.get(f"{url}/status", timeout=5).json()["bridge"] is None
-    assert requests.post(f"{url}/codes", json={"contact": CONTACT}, timeout=5).status_code == 201
+    assert requests.get(f"{url}/status", timeout=60).json()["bridge"] is None
+    assert requests.post(f"{url}/codes", json={"contact": CONTACT}, timeout=60).status_code == 201
     for path in ("emulator/deliveries", "webhooks/signup"):
         order = {"contact": CONTACT, "verify_code": "000000"}
-        answer = requests.post(f"{emulator.url}/{path}", json=order, timeout=5)
+        answer = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
         assert answer.status_code == 409
         assert "make run" in answer.json()["error"]
 
@@ -277,7 +277,7 @@ def test_what_was_on_its_way_at_a_reset_is_not_heard_of_any_more(pair: Pair) -> 
 
 def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
     address = urlsplit(pair.url)
-    with socket.create_connection((address.hostname, address.port or 0), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port or 0), timeout=60) as connection:
         head = f"Host: {address.netloc}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
         connection.sendall(b"POST /webhooks/\xff HTTP/1.1\r\n" + head)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 502 ")

@@ -22,7 +22,7 @@ CONTACT = "18700005678"
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "emulator", *arguments, "--emulator", emulator]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_deliveries_are_followed(pair: Pair) -> None:
     process = subprocess.Popen([*command, "--contact", CONTACT], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    told, end = b"", time.monotonic() + 30
+    told, end = b"", time.monotonic() + 120
     try:
         while not told.endswith(b"\n"):  # it may not be watching yet
             pair.post("deliveries", {"contact": "10086", "verify_code": "000000"})
@@ -88,7 +88,7 @@ def test_deliveries_are_followed(pair: Pair) -> None:
         first = json.loads(told.splitlines()[0])
         assert (first["contact"], first["state"]) == ("187****5678", "done")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=60) == 130
     finally:
         process.kill()
         process.wait()
@@ -107,7 +107,6 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
 def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
     with running_pair(tmp_path, "--host", host) as pair:
         assert ask("send", emulator=pair.url).returncode == 0
-        time.sleep(0.2)
         assert ("WARNING: whoever reaches this machine" in pair.log.read_text()) is warned
         listening = {"0.0.0.0": "00000000", "127.0.0.1": "0100007F"}[host]
         port = f"{int(pair.url.rpartition(':')[2]):04X}"
@@ -119,6 +118,6 @@ def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
     given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [sys.executable, "-m", "emulator", "run", "--keep", "--state", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "is not the emulator's; remove it" in done.stderr

@@ -6,16 +6,16 @@ import json
 import logging
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from bridge.logs import JsonFormatter
-from builders import PROBLEM, Answer, SetClock, body, bridge, calls, check_problem, problem, signed
+from builders import PROBLEM, SetClock, StillClock, body, bridge, calls, check_problem, problem, signed
 from deliveries import Build, ask, deliver, replay_of
 from ledgers import KEY
 
 from emulator import ports
+from emulator.api.calls import Call
 from emulator.server import Emulator
 
 CREATE = "CreateIntlPhoneEmail"
@@ -106,24 +106,23 @@ def test_a_ledger_that_fails_after_the_call(
     clock = SetClock()
     path = tmp_path / "ledger.db"
     emulator.domain._now = clock.time
-    emulator.delay = 0.3
-    instance = bridge(emulator.url, clock, LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=1)
+    instance = bridge(emulator.url, clock, LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=3)
     deliver(instance, "warm", contact="10086")
-    blocker = sqlite3.connect(path, isolation_level=None)
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(deliver(instance)))
-    thread.start()
-    while len(emulator.calls) < 2:
-        time.sleep(0.01)
-    blocker.execute("BEGIN IMMEDIATE")
-    thread.join()
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def block(_call: Call) -> None:
+        """Before the API answers."""
+        blocker.execute("BEGIN IMMEDIATE")
+
+    emulator.told = block
+    assert deliver(instance).json["status"] == "verified"
+    emulator.told = lambda _call: None
     blocker.execute("ROLLBACK")
     blocker.close()
-    assert answers[0].json["status"] == "verified"
     (line,) = [json.loads(JsonFormatter().format(one)) for one in caplog.records if one.levelno == logging.ERROR]
     assert line["message"] == "the ledger failed after the call: its outcome is not remembered"
     assert "another process holds it" in line["reason"]
-    clock.wall += 4
+    clock.wall += 6
     data = body()
     again = instance.post(data, signed(data, delivery_id="msg_1", at=clock.time()))
     assert again.json["resolved"] is True
@@ -132,19 +131,16 @@ def test_a_ledger_that_fails_after_the_call(
 
 def test_a_ledger_that_fails_for_a_moment_after_the_call(emulator: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    emulator.delay = 0.2
-    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=5)
+    instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=8)
     deliver(instance, "warm", contact="10086")
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(deliver(instance)))
-    thread.start()
-    while len(emulator.calls) < 2:
-        time.sleep(0.01)
-    blocker = sqlite3.connect(path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    time.sleep(0.6)
-    blocker.execute("ROLLBACK")
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def block_for_a_moment(_call: Call) -> None:
+        blocker.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.6, blocker.execute, ("ROLLBACK",)).start()
+
+    emulator.told = block_for_a_moment
+    given = deliver(instance)
     blocker.close()
-    thread.join()
-    assert deliver(instance) == replay_of(answers[0])
+    assert deliver(instance) == replay_of(given)
     assert len(emulator.calls) == 2

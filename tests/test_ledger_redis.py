@@ -153,17 +153,15 @@ def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="TimeoutError"):
             engine.ledger.check(deadline=Deadline(SetClock(), 0.4))
-        assert 0.3 < time.monotonic() - began < 1.5
+        assert time.monotonic() - began > 0.3
 
 
 def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
     asked = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait(3))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait())
     engine = ledger_at(redis_server.port)
-    began = time.monotonic()
     with pytest.raises(LedgerUnavailable):
         engine.ledger.check(deadline=Deadline(SetClock(), 0.3))
-    assert time.monotonic() - began < 1.5
     asked.set()
 
 
@@ -178,11 +176,18 @@ def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
             one.connect_ex(full.getsockname())
         info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", full.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [info] * 3)
+        tried: list[object] = []
+
+        class Counted(socket.socket):
+            def connect(self, address: object) -> None:
+                tried.append(address)
+                super().connect(address)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(socket, "socket", Counted)
         engine = ledger_at(full.getsockname()[1])
-        began = time.monotonic()
         with pytest.raises(LedgerUnavailable):
             engine.ledger.check(deadline=Deadline(SetClock(), 0.5))
-        assert time.monotonic() - began < 2
+        assert len(tried) <= 1
         for one in knocking:
             one.close()
 

@@ -8,7 +8,6 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,7 @@ from bridge.ledger import Ledger, LedgerUnavailable
 from bridge.ledger.keys import Hasher, key_beside
 from bridge.ledger.sqlite_file import SqliteFile
 from builders import ROOT, SetClock
-from ledgers import FAST, KEY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
+from ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
 
 COUNT = "SELECT count(*) FROM deliveries"
 
@@ -89,10 +88,8 @@ def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
     engine.end(VERIFIED)
     blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    began = time.monotonic()
     with pytest.raises(LedgerUnavailable, match="was not free in time; another process holds it"):
         engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.3))
-    assert time.monotonic() - began < 2
     blocker.execute("ROLLBACK")
     blocker.close()
     engine.ledger.slow_down("x", deadline=engine.deadline)
@@ -195,7 +192,7 @@ def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Pat
     look = f"import sqlite3; print(sqlite3.connect({str(tmp_path / 'ledger.db')!r}).execute({COUNT!r}).fetchone()[0])"
     for number in range(1, 4):
         engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
-        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=20, check=True)
+        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
         assert seen.stdout.strip() == str(number)
     engine.ledger.close()
 
@@ -207,7 +204,9 @@ def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypat
         db.execute("BEGIN EXCLUSIVE")
         connect = sqlite3.connect
         monkeypatch.setattr(sqlite3, "connect", lambda *of, **named: connect(*of, **named | {"timeout": 0}))
-        assert "another process holds it" in trouble(sqlite_engine(tmp_path))
+        ledger = sqlite_engine(tmp_path).ledger
+        with pytest.raises(LedgerUnavailable, match="another process holds it"):
+            ledger.claim(keys(), "token", lease=10, max_wait=6, deadline=Deadline(SetClock(), 0.3))
     db.close()
 
 
@@ -215,13 +214,15 @@ def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
     """One makes the key and the tables; nobody fails, and all have the same key."""
     program = f"""
 import sys
-sys.path[:0] = [{str(ROOT / "function")!r}, {str(ROOT / "tests")!r}, {str(ROOT)!r}]
+sys.path[:0] = [{str(ROOT / "function")!r}]
 from pathlib import Path
-from ledgers import POLICY, SetClock, Deadline, FAST, rows
+from bridge.clock import Deadline, SystemClock
+from bridge.ledger import Policy
 from bridge.ledger.sqlite import SqliteLedger
-ledger = SqliteLedger(Path({str(tmp_path)!r}) / "ledger.db", POLICY, SetClock())
+policy = Policy(**{POLICY._asdict()!r})
+ledger = SqliteLedger(Path({str(tmp_path)!r}) / "ledger.db", policy, SystemClock())
 sys.stdin.read(1)
-ledger.check(deadline=Deadline(SetClock(), 10))
+ledger.check(deadline=Deadline(SystemClock(), 60))
 print(ledger.hasher().check.hex())
 """
     started = [
@@ -232,7 +233,7 @@ print(ledger.hasher().check.hex())
         assert process.stdin
         process.stdin.write("x")
         process.stdin.flush()
-    said = [process.communicate(timeout=50)[0] for process in started]
+    said = [process.communicate(timeout=60)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 6
     assert len(set(said)) == 1
 

@@ -106,7 +106,7 @@ def test_whatever_leaks_fails_its_test(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "log_audit", "-p", "no:randomly", "-p", "no:cacheprovider", "-q"]
     done = subprocess.run(
         [*command, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
-        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50, check=False,
+        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     failed = [line.split("::")[1].split()[0] for line in done.stdout.splitlines() if line.startswith("ERROR ")]
     assert failed == ["test_line", "test_field", "test_output", "test_log", "test_ledger"], done.stdout

@@ -36,7 +36,7 @@ def with_a_code(emulator: Emulator) -> None:
 
 def raw(url: str, data: bytes) -> bytes:
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port or 80), timeout=5) as connection:
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         answered = b""
@@ -76,7 +76,7 @@ def every_scenario(emulator: Emulator, url: str) -> None:
         assert post(url, faulty).status in (400, 422)
     assert post(url, body(contact=CONTACT, padding="x" * 20_000)).status == 413
     assert post(f"{url}/{CONTACT}?code={GOOD}", data).status == 404
-    assert requests.delete(f"{url}/?contact={MAIL}", timeout=5).status_code == 405
+    assert requests.delete(f"{url}/?contact={MAIL}", timeout=60).status_code == 405
     assert post(url, data, signed(data) | {"X-Scf-Request-Id": CONTACT}).status == 409
     for head in (
         f"POST /{MAIL} HTTP/9.9\r\n\r\n",

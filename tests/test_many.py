@@ -235,7 +235,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> No
 @pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
 def test_a_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: bool) -> None:
     """At what pace, and that the API refuses none of the calls, `make bench` measures on a quiet machine."""
-    changed = {"DOMAIN_API_RATE": BRISK}
+    changed: dict[str, object] = {"DOMAIN_API_RATE": BRISK}
     if shared:
         changed |= {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
     with Account(100, quota=BRISK) as account, ExitStack() as running:

@@ -256,7 +256,7 @@ def test_an_event_function_tells_the_same(counted: Bridge, emulator: Emulator) -
 
 def test_the_zip_tells_them_too(scf: Scf, emulator: Emulator) -> None:
     with scf.start("web", emulator.url, METRICS="true") as platform:
-        response = requests.get(f"{platform.url}/metrics", timeout=10)
+        response = requests.get(f"{platform.url}/metrics", timeout=60)
     ((python, version),) = named(figures(response.text), "build_info")
     assert (python.rpartition(".")[0], version) == ("3.10", __version__)
 
@@ -286,7 +286,7 @@ def test_the_sums_are_right_whatever_comes_at_once(served: tuple[Emulator, str, 
                 return post(url, body(type="fax"))
 
     answers = at_once(60, work)
-    found = figures(requests.get(f"{url}/metrics", timeout=10).text)
+    found = figures(requests.get(f"{url}/metrics", timeout=60).text)
     counts = {outcome: count for (outcome, _), count in named(found, "deliveries_total").items()}
     assert counts == Counter(answer.json["code"] for answer in answers)
     deliveries = [line for line in lines_of(log.read_text()) if line["message"] == "delivery"]
@@ -297,4 +297,4 @@ def test_the_sums_are_right_whatever_comes_at_once(served: tuple[Emulator, str, 
     assert found["wait_seconds_count",] == sum(call.action == CREATE for call in emulator.calls)
     emulator.faults.arm(Fault("InternalError.AddPhoneEmailErr"))
     assert post(url, body(contact="10086", verify_code=WRONG)).json["code"] == "upstream-failed"
-    assert figures(requests.get(f"{url}/metrics", timeout=10).text)["unknown_outcomes",] == 1
+    assert figures(requests.get(f"{url}/metrics", timeout=60).text)["unknown_outcomes",] == 1

@@ -12,6 +12,7 @@ from builders import (
     PROBLEM,
     SUCCESS,
     SetClock,
+    StillClock,
     Upstream,
     body,
     bridge,
@@ -47,7 +48,7 @@ def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
 def test_a_handshake_that_never_ends(tls: Tls) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        bridged = bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.4)
+        bridged = bridge(url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.4)
         check_problem(bridged.deliver(), UNREACHABLE, RETRY)
 
 
@@ -68,7 +69,7 @@ def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulat
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        check_problem(bridge(emulator.url, REQUEST_BUDGET=0.3).deliver(), UNREACHABLE, RETRY)
+        check_problem(bridge(emulator.url, StillClock(), REQUEST_BUDGET=0.3).deliver(), UNREACHABLE, RETRY)
     finally:
         released.set()
     assert calls(emulator) == []
@@ -85,7 +86,7 @@ def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytes
 
         def talk() -> None:
             connection, _ = server.accept()
-            time.sleep(0.6)
+            time.sleep(0.6)  # longer than the limit, however late
             with tls.context.wrap_socket(connection, server_side=True) as secured:
                 read_request(secured)
                 secured.sendall(reply(SUCCESS))
@@ -111,9 +112,9 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         monkeypatch.setattr("bridge.sockets.CONNECT_LIMIT", 0.3)
-        assert bridge(emulator.url).deliver().json["status"] == "verified"
+        assert bridge(emulator.url, StillClock()).deliver().json["status"] == "verified"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
-        check_problem(bridge(emulator.url).deliver(), UNREACHABLE, RETRY)
+        check_problem(bridge(emulator.url, StillClock()).deliver(), UNREACHABLE, RETRY)
     assert len(emulator.calls) == 1
 
 

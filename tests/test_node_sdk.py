@@ -35,7 +35,7 @@ def serving(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def node(packages: Path, script: Path, url: str) -> Any:
@@ -49,7 +49,7 @@ def node(packages: Path, script: Path, url: str) -> Any:
 
 def test_a_signup_by_the_sdk_for_node(npm_packages: Path, serving: str) -> None:
     told = node(npm_packages, node_packages.HERE / "signup.js", serving)
-    calls = requests.get(f"{serving}/emulator/calls", timeout=5).json()[::-1]
+    calls = requests.get(f"{serving}/emulator/calls", timeout=60).json()[::-1]
     assert [(call["action"], call["result"]) for call in calls] == [
         ("SendIntlPhoneEmailCode", "OK"),
         ("CreateIntlPhoneEmail", "InternalError.VerifyCodeErr"),
@@ -82,14 +82,14 @@ def test_a_signup_by_the_sdk_for_node(npm_packages: Path, serving: str) -> None:
 
 def test_the_sdk_for_node_is_told_what_is_armed(npm_packages: Path, serving: str, tmp_path: Path) -> None:
     armed = {"fault": "AuthFailure.TokenFailure", "action": "DeleteIntlPhoneEmail"}
-    requests.post(f"{serving}/emulator/faults", json=armed, timeout=5)
+    requests.post(f"{serving}/emulator/faults", json=armed, timeout=60)
     script = tmp_path / "armed.js"
     text = (node_packages.HERE / "signup.js").read_text()
     script.write_text(
         text.replace('"DeleteIntlPhoneEmail", contact)', '"DeleteIntlPhoneEmail", contact).catch(refusal)')
     )
     removed = node(npm_packages, script, serving)["removed"]
-    newest = requests.get(f"{serving}/emulator/calls", timeout=5).json()[0]
+    newest = requests.get(f"{serving}/emulator/calls", timeout=60).json()[0]
     assert removed == {
         "code": armed["fault"],
         "message": API_CODES[armed["fault"]],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from builders import (
     PROBLEM,
     Answer,
     SetClock,
+    StillClock,
     body,
     bridge,
     calls,
@@ -23,7 +23,9 @@ from builders import (
     gunicorn,
     post,
     problem,
+    replies_held,
     signed,
+    wait_for_calls,
 )  # fmt: skip
 from deliveries import WRONG, Build, at_once, deliver, replay_of
 from event_builders import DIRECT, handle
@@ -197,18 +199,17 @@ def test_fifty_at_once_over_sockets(emulator: Emulator, tmp_path: Path) -> None:
 
 
 def test_what_is_in_flight_for_too_long_is_told_so(emulator: Emulator, build: Build) -> None:
-    emulator.delay = 1.5
-    patient, hasty = build(), build(REQUEST_BUDGET=0.4)
+    clock = StillClock()
+    patient, hasty = build(clock, REQUEST_BUDGET=60), build(clock, REQUEST_BUDGET=5)
     first = threading.Thread(target=deliver, args=(patient,))
-    first.start()
-    while not emulator.calls:
-        time.sleep(0.01)
-    began = time.monotonic()
-    given = deliver(hasty)
-    assert time.monotonic() - began < 1
-    expected = problem("in-progress", 409, retryable=True)
-    check_problem(given, expected, PROBLEM | {"retry-after": "1"})
-    check_problem(deliver(hasty, "msg_2", verify_code=WRONG), expected, PROBLEM | {"retry-after": "1"})
+    with replies_held(emulator):
+        first.start()
+        wait_for_calls(emulator)
+        given = deliver(hasty)
+        assert 4 < clock.run < 5
+        expected = problem("in-progress", 409, retryable=True)
+        check_problem(given, expected, PROBLEM | {"retry-after": "1"})
+        check_problem(deliver(hasty, "msg_2", verify_code=WRONG), expected, PROBLEM | {"retry-after": "1"})
     first.join()
     assert deliver(hasty).json["status"] == "verified"
     assert len(emulator.calls) == 1

@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from bridge.domain_api import DomainApi
 from bridge.exchange import _Reader, exchange
 from bridge.judge import Call, Reply, judge
 from bridge.payload import Contact, ContactType
-from builders import CODE, PHONE, SUCCESS, Bridge, SetClock, Upstream, body, bridge, cut, environment, reply
+from builders import CODE, PHONE, SUCCESS, Bridge, SetClock, StillClock, Upstream, body, bridge, cut, environment, reply
 from certificates import Tls
 from tencentcloud.common.retry import NoopRetryer
 
@@ -215,16 +214,19 @@ def test_the_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptu
 
 
 def test_one_thread_does_not_change_the_deadline_of_another() -> None:
+    over = threading.Event()
+
     def slow(connection: socket.socket) -> None:
-        time.sleep(0.6)
+        over.wait()
         succeed(connection)
 
     with Upstream(slow) as upstream:
-        api = api_at(upstream.url)
+        api = api_at(upstream.url, clock=StillClock())
         patient: list[Call] = []
-        thread = threading.Thread(target=lambda: patient.append(call(api, 5)))
+        thread = threading.Thread(target=lambda: patient.append(call(api, 60)))
         thread.start()
         hurried = call(api, 0.2)
+        over.set()
         thread.join()
         assert hurried.result == "no-answer"
         assert isinstance(patient[0].result, Reply)
@@ -235,7 +237,7 @@ def test_connections_are_kept_for_all_threads() -> None:
     together = threading.Barrier(16)
 
     def wait_for_all(connection: socket.socket) -> None:
-        together.wait(timeout=10)
+        together.wait(timeout=60)
         succeed(connection)
 
     with Upstream(wait_for_all) as upstream:
@@ -319,15 +321,19 @@ def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
+    answered, gone = threading.Event(), threading.Event()
+
     def answer_and_go(connection: socket.socket) -> None:
         succeed(connection)
-        time.sleep(0.05)
+        answered.wait()
         cut(connection)
+        gone.set()
 
     with Upstream(answer_and_go) as upstream:
         api = api_at(upstream.url)
         call(api)
-        time.sleep(0.2)
+        answered.set()
+        gone.wait()
         assert isinstance(call(api).result, Reply)
         assert len(upstream.requests) == 2
 

@@ -217,12 +217,13 @@ def open_street(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Pa
             emulator.domain._now = clock.time
             emulator.domain.change({"code_life": 86_400})  # a slow sender's second try comes after hours
             settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "SENDER_PROFILE": profile, **policy.environ}
-            urls = []
-            for budget in (4, 0.3):
-                server = servers.enter_context(serving(bridge(url, clock, REQUEST_BUDGET=budget, **settings).app))
-                urls.append(f"http://127.0.0.1:{server.port}")
+
+            def url_of(budget: float) -> str:
+                bridged = bridge(url, clock, REQUEST_BUDGET=budget, **settings)
+                return f"http://127.0.0.1:{servers.enter_context(serving(bridged.app)).port}"
+
             signing: Signers = request.getfixturevalue("signing_by_npm" if is_of_npm(policy) else "signing")
-            return Street(emulator, clock, *urls, signing)
+            return Street(emulator, clock, url_of(4), url_of(0.3), signing)
 
         yield one
 

@@ -81,7 +81,7 @@ def test_the_program_that_signs_up_by_two_webhooks(emulator: Emulator, tmp_path:
         with process:
             assert process.stdout
             assert process.stdout.readline().startswith("(202, {'status': 'sent'")
-            rest, _ = process.communicate(emulator.domain.sent_codes()[0].code + "\n", timeout=30)
+            rest, _ = process.communicate(emulator.domain.sent_codes()[0].code + "\n", timeout=60)
     assert "(200, {'status': 'verified'" in rest
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
 from bridge.profiles import PROFILES
-from builders import PHONE, Answer, Bridge, SetClock, body, bridge, calls, check_problem, post, problem, signed
+from builders import (
+    PHONE,
+    Answer,
+    Bridge,
+    SetClock,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    post,
+    problem,
+    signed,
+)
 from deliveries import ask, replay_of
 from event_builders import handle, url_event
 from scenes import Request, Way
@@ -214,10 +226,11 @@ def test_each_profile(emulator: Emulator, profile: str) -> None:
 
 def test_a_body_without_an_id_asks_again_after_the_interval(emulator: Emulator) -> None:
     """With GitHub's signature the body is all that a delivery is known by, and each asks in the same words."""
-    of = sending(emulator.url, WEBHOOK_AUTH="none", SEND_INTERVAL=1)
+    clock = StillClock()
+    of = bridge(emulator.url, clock, SEND_CODES="true", WEBHOOK_AUTH="none", SEND_INTERVAL=1)
     assert of.post(wanted(), {}, path="/webhooks/code").status == 202
     assert of.post(wanted(), {}, path="/webhooks/code").headers["idempotent-replayed"] == "true"
-    time.sleep(1.1)
+    clock.advance(1.1)
     again = of.post(wanted(), {}, path="/webhooks/code")
     assert (again.status, "idempotent-replayed" in again.headers) == (202, False)
     assert calls(emulator) == [(SEND, "OK")] * 2

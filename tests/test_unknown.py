@@ -10,9 +10,21 @@ from typing import Any
 import pytest
 from bridge.clock import Deadline
 from bridge.ledger import LedgerUnavailable
-from builders import ABORT, PROBLEM, Answer, SetClock, bridge, check_problem, problem, signed
+from builders import (
+    ABORT,
+    PROBLEM,
+    Answer,
+    SetClock,
+    bridge,
+    check_problem,
+    problem,
+    replies_held,
+    signed,
+    wait_for_calls,
+)  # fmt: skip
 from lost_answers import CREATE, DESCRIBE, WRONG, World, describe_with, verified
 
+from emulator.api.calls import Call
 from emulator.api.faults import Fault
 
 
@@ -154,16 +166,26 @@ def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World) -> None:
     """Its time would lie behind the row that it made."""
     world.deliver("warm", contact="10086")
     world.seen()
-    world.emulator.delay = 0.3
     world.lose()
     thread = threading.Thread(target=world.deliver, args=("a",))
-    thread.start()
-    while not world.emulator.calls:
-        time.sleep(0.01)
     file = world.bridge.app.extensions["ledger"]._file
-    file.write(lambda _: time.sleep(3.0), Deadline(world.clock, 5))
+    begun = threading.Event()
+
+    def hold(_: object) -> None:
+        begun.set()
+        while not file._waiting:  # until the lost answer is to be recorded
+            time.sleep(0.005)
+        world.clock.wall += 3.0
+        world.clock.run += 3.0
+
+    with replies_held(world.emulator):
+        thread.start()
+        wait_for_calls(world.emulator)
+        writing = threading.Thread(target=file.write, args=(hold, Deadline(world.clock, 60)))
+        writing.start()
+        begun.wait()
+    writing.join()
     thread.join()
-    world.emulator.delay = 0.0
     assert verified(world.deliver("a"))
 
 
@@ -175,15 +197,23 @@ def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[...
     hasty.clock = SetClock()
     hasty.clock.wall = 20.0
     hasty.bridge = bridge(slow.emulator.url, hasty.clock, LEDGER_URL=slow.ledger)
-    slow.emulator.delay = 0.6 if code == "verified" else 1.0
     answers: list[Answer] = []
     thread = threading.Thread(target=lambda: answers.append(slow.deliver("a")))
+    asked, found_out = threading.Event(), threading.Event()
+
+    def hold(call: Call) -> None:
+        """The slow one's reply comes when the hasty one has found the outcome out, or while it does."""
+        if call.action == CREATE:
+            (found_out if code == "verified" else asked).wait()
+        elif code == "outcome-unknown":
+            asked.set()
+            thread.join()
+
+    slow.emulator.told = hold
     thread.start()
-    while not slow.emulator.calls:
-        time.sleep(0.01)
-    if code == "verified":
-        slow.emulator.delay = 0.0
+    wait_for_calls(slow.emulator)
     taken_over = hasty.deliver("a")
+    found_out.set()
     thread.join()
     assert verified(taken_over)
     assert (answers[0].json.get("code") or answers[0].json["status"]) == code

@@ -84,7 +84,7 @@ class Served:
         return told[0], status
 
     def _ask(self, vector: dict[str, Any]) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         try:
             data = body_of(vector)
             connection.putrequest("POST", "/webhooks/signup", skip_accept_encoding=True)
