@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from builders import ROOT, SECRET
@@ -82,6 +83,19 @@ def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
     return ScfApi(**{**given, **changed})
 
 
+class LeapingTime:
+    """In place of the module ``time``: a sleep takes no time, and nothing else passes any."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 QUICK = Patience(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
@@ -94,8 +108,10 @@ def deploy(
     real: Api = api(cloud, configured)
     called = Rehearsal(real, progress.say) if dry else real
     run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
+    time = LeapingTime()
     try:
-        url = run.run()
+        with patch("deploy.calls.time", time), patch("deploy.scf.time", time):
+            url = run.run()
     except DeployError as error:
         assert_no_secret(out.getvalue() + str(error))
         raise

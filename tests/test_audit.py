@@ -38,7 +38,7 @@ def checkout(tmp_path: Path) -> Path:
 def audit(folder: Path, url: str) -> tuple[int, str]:
     command = [sys.executable, str(folder / "tools" / "audit.py"), "--vulnerability-service", "osv", "--osv-url", url]
     environ = {"HOME": str(folder), "NO_PROXY": "127.0.0.1"}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

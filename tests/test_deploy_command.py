@@ -198,7 +198,7 @@ def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
             assert time.monotonic() < end
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=60)
+        printed, told = process.communicate(timeout=150)
     assert process.returncode == 130
     assert told == "\nstopped; run it again, it goes on from what is there\n"
     assert_no_secret(printed + told)

@@ -66,7 +66,7 @@ def test_every_preset_of_the_bridge_has_one() -> None:
 def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tmp_path: Path) -> None:
     def send(*options: str) -> tuple[int, Any]:
         command = [sys.executable, "-m", "emulator", "send", "--emulator", pair.url, "--sender", "supabase", "--json"]
-        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
         return done.returncode, json.loads(done.stdout)["body"]
 
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
@@ -80,7 +80,9 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
         (printed,) = [line for line in pair.log.read_text().splitlines() if " -m emulator send" in line]
-        done = subprocess.run([*shlex.split(printed), "--json"], cwd=ROOT, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [*shlex.split(printed), "--json"], cwd=ROOT, capture_output=True, timeout=150, check=False
+        )
         assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
         status, told = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
         assert (status, told["error"]["http_code"]) == (1, 422)
@@ -89,7 +91,7 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
 def test_a_preset_that_is_none(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emulator", "send", "--url", "http://127.0.0.1:9/"]
     environ = {"PAYLOAD_PRESET": "okta"}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (
         2, "send: PAYLOAD_PRESET: okta is none of supabase, clerk, auth0, cloudevents\n",
     )  # fmt: skip

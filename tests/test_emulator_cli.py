@@ -27,7 +27,7 @@ def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
     command = [sys.executable, "-m", "emulator", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -75,7 +75,7 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
     command = shlex.split(line)
 
     def send(*more: str) -> tuple[int, str, Any]:
-        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
         head, _, data = done.stdout.partition("\n\n")
         return done.returncode, head.splitlines()[0], json.loads(data)
 

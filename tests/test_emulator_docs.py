@@ -32,5 +32,5 @@ def test_the_example_passes_as_it_stands(pair: Pair, tmp_path: Path) -> None:
     assert example.count("http://127.0.0.1:9010") == 2
     (tmp_path / "test_signup.py").write_text(example.replace("http://127.0.0.1:9010", pair.url))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_signup.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert "2 passed" in done.stdout, done.stdout + done.stderr

@@ -22,7 +22,7 @@ CONTACT = "18700005678"
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "emulator", *arguments, "--emulator", emulator]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
 
 
 def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
     given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [sys.executable, "-m", "emulator", "run", "--keep", "--state", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
     assert "is not the emulator's; remove it" in done.stderr

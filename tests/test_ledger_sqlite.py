@@ -192,7 +192,7 @@ def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Pat
     look = f"import sqlite3; print(sqlite3.connect({str(tmp_path / 'ledger.db')!r}).execute({COUNT!r}).fetchone()[0])"
     for number in range(1, 4):
         engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
-        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=True)
+        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=150, check=True)
         assert seen.stdout.strip() == str(number)
     engine.ledger.close()
 
@@ -233,7 +233,7 @@ print(ledger.hasher().check.hex())
         assert process.stdin
         process.stdin.write("x")
         process.stdin.flush()
-    said = [process.communicate(timeout=60)[0] for process in started]
+    said = [process.communicate(timeout=150)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 6
     assert len(set(said)) == 1
 

@@ -42,7 +42,7 @@ def node(packages: Path, script: Path, url: str) -> Any:
     """What a script prints."""
     command = ["node", str(script), url.rpartition(":")[2]]
     environ = node_packages.environ(packages)
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 

@@ -54,7 +54,7 @@ def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) ->
             time.sleep(0.05)
         (line,) = [line.strip() for line in log.read_text().splitlines() if " -m emulator send" in line]
         first, again = (
-            subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+            subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
             for _ in range(2)
         )
         assert (first.returncode, first.stdout.splitlines()[0]) == (0, "200 OK")

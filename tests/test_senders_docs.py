@@ -64,7 +64,7 @@ def test_a_program_sends_a_delivery_that_is_verified(
         url = f"http://127.0.0.1:{server.port}/webhooks/signup"
         environ |= {"BRIDGE_URL": url, "SIGNING_SECRET": given["WEBHOOK_SECRETS"], "NO_PROXY": "127.0.0.1"}
         command = ["node" if language == "js" else sys.executable, str(script)]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.splitlines()) == {"200 verified"}
     assert [call.result for call in emulator.calls] == ["OK"]

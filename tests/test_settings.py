@@ -226,7 +226,7 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gunicorn_refuses_to_start_in_one_message() -> None:
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
     environ = {name: value for name, value in os.environ.items() if name.startswith("COV")} | {"PORT": "http"}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("start refused:\n  PORT: must be a whole number from 1 to 65535\n")
     assert "Traceback" not in done.stderr

@@ -183,5 +183,5 @@ def test_the_libraries_of_pypi_differ_where_it_is_said(set_clock: Callable[[int]
 def test_the_libraries_of_npm_differ_where_it_is_said(npm_packages: Path) -> None:
     command = ["node", str(node_packages.HERE / "vectors.js"), str(HERE / "signatures.json")]
     environ = node_packages.environ(npm_packages)
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=True)
     assert differing(json.loads(done.stdout)) == documented(3)
