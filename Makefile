@@ -39,13 +39,11 @@ serve:
 # Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Where it counts, every branch of function/ must be run. That takes half as much time again.
+# With CI=true every branch of function/ must be run; measuring that takes half as much time again.
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest -m 'not slow and not browser and not toolchain' $(COVERED)
-	@$(VENV)/python -m pytest -m browser -n 3
-	@$(VENV)/python -m pytest -m slow -n 2 --durations=0
+	@$(VENV)/python -m pytest -m 'not toolchain' $(COVERED)
 
 test-all: test
 	@$(VENV)/python -m pytest -m toolchain -n 2
