@@ -1,7 +1,8 @@
-"""A burst at the account's quota, from senders that come again when they are told to."""
+"""A burst at the account's quota, from senders that retry when told to: to one instance, and to two on a Redis."""
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from bench import targets
@@ -13,7 +14,9 @@ from bench.targets import Result
 
 COUNT, QUOTA = 200, 20
 TURNS = 3
-"""The worst of them counts."""
+"""For each number of instances; the worst of all counts."""
+
+INSTANCES = (1, 2)
 
 
 class Burst(NamedTuple):
@@ -22,11 +25,10 @@ class Burst(NamedTuple):
 
 def measure(_: Setting) -> Burst:
     """With an emulated account, which counts its calls as the API does, and takes 0.3 s for each."""
-    scenario = Scenario("burst", COUNT, 1.0, Setup(quota=QUOTA))
     seen = []
-    for turn in range(1, TURNS + 1):
-        say(f"burst: {turn} of {TURNS}")
-        seen.append(real.measure(scenario).seen)
+    for turn, instances in itertools.product(range(1, TURNS + 1), INSTANCES):
+        say(f"burst: {turn} of {TURNS}, instances: {instances}")
+        seen.append(real.measure(Scenario("burst", COUNT, 1.0, Setup(quota=QUOTA, instances=instances))).seen)
         if len(seen[-1].verified) != COUNT:
             raise ValueError(f"{len(seen[-1].verified)} of {COUNT} were verified: {seen[-1].heard}")
     worst, refused = max(one.seconds for one in seen), max(one.refused for one in seen)
