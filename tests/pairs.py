@@ -44,10 +44,10 @@ class Pair:
 
 @contextmanager
 def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair]:
-    """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after two seconds."""
+    """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after three seconds."""
     port, own, log = ports.free(), ports.free(), folder / "log"
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
-    kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "2", "LOG_LEVEL": "DEBUG"}
+    kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "3", "LOG_LEVEL": "DEBUG"}
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     log_audit.watch_ledger(folder / "state" / "ledger.db")
     with log.open("wb") as output:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hmac
 import threading
-import time
 
 import pytest
-from builders import body, signed
+from builders import body, replies_held, signed, wait_for_calls
 from deliveries import Build, ask, deliver
 from event_builders import DIRECT, handle
 
@@ -37,13 +36,12 @@ def test_what_became_of_a_delivery(emulator: Emulator, build: Build) -> None:
 
 
 def test_a_delivery_under_work_is_told_so(emulator: Emulator, build: Build) -> None:
-    emulator.delay = 0.5
-    instance = build()
+    instance = build(REQUEST_BUDGET=60)
     thread = threading.Thread(target=deliver, args=(instance,))
-    thread.start()
-    while not emulator.calls:
-        time.sleep(0.01)
-    assert ask(instance, "msg_1")[1]["code"] == "in-progress"
+    with replies_held(emulator):
+        thread.start()
+        wait_for_calls(emulator)
+        assert ask(instance, "msg_1")[1]["code"] == "in-progress"
     thread.join()
     assert ask(instance, "msg_1")[0] == 200
 

@@ -123,7 +123,7 @@ def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_pat
 
 
 def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running, tmp_path: Path) -> None:
-    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=0.5) as url:
+    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=4) as url:
         parts = urlsplit(url)
         half = (b"POST / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
         stopped = [socket.create_connection((parts.hostname, parts.port or 80)) for _ in range(6)]
@@ -150,10 +150,10 @@ def assert_cut(stopped: list[socket.socket], log: Path) -> None:
 
 def test_a_caller_that_connects_early_holds_nothing(running: Running, tmp_path: Path) -> None:
     """It waits in the event loop, and its budget begins with its first byte."""
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.5, GUNICORN_CMD_ARGS="--threads 1") as url:
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
-            time.sleep(0.8)
+            time.sleep(1.2)  # longer than the budget
             assert post(url, body(contact="10086")).json["code"] == "code-incorrect"
             data = body()
             headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
@@ -189,9 +189,10 @@ def test_a_caller_that_does_not_close_holds_nobody_up(running: Running, tmp_path
 
 
 def test_the_budget_of_a_kept_connections_request_begins_with_it(running: Running, tmp_path: Path) -> None:
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1.5) as url, requests.Session() as session:
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=3) as url, requests.Session() as session:
         began = time.monotonic()
-        while time.monotonic() - began < 2:  # without a pause that would give the connection back to the event loop
+        while time.monotonic() - began < 3.2:  # without a pause that would give the connection back to the event loop
+            time.sleep(0.01)
             assert session.get(f"{url}/health", timeout=60).status_code == 200
         data = body()
         assert session.post(f"{url}/", data, headers=signed(data), timeout=60).json()["status"] == "verified"

@@ -100,13 +100,9 @@ def test_who_is_done_when_the_time_is_over_hears_it(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def together(
-    file: SqliteFile,
-    works: list[tuple[Callable[[sqlite3.Connection], str], Deadline]],
-    heard: list[str] | None = None,
-) -> list[str]:
+def together(file: SqliteFile, works: list[tuple[Callable[[sqlite3.Connection], str], Deadline]]) -> list[str]:
     """What each of these hears, when they come while others write: the class of what is raised, or what is returned."""
-    heard = [""] * len(works) if heard is None else heard
+    heard = [""] * len(works)
 
     def write(number: int) -> None:
         try:
@@ -149,19 +145,27 @@ def test_who_has_little_time_takes_none_from_those_beside_it(tmp_path: Path) -> 
     file = engine.ledger._file  # type: ignore[attr-defined]
     engine.end(VERIFIED)
     hurried = Deadline(SetClock(), 0.5)
-    heard = ["", ""]
+    given_up = threading.Event()
+
+    class Patient(Deadline):
+        """It is asked for when the hurried one's turn is over."""
+
+        def remaining(self) -> float:
+            if not hurried.remaining():
+                given_up.set()
+            return super().remaining()
+
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False) as other:
         other.execute("BEGIN IMMEDIATE")
 
         def let_go() -> None:
-            while not any(heard):  # one of them has given up
-                time.sleep(0.005)
+            given_up.wait()
             other.execute("ROLLBACK")
 
         thread = threading.Thread(target=let_go)
         thread.start()
-        works = [(lambda _: "done", deadline) for deadline in (Deadline(SetClock(), 60), hurried)]
-        assert together(file, works, heard) == ["done", "LedgerUnavailable"]
+        works = [(lambda _: "done", deadline) for deadline in (Patient(SetClock(), 60), hurried)]
+        assert together(file, works) == ["done", "LedgerUnavailable"]
         thread.join()
     other.close()
     engine.ledger.close()

@@ -350,7 +350,7 @@ def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: Redis
 def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6
-    assert abs(engine.claim().now - time.time()) < 5
+    assert abs(engine.claim().now - time.time()) < 120
     engine.ledger.close()
 
 

@@ -94,7 +94,7 @@ def test_a_web_function_logs_nothing_personal(tmp_path: Path) -> None:
     log = tmp_path / "log"
     dead = f"http://127.0.0.1:{ports.free()}"
     with Emulator(rate=0) as emulator:
-        with gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", REQUEST_BUDGET=0.5) as url:
+        with gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", REQUEST_BUDGET=2) as url:
             every_scenario(emulator, url)
         with gunicorn(dead, tmp_path / "unreachable", LOG_LEVEL="DEBUG") as url:
             assert post(url, body(contact=CONTACT, verify_code=GOOD)).json["code"] == "upstream-unreachable"

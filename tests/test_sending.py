@@ -45,7 +45,7 @@ def ask_for(of: Bridge, delivery_id: str | None = None, **members: Any) -> Answe
 
 
 def sending(url: str, **changed: Any) -> Bridge:
-    return bridge(url, SEND_CODES="true", REQUEST_BUDGET=2, **changed)
+    return bridge(url, SEND_CODES="true", **changed)
 
 
 def last_code(emulator: Emulator, contact: str = PHONE) -> str:
