@@ -388,6 +388,23 @@ def wait_for_calls(emulator: Emulator, count: int = 1) -> None:
         time.sleep(0.005)
 
 
+def patient(emulator: Emulator, fault: str | None) -> Bridge:
+    """A bridge whose budget load cannot use up: its clock stands still.
+
+    It waits half a second for a reply that never ends. Its budget is over as soon as a reply begins to drip.
+    """
+    clock, told = StillClock(), emulator.told
+
+    def hear(call: Call) -> None:
+        told(call)
+        if call.fault == "drip":
+            clock.advance(8)
+
+    emulator.told = hear
+    budget = 0.5 if fault in ("hang", "stall-body") else 8
+    return bridge(emulator.url, clock, REQUEST_BUDGET=budget, DOMAIN_API_RATE=10)
+
+
 def calls(emulator: Emulator) -> list[tuple[str, str]]:
     """The calls that the API saw, oldest first: action and result."""
     return [(call.action, call.result) for call in emulator.calls]

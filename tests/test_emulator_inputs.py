@@ -11,7 +11,7 @@ import pytest
 import requests
 from bridge.outcomes import API_CODES as JUDGED
 from bridge.outcomes import BY_CODE
-from builders import CODE, PHONE, Bridge, StillClock, body, bridge, documented, signed
+from builders import CODE, PHONE, Bridge, body, bridge, documented, patient, signed
 from test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 
 from emulator.api.calls import Call, Calls
@@ -28,23 +28,6 @@ def given(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -
     data = body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
     answer = bridged.post(data, signed(data, delivery_id=delivery_id))
     return answer.json.get("code", answer.json["status"]), answer.status
-
-
-def patient(emulator: Emulator, fault: str | None) -> Bridge:
-    """A bridge whose budget load cannot use up: its clock stands still.
-
-    It waits half a second for a reply that never ends. Its budget is over as soon as a reply begins to drip.
-    """
-    clock, told = StillClock(), emulator.told
-
-    def hear(call: Call) -> None:
-        told(call)
-        if call.fault == "drip":
-            clock.advance(8)
-
-    emulator.told = hear
-    budget = 0.5 if fault in ("hang", "stall-body") else 8
-    return bridge(emulator.url, clock, REQUEST_BUDGET=budget, DOMAIN_API_RATE=10)
 
 
 @pytest.fixture

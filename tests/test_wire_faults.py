@@ -22,13 +22,13 @@ from builders import (
     calls,
     check_problem,
     cut,
+    patient,
     problem,
     reply,
     send,
 )  # fmt: skip
 from certificates import Tls
 
-from emulator.api.calls import Call
 from emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
 from emulator.server import Emulator
 
@@ -53,19 +53,6 @@ OF_FAULT: dict[str, dict[str, Any]] = {
 
 def test_every_wire_fault_is_tried() -> None:
     assert {*OF_FAULT, "error-with-charset", "error-without-content-type"} == set(WIRE_FAULTS)
-
-
-def patient(emulator: Emulator, fault: str) -> Bridge:
-    """A bridge that waits half a second for a reply that never ends; with one that drips its budget ends at once."""
-    clock, told = StillClock(), emulator.told
-
-    def hear(call: Call) -> None:
-        told(call)
-        if call.fault == "drip":
-            clock.advance(8)
-
-    emulator.told = hear
-    return bridge(emulator.url, clock, REQUEST_BUDGET=0.5 if fault in ("hang", "stall-body") else 8)
 
 
 @pytest.mark.parametrize("fault", OF_FAULT)
