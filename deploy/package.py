@@ -189,8 +189,9 @@ def _install(folder: Path) -> None:
         "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
         *_WHEELS, "--target", str(folder), "-r", str(locked),
     ]  # fmt: skip
-    if subprocess.run(command, check=False).returncode:  # noqa: S603  our own words
-        raise PackageError("package: pip could not install the wheels; what it said stands above")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own words
+    if done.returncode:
+        raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
 
 
 def _for_scf(requirements: str) -> str:
