@@ -15,7 +15,7 @@ EVENT = {"#/id", "#/source"}
 
 @schemathesis.hook
 def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
-    """Give the texts patterns, by which values are made up. The description has none: it requires no more than is so."""
+    """Give the texts patterns to make up values by. The description has none: people type more than it should list."""
     for name, schema in raw_schema["components"]["schemas"].items():
         for member, described in schema.get("properties", {}).items():
             kind = "verify_code" if member in ("verify_code", "VerifyCode") else name[:5].lower()

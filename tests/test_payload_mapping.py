@@ -299,9 +299,3 @@ def test_a_message_is_mapped_and_known_by_its_place(emulator: Emulator) -> None:
     own = {"Ckafka": {"topic": "t", "partition": 0, "offset": 2, "msgBody": json.dumps(DIRECT)}}
     assert bridged.events.handle({"Records": [own]}, CONTEXT)["ends"] == {"body-invalid": 1}
     assert len(emulator.calls) == 1
-
-
-def test_the_description_is_of_the_mapped_body(emulator: Emulator) -> None:
-    document = bridge(emulator.url, PAYLOAD_PRESET="clerk").client.get("/openapi.json").get_json()
-    (described,) = document["paths"]["/"]["post"]["requestBody"]["content"].values()
-    assert "PAYLOAD_PRESET" in described["schema"]["description"]
