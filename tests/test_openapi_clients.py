@@ -69,7 +69,7 @@ def test_a_client_in_python_has_every_route(tmp_path: Path, changed: dict[str, s
 
 def test_the_linters_find_no_error(tmp_path: Path) -> None:
     programs = openapi_tools.node_modules() / ".bin"
-    files = []
+    files: list[str] = []
     for changed in SETTINGS:
         folder = tmp_path / str(len(files))
         folder.mkdir()

@@ -64,9 +64,10 @@ def components(configured: Settings, name: str, *, code: bool) -> dict[str, Sche
         return {**_own_bodies(name, members=3 if code else 2), f"{name}Event": event}
     found: dict[str, Schema] = {name: {}, f"{name}Event": {}}
     data = mapping.of_data() if mapping.event else mapping
-    found[name] = {"description": _MAPPED, "anyOf": _mapped(data, {}, name, found, code=code)}
+    described = _MAPPED if code else f"{_MAPPED} There must be no verification code."
+    found[name] = {"description": described, "anyOf": _mapped(data, {}, name, found, code=code)}
     events = _mapped(mapping, attributes, f"{name}Event", found, code=code)
-    found[f"{name}Event"] = {"description": f"A CloudEvents event. {_MAPPED}", "anyOf": events}
+    found[f"{name}Event"] = {"description": f"A CloudEvents event. {described}", "anyOf": events}
     return found
 
 
