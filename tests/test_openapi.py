@@ -43,7 +43,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
             env=environ,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=280,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -58,7 +58,7 @@ def test_the_running_bridge_keeps_to_its_description(tmp_path: Path) -> None:
 
 
 @pytest.mark.toolchain
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "changed",
     [
