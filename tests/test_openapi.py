@@ -50,6 +50,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
         return [call.action for call in emulator.calls]
 
 
+@pytest.mark.timeout(300)
 def test_the_running_bridge_keeps_to_its_description(tmp_path: Path) -> None:
     """Every check of schemathesis, with a few examples of each."""
     options = ("--max-examples", "3", "--phases", "examples,fuzzing")
