@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from .mapping import PayloadMapping
 
@@ -15,7 +16,10 @@ STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
 """What an event's id and source consist of, as a regular expression; the length is ours."""
 
+MUST_BE = "must be a string of 1 to 1024 characters, none of them a control character"
+
 _ATTRIBUTE = re.compile(ATTRIBUTE)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 Origin = Literal["request", "invocation", "message"]
 """Who brings a body: an HTTP request, the platform's own caller, or a CKafka message."""
@@ -59,6 +63,24 @@ def reading(
 
 def is_attribute(value: object) -> bool:
     return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def from_header(value: str) -> str:
+    """Return the attribute that a header of binary mode holds, as WSGI decodes it. Raises ValueError.
+
+    Section 3.1.3.2: a quoted string is unescaped, then percent-encoded UTF-8 is decoded, once. A percent sign without
+    two hexadecimal digits is one.
+    """
+    value = value.strip(" \t")
+    if quoted := _QUOTED.fullmatch(value):
+        value = re.sub(r"\\(.)", r"\1", quoted[1])
+    try:
+        attribute = unquote_to_bytes(value.encode("latin-1")).decode()
+    except UnicodeError:
+        attribute = ""
+    if not is_attribute(attribute):
+        raise ValueError(MUST_BE)
+    return attribute
 
 
 def name(event_id: str, source: str) -> str:

@@ -148,8 +148,8 @@ BODY_MALFORMED = Outcome(
     "no", retryable=False,
 )  # fmt: skip
 BODY_INVALID = Outcome(
-    "body-invalid", 422, "The body has faulty members",
-    "Each entry of `errors` names a member and what it must be.",
+    "body-invalid", 422, "The request has invalid members",
+    "Each entry of `errors` names a member of the body, or a header, and what it must be.",
     "no", retryable=False,
 )  # fmt: skip
 BODY_TOO_LARGE = Outcome(

@@ -257,7 +257,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _attribute(value: Any) -> str:
     if not cloudevents.is_attribute(value):
-        raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
+        raise ValueError(cloudevents.MUST_BE)
     return str(value)
 
 
