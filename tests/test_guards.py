@@ -116,6 +116,12 @@ def test_other_zeros_are_a_part_of_the_prefix() -> None:
     assert prefix("00000") == prefix("0000000") != prefix("10000")
 
 
+def test_an_email_address_is_one_contact_in_all_spellings(make: Make) -> None:
+    engine = make(interval=FAST.interval)
+    send(engine, "a", "jo@b\u00fccher.example")
+    assert refusal(engine, "b", "Jo@xn--bcher-kva.example") == ("interval", 60)
+
+
 def test_a_cap_for_all(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_hour=2)
     send(engine, "a", limits=limits)

@@ -6,6 +6,7 @@ JSON pointer. It refuses only what can never be right, and must never repeat a v
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeVar
 
-from . import cloudevents, pointers, strict_json
+from . import cloudevents, pointers, spelling, strict_json
 from .cloudevents import BY_ITS_OWN_NAMES, Reading
 from .mapping import PayloadMapping
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
@@ -31,7 +32,10 @@ PHONE = r"[.() -]*\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
 _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
-"""The forms, as regular expressions over the whole of a trimmed value; the OpenAPI description shows the same."""
+"""The forms, as regular expressions over the whole of a value in its plain spelling (`spelling`)."""
+
+SPACED_CODE = r"[ -]*(?:[0-9A-Za-z][ -]*){4,10}"
+"""The form of a code in ASCII before its spaces and dashes are removed."""
 
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
@@ -62,7 +66,7 @@ _MUST_BE = {
 
 @dataclass(frozen=True)
 class Contact:
-    """A phone number or an email address, as it came but for white space around it."""
+    """A phone number or an email address, in the spelling that goes to the API."""
 
     type: ContactType
     value: str = field(repr=False)
@@ -141,7 +145,7 @@ def asks_to_send(body: bytes) -> bool:
 
 def _members(body: bytes, reading: Reading) -> _Members:
     try:
-        document = strict_json.loads(body)
+        document = strict_json.loads(body.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
     except ValueError:
         raise Refusal(BODY_MALFORMED) from None
     if not isinstance(document, dict) and reading.mapping is None:
@@ -275,8 +279,9 @@ def _contact_type(value: Any) -> ContactType:
 
 
 def _contact(value: Any, contact_type: ContactType | None) -> str:
-    """The contact without white space around it. With a faulty type, nothing more can be said of it than this."""
-    contact = value.strip() if isinstance(value, str) else ""
+    """The contact in its plain spelling. With a faulty type, nothing more can be said of it than that it is there."""
+    plain = spelling.phone if contact_type is ContactType.PHONE else spelling.visible
+    contact = plain(value) if isinstance(value, str) else ""
     if not contact or not _is_text(contact):
         raise ValueError("must be a string that is not empty")
     if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and _FORMS[contact_type].fullmatch(contact)):
@@ -294,9 +299,10 @@ def _is_text(value: str) -> bool:
 
 
 def _verify_code(value: Any) -> str:
-    if not isinstance(value, str) or not _VERIFY_CODE.fullmatch(value):
+    verify_code = spelling.verify_code(value) if isinstance(value, str) else ""
+    if not _VERIFY_CODE.fullmatch(verify_code):
         raise ValueError("must be a string of 4 to 10 characters 0-9, A-Z, a-z")
-    return value
+    return verify_code
 
 
 def _delivery_id(value: Any) -> str:
