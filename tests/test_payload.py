@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from bridge import payload
+from bridge import member_names, payload
 from bridge.cloudevents import Reading
 from bridge.outcomes import Refusal
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
@@ -128,6 +128,51 @@ def test_all_faults_at_once() -> None:
 def test_the_two_shapes_do_not_mix() -> None:
     assert list(faulty(body(Code="10086"))) == ["#/Code"]
     assert list(faulty(body(contact=None, Code=PHONE))) == ["#/Code", "#/contact"]
+
+
+@pytest.mark.parametrize(
+    ("members", "errors"),
+    [
+        (
+            {"type": "phone", "phone": PHONE, "verifyCode": CODE},
+            {
+                "#/contact": "is missing; the body has `phone`: did you mean `contact`?",
+                "#/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?",
+            },
+        ),
+        (
+            {"channel": "email", "emailAddress": EMAIL, "code": CODE},
+            {
+                "#/type": "is missing; the body has `channel`: did you mean `type`?",
+                "#/contact": "is missing; the body has `emailAddress`: did you mean `contact`?",
+                "#/verify_code": "is missing; the body has `code`: did you mean `verify_code`?",
+            },
+        ),
+        (
+            {"Type": 1, "Code": PHONE, "verify-code": CODE},
+            {"#/VerifyCode": "is missing; the body has `verify-code`: did you mean `VerifyCode`?"},
+        ),
+        (
+            {"type": 1, "contact": PHONE, "otp": CODE, "pin": CODE, "verification_code": CODE},
+            {"#/verify_code": "is missing; the body has `verification_code`: did you mean `verify_code`?"},
+        ),
+        ({"type": 1, "contact": PHONE, "verify_cod": CODE, CODE: "otp"}, {"#/verify_code": "is missing"}),
+        ({"type": 1, "contact": PHONE, "verify_code": CODE[:3], "otp": CODE}, {"#/verify_code": MUST_BE_A_CODE}),
+    ],
+)
+def test_a_name_of_another_system_is_recognised(members: dict[str, Any], errors: dict[str, str]) -> None:
+    assert faulty(json.dumps(members).encode()) == errors
+
+
+def test_every_name_instead_is_recognised_and_no_known_one_is() -> None:
+    known = {*payload.BRIDGE_NAMES, *payload.API_NAMES}
+    assert member_names.INSTEAD.keys() == known
+    for name, others in member_names.INSTEAD.items():
+        assert len(others) > 15
+        for other in others:
+            expected = "" if other in known else f"; the body has `{other}`: did you mean `{name}`?"
+            assert member_names.hint(name, [other]) == expected
+    assert member_names.hint("id", ["otp"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,17 @@ def test_a_body_that_has_nothing_there(document: object) -> None:
     assert faulty(document) == {"#/who": "is missing", "#/code": "is missing"}
 
 
+def test_a_name_of_another_system_is_recognised_where_the_pointer_points_to() -> None:
+    by_preset = PRESETS["supabase"]
+    user = {"email": EMAIL, "user_metadata": {"verifyCode": CODE, "my_own": CODE}}
+    assert faulty({"user": user}, by_preset) == {
+        "#/user/user_metadata/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?"
+    }
+    assert faulty({"user": user | {"user_metadata": ["verifyCode"]}}, by_preset) == {
+        "#/user/user_metadata/verify_code": "is missing"
+    }
+
+
 def test_a_body_may_be_a_list() -> None:
     by_index = PayloadMapping((parse("/0/who"),), parse("/0/code"))
     assert read([{"who": EMAIL, "code": CODE}], by_index).contact.value == EMAIL

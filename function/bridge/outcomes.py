@@ -209,15 +209,23 @@ BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
     """A request that is answered without a verification: which outcome, and what about it.
 
-    ``detail`` is for people and holds nothing of the request; ``errors`` is one ``(JSON pointer, what it must be)``
-    for each faulty member.
+    ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither holds
+    anything of the request. ``errors`` is one pair for each fault: a JSON pointer to the member, or the name of the
+    header, and what it must be.
     """
 
-    def __init__(self, outcome: Outcome, detail: str | None = None, errors: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        detail: str | None = None,
+        errors: tuple[tuple[str, str], ...] = (),
+        message: str | None = None,
+    ) -> None:
         super().__init__(outcome.code)
         self.outcome = outcome
         self.detail = detail or outcome.detail
         self.errors = errors
+        self.message = message
 
 
 # The prefix of a code says little: a person's wrong code stands under InternalError. So exact codes come first.

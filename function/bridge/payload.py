@@ -9,12 +9,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeVar
 
-from . import cloudevents, pointers, spelling, strict_json
+from . import cloudevents, member_names, pointers, spelling, strict_json
 from .cloudevents import BY_ITS_OWN_NAMES, Reading
 from .mapping import PayloadMapping
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
@@ -58,6 +57,7 @@ class ContactType(Enum):
 
 
 _FORMS = {ContactType.PHONE: re.compile(PHONE), ContactType.EMAIL: re.compile(EMAIL)}
+_NAMES = {ContactType.PHONE: "phone number", ContactType.EMAIL: "email address"}
 _MUST_BE = {
     ContactType.PHONE: "must be 5 to 20 digits, with an optional + before them and any of . - ( ) and space between",
     ContactType.EMAIL: "must be an email address: one @, a domain with a dot, no space, 254 characters at most",
@@ -159,14 +159,15 @@ class _Members:
     def __init__(self, document: Any) -> None:
         self._document = document
         self._errors: list[tuple[str, str]] = []
+        self._mistakes: list[str] = []
 
     def delivery(self, key: DeliveryKey, reading: Reading) -> Delivery:
         mapping = reading.mapping or self._own("data" if reading.event else None)
         contact = self._contact(mapping) if mapping else None
-        verify_code = self._read(mapping.code, _verify_code) if mapping else None
+        verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
         key = self._key(reading) or key
         if self._errors or contact is None or verify_code is None:
-            raise Refusal(BODY_INVALID, errors=tuple(self._errors))
+            raise self._refusal()
         return Delivery(contact, verify_code, key)
 
     def send_request(self, key: DeliveryKey, reading: Reading) -> SendRequest:
@@ -177,7 +178,7 @@ class _Members:
             self._errors.append((pointers.text_of(mapping.code), "must not be there where a code is to be sent"))
         key = self._key(reading) or key
         if self._errors or contact is None:
-            raise Refusal(BODY_INVALID, errors=tuple(self._errors))
+            raise self._refusal()
         return SendRequest(contact, key)
 
     def action(self) -> str:
@@ -188,13 +189,18 @@ class _Members:
         return str(action)
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
-        contact_type = self._type(mapping)
+        pointer = self._place(mapping.contact)
+        contact_type = _type_of(self._find(pointer)) if mapping.type is None else self._type(mapping)
+        name = _NAMES[contact_type] if contact_type else "phone number or email address"
+        contact = self._read(pointer, lambda value: _contact(value, contact_type), name)
+        return None if contact is None else Contact(contact_type or ContactType.PHONE, contact)
 
-        def read_contact(value: Any) -> Contact:
-            of_type = _type_of(value) if mapping.type is None else contact_type
-            return Contact(of_type or ContactType.PHONE, _contact(value, of_type))
-
-        return self._read(self._place(mapping.contact), read_contact)
+    def _find(self, pointer: Pointer) -> Any:
+        """The value that a pointer points to, None if there is none."""
+        try:
+            return pointers.find(self._document, pointer)
+        except LookupError:
+            return None
 
     def _has(self, pointer: Pointer, *, empty: bool) -> bool:
         """Whether there is something, or, if ``empty`` counts, the member at least."""
@@ -229,11 +235,7 @@ class _Members:
 
     def _place(self, candidates: tuple[Pointer, ...]) -> Pointer:
         """The first one that points to something, else the first: senders leave empty what they do not know."""
-        for pointer in candidates:
-            with suppress(LookupError):
-                if pointers.find(self._document, pointer) not in (None, ""):
-                    return pointer
-        return candidates[0]
+        return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
 
     def _key(self, reading: Reading) -> DeliveryKey | None:
         if reading.known_by == "event":
@@ -243,14 +245,26 @@ class _Members:
             return DeliveryKey("direct", self._read(("id",), _delivery_id) or "")
         return None
 
-    def _read(self, pointer: Pointer, check: Callable[[Any], _T]) -> _T | None:
+    def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
+        """The checked value, or None and an error. ``name`` is what the person who typed the value calls it."""
+        value, hint = None, ""
         try:
-            return check(pointers.find(self._document, pointer))
+            value = pointers.find(self._document, pointer)
+            return check(value)
         except LookupError:
-            self._errors.append((pointers.text_of(pointer), "is missing"))
+            beside = self._find(pointer[:-1])
+            hint = member_names.hint(pointer[-1], beside if isinstance(beside, dict) else ())
+            self._errors.append((pointers.text_of(pointer), f"is missing{hint}"))
         except ValueError as error:
             self._errors.append((pointers.text_of(pointer), str(error)))
+        if name and not hint and isinstance(value, str | None):  # else it is the sender's mistake
+            self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
         return None
+
+    def _refusal(self) -> Refusal:
+        """What is wrong; if it is only what a person typed, in words for that person, too."""
+        message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
+        return Refusal(BODY_INVALID, errors=tuple(self._errors), message=message)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -265,8 +279,10 @@ def _attribute(value: Any) -> str:
     return str(value)
 
 
-def _type_of(value: Any) -> ContactType:
-    """What the form of a contact says that it is."""
+def _type_of(value: Any) -> ContactType | None:
+    """What the form of a contact says that it is; None if there is no contact."""
+    if value in (None, ""):
+        return None
     return ContactType.EMAIL if isinstance(value, str) and "@" in value else ContactType.PHONE
 
 
