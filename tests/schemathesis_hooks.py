@@ -40,30 +40,10 @@ def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]
 def valid_data_is_read(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """What the description allows is never refused as a body, whatever the API says of the code in it.
-
-    Beyond ASCII the description allows more than is read: no pattern can name categories of Unicode everywhere.
-    """
+    """What the description allows is never refused as a body, whatever the API says of the code in it."""
     about_a_delivery = case.path != "/metrics"  # which is no JSON
-<<<<<<< HEAD
     if about_a_delivery and case.meta is not None and case.meta.generation.mode.is_positive:
         document = response.json()
         if {one["pointer"] for one in document.get("errors", [{"pointer": ""}])} <= EVENT:
             return
         assert document.get("code") not in ("body-malformed", "body-invalid"), response.text
-=======
-    if (
-        about_a_delivery
-        and _is_typed_in_ascii(case.body)
-        and case.meta is not None
-        and case.meta.generation.mode.is_positive
-    ):
-        assert response.json().get("code") not in ("body-malformed", "body-invalid"), response.text
-
-
-def _is_typed_in_ascii(body: Any) -> bool:
-    members = body.get("data", body) if isinstance(body, dict) else body
-    if not isinstance(members, dict):
-        return True
-    return all(str(members.get(name)).isascii() for name in ("contact", "verify_code", "Code", "VerifyCode"))
->>>>>>> e02c548 (Accept contacts and codes as people type them)
