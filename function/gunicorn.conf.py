@@ -14,12 +14,12 @@ gc.disable()
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _here)
 
-from bridge import logs, settings  # noqa: E402  they lie beside this file, wherever gunicorn is started
+from bridge import logs, settings, startup  # noqa: E402  they lie beside this file, wherever gunicorn is started
 
 try:
     _settings = settings.load(os.environ)
 except settings.SettingsError as error:
-    sys.exit(str(error))
+    startup.refuse(error)
 
 wsgi_app = "bridge.app:create_app()"
 pythonpath = _here

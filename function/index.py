@@ -9,11 +9,14 @@ from typing import Any
 
 gc.disable()  # nothing that importing makes is garbage; looking for some takes a twentieth of a cold start
 try:
-    from bridge import events, logs, settings
+    from bridge import events, logs, settings, startup
     from bridge.app import create_app
     from bridge.clock import SystemClock
 
-    _settings = settings.load(os.environ, event_function=True)
+    try:
+        _settings = settings.load(os.environ, event_function=True)
+    except settings.SettingsError as error:
+        startup.refuse(error)
     logging.config.dictConfig(logs.configuration(_settings.log_level))
     _clock = SystemClock()
     _app = create_app(_settings, clock=_clock)

@@ -144,6 +144,15 @@ def _warn(configured: Settings) -> None:
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
     elif weak := configured.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
+    for name in configured.quoted_secrets:
+        log.warning("%s is wrapped in quotes, which are part of the value; remove them", name)
+    if " #" in (configured.ledger_key or ""):
+        log.warning("LEDGER_KEY has a # after a space, which is part of the key and begins no comment")
+    if not configured.verifies_ledger:
+        log.warning(
+            "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
+            "ssl_cert_reqs=none and ssl_check_hostname=false"
+        )
     if configured.role_credentials_from_headers and configured.tencent_secret_id:
         log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
     if (configured.payload_preset, configured.sender_profile) == ("supabase", "ack"):

@@ -30,6 +30,7 @@ class Exchange:
     ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
     reply came. ``status`` and ``body``: the whole reply, both None unless all of it came. ``surplus``: more came than
     the reply, and the connection must not be used again, or the next call would take it for its own reply.
+    ``untrusted``: why the server's certificate is not trusted, None if it is.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -41,6 +42,7 @@ class Exchange:
         self.status: int | None = None
         self.body: bytes | None = None
         self.error: str | None = None
+        self.untrusted: str | None = None
 
     def remaining(self) -> float:
         """Seconds left, more than zero. Raises TimeoutError when there are none."""
