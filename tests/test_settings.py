@@ -205,6 +205,11 @@ def test_an_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert create_app().test_client().get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "bridge-1.internal"])
+def test_hosts_to_listen_on(host: str) -> None:
+    assert settings.load(environment(URL, HOST=host)).host == host
+
+
 def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(URL, HOST="::1", PORT="9001", CONCURRENCY="7", REQUEST_BUDGET="2.5").items():
         monkeypatch.setenv(name, value)

@@ -90,6 +90,9 @@ def test_a_comment_behind_the_ledgers_key_is_a_warning(caplog: pytest.LogCapture
         ("SEND_ALLOWED_PREFIXES", "+86 +1 # China, USA"),
         ("SEND_ALLOWED_PREFIXES", '"+86 +1"'),
         ("PORT", "'9000'"),
+        ("HOST", "0.0.0.0 # all"),
+        ("HOST", '"0.0.0.0"'),
+        ("HOST", "[::1]"),
         ("DOMAIN_API_URL", '"https://domain.tencentcloudapi.com"'),
     ],
 )

@@ -80,6 +80,16 @@ _URL = re.compile(
 )
 
 
+def host(value: str) -> str:
+    """The address to listen on, or a name of it."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        if not re.fullmatch(f"{_LABEL}([.]{_LABEL})*", value):
+            raise ValueError("must be an IP address or a host name, such as 127.0.0.1") from None
+    return value
+
+
 def api_url(value: str) -> str:
     value = value.lower()
     match = _URL.fullmatch(value)

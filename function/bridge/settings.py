@@ -77,7 +77,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CONCURRENCY", "16", readers.whole_number(1, 100)),
     Setting("METRICS", "false", readers.flag),
     Setting("LOG_LEVEL", "INFO", readers.choice(*LOG_LEVELS)),
-    Setting("HOST", "0.0.0.0", readers.text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
+    Setting("HOST", "0.0.0.0", readers.host),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
     Setting("PORT", "9000", readers.whole_number(1, 65_535)),
 )
 
