@@ -76,7 +76,7 @@ def test_an_ambiguous_url_is_refused_and_not_shown(url: str) -> None:
         ("sqlite:///three-slashes", "is a relative path; write four slashes and the absolute path: sqlite:////"),
         ("sqlite:////tmp/x.db?mode=ro", "the option mode is not supported with sqlite://; remove it"),
         ("sqlite:////tmp/", "must be the path of a file"),
-        ("sqlite:////tmp/a%00b", "has a % that begins no encoded character"),
+        ("sqlite:////tmp/a%00b", "must not contain a null character, %00"),
         ("'redis://h:6379/0'", "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0 (it is "),
     ],
 )  # fmt: skip

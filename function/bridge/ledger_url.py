@@ -61,8 +61,10 @@ def parse(url: str) -> RedisUrl | Path:
         unquote(url, errors="strict")
     except UnicodeDecodeError:
         raise ValueError("must be percent-encoded UTF-8") from None
-    if _STRAY_PERCENT.search(url) or "%00" in url:
+    if _STRAY_PERCENT.search(url):
         raise ValueError("has a % that begins no encoded character; write % as %25")
+    if "%00" in url:
+        raise ValueError("must not contain a null character, %00")
     return _sqlite_file(rest) if scheme == "sqlite" else _redis_server(rest, tls=scheme == "rediss")
 
 
