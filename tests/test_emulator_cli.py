@@ -149,7 +149,7 @@ def test_a_bridge_that_does_not_start_ends_the_run() -> None:
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
     done = python("run", environ=environ)
     assert done.returncode == 1
-    assert "REQUEST_BUDGET: must be a number" in done.stderr
+    assert "REQUEST_BUDGET: must be a number" in done.stdout
 
 
 @pytest.mark.parametrize(
