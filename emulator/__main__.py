@@ -167,7 +167,7 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="accept this name in the Host header of requests to the page, REST and the relay, such as the name of a "
-        "container; repeat the option for more names (default: loopback names and IP addresses only)",
+        "container; repeat the option for more names (default: loopback names, IP addresses, and the name in --host)",
     )
 
 
