@@ -15,6 +15,7 @@ import pytest
 import requests
 from bridge import worker
 from bridge.logs import JsonFormatter
+from bridge.profiles import PROFILES
 from bridge.worker import Worker
 from builders import body, gunicorn, post, signed
 from shapes import Running, running_tree
@@ -34,13 +35,14 @@ def fresh(running: Running) -> None:
     running.emulator.reset()
 
 
-def raw(url: str, data: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes and stop sending; the answer's status, headers and body."""
+def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes and stop sending, or only fall silent; the answer's status, headers and body."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
         connection.sendall(data)
         with suppress(OSError):  # it may have answered and closed before all was sent
-            connection.shutdown(socket.SHUT_WR)
+            if not silent:
+                connection.shutdown(socket.SHUT_WR)
         answered = b""
         while chunk := connection.recv(65_536):
             answered += chunk
@@ -80,6 +82,40 @@ def test_what_is_no_http_is_answered_like_everything_else(running: Running, data
     assert {"x-request-id", "server-timing"} <= set(headers)
     assert b"secret-of-somebody" not in document
     assert "secret-of-somebody" not in running.log.read_text()
+
+
+LENGTH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
+BROKEN_OFF = {
+    "body": LENGTH + b'{"type": "phone"',
+    "no body": LENGTH,
+    "no chunk": CHUNKED,
+    "chunk size": CHUNKED + b"1",
+    "chunk": CHUNKED + b"5\r\nxy",
+    "chunk's end": CHUNKED + b"2\r\nxy",
+    "half of a chunk's end": CHUNKED + b"2\r\nxy\r",
+    "next chunk": CHUNKED + b"2\r\nxy\r\n",
+    "trailers": CHUNKED + b"2\r\nxy\r\n0\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("bridge") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(
+        emulator.url, log, REQUEST_BUDGET=0.3, SENDER_PROFILE=request.param
+    ) as url:  # fmt: skip
+        yield url
+
+
+@pytest.mark.parametrize("hasty", PROFILES, indirect=True)
+@pytest.mark.parametrize("silent", [False, True], ids=["closed", "silent"])
+@pytest.mark.parametrize("data", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_an_incomplete_body_is_sent_again(hasty: str, data: bytes, silent: bool) -> None:
+    status, headers, document = raw(hasty, data, silent=silent)
+    assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert "webhook-delivery" not in headers
+    told = json.loads(document)
+    assert (told.get("code", "body-incomplete"), told.get("retryable", True)) == ("body-incomplete", True)
 
 
 def test_what_is_no_http_is_answered_in_the_senders_profile(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ send-failed            502 retry   request-id
 bridge-misconfigured   500 retry   request-id
 ledger-unavailable     503 retry-2 -
 overloaded             503 retry-1 -
+body-incomplete        503 retry-1 -
 internal-error         500 retry   -
 signature-invalid      401 -       -
 not-found              404 -       -
@@ -110,6 +111,8 @@ def test_a_profiles_forms_are_forms(profile: Profile) -> None:
 def test_the_whole_answer(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, way: str, profile: str
 ) -> None:
+    if (code, way) == ("body-incomplete", "event"):
+        return  # an event has its body whole
     if (code, profile) == ("idempotency-key-reused", "supabase"):
         return  # no delivery has an id there: see the test below
     _, given = SCENES[code].play(Way(way), emulator, monkeypatch, SENDER_PROFILE=profile)

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from . import answers, logs, outcomes, tracing
 from .answers import Answer
 from .clock import Clock, Stopwatch
-from .environ import HEARER, REFUSAL
+from .environ import CLOSE, HEARER, REFUSAL
 from .judge import Verdict
 from .logs import log
 from .outcomes import Outcome, Refusal
@@ -142,6 +142,8 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
         hear(error.outcome, error.outcome)
         noted: _Noted = g.noted
         noted.fields = {"outcome": error.outcome.code}
+        if error.outcome is outcomes.BODY_INCOMPLETE and CLOSE in request.environ:
+            request.environ[CLOSE]()
         if isinstance(error, SignatureInvalid):
             noted.fields["reason"] = error.reason
         if error.errors:

@@ -137,6 +137,12 @@ INTERNAL_ERROR = Outcome(
     "Something went wrong inside the bridge. Its log has the details under this answer's X-Request-Id.",
     "maybe", retryable=True,
 )  # fmt: skip
+BODY_INCOMPLETE = Outcome(
+    "body-incomplete", 503, "The body did not arrive whole",
+    "The connection ended or fell silent before the whole body arrived. Nothing was processed: send the same delivery "
+    "again.",
+    "no", retryable=True, retry_after=1,
+)  # fmt: skip
 SIGNATURE_INVALID = Outcome(
     "signature-invalid", 401, "The signature or token is not valid",
     "It is missing, stale or wrong. Sign with a current secret, over the exact bytes of the body.",
@@ -194,6 +200,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     BRIDGE_MISCONFIGURED,
     LEDGER_UNAVAILABLE,
     OVERLOADED,
+    BODY_INCOMPLETE,
     INTERNAL_ERROR,
     SIGNATURE_INVALID,
     NOT_FOUND,

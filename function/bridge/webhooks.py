@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flask import Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import answers, cloudevents, credentials, delivery_ids, frame, outcomes, payload, signatures
 from .actions import CREATE, SEND
@@ -143,11 +143,16 @@ def _body() -> bytes:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise
-    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none or does not come
-        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
+    except (ClientDisconnected, OSError):
+        raise Refusal(outcomes.BODY_INCOMPLETE) from None
+    except Exception as error:  # noqa: BLE001  the server's own classes for a chunk that is not HTTP's
+        # gunicorn reports the end of the connection inside a chunk's terminator as a wrong terminator.
+        broken_off = getattr(error, "term", None) in (b"", b"\r")
+        outcome = outcomes.BODY_INCOMPLETE if broken_off else outcomes.BODY_MALFORMED
+        raise Refusal(outcome) from None
     # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
     if len(body) > payload.BODY_LIMIT:
         raise Refusal(outcomes.BODY_TOO_LARGE)
     if len(body) != (request.content_length or len(body)):
-        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.")
+        raise Refusal(outcomes.BODY_INCOMPLETE)
     return body

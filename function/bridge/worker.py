@@ -25,7 +25,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
-from .environ import AGE
+from .environ import AGE, CLOSE
 from .logs import log
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         def aged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             environ[AGE] = time.monotonic() - self._current.accepted
+            environ[CLOSE] = self._current.request.force_close
             return application(environ, start_response)
 
         self.wsgi = aged
@@ -179,6 +180,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request that was read."""
+        self._current.request = req
         with conn.sock.in_one_piece():
             return super().handle_request(req, conn)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from bridge import logs
 from bridge.ckafka import Redeliver
-from bridge.outcomes import BY_CODE
+from bridge.outcomes import BODY_INCOMPLETE, BY_CODE
 from bridge.readers import standard_webhooks_key
 from builders import CODE, PHONE, SECRET, Bridge, body, bridge
 from event_builders import CONTEXT, DIRECT, gateway_event, url_event
@@ -149,6 +149,7 @@ def _check_answer(platform: Platform, answer: dict[str, Any]) -> bool:
     told = json.loads(answer["body"]) if answer["body"] else {}
     if media_type == "application/problem+json":
         outcome = BY_CODE[told["code"]]
+        assert outcome is not BODY_INCOMPLETE, "an event has its body whole"
         assert answer["statusCode"] == outcome.status == told["status"]
         assert told["code"] != "internal-error", "a fault of the bridge"
         return False
