@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import pytest
 from bridge import cloudevents
-from bridge.payload import BODY_LIMIT
 from builders import ABORT, CODE, PHONE, Answer, Bridge, body, bridge, check_problem, problem, signed
 from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
@@ -195,7 +194,7 @@ def test_a_batch_is_refused(trusting: Bridge) -> None:
 
 
 def test_an_event_that_is_too_large(trusting: Bridge) -> None:
-    assert send(trusting, event(note="x" * BODY_LIMIT)).status == 413
+    assert send(trusting, event(note="x" * 16_384)).status == 413
 
 
 def test_where_a_signature_covers_an_id_the_events_own_is_none(emulator: Emulator) -> None:

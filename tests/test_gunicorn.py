@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -142,6 +144,83 @@ def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
     forged = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "PATH_INFO": "/x"}
     assert requests.get(f"{running.url}/health", headers=forged, timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//health", "/%68ealth", "///health", "/health%2F", "/./health", "/x/../health", "//openapi.json", "/read%79",
+        "http://x//health", "http://x/%68ealth", "//webhooks/signup", "/%77ebhooks/signup", "/deliverie%73/x",
+        "//deliveries/x", "/health;x",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_in_another_spelling_leads_nowhere(running: Running, method: str, target: str) -> None:
+    request = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    assert raw(running.url, request.encode())[0] == 404
+
+
+@pytest.mark.parametrize("target", ["/health", "/health?a=//b", "http://x/health"])
+def test_a_path_as_it_is_written(running: Running, target: str) -> None:
+    assert raw(running.url, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0] == 200
+
+
+def test_a_delivery_id_may_be_percent_encoded(running: Running) -> None:
+    data = body()
+    headers = signed(data, delivery_id="signup-7/a")
+    assert requests.post(f"{running.url}/", data=data, headers=headers, timeout=10).status_code == 200
+    found = requests.get(f"{running.url}/deliveries/signup-7%2F%61", headers=signed(b""), timeout=10)
+    assert found.json()["status"] == "verified"
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new", "kept"])
+def test_a_request_during_a_freeze_is_answered(tmp_path: Path, used: bool) -> None:
+    """The connection expired meanwhile, and the event loop sees the request first."""
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", KEEP_ALIVE=1) as url:
+        parts = urlsplit(url)
+        worker_id = worker_of(parts.port or 80)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            if used:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b" 200 OK" in connection.recv(65_536)
+            time.sleep(0.2)  # until the event loop has it
+            os.kill(worker_id, signal.SIGSTOP)
+            try:
+                time.sleep(1.5)
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            finally:
+                os.kill(worker_id, signal.SIGCONT)
+            assert b" 200 OK" in connection.recv(65_536)
+
+
+def worker_of(port: int) -> int:
+    """The process id of the worker that listens on a port: the child among its two processes."""
+    inodes = {
+        line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if int(line.split()[1].rpartition(":")[2], 16) == port and line.split()[3] == "0A"
+    }  # fmt: skip
+    owners = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link) in {f"socket:[{inode}]" for inode in inodes}:
+                owners.add(int(link.parts[2]))
+    return next(
+        one for one in owners if int(Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()[1]) in owners
+    )
+
+
+def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """At the limit the one that has been silent longest is closed for a new one."""
+    arguments = "--worker-connections 140 --threads 100"
+    with (
+        Emulator(rate=0) as emulator,
+        gunicorn(emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS=arguments) as url,
+        ExitStack() as open_still,
+    ):
+        parts = urlsplit(url)
+        for _ in range(200):
+            open_still.enter_context(socket.create_connection((parts.hostname, parts.port or 80), timeout=10))
+        assert requests.get(f"{url}/health", timeout=10).status_code == 200
 
 
 def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def _request(method: str, path: object, body: bytes) -> dict[str, Any]:
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(target.encode("utf-8", "surrogatepass")).decode("latin-1"),
+        "RAW_URI": target,
         "QUERY_STRING": "",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",

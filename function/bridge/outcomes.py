@@ -160,7 +160,7 @@ BODY_INVALID = Outcome(
 )  # fmt: skip
 BODY_TOO_LARGE = Outcome(
     "body-too-large", 413, "The body is too large",
-    "Send at most 16384 bytes.",
+    "Send a smaller one, or have the operator raise BODY_LIMIT.",
     "no", retryable=False,
 )  # fmt: skip
 MEDIA_TYPE_UNSUPPORTED = Outcome(
@@ -233,6 +233,13 @@ class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome,
         self.detail = detail or outcome.detail
         self.errors = errors
         self.message = message
+
+
+class EncodingUnsupported(Refusal):
+    """A body in a content coding. Its response names the accepted ones (RFC 9110, sections 12.5.3 and 15.5.16)."""
+
+    def __init__(self) -> None:
+        super().__init__(MEDIA_TYPE_UNSUPPORTED, "Send the body without a Content-Encoding.")
 
 
 # The prefix of a code says little: a person's wrong code stands under InternalError. So exact codes come first.

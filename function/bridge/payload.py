@@ -19,9 +19,6 @@ from .mapping import PayloadMapping
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
 from .pointers import Pointer
 
-BODY_LIMIT = 16_384
-"""Bytes of a request body."""
-
 CONTACT_LIMIT = 254
 """Characters of a contact: the longest email address (RFC 5321, section 4.5.3.1.3, less its angle brackets)."""
 
@@ -32,9 +29,6 @@ _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
 """The forms, as regular expressions over the whole of a value in its plain spelling (`spelling`)."""
-
-SPACED_CODE = r"[ -]*(?:[0-9A-Za-z][ -]*){4,10}"
-"""The form of a code in ASCII before its spaces and dashes are removed."""
 
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)

@@ -21,6 +21,12 @@ WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 WAITING = 64
 """Deliveries that may wait at once for another one of the same id or contact to end, beside those worked on."""
 
+MAPPED_BODY_LIMIT = 262_144
+"""The default of ``BODY_LIMIT`` with a payload mapping: Supabase sends up to 200 KB, Clerk twice 8 KB of metadata."""
+
+MAPPING_SETTINGS = {"PAYLOAD_PRESET", "PAYLOAD_CONTACT"}
+"""The settings that make a payload mapping."""
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -60,6 +66,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PAYLOAD_CONTACT", "", pointers.parse),
     Setting("PAYLOAD_CODE", "", pointers.parse),
     Setting("PAYLOAD_TYPE", "", readers.contact_type),
+    Setting("BODY_LIMIT", "16384", readers.whole_number(1024, 1_048_576)),
     Setting("SEND_CODES", "false", readers.flag),
     Setting("SEND_INTERVAL", "60", readers.number(0, 3600)),
     Setting("SEND_PER_CONTACT", "5", readers.whole_number(0, 1000)),
@@ -75,6 +82,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WRONG_CODE_WINDOW", "600", readers.number(1, 86_400)),
     Setting("AFTER_VERIFIED", "keep", readers.choice("keep", "release")),
     Setting("CONCURRENCY", "16", readers.whole_number(1, 100)),
+    Setting("KEEP_ALIVE", "360", readers.whole_number(1, 3600)),
     Setting("METRICS", "false", readers.flag),
     Setting("LOG_LEVEL", "INFO", readers.choice(*LOG_LEVELS)),
     Setting("HOST", "0.0.0.0", readers.host),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
@@ -104,6 +112,8 @@ class Settings:
     after_verified: str
     reveal_already_verified: bool
     concurrency: int
+    keep_alive: int
+    body_limit: int
     metrics: bool
     log_level: str
     host: str
@@ -205,6 +215,8 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
         problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
     if problems:
         raise SettingsError(problems)
+    if "BODY_LIMIT" not in written and MAPPING_SETTINGS & set(written):
+        values["body_limit"] = MAPPED_BODY_LIMIT
     return Settings(**values, event_function=event_function)
 
 

@@ -40,6 +40,10 @@ TAKING_TIME = 5.0
 """Seconds that a caller has to take an answer."""
 
 
+SPARE = 8
+"""Places for connections that are kept free by closing idle ones."""
+
+
 class _Socket(socket.socket):
     """A caller's connection. It never blocks: what is waited for is waited for here, and not beyond ``until``.
 
@@ -139,6 +143,34 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         self.wsgi = aged
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events. gunicorn closes expired connections after this; none that has a request may be among them.
+
+        Python does not poll again after a signal if the time-out has passed: a worker that was frozen for longer than
+        ``KEEP_ALIVE`` would not see the requests that arrived meanwhile. A worker that stops closes silent connections.
+        """
+        until = time.monotonic() + timeout
+        super().wait_for_and_dispatch_events(timeout)
+        full = self.nr_conns > self.worker_connections - SPARE
+        if full or not self.alive or time.monotonic() >= until:
+            super().wait_for_and_dispatch_events(0)
+        if not self.alive:
+            for conn in self.pending_conns:
+                conn.timeout = 0
+        if full:
+            self._close_oldest_idle()
+
+    def _close_oldest_idle(self) -> None:
+        """Make room: at ``worker_connections`` gunicorn accepts nobody until an idle connection expires."""
+        for idle, close_expired in (
+            (self.pending_conns, self.murder_pending),
+            (self.keepalived_conns, self.murder_keepalived),
+        ):
+            if idle:
+                idle[0].timeout = 0
+                close_expired()
+                return
+
     def enqueue_req(self, conn: Any) -> None:
         """A connection that is new, or has something to read again, goes into the line for a thread."""
         if not isinstance(conn.sock, _Socket):
@@ -149,7 +181,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, conn: Any) -> Any:
         """Serve a connection's requests, in a thread, for as long as one follows the other."""
         if not conn.initialized and not conn.data_ready:
-            if not conn.sock.ready(select.POLLIN, PATIENCE):
+            waiting = self.tpool._work_queue.qsize()  # noqa: SLF001  as below
+            if not conn.sock.ready(select.POLLIN, 0 if waiting else PATIENCE):
                 return _DEFER
             conn.data_ready = True
         while True:
