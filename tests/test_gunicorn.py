@@ -213,9 +213,9 @@ def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
     """At the limit the one that has been silent longest is closed for a new one."""
     arguments = "--worker-connections 140 --threads 100"
     with (
+        ExitStack() as open_still,
         Emulator(rate=0) as emulator,
         gunicorn(emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS=arguments) as url,
-        ExitStack() as open_still,
     ):
         parts = urlsplit(url)
         for _ in range(200):

@@ -160,7 +160,7 @@ BODY_INVALID = Outcome(
 )  # fmt: skip
 BODY_TOO_LARGE = Outcome(
     "body-too-large", 413, "The body is too large",
-    "Send a smaller one, or have the operator raise BODY_LIMIT.",
+    "Send at most 16384 bytes.",
     "no", retryable=False,
 )  # fmt: skip
 MEDIA_TYPE_UNSUPPORTED = Outcome(

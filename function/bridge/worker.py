@@ -154,22 +154,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         full = self.nr_conns > self.worker_connections - SPARE
         if full or not self.alive or time.monotonic() >= until:
             super().wait_for_and_dispatch_events(0)
-        if not self.alive:
-            for conn in self.pending_conns:
-                conn.timeout = 0
-        if full:
-            self._close_oldest_idle()
-
-    def _close_oldest_idle(self) -> None:
-        """Make room: at ``worker_connections`` gunicorn accepts nobody until an idle connection expires."""
-        for idle, close_expired in (
-            (self.pending_conns, self.murder_pending),
-            (self.keepalived_conns, self.murder_keepalived),
-        ):
-            if idle:
-                idle[0].timeout = 0
-                close_expired()
-                return
+        # At `worker_connections` gunicorn would accept nobody until a silent connection expires. Kept ones are fewer:
+        # gunicorn leaves as many places as there are threads.
+        for conn in list(self.pending_conns)[: full if self.alive else None]:
+            conn.timeout = 0
 
     def enqueue_req(self, conn: Any) -> None:
         """A connection that is new, or has something to read again, goes into the line for a thread."""
