@@ -65,7 +65,7 @@ def of_verdict(
 
 def hidden(verdict: Verdict) -> Verdict:
     """The verdict as it is told where nobody may find out which contacts were verified before."""
-    if verdict.outcome is not ALREADY_VERIFIED:
+    if verdict.outcome not in (ALREADY_VERIFIED, CODE_INCORRECT):  # the same work for both: time could tell them apart
         return verdict
     return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.stand_in)
 

@@ -87,7 +87,7 @@ class Webhooks:
         environ = request.environ
         budget = min(self._configured.request_budget, environ.get(BUDGET, self._configured.request_budget))
         age = environ.get(AGE, 0.0)
-        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0)
+        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0, total=budget)
 
     def _incoming(self) -> tuple[bytes, DeliveryKey | None, Reading]:
         """A body whose sender is known, the key that its delivery is known by, and how it is to be read."""
