@@ -40,7 +40,8 @@ class SlowApi(Upstream):
 
 @pytest.fixture
 def api() -> Iterator[SlowApi]:
-    with SlowApi(SetClock()) as api:
+    api = SlowApi(SetClock())
+    with api:
         yield api
 
 
