@@ -50,6 +50,7 @@ function verbs.claim()
   local again = row ~= nil and row.state == 'claimed' and row.token == token -- its first answer was lost on the way
   local answer = not again and known(row, content)
   if answer then return answer end
+  if not again then check_room() end
   local before
   if row and row.expires <= now then
     forget(row, token)
@@ -126,6 +127,7 @@ function verbs.claim_send()
   end
   local answer = known(row, content, true)
   if answer then return answer end
+  check_room()
   local left, guard = limited(11)
   if guard then return {'limited', text(now), text(left), {}, guard} end
   local wait, fits = slot(argument(9), number(8))
@@ -161,6 +163,7 @@ end
 -- delivery, token, outcome or nothing, request id, resolved, sent, gave up, counts, seconds of removal, exact, verified,
 -- content, contact, contact type, transient, sent and gave up in seconds after the claim, seconds for which what is known
 -- by its content is replayed
+-- A full server accepts this and `release`, whose first write is a DEL or its like: a call that was made is recorded.
 function verbs.settle()
   local token, outcome, sent, removal = argument(2), argument(3), argument(6), number(9)
   local row = owned(argument(1), token)

@@ -13,6 +13,7 @@
 --   removal:<exact>   the contact is to be taken off the account's list
 --   sends:<series>    a sorted set: the messages of a series, by their owners' tokens
 --   spent:<content>   this pair was verified, and its contact taken off the list
+--   room              nothing, ever: see `check_room`
 -- ARGV[1] is the verb, ARGV[2] to ARGV[11] what holds for every delivery, the rest belongs to the verb.
 
 local prefix, verb = KEYS[1], ARGV[1]
@@ -49,6 +50,12 @@ local function load(delivery)
   for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
   for _, name in ipairs(TIMES) do row[name] = tonumber(row[name]) end
   return row
+end
+
+-- Fail if the server accepts no writes, before anything is changed. It checks a script's first write only, and lets a
+-- DEL pass when the memory is full. This command needs memory by its kind, and changes nothing.
+local function check_room()
+  redis.call('ZADD', prefix .. 'room', 'XX', 0, '')
 end
 
 local function unlock(row)
