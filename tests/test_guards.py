@@ -276,7 +276,7 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
     before.end(Record("verified", "r", contact_type=1), keys("v"))
     before.ledger.close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
-        db.executescript("DROP TABLE sends; PRAGMA user_version = 1")
+        db.executescript("DROP TABLE sends; DROP INDEX by_call; DROP INDEX by_second_call; PRAGMA user_version = 1")
     db.close()
     engine = sqlite_engine(tmp_path, FAST)
     assert engine.claim(keys("v")).kind == "replay"

@@ -138,8 +138,11 @@ class Resolution:
 
 
 def is_ours(created: float, claim: Claim) -> bool:
-    """Whether a row made at ``created`` can only be the work of the delivery's own call."""
-    return any(
+    """Whether a row made at ``created`` can only be the work of the delivery's own call.
+
+    Of a contact with more calls than the ledger reads, none is certain.
+    """
+    return not claim.crowded and any(
         call.sent - EARLY <= created <= call.gave_up + LATE
         and claim.now - call.sent < LATEST
         and not any(_is_near(rival, call) for rival in claim.rivals)

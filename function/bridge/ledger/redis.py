@@ -26,6 +26,8 @@ from . import (
     GUARD_WINDOW,
     KEY_CHANGED,
     LEASE_LIMIT,
+    RIVAL_MARGIN,
+    RIVALS,
     Claim,
     Found,
     Guard,
@@ -63,7 +65,7 @@ class RedisLedger:
         self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  Redis's own name for a script
         held = (
             policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.kept,
-            LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER,
+            LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER, RIVALS, RIVAL_MARGIN,
         )  # fmt: skip
         self._held = tuple(map(str, held))
         self._hides = _flag(policy.hides)
@@ -251,10 +253,10 @@ def _claim(kind: Any, now: str, wait: str = "0", record: Any = None, *rest: Any)
         return Claim(kind, float(now), float(wait), guard=rest[0])
     if kind != "owned":
         return Claim(kind, float(now), float(wait), _record(record) if record else None)
-    removal, unknown, calls, rivals = rest
+    removal, unknown, calls, rivals, *crowded = rest
     return Claim(
         kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
-        unknown=unknown == "1",
+        unknown=unknown == "1", crowded=crowded == ["1"],
     )  # fmt: skip
 
 
