@@ -22,7 +22,7 @@ _ATTRIBUTE = re.compile(ATTRIBUTE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 Origin = Literal["request", "invocation", "message"]
-"""Who brings a body: an HTTP request, the platform's own caller, or a CKafka message."""
+"""Who brings a body: an HTTP request, the platform's own caller, or a message of CKafka's or a bus's."""
 
 
 class Reading(NamedTuple):

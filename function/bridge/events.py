@@ -1,8 +1,8 @@
 """SCF's events: each becomes a request to the application that the web function serves, its answer a dict.
 
 In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``;
-of a CKafka batch, how many records ended how. It must never raise, but to have such a batch sent again, and never take
-half an HTTP event for a direct invocation, which needs no signature.
+of a CKafka batch, how many records ended how; of a bus's event, how it did. It must never raise, but to have one of
+these sent again, and never take half an HTTP event for a direct invocation, which needs no signature.
 
 Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
 """
@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Response
 
-from . import ckafka, logs
+from . import ckafka, event_bus, logs
 from .clock import Clock, Deadline
 from .environ import BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
@@ -69,6 +69,10 @@ class Handler:
         told = _of_context(context) if isinstance(context, Mapping) else {}
         of_log = logs.request_id.set(told.get("HTTP_X_SCF_REQUEST_ID"))
         try:
+            if told.get(BUDGET) == 0:
+                log.warning(
+                    "the function's time-out leaves no time for a call: raise it in serverless.yml or the console"
+                )
             return self._handle(event, told)
         finally:
             logs.request_id.reset(of_log)
@@ -80,6 +84,8 @@ class Handler:
         batch = ckafka.messages(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
         if batch is not None:
             return self._verify_all(batch, told)
+        if not marks and event_bus.is_event(event):
+            return self._verify_event(event_bus.message(cast("dict[str, Any]", event)), told)
         try:
             environ = _environ(event)
         except Refusal as refusal:
@@ -101,16 +107,26 @@ class Handler:
 
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
-            heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
-            environ = {**_request("POST", "/", body), **told, ORIGIN: "message", BUDGET: deadline.remaining()}
-            environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
-            if message.id is not None:
-                environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
-            Response.from_app(self._app, environ)
-            return heard[-1]
+            key = DeliveryKey("ckafka", message.id) if message.id is not None else None
+            return self._verify_message(body, key, {**told, BUDGET: deadline.remaining()})
 
         ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}
+
+    def _verify_event(self, message: event_bus.Message, told: dict[str, Any]) -> dict[str, Any]:
+        """Verify a bus's event. The platform has authorised whoever publishes to the bus."""
+        ended = self._verify_message(message.body, DeliveryKey("event-bus", message.id), told)
+        event_bus.check(ended)
+        return {"outcome": ended.told.code}
+
+    def _verify_message(self, body: bytes, key: DeliveryKey | None, told: dict[str, Any]) -> ckafka.Ended:
+        heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
+        environ = {**_request("POST", "/", body), **told, ORIGIN: "message"}
+        environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
+        if key is not None:
+            environ[DELIVERY_KEY] = key
+        Response.from_app(self._app, environ)
+        return heard[-1]
 
     def _prune(self, told: dict[str, Any]) -> dict[str, Any]:
         """A timer has struck: forget what has expired."""

@@ -84,7 +84,7 @@ class DeliveryKey:
     A sender's id, or the whole body of a delivery that has none that can be trusted.
     """
 
-    source: Literal["signed", "direct", "ckafka", "idempotency-key", "cloudevents", "content"]
+    source: Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
     value: str | bytes = field(repr=False)
 
     @property
