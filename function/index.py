@@ -27,7 +27,7 @@ finally:
 
 
 def main_handler(event: object, context: object) -> dict[str, Any]:
-    """Answer one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a bus's or a timer's, a direct invocation.
+    """Answer one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a bus's, a timer's, a direct one.
 
     Raises nothing but `ckafka.Redeliver`, for a batch or a bus's event to be sent again.
     ``context`` is the platform's dict about this invocation, with ``request_id`` and ``time_limit_in_ms``.
