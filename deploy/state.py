@@ -103,8 +103,8 @@ def _public_network(*, enabled: bool, eip: bool) -> dict[str, Any]:
 class Found:
     """A function as ``GetFunction`` tells of it.
 
-    ``package`` is the marker of its zip, None when it has none; ``code_size`` the bytes of what runs, None when that is
-    not told.
+    ``package`` is the marker of its zip, None when it has none; ``code_size`` the bytes of what runs, 0 or None when
+    that is not told.
     """
 
     status: str
@@ -140,7 +140,7 @@ class Found:
 
     def runs(self, archive: Archive) -> bool:
         """Whether its code is this zip, as far as the API tells: another deployer's code leaves the marker."""
-        return self.package == archive.marker and self.code_size in (None, len(archive.data))
+        return self.package == archive.marker and self.code_size in (None, 0, len(archive.data))
 
     @property
     def memory(self) -> int:

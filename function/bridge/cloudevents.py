@@ -21,8 +21,8 @@ MUST_BE = "must be a string of 1 to 1024 characters, none of them a control char
 _ATTRIBUTE = re.compile(ATTRIBUTE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
-Origin = Literal["request", "invocation", "message"]
-"""Who brings a body: an HTTP request, the platform's own caller, or a message of CKafka's or a bus's."""
+Origin = Literal["request", "invocation", "message", "bus"]
+"""Who brings a body: an HTTP request, the platform's own caller, a CKafka message, or an event of the cloud's bus."""
 
 
 class Reading(NamedTuple):
@@ -30,11 +30,13 @@ class Reading(NamedTuple):
 
     ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
     is ``member``, the optional member ``id``, or ``event``, the event's own; None when it is known by something else.
+    ``action``: the optional member ``action`` may ask for a code to be sent.
     """
 
     mapping: PayloadMapping | None = None
     event: bool = False
     known_by: Literal["member", "event"] | None = None
+    action: bool = False
 
 
 BY_ITS_OWN_NAMES = Reading()
@@ -52,7 +54,9 @@ def reading(
     A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
     """
     if origin == "invocation" or (origin == "message" and mapping is None):
-        return Reading(known_by="member")
+        return Reading(known_by="member", action=True)
+    if origin == "bus":  # its body is the event's data
+        return Reading(mapping.of_data() if mapping and mapping.event else mapping, action=mapping is None)
     structured = is_structured(content_type)
     event = structured
     if mapping is not None and mapping.event:

@@ -38,9 +38,11 @@ def possible(delivery_id: str, headers: Headers, configured: Settings) -> list[D
     """Under which keys a delivery of this id can be remembered; ``ce-source`` is the source of a CloudEvents id."""
     keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
     trusted = are_trusted(configured)
-    if trusted or (configured.mapping and configured.mapping.event):
-        with suppress(ValueError):  # no event has such a source
-            keys.append(of_event(delivery_id, cloudevents.from_header(headers.get("ce-source") or "")))
+    with suppress(ValueError):  # no event has such a source
+        source = cloudevents.from_header(headers.get("ce-source") or "")
+        keys.append(of_bus_event(delivery_id, source))
+        if trusted or (configured.mapping and configured.mapping.event):
+            keys.append(of_event(delivery_id, source))
     if trusted:
         keys.append(DeliveryKey("idempotency-key", delivery_id))
     elif configured.webhook_auth == "standard-webhooks" and not configured.profile.content_key:
@@ -74,6 +76,11 @@ def of_headers(headers: Headers) -> DeliveryKey | None:
 def of_event(event_id: str, source: str) -> DeliveryKey:
     """The key of a CloudEvents event."""
     return DeliveryKey("cloudevents", cloudevents.name(event_id, source))
+
+
+def of_bus_event(event_id: str, source: str) -> DeliveryKey:
+    """The key of an event of the cloud's own bus; no HTTP sender can name one."""
+    return DeliveryKey("event-bus", cloudevents.name(event_id, source))
 
 
 def _idempotency_key(given: str) -> str:

@@ -19,25 +19,33 @@ _UNREADABLE = (BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE)
 _ATTRIBUTES = ("specversion", "id", "source", "type")
 
 
-class Message(NamedTuple):
-    """``id`` is the event's within its source; ``body`` what it tells."""
+class BusEvent(NamedTuple):
+    """An event of the bus. ``id`` is unique within ``source``, ``body`` is the bytes of a request body."""
 
     id: str
+    source: str
     body: bytes
 
 
-def is_event(event: object) -> bool:
-    """Whether an invocation that has no other trigger's marks is a bus's event."""
-    if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
-        return False
-    return all(isinstance(event.get(name), str) for name in _ATTRIBUTES)
+def looks_like_event(event: object) -> bool:
+    """Whether an invocation without another trigger's members comes from a bus, complete or not."""
+    return isinstance(event, dict) and "specversion" in event and "data" in event
 
 
-def message(event: dict[Any, Any]) -> Message:
-    """The event's message; the event's own ``type`` is no contact's, and is not in it."""
+def parse(event: dict[Any, Any]) -> BusEvent | None:
+    """Return the event; None if a member is missing or invalid. The event's own ``type`` is not the contact's."""
     data = event["data"]
+    if not isinstance(data, dict) or not all(isinstance(event.get(name), str) for name in _ATTRIBUTES):
+        return None
+    if not cloudevents.is_attribute(event["id"]) or not cloudevents.is_attribute(event["source"]):
+        return None
     text = data["msgBody"] if isinstance(data.get("msgBody"), str) else json.dumps(data, ensure_ascii=False)
-    return Message(cloudevents.name(event["id"], event["source"]), text.encode("utf-8", "surrogatepass"))
+    return BusEvent(event["id"], event["source"], text.encode("utf-8", "surrogatepass"))
+
+
+def members(event: dict[Any, Any]) -> list[str]:
+    """Return which of an event's members an incomplete one has, for the log."""
+    return sorted({*_ATTRIBUTES, "data"} & set(event))
 
 
 def check(ended: Ended) -> None:

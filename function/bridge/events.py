@@ -22,8 +22,9 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Response
 
-from . import ckafka, event_bus, logs
+from . import ckafka, delivery_ids, event_bus, logs
 from .clock import Clock, Deadline
+from .cloudevents import Origin
 from .environ import BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
@@ -84,8 +85,12 @@ class Handler:
         batch = ckafka.messages(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
         if batch is not None:
             return self._verify_all(batch, told)
-        if not marks and event_bus.is_event(event):
-            return self._verify_event(event_bus.message(cast("dict[str, Any]", event)), told)
+        if (
+            not marks
+            and event_bus.looks_like_event(event)
+            and (bus_event := event_bus.parse(cast("dict[str, Any]", event)))
+        ):
+            return self._verify_event(bus_event, told)
         try:
             environ = _environ(event)
         except Refusal as refusal:
@@ -108,20 +113,22 @@ class Handler:
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
             key = DeliveryKey("ckafka", message.id) if message.id is not None else None
-            return self._verify_message(body, key, {**told, BUDGET: deadline.remaining()})
+            return self._verify_message("message", body, key, {**told, BUDGET: deadline.remaining()})
 
         ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}
 
-    def _verify_event(self, message: event_bus.Message, told: dict[str, Any]) -> dict[str, Any]:
-        """Verify a bus's event. The platform has authorised whoever publishes to the bus."""
-        ended = self._verify_message(message.body, DeliveryKey("event-bus", message.id), told)
+    def _verify_event(self, event: event_bus.BusEvent, told: dict[str, Any]) -> dict[str, Any]:
+        """Verify a bus's event. The platform has authorised its publisher."""
+        ended = self._verify_message("bus", event.body, delivery_ids.of_bus_event(event.id, event.source), told)
         event_bus.check(ended)
         return {"outcome": ended.told.code}
 
-    def _verify_message(self, body: bytes, key: DeliveryKey | None, told: dict[str, Any]) -> ckafka.Ended:
+    def _verify_message(
+        self, origin: Origin, body: bytes, key: DeliveryKey | None, told: dict[str, Any]
+    ) -> ckafka.Ended:
         heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
-        environ = {**_request("POST", "/", body), **told, ORIGIN: "message"}
+        environ = {**_request("POST", "/", body), **told, ORIGIN: origin}
         environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
         if key is not None:
             environ[DELIVERY_KEY] = key
@@ -142,6 +149,12 @@ class Handler:
 def _environ(event: object) -> dict[str, Any]:
     """The WSGI environment of the request that an event stands for. Raises Refusal."""
     marks = _marks(event)
+    if isinstance(event, dict) and not marks and event_bus.looks_like_event(event):
+        log.error("an event of a kind that is not handled", extra={"fields": {"has": event_bus.members(event)}})
+        raise Refusal(
+            BODY_MALFORMED,
+            "The event has an invalid member: specversion, id, source and type must be strings, data an object.",
+        )
     if not isinstance(event, dict) or not marks:
         return {**_request("POST", "/", _json(event)), ORIGIN: "invocation"}
     method, headers = event.get("httpMethod"), event.get("headers")

@@ -47,7 +47,7 @@ class Webhooks:
     def signup(self) -> Response:
         deadline = self._deadline()
         body, key, reading = self._incoming()
-        if self._configured.send_codes and reading.known_by == "member" and payload.asks_to_send(body):
+        if self._configured.send_codes and reading.action and payload.asks_to_send(body):
             return self._send(payload.parse_send(body, key, reading), deadline)
         delivery = payload.parse(body, key, reading)
         with self._credentials_of_request():
