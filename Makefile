@@ -1,6 +1,9 @@
 # Each command sets itself up: it needs git, make and Python 3.10 or later with venv.
 PYTHON ?= python3
-VENV = .venv/bin
+# For a second Python beside the first: make test PYTHON=python3.10 VENV_DIR=.venv-3.10
+VENV_DIR ?= .venv
+export VENV_DIR
+VENV = $(VENV_DIR)/bin
 
 .PHONY: help run run-scf serve test test-all screenshots package deploy lint lock audit fuzz mutants bench bench-check simulate
 .DEFAULT_GOAL := help
@@ -15,7 +18,7 @@ help:
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
 	@echo 'make lint    ruff and mypy'
-	@echo 'make lock    renew requirements.txt and requirements-dev.txt from pyproject.toml'
+	@echo 'make lock    renew the three lock files from pyproject.toml'
 	@echo 'make audit   what is known of the packages in the lock files'
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
@@ -29,7 +32,6 @@ run:
 # SHAPE=event: as an event function.
 SHAPE ?= web
 run-scf: package
-	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python -m emulator run --scf $(SHAPE)
 
 serve:
@@ -57,7 +59,7 @@ package:
 	@$(VENV)/python -m deploy package
 
 deploy:
-	@$(PYTHON) tools/venv.py --dev
+	@$(PYTHON) tools/venv.py
 	@$(VENV)/python -m deploy deploy
 
 lint:
@@ -69,11 +71,12 @@ lint:
 # Hashes of every platform's files, so that one lock serves a laptop and the function.
 # UPGRADE=--upgrade: to the newest of all; UPGRADE='--upgrade-package NAME': of one.
 LOCK = $(VENV)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
 lock:
 	@$(PYTHON) tools/venv.py --dev
-	@$(LOCK) -o requirements.txt
-	@$(LOCK) --group dev -c requirements.txt -o requirements-dev.txt
+	@$(LOCK) pyproject.toml -o requirements.txt
+	@$(LOCK) --group deploy -c requirements.txt -o requirements-deploy.txt
+	@$(LOCK) pyproject.toml --group dev -c requirements.txt -c requirements-deploy.txt -o requirements-dev.txt
 
 audit:
 	@$(PYTHON) tools/venv.py --dev

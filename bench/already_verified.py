@@ -28,18 +28,30 @@ def refuse(connection: socket.socket) -> None:
     connection.sendall(builders.reply({"Response": error}))
 
 
-def measure(url: str, pairs: int) -> dict[str, list[float]]:
-    """Milliseconds of each answer, by contact."""
-    took: dict[str, list[float]] = {LISTED: [], OTHER: []}
+WAYS = ("first answers", "replays", "questions")
+
+
+def measure(url: str, pairs: int) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds of each answer, by way and contact: a delivery, the same one again, and `GET /deliveries/<id>`."""
+    took: dict[str, dict[str, list[float]]] = {way: {LISTED: [], OTHER: []} for way in WAYS}
     with requests.Session() as session:
         for _ in range(pairs):
-            for contact in random.sample([LISTED, OTHER], 2):
-                data = builders.body(contact=contact, verify_code="000000")
-                headers = builders.signed(data)
-                began = time.perf_counter()
-                answer = session.post(url, data=data, headers=headers, timeout=30)
-                took[contact].append((time.perf_counter() - began) * 1000)
-                assert answer.json()["code"] == "code-incorrect"
+            sent = {}
+            for contact in (LISTED, OTHER):
+                data, delivery_id = builders.body(contact=contact, verify_code="000000"), f"msg_{uuid.uuid4().hex}"
+                sent[contact] = delivery_id, data, builders.signed(data, delivery_id=delivery_id)
+            asking = builders.signed(b"")
+            for way in WAYS:
+                for contact in random.sample([LISTED, OTHER], 2):
+                    delivery_id, data, headers = sent[contact]
+                    asked = url.partition("/webhooks")[0].rstrip("/") + f"/deliveries/{delivery_id}"
+                    began = time.perf_counter()
+                    if way == "questions":
+                        answer = session.get(asked, headers=asking, timeout=30)
+                    else:
+                        answer = session.post(url, data=data, headers=headers, timeout=30)
+                    took[way][contact].append((time.perf_counter() - began) * 1000)
+                    assert answer.json()["code"] == "code-incorrect"
     return took
 
 
@@ -62,7 +74,9 @@ if __name__ == "__main__":
     ):
         measure(own, 100)
         took = measure(own, pairs)
-    medians = [statistics.median(took[contact]) for contact in (LISTED, OTHER)]
     error = ((2 * pairs + 1) / (12 * pairs * pairs)) ** 0.5
-    print(f"verified before {medians[0]:.2f} ms, wrong code {medians[1]:.2f} ms (medians of {pairs})")
-    print(f"the first took longer in {longer(took[LISTED], took[OTHER]):.3f} of all pairs, standard error {error:.3f}")
+    for way in WAYS:
+        listed, other = took[way][LISTED], took[way][OTHER]
+        one, two = statistics.median(listed), statistics.median(other)
+        print(f"{way}: verified before {one:.2f} ms, wrong code {two:.2f} ms (medians of {pairs})")
+        print(f"  the first took longer in {longer(listed, other):.3f} of all pairs, standard error {error:.3f}")

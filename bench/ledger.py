@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bridge import outcomes
 from bridge.clock import Deadline, Stopwatch, SystemClock
-from bridge.ledger import Ledger, Policy, Record, Settlement
+from bridge.ledger import RIVAL_MARGIN, RIVALS, Ledger, Policy, Record, Settlement
 from bridge.ledger.keys import Keys
 from bridge.ledger.redis import PREFIX, SCRIPT, RedisLedger
 from bridge.ledger.sqlite import SqliteLedger
@@ -114,7 +114,7 @@ return verbs[verb]()
 
 def fill_redis(server: RedisServer, records: int) -> None:
     """Put in settled deliveries of the last days."""
-    held = [str(one) for one in (TTL, 5, 600, 1e-6, POLICY.kept, 1000, 120, 0.7, 0.25, 0.1)]
+    held = [str(one) for one in (TTL, 5, 600, 1e-6, POLICY.kept, 1000, 120, 0.7, 0.25, 0.1, RIVALS, RIVAL_MARGIN)]
     step = TTL / 2 / records
     with server.client as client:
         script = client.register_script(SCRIPT.removesuffix("return verbs[verb]()\n") + FILL)

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None, *, endpoint: str | None = None) -> 
     except ModuleNotFoundError as error:
         if error.name != "yaml":
             raise
-        print("deploy: PyYAML is missing; `python3 tools/venv.py --dev` installs it", file=sys.stderr)
+        print("deploy: PyYAML is missing; `python3 tools/venv.py` installs it", file=sys.stderr)
     except (PackageError, OSError) as error:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:

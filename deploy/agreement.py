@@ -18,7 +18,6 @@ from .rules import HANDLER, variables_of
 
 FROM_HEADERS = "ROLE_CREDENTIALS_FROM_HEADERS"
 KEY = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY")
-CA_BUNDLE = "DOMAIN_API_CA_BUNDLE"
 _VARIABLES = "inputs.environment.variables"
 
 
@@ -92,9 +91,9 @@ def of_settings(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[s
 
 def settings_of(shape: str | None, variables: Mapping[str, str]) -> settings.Settings:
     """As the function will read them. Raises SettingsError."""
-    # The file is the function's, not this machine's.
-    environ = {name: value for name, value in variables.items() if name != CA_BUNDLE}
-    return settings.load({**environ, "TENCENTCLOUD_RUNENV": "SCF"}, event_function=shape == "event")
+    environ = {**variables, "TENCENTCLOUD_RUNENV": "SCF"}
+    # The files that they name are the function's, not this machine's.
+    return settings.load(environ, event_function=shape == "event", check_files=False)
 
 
 def _has_role_credentials(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> bool:
@@ -151,4 +150,4 @@ def is_redis(variables: Mapping[str, str]) -> bool:
 def _ledger_file(variables: Mapping[str, str]) -> Path | None:
     """Where its SQLite ledger is; None when it is a Redis. Raises SettingsError, for no other setting than this one."""
     others = {"TENCENTCLOUD_RUNENV": "SCF", "WEBHOOK_AUTH": "none", "LEDGER_KEY": "-" * 32}
-    return settings.load({**others, "LEDGER_URL": variables.get("LEDGER_URL", "")}).ledger_file
+    return settings.load({**others, "LEDGER_URL": variables.get("LEDGER_URL", "")}, check_files=False).ledger_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 MASK = "…"
 LONG_ENOUGH = 6
@@ -30,11 +30,8 @@ def secrets_of(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _passwords(value: str) -> list[str]:
-    """A URL's, as it is written and as it is meant."""
-    try:
-        password = urlsplit(value).password or ""
-    except ValueError:  # no URL
-        return []
+    """A URL's password as it is written and decoded, also if it holds an unescaped ``@``, ``/`` or ``#``."""
+    password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
     return [password, unquote(password)]
 
 

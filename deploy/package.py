@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -141,6 +142,7 @@ class Package:
 def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Callable[[str], None] = print) -> Package:
     """Build both in ``target``, which need not exist; ``tell`` hears of the progress. Raises PackageError."""
     folder, archive = target / "function", target / "function.zip"
+    _check_line_endings(function)
     target.mkdir(parents=True, exist_ok=True)
     # Built beside it and moved at the end: what is broken off leaves what was there.
     with tempfile.TemporaryDirectory(dir=target, prefix=".building-") as temporary:
@@ -166,15 +168,31 @@ def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Cal
     return package
 
 
+def _check_line_endings(function: Path) -> None:
+    """Raises PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
+    ours, _ = _sources(function)
+    wrong = [_shown(path) for path in ours if b"\r\n" in path.read_bytes()]
+    if wrong:
+        raise PackageError(
+            f"package: Windows line endings (CRLF) in {', '.join(wrong)}. Linux needs LF. Convert with "
+            f"`sed -i 's/\\r$//' {shlex.join(wrong)}`, and run the command again"
+        )
+
+
+def _sources(function: Path) -> tuple[list[Path], list[Path]]:
+    """Return the function's files: those that are packed, and the others."""
+    ours: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(function.rglob("*")):
+        if not path.is_dir() and "__pycache__" not in path.parts:
+            (ours if path.suffix in OURS or path.name == "scf_bootstrap" else others).append(path)
+    return ours, others
+
+
 def _copy(function: Path, folder: Path) -> list[Path]:
     """Copy the function's code; what lies there besides, and was not."""
-    others = []
-    for path in sorted(function.rglob("*")):
-        if path.is_dir() or "__pycache__" in path.parts:
-            continue
-        if path.suffix not in OURS and path.name != "scf_bootstrap":
-            others.append(path)
-            continue
+    ours, others = _sources(function)
+    for path in ours:
         target = folder / path.relative_to(function)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -189,8 +207,9 @@ def _install(folder: Path) -> None:
         "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
         *_WHEELS, "--target", str(folder), "-r", str(locked),
     ]  # fmt: skip
-    if subprocess.run(command, check=False).returncode:  # noqa: S603  our own words
-        raise PackageError("package: pip could not install the wheels; what it said stands above")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own words
+    if done.returncode:
+        raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
 
 
 def _for_scf(requirements: str) -> str:

@@ -148,7 +148,7 @@ class Deployment:
         self._change(f"creating the function {self._config.name} in {where}", "CreateFunction", parameters)
 
     def _update(self, found: Found) -> None:
-        if self._force or found.package != self._archive.marker:
+        if self._force or not found.runs(self._archive):
             found = self._update_code(found)
         wanted = state.wanted(self._config, self._archive.marker)
         # After an update that failed it is not known what the function has.

@@ -101,7 +101,11 @@ def _public_network(*, enabled: bool, eip: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Found:
-    """A function as ``GetFunction`` tells of it. ``package`` is the marker of its zip, None when it has none."""
+    """A function as ``GetFunction`` tells of it.
+
+    ``package`` is the marker of its zip, None when it has none; ``code_size`` the bytes of what runs, 0 or None when
+    that is not told.
+    """
 
     status: str
     reasons: tuple[str, ...]
@@ -110,6 +114,7 @@ class Found:
     runtime: str
     handler: str
     package: str | None
+    code_size: int | None
     tags: Mapping[str, str]
     configuration: Mapping[str, Any] = field(repr=False)  # it holds the variables
 
@@ -128,9 +133,14 @@ class Found:
             runtime=reply.get("Runtime") or "",
             handler=reply.get("Handler") or "",
             package=marker[1] if marker else None,
+            code_size=reply.get("CodeSize"),
             tags=_pairs(reply, "Tags"),
             configuration=_configuration(reply),
         )
+
+    def runs(self, archive: Archive) -> bool:
+        """Whether its code is this zip, as far as the API tells: another deployer's code leaves the marker."""
+        return self.package == archive.marker and self.code_size in (None, 0, len(archive.data))
 
     @property
     def memory(self) -> int:

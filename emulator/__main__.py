@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -159,6 +160,15 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s, this machine alone)"
     )
+    parser.add_argument(
+        "--allow-host",
+        type=_host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="accept this name in the Host header of requests to the page, REST and the relay, such as the name of a "
+        "container; repeat the option for more names (default: loopback names, IP addresses, and the name in --host)",
+    )
 
 
 def _add_asking(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +187,16 @@ def _sender(value: str) -> str:
     return value
 
 
+def _host_name(value: str) -> str:
+    name = value.removesuffix(".")
+    labels = name.split(".")
+    if len(name) > 253 or not all(
+        re.fullmatch("[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", one) for one in labels
+    ):
+        raise argparse.ArgumentTypeError(f"{value} is not a host name: write it without scheme, port, path and *")
+    return name
+
+
 def _port(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) < 65_536:
         raise argparse.ArgumentTypeError(f"{value} is no port: a whole number from 1 to 65535")
@@ -190,7 +210,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
-    with Emulator(options.host, options.emulator_port, rate=options.rate) as emulator:
+    emulator = Emulator(options.host, options.emulator_port, rate=options.rate, allowed=options.allow_host)
+    with emulator:
         print(f"{emulator.url}  credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}", flush=True)
         if not is_loopback(options.host):
             print(launcher.WARNING.format(host=options.host), file=sys.stderr, flush=True)

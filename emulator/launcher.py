@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -45,7 +45,10 @@ START_LIMIT = 30.0
 
 
 class Options(NamedTuple):
-    """What `run` is told. ``scf``: the built zip is run, as SCF runs that shape; ``keep``: with what was known."""
+    """What `run` is told. ``scf``: the built zip is run, as SCF runs that shape; ``keep``: with what was known.
+
+    ``allow_host``: host names beside this machine's own that lead to the console.
+    """
 
     port: int
     emulator_port: int
@@ -53,6 +56,7 @@ class Options(NamedTuple):
     state: Path = STATE
     keep: bool = False
     scf: Shape | None = None
+    allow_host: Sequence[str] = ()
 
 
 def run(options: Options) -> int:
@@ -67,7 +71,7 @@ def run(options: Options) -> int:
     for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     state = State(options.state, keep=options.keep)
-    with Emulator(options.host, options.emulator_port) as emulator:
+    with Emulator(options.host, options.emulator_port, allowed=options.allow_host) as emulator:
         state.restore(emulator)
         environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
         environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .api.server import ApiServer
@@ -14,16 +14,20 @@ if TYPE_CHECKING:
 
 
 class Emulator(ApiServer):
-    """An emulated account and its console; takes what an `ApiServer` takes."""
+    """An emulated account and its console; takes what an `ApiServer` takes.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    ``allowed`` are host names beside this machine's own that lead to the console.
+    """
+
+    def __init__(self, *arguments: Any, allowed: Collection[str] = (), **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._allowed = allowed
         self.console = Console(self)
         self.app = self._first
 
     def _first(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The console itself, which is made when it is first asked for: that takes longer than all the rest."""
-        self.app = create_app(self.console, host=self.host)
+        self.app = create_app(self.console, host=self.host, allowed=self._allowed)
         return self.app(environ, start_response)
 
     def snapshot(self) -> dict[str, Any]:

@@ -14,12 +14,12 @@ gc.disable()
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _here)
 
-from bridge import logs, settings  # noqa: E402  they lie beside this file, wherever gunicorn is started
+from bridge import logs, settings, startup  # noqa: E402  they lie beside this file, wherever gunicorn is started
 
 try:
     _settings = settings.load(os.environ)
 except settings.SettingsError as error:
-    sys.exit(str(error))
+    startup.refuse(error)
 
 wsgi_app = "bridge.app:create_app()"
 pythonpath = _here
@@ -32,6 +32,8 @@ threads = 2 * _settings.concurrency + settings.WAITING + 4
 graceful_timeout = int(_settings.request_budget) + 2
 # gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
 timeout = 0
+# Longer than load balancers keep theirs (60 s, 350 s): the one that closes first never meets a request on its way.
+keepalive = _settings.keep_alive
 # gunicorn's own defaults, said: what is larger never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 logconfig_dict = logs.configuration(_settings.log_level)

@@ -9,11 +9,14 @@ from typing import Any
 
 gc.disable()  # nothing that importing makes is garbage; looking for some takes a twentieth of a cold start
 try:
-    from bridge import events, logs, settings
+    from bridge import events, logs, settings, startup
     from bridge.app import create_app
     from bridge.clock import SystemClock
 
-    _settings = settings.load(os.environ, event_function=True)
+    try:
+        _settings = settings.load(os.environ, event_function=True)
+    except settings.SettingsError as error:
+        startup.refuse(error)
     logging.config.dictConfig(logs.configuration(_settings.log_level))
     _clock = SystemClock()
     _app = create_app(_settings, clock=_clock)
@@ -24,9 +27,9 @@ finally:
 
 
 def main_handler(event: object, context: object) -> dict[str, Any]:
-    """Answer one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a timer's, a direct invocation.
+    """Answer one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a bus's, a timer's, a direct one.
 
-    Raises nothing but `ckafka.Redeliver`, for a batch that the platform should send again.
+    Raises nothing but `ckafka.Redeliver`, for a batch or a bus's event to be sent again.
     ``context`` is the platform's dict about this invocation, with ``request_id`` and ``time_limit_in_ms``.
     """
     return _handler.handle(event, context)

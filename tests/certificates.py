@@ -27,11 +27,11 @@ class Tls(NamedTuple):
         return context
 
 
-def self_signed(folder: Path) -> Tls:
-    """Make one in a folder."""
+def self_signed(folder: Path, *, days: float = 0.0) -> Tls:
+    """Make one in a folder. It is valid for a day around now, or around so many days from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
-    now = datetime.now(timezone.utc)
+    now = datetime.now(timezone.utc) + timedelta(days)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 from bridge.logs import JsonFormatter
@@ -85,9 +85,11 @@ def carry_settings(environ: Mapping[str, str]) -> None:
     names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY")
     carry(*(environ.get(name, "") for name in names))
     carry(*(secret.rpartition("whsec_")[2] for secret in environ.get("WEBHOOK_SECRETS", "").split()))
-    ledger = urlsplit(environ.get("LEDGER_URL", ""))
-    if ledger.scheme == "sqlite":
-        watch_ledger(Path(ledger.path[1:]))
+    scheme, _, rest = environ.get("LEDGER_URL", "").partition("://")
+    password = rest.rpartition("@")[0].partition(":")[2]
+    carry(*re.split("[@/?#]", password), unquote(password))
+    if scheme == "sqlite":
+        watch_ledger(Path(rest.partition("?")[0][1:]))
 
 
 _scopes: list[str] = ["function"]

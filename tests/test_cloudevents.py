@@ -5,12 +5,17 @@ from __future__ import annotations
 import hmac
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from bridge.payload import BODY_LIMIT
+from bridge import cloudevents
 from builders import ABORT, CODE, PHONE, Answer, Bridge, body, bridge, check_problem, problem, signed
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 from deliveries import WRONG, replay_of
 from event_builders import CONTEXT, handle, url_event
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulator.server import Emulator
 
@@ -62,6 +67,76 @@ def test_it_is_one_delivery_in_both_modes(emulator: Emulator, trusting: Bridge) 
         "/deliveries/A-1", headers={"Authorization": "Bearer a-token-of-24-characters", "ce-source": SOURCE}
     )
     assert found.get_json()["status"] == "verified"
+
+
+@pytest.mark.parametrize(
+    "event_id", ["A-1", "signup 7", "J\u00fcrgen 7", "100%", "%41", 'say "hi"', "a\\b", "\U0001f600", " x "]
+)
+@pytest.mark.parametrize("source", ["/signup", "urn:\u00e9 x"])
+@pytest.mark.parametrize("binary_first", [True, False])
+def test_what_the_project_s_own_package_sends_is_one_delivery_in_both_modes(
+    emulator: Emulator, event_id: str, source: str, binary_first: bool
+) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
+    attributes = {"id": event_id, "source": source, "type": "code.entered", "specversion": "1.0"}
+    sent = CloudEvent({**attributes, "datacontenttype": "application/json"}, json.loads(body()))
+    messages = [to_binary_event(sent), to_structured_event(sent)][:: 1 if binary_first else -1]
+    first, second = (bridged.post(one.body, one.headers) for one in messages)
+    assert first.json["status"] == "verified"
+    assert second == replay_of(first)
+    found = bridged.client.get(f"/deliveries/{quote(event_id)}", headers={"ce-source": quote(source)})
+    assert found.get_json()["status"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("header", "event_id"),
+    [
+        ('"signup 7"', "signup 7"),
+        (r'"say \"hi\" \\ \bye"', r'say "hi" \ bye'),
+        ('"signup%207"', "signup 7"),
+        ('"%2522"', "%22"),
+        ("%2520", "%20"),
+        ("100%", "100%"),
+        ("%zz%4", "%zz%4"),
+        ("%e4%bd%a0%C3%BC", "\u4f60\u00fc"),
+        ("J\u00c3\u00bcrgen", "J\u00fcrgen"),  # UTF-8 that is not encoded, as WSGI decodes it
+        ('"open', '"open'),
+        ('a"b"c', 'a"b"c'),
+        ("\t A-1 ", "A-1"),
+        ("x" * 1024, "x" * 1024),
+    ],
+)
+def test_an_attribute_s_header_is_decoded_once(header: str, event_id: str) -> None:
+    assert cloudevents.from_header(header) == event_id
+
+
+@pytest.mark.parametrize(
+    "header", ["", " ", '""', "%00", "a%0Ab", "%C2%80", "%FF", "%C3", "\u00e9", "\u4f60", "x" * 1025, "%" * 1025]
+)
+def test_what_no_event_has_for_an_attribute(emulator: Emulator, header: str) -> None:
+    with pytest.raises(ValueError, match="must be a string of 1 to 1024 characters, none of them a control character"):
+        cloudevents.from_header(header)
+    if header.isascii():
+        given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), binary(header, header))
+        errors = [
+            {"pointer": name, "detail": "must be a string of 1 to 1024 characters, none of them a control character"}
+            for name in ("ce-id", "ce-source")
+        ]
+        check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+
+
+@given(text=st.from_regex(cloudevents.ATTRIBUTE, fullmatch=True).filter(lambda text: text.isprintable()))
+def test_whatever_is_percent_encoded_is_read_as_it_was(text: str) -> None:
+    assert cloudevents.from_header(quote(text)) == text
+
+
+def test_an_event_in_binary_mode_needs_a_source_as_in_structured_mode(emulator: Emulator, trusting: Bridge) -> None:
+    given = send(trusting, body(), {"ce-id": "A-1"})
+    errors = [{"pointer": "ce-source", "detail": "is missing"}]
+    check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+    structured = send(trusting, event(source=None))
+    assert structured.json["errors"] == [{"pointer": "#/source", "detail": "is missing"}]
+    assert emulator.calls == []
 
 
 def test_an_idempotency_key_goes_before_the_events_id(trusting: Bridge) -> None:
@@ -119,7 +194,7 @@ def test_a_batch_is_refused(trusting: Bridge) -> None:
 
 
 def test_an_event_that_is_too_large(trusting: Bridge) -> None:
-    assert send(trusting, event(note="x" * BODY_LIMIT)).status == 413
+    assert send(trusting, event(note="x" * 16_384)).status == 413
 
 
 def test_where_a_signature_covers_an_id_the_events_own_is_none(emulator: Emulator) -> None:

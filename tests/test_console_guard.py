@@ -19,6 +19,7 @@ def test_a_forged_host_is_refused(emulator: Emulator, path: str) -> None:
     answer = requests.request(method, emulator.url + path, headers={"Host": "evil.example"}, data=b"", timeout=60)
     assert answer.status_code == 403
     assert "127.0.0.1" in answer.json()["error"]
+    assert "--allow-host" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
@@ -63,6 +64,21 @@ def test_the_machines_name_is_its_own_where_others_may_ask() -> None:
     assert is_own_host(socket.gethostname(), "0.0.0.0")
     assert not is_own_host("evil.example", "0.0.0.0")
     assert is_own_host("bridge.test", "bridge.test")
+
+
+def test_a_name_that_is_allowed_is_an_own_host() -> None:
+    with Emulator(rate=0, allowed=["Emulator.test", "ci"]) as emulator:
+        port = emulator.url.rpartition(":")[2]
+        for host, status in {
+            f"emulator.test:{port}": 200, "EMULATOR.TEST": 200, "ci": 200, "127.0.0.1": 200,
+            "evil.example": 403, "x.emulator.test": 403, "emulator.test.evil.example": 403,
+        }.items():  # fmt: skip
+            answer = requests.get(f"{emulator.url}/emulator/codes", headers={"Host": host}, timeout=5)
+            assert answer.status_code == status, host
+        headers = {"Host": "emulator.test", "Origin": "http://emulator.test"}
+        assert requests.post(f"{emulator.url}/emulator/reset", headers=headers, data=b"", timeout=5).status_code == 200
+        headers["Origin"] = "http://ci"
+        assert requests.post(f"{emulator.url}/emulator/reset", headers=headers, data=b"", timeout=5).status_code == 403
 
 
 def test_who_does_not_keep_up_is_sent_away_and_told_nothing_wrong() -> None:

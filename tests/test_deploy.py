@@ -312,3 +312,12 @@ def test_the_largest_zip_can_be_sent(cloud: ScfCloud, config: Config) -> None:
     data = bytes(ZIP_LIMIT - len(archive().data)) + archive().data
     deploy(cloud, config, Archive.of(data))
     assert cloud.function.code == data
+
+
+def test_code_of_another_deployer_is_replaced(deployed: ScfCloud, config: Config) -> None:
+    ours = deployed.function.code
+    deployed.function.code = ours + b"theirs"
+    deploy(deployed, config)
+    assert deployed.function.code == ours
+    deployed.forget()
+    assert deploy(deployed, config).printed == "nothing to change\n"

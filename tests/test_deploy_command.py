@@ -180,7 +180,7 @@ def test_a_zip_that_is_not_there_is_told(cloud: ScfCloud) -> None:
 def test_without_what_is_developed_with_it_says_what_to_install(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "deploy", "--package", package, before="sys.modules['yaml'] = None; ")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "deploy: PyYAML is missing; `python3 tools/venv.py --dev` installs it\n"
+    assert done.stderr == "deploy: PyYAML is missing; `python3 tools/venv.py` installs it\n"
 
 
 def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
@@ -217,4 +217,4 @@ def test_the_help_says_which_key_is_whose(cloud: ScfCloud) -> None:
 def test_make_deploy_sets_itself_up() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of `make test`
     done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["python3 tools/venv.py --dev", ".venv/bin/python -m deploy deploy"]
+    assert done.stdout.splitlines() == ["python3 tools/venv.py", ".venv/bin/python -m deploy deploy"]

@@ -15,7 +15,8 @@ from deploy.masking import Mask, secrets_of
 
 QUOTED = {**REDIS, "LEDGER_URL": "rediss://:canary%40pw%2Bd@redis.example:6379/0"}
 ODD = {**REDIS, "LEDGER_URL": 'rediss://:canary"pw\\x&y@redis.example:6379/0'}
-BEARER = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12 canary-of-another-word"}
+BEARER = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abcdefghijklmnop12 canary-of-another-word"}
+SHORT = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12"}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,12 @@ def test_no_form_of_a_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: 
 def test_a_short_secret_is_one(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", "The value abc12 is faulty.")
     with pytest.raises(DeployError, match=r"The value … is faulty\."):
-        deploy(cloud, load(tmp_path, YAML, ENVIRON, **BEARER))
+        deploy(cloud, load(tmp_path, YAML, ENVIRON, **SHORT))
+
+
+def test_a_password_with_unescaped_separators_is_a_secret_as_a_whole() -> None:
+    mask = Mask(secrets_of({"OTHER": "redis://default:Sup3r@S3cretTail#77@127.0.0.1:6379/0"}))
+    assert mask.of("The value Sup3r@S3cretTail#77 is faulty.") == "The value … is faulty."
 
 
 def test_what_is_no_secret_stays() -> None:

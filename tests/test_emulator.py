@@ -32,10 +32,18 @@ EXAMPLE = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 
 
 def sdk(
-    emulator: Emulator, *, secret_id: str = DEMO_SECRET_ID, key: str = DEMO_SECRET_KEY, version: str = "2018-08-08"
+    emulator: Emulator,
+    *,
+    secret_id: str = DEMO_SECRET_ID,
+    key: str = DEMO_SECRET_KEY,
+    version: str = "2018-08-08",
+    method: str = "POST",
+    sign_method: str = "TC3-HMAC-SHA256",
 ) -> Any:
     """The official SDK's client as its documentation shows it."""
-    profile = ClientProfile(httpProfile=HttpProfile(protocol="http", endpoint=emulator.url.removeprefix("http://")))
+    endpoint = emulator.url.removeprefix("http://")
+    http = HttpProfile(protocol="http", endpoint=endpoint, reqMethod=method)
+    profile = ClientProfile(httpProfile=http, signMethod=sign_method)
     return CommonClient("domain", version, Credential(secret_id, key), "", profile)
 
 
@@ -125,13 +133,13 @@ def test_a_stale_timestamp_is_refused(off: float) -> None:
 
 
 def signed_by_hand(
-    body: bytes, host: str, *, at: int | None = None, service: str = "domain", date: str = ""
+    body: bytes, host: str, *, at: int | None = None, service: str = "domain", date: str = "", method: str = "POST"
 ) -> dict[str, str]:
     """TC3-HMAC-SHA256 once more, as its description shows it in steps."""
     timestamp = int(time.time()) if at is None else at
     date = date or datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%d")
     digest = hashlib.sha256(body).hexdigest()
-    canonical = f"POST\n/\n\ncontent-type:application/json\nhost:{host}\n\ncontent-type;host\n{digest}"
+    canonical = f"{method}\n/\n\ncontent-type:application/json\nhost:{host}\n\ncontent-type;host\n{digest}"
     scope = f"{date}/{service}/tc3_request"
     text = f"TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = hmac.digest(b"TC3" + DEMO_SECRET_KEY.encode(), date.encode(), "sha256")
@@ -179,6 +187,44 @@ def test_what_was_signed_is_what_arrived(emulator: Emulator) -> None:
     assert ask(emulator, body, headers | {"X-TC-Action": ""}) == "MissingParameter"
     assert ask(emulator, b"no json", signed_by_hand(b"no json", host)) == "MissingParameter"
     assert ask(emulator, body, headers) == "OK"
+
+
+def test_a_call_by_get_is_an_error_of_the_api(emulator: Emulator) -> None:
+    action = "CreateIntlPhoneEmail"
+    assert error_of(sdk(emulator, method="GET"), action, EXAMPLE) == "InternalError.MethodNotMatch"
+    assert error_of(sdk(emulator, method="GET", key="wrong"), action, EXAMPLE) == "AuthFailure.SignatureFailure"
+    old = sdk(emulator, method="GET", sign_method="HmacSHA256")
+    assert error_of(old, action, EXAMPLE) == "AuthFailure.InvalidAuthorization"
+    unsigned = requests.get(emulator.url, headers={"X-TC-Action": action}, timeout=5).json()
+    assert unsigned["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        answer = requests.request(method, emulator.url, headers={"X-TC-Action": action}, json={}, timeout=5)
+        assert answer.json()["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
+    assert requests.get(emulator.url, timeout=5).headers["Content-Type"] == "text/html; charset=utf-8"
+    sdk(emulator).call_json(action, EXAMPLE)  # nothing was verified
+
+
+def test_a_method_that_the_api_does_not_know(emulator: Emulator) -> None:
+    host, data = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
+    headers = signed_by_hand(data, host, method="PUT")
+    error = requests.put(emulator.url, data=data, headers=headers, timeout=5).json()["Response"]["Error"]
+    assert error == {"Code": "UnsupportedProtocol", "Message": "The method PUT is not supported: send POST."}
+
+
+def test_an_unsigned_payload(emulator: Emulator) -> None:
+    client = sdk(emulator)
+    client.profile.unsignedPayload = True
+    client.call_json("CreateIntlPhoneEmail", EXAMPLE)
+    assert error_of(client, "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
+
+    host, data = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
+    unsigned = signed_by_hand(b"UNSIGNED-PAYLOAD", host)
+    assert ask(emulator, data, unsigned) == "AuthFailure.SignatureFailure", "it must say so"
+    unsigned["X-TC-Content-SHA256"] = "UNSIGNED-PAYLOAD"
+    assert ask(emulator, data, unsigned) == "InternalError.VerifiedPhoneEmailErr"
+    assert ask(emulator, data, signed_by_hand(data, host) | {"X-TC-Content-SHA256": "UNSIGNED-PAYLOAD"}) == (
+        "AuthFailure.SignatureFailure"
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,8 +285,35 @@ def test_faults_over_rest(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
+    "code",
+    ["InvalidParameter.UpTo4000", "InternalError.DeletePhoneEmailVerifyErr", "UnsupportedOperation.NOT_SUPPORTED",
+     "FailedOperation.Code2Err", "Failed2", "MissingParameter.cmq"],
+)  # fmt: skip
+def test_any_code_of_the_apis_form_can_be_armed(emulator: Emulator, code: str) -> None:
+    armed = requests.post(f"{emulator.url}/emulator/faults", json={"fault": code}, timeout=5)
+    assert armed.status_code == 200
+    assert error_of(sdk(emulator), "DescribeIntlPhoneEmailList", {"Type": 1}) == code
+
+
+def test_the_catalogue_has_what_each_action_is_documented_to_answer(emulator: Emulator) -> None:
+    """The lists of the API's reference, as the official SDK for Go repeats them at each action."""
+    product = (
+        "InternalError.ForbiddenRequest InternalError.JsonMarshal InternalError.MethodNotMatch InternalError.NeedLogin "
+        "InternalError.ReadBodyError InvalidParameterValue.InvalidParameterFormat MissingParameter.ActionNotFound"
+    )
+    create = "InternalError.AddPhoneEmailErr InternalError.CheckVerifyCodeErr InternalError.VerifiedPhoneEmailErr"
+    others = (
+        "InternalError.VerifyCodeErr InternalError.SendVerifyCodeErr InternalError.DeletePhoneEmailVerifyErr "
+        "InternalError.DescribePhoneEmailListErr"
+    )
+    known = requests.get(f"{emulator.url}/emulator/faults", timeout=5).json()["api_codes"]
+    assert {one["code"] for one in known} >= set(f"{product} {create} {others}".split())
+
+
+@pytest.mark.parametrize(
     "wrong",
-    [{}, [], {"fault": "no-such"}, {"fault": 5}, {"fault": "hang", "times": 0}, {"fault": "hang", "times": True},
+    [{}, [], {"fault": "http 502"}, {"fault": "Failed."}, {"fault": "4Failed"},
+     {"fault": "no-such"}, {"fault": 5}, {"fault": "hang", "times": 0}, {"fault": "hang", "times": True},
      {"fault": "hang", "contact": 5}, {"fault": "hang", "other": 1}, {"fault": "Hang"},
      {"action": "CreateIntlPhoneEmail"}, {"fault": "hang", "action": "CreateIntlPhoneEmial"}],
 )  # fmt: skip

@@ -149,15 +149,15 @@ def test_a_bridge_that_does_not_start_ends_the_run() -> None:
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
     done = python("run", environ=environ)
     assert done.returncode == 1
-    assert "REQUEST_BUDGET: must be a number" in done.stderr
+    assert "REQUEST_BUDGET: must be a number" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("command", "taught"),
     [
         ([], ["run", "serve", "send"]),
-        (["run"], ["$PORT", "$EMULATOR_PORT"]),
-        (["serve"], ["stall-body", "/emulator/codes", "curl"]),
+        (["run"], ["$PORT", "$EMULATOR_PORT", "--allow-host NAME"]),
+        (["serve"], ["stall-body", "/emulator/codes", "curl", "--allow-host NAME"]),
         (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "Exit status 0"]),
     ],
 )
@@ -167,17 +167,28 @@ def test_help(command: list[str], taught: list[str]) -> None:
     assert [words for words in taught if words not in done.stdout] == []
 
 
+@pytest.mark.parametrize("value", ["http://emulator", "emulator:9010", "*", "a/b", "", "a..b", "-a"])
+def test_a_host_that_is_no_name(value: str) -> None:
+    done = python("serve", f"--allow-host={value}")
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
+    assert done.stderr.endswith(wanted)
+
+
 def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
     port = ports.free()
-    log = tmp_path / "log"
+    log, names = tmp_path / "log", ["--allow-host", "emulator", "--allow-host", "other.test."]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "emulator", "serve", "--emulator-port", str(port)], cwd=ROOT, stdout=output
+            [sys.executable, "-m", "emulator", "serve", "--emulator-port", str(port), *names], cwd=ROOT, stdout=output
         )
     end = time.monotonic() + 120
     while not log.read_text():
         assert time.monotonic() < end
         time.sleep(0.05)
     assert DEMO_SECRET_ID in log.read_text()
+    for host, status in (("emulator", 200), ("other.test:1", 200), ("evil.example", 403)):
+        url = f"http://127.0.0.1:{port}/emulator/codes"
+        assert requests.get(url, headers={"Host": host}, timeout=5).status_code == status
     process.terminate()
     assert process.wait(timeout=60) == 0

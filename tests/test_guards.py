@@ -90,6 +90,38 @@ def test_a_cap_for_each_prefix_of_a_phone_number(make: Make) -> None:
         send(engine, f"d{number}", f"jo{number}@example.com", limits=limits)
 
 
+@pytest.mark.parametrize(
+    ("plain", "spellings"),
+    [
+        ("+86 138 0013 800{}", ["+86 0138 0013 800{}", "0086 (0) 138 0013 800{}", "86 00138 0013 800{}"]),
+        ("+1 202 555 010{}", ["+1 0202 555 010{}", "+1 000 202 555 010{}"]),
+        ("+852 2345 678{}", ["+852 02345 678{}", "00852-0-2345-678{}"]),
+        ("+39 6 1234 567{}", ["+39 06 1234 567{}"]),
+    ],
+)
+def test_zeros_behind_the_country_code_make_no_other_prefix(make: Make, plain: str, spellings: list[str]) -> None:
+    engine, limits = make(interval=FAST.interval), LIMITS._replace(per_prefix=len(spellings))
+    for number, spelled in enumerate(spellings):
+        send(engine, f"a{number}", spelled.format(number), limits=limits)
+    assert refusal(engine, "b", plain.format(9), limits=limits) == ("per-prefix", 3600)
+
+
+def test_other_zeros_are_a_part_of_the_prefix() -> None:
+    def prefix(number: str) -> bytes:
+        return next(guard.series for guard in guards(number) if guard.name == "per-prefix")
+
+    assert prefix("+86 10 1234 5678") != prefix("+86 1 1234 5678"), "86 is a country code, 861 is none"
+    assert prefix("+7 700 123 4567") != prefix("+7 7 123 4567")
+    assert prefix("+971 50 123 4567") != prefix("+971 5 123 4567")
+    assert prefix("00000") == prefix("0000000") != prefix("10000")
+
+
+def test_an_email_address_is_one_contact_in_all_spellings(make: Make) -> None:
+    engine = make(interval=FAST.interval)
+    send(engine, "a", "jo@b\u00fccher.example")
+    assert refusal(engine, "b", "Jo@xn--bcher-kva.example") == ("interval", 60)
+
+
 def test_a_cap_for_all(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_hour=2)
     send(engine, "a", limits=limits)
@@ -244,7 +276,7 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
     before.end(Record("verified", "r", contact_type=1), keys("v"))
     before.ledger.close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
-        db.executescript("DROP TABLE sends; PRAGMA user_version = 1")
+        db.executescript("DROP TABLE sends; DROP INDEX by_call; DROP INDEX by_second_call; PRAGMA user_version = 1")
     db.close()
     engine = sqlite_engine(tmp_path, FAST)
     assert engine.claim(keys("v")).kind == "replay"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -15,6 +17,7 @@ import pytest
 import requests
 from bridge import worker
 from bridge.logs import JsonFormatter
+from bridge.profiles import PROFILES
 from bridge.worker import Worker
 from builders import body, gunicorn, post, signed
 from shapes import Running, running_tree
@@ -34,13 +37,14 @@ def fresh(running: Running) -> None:
     running.emulator.reset()
 
 
-def raw(url: str, data: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes and stop sending; the answer's status, headers and body."""
+def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes and stop sending, or only fall silent; the answer's status, headers and body."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(data)
         with suppress(OSError):  # it may have answered and closed before all was sent
-            connection.shutdown(socket.SHUT_WR)
+            if not silent:
+                connection.shutdown(socket.SHUT_WR)
         answered = b""
         while chunk := connection.recv(65_536):
             answered += chunk
@@ -82,6 +86,40 @@ def test_what_is_no_http_is_answered_like_everything_else(running: Running, data
     assert "secret-of-somebody" not in running.log.read_text()
 
 
+LENGTH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
+BROKEN_OFF = {
+    "body": LENGTH + b'{"type": "phone"',
+    "no body": LENGTH,
+    "no chunk": CHUNKED,
+    "chunk size": CHUNKED + b"1",
+    "chunk": CHUNKED + b"5\r\nxy",
+    "chunk's end": CHUNKED + b"2\r\nxy",
+    "half of a chunk's end": CHUNKED + b"2\r\nxy\r",
+    "next chunk": CHUNKED + b"2\r\nxy\r\n",
+    "trailers": CHUNKED + b"2\r\nxy\r\n0\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("bridge") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(
+        emulator.url, log, REQUEST_BUDGET=0.3, SENDER_PROFILE=request.param
+    ) as url:  # fmt: skip
+        yield url
+
+
+@pytest.mark.parametrize("hasty", PROFILES, indirect=True)
+@pytest.mark.parametrize("silent", [False, True], ids=["closed", "silent"])
+@pytest.mark.parametrize("data", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_an_incomplete_body_is_sent_again(hasty: str, data: bytes, silent: bool) -> None:
+    status, headers, document = raw(hasty, data, silent=silent)
+    assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert "webhook-delivery" not in headers
+    told = json.loads(document)
+    assert (told.get("code", "body-incomplete"), told.get("retryable", True)) == ("body-incomplete", True)
+
+
 def test_what_is_no_http_is_answered_in_the_senders_profile(tmp_path: Path) -> None:
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", SENDER_PROFILE="ack") as url:
         status, headers, document = raw(url, b"POST / HTTP/9.9\r\n\r\n")
@@ -106,6 +144,83 @@ def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
     forged = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "PATH_INFO": "/x"}
     assert requests.get(f"{running.url}/health", headers=forged, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//health", "/%68ealth", "///health", "/health%2F", "/./health", "/x/../health", "//openapi.json", "/read%79",
+        "http://x//health", "http://x/%68ealth", "//webhooks/signup", "/%77ebhooks/signup", "/deliverie%73/x",
+        "//deliveries/x", "/health;x",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_in_another_spelling_leads_nowhere(running: Running, method: str, target: str) -> None:
+    request = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    assert raw(running.url, request.encode())[0] == 404
+
+
+@pytest.mark.parametrize("target", ["/health", "/health?a=//b", "http://x/health"])
+def test_a_path_as_it_is_written(running: Running, target: str) -> None:
+    assert raw(running.url, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0] == 200
+
+
+def test_a_delivery_id_may_be_percent_encoded(running: Running) -> None:
+    data = body()
+    headers = signed(data, delivery_id="signup-7/a")
+    assert requests.post(f"{running.url}/", data=data, headers=headers, timeout=10).status_code == 200
+    found = requests.get(f"{running.url}/deliveries/signup-7%2F%61", headers=signed(b""), timeout=10)
+    assert found.json()["status"] == "verified"
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new", "kept"])
+def test_a_request_during_a_freeze_is_answered(tmp_path: Path, used: bool) -> None:
+    """The connection expired meanwhile, and the event loop sees the request first."""
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", KEEP_ALIVE=1) as url:
+        parts = urlsplit(url)
+        worker_id = worker_of(parts.port or 80)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            if used:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b" 200 OK" in connection.recv(65_536)
+            time.sleep(0.2)  # until the event loop has it
+            os.kill(worker_id, signal.SIGSTOP)
+            try:
+                time.sleep(1.5)
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            finally:
+                os.kill(worker_id, signal.SIGCONT)
+            assert b" 200 OK" in connection.recv(65_536)
+
+
+def worker_of(port: int) -> int:
+    """The process id of the worker that listens on a port: the child among its two processes."""
+    inodes = {
+        line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if int(line.split()[1].rpartition(":")[2], 16) == port and line.split()[3] == "0A"
+    }  # fmt: skip
+    owners = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link) in {f"socket:[{inode}]" for inode in inodes}:
+                owners.add(int(link.parts[2]))
+    return next(
+        one for one in owners if int(Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()[1]) in owners
+    )
+
+
+def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """At the limit the one that has been silent longest is closed for a new one."""
+    arguments = "--worker-connections 140 --threads 100"
+    with (
+        ExitStack() as open_still,
+        Emulator(rate=0) as emulator,
+        gunicorn(emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS=arguments) as url,
+    ):
+        parts = urlsplit(url)
+        for _ in range(200):
+            open_still.enter_context(socket.create_connection((parts.hostname, parts.port or 80), timeout=10))
+        assert requests.get(f"{url}/health", timeout=10).status_code == 200
 
 
 def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from certificates import Tls
 from ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
 from redis.connection import Connection
 from redis_server import RedisServer
+from wires import Wire
 
 
 def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
@@ -29,53 +30,6 @@ def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -
     return Engine(again(), clock, lambda _: None, again)
 
 
-class Wire:
-    """A wire to the server, which breaks instead of passing on a reply that holds one of ``lose``."""
-
-    def __init__(self, port: int) -> None:
-        self.lose: list[bytes] = []
-        self._behind = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                caller, _ = self._server.accept()
-                server = socket.create_connection(("127.0.0.1", self._behind))
-                self._open += [caller, server]
-                for pair in ((caller, server, False), (server, caller, True)):
-                    thread = threading.Thread(target=self._pass_on, args=pair)
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                found = next((one for one in self.lose if one in data), None)
-                if replies and found is not None:
-                    self.lose.remove(found)
-                    break
-                target.sendall(data)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> Wire:  # noqa: PYI034  typing.Self came with Python 3.11
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        for thread in self._threads:
-            thread.join()
-        for one in self._open:
-            one.close()
-
-
 def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
         engine = ledger_at(server.port)
@@ -83,7 +37,7 @@ def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
         engine.end(None, keys("unknown", contact="10086"))
         token = engine.own(keys("held", contact="10010"), lease=100)
         server.stop()
-        with pytest.raises(LedgerUnavailable, match="ConnectionError"):
+        with pytest.raises(LedgerUnavailable, match="the connection was refused"):
             engine.claim()
         server.start()
         assert engine.claim().kind == "replay"
@@ -151,7 +105,7 @@ def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         engine = ledger_at(silent.getsockname()[1])
         began = time.monotonic()
-        with pytest.raises(LedgerUnavailable, match="TimeoutError"):
+        with pytest.raises(LedgerUnavailable, match="no response in time"):
             engine.ledger.check(deadline=Deadline(SetClock(), 0.4))
         assert time.monotonic() - began > 0.3
 
@@ -228,7 +182,7 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
 
 def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
-    with engine.ledger._first, pytest.raises(LedgerUnavailable, match="TimeoutError"):  # type: ignore[attr-defined]
+    with engine.ledger._first, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
         engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
     engine.ledger.check(deadline=engine.deadline)
     engine.ledger.close()
@@ -238,7 +192,7 @@ def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     past = Deadline(SetClock(), 0.0)
     for _ in range(2):
-        with pytest.raises(LedgerUnavailable, match="TimeoutError"):
+        with pytest.raises(LedgerUnavailable, match="no response in time"):
             engine.ledger.check(deadline=past)
         engine.ledger.check(deadline=engine.deadline)
     engine.ledger.close()
@@ -268,9 +222,9 @@ def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
         engine = ledger_at(server.port, password=":wrong-one@")
         with pytest.raises(LedgerUnavailable) as raised:
             engine.claim()
-        assert "127.0.0.1" in str(raised.value)
-        assert "AuthenticationError" in str(raised.value)
+        assert "the server rejects the user name or the password" in str(raised.value)
         assert "wrong-one" not in str(raised.value)
+        assert "127.0.0.1" not in str(raised.value)
         good = ledger_at(server.port, password=":right@")
         good.end(VERIFIED)
         good.ledger.close()

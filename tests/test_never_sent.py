@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from typing import Any
 
 import pytest
+from bridge.clock import Deadline, SystemClock
+from bridge.credentials import Credentials
+from bridge.domain_api import DomainApi
+from bridge.logs import JsonFormatter
+from bridge.payload import Contact, ContactType
 from builders import (
+    CODE,
+    PHONE,
     PROBLEM,
     SUCCESS,
     SetClock,
@@ -43,6 +51,50 @@ def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
         url = upstream.url.replace("127.0.0.1", "localhost")
         check_problem(bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNREACHABLE, RETRY)
         assert upstream.requests == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("action", ["create", "send", "describe", "delete"])
+def test_each_call_with_a_certificate_that_is_not_trusted_is_an_error(
+    tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
+) -> None:
+    """One that nobody trusts signed, and one of a trusted CA for another host."""
+    clock, contact = SystemClock(), Contact(ContactType.PHONE, PHONE)
+    deadline = Deadline(clock, 5)
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        api = DomainApi(
+            upstream.url.replace("127.0.0.1", host),
+            credentials=lambda: Credentials("id", "key"),
+            connections=1,
+            clock=clock,
+            ca_bundle=str(tls.bundle) if host == "localhost" else None,
+        )
+        calls = {
+            "create": lambda: api.create_intl_phone_email(contact, CODE, deadline),
+            "send": lambda: api.send_intl_phone_email_code(contact, deadline),
+            "describe": lambda: api.describe_intl_phone_email_list(ContactType.PHONE, 0, deadline),
+            "delete": lambda: api.delete_intl_phone_email(contact, deadline),
+        }
+        call = calls[action]()
+        assert upstream.requests == []
+    assert (call.result, call.error) == ("never-sent", "SSLCertVerificationError")
+    (line,) = (json.loads(JsonFormatter().format(record)) for record in caplog.records)
+    reason = line.pop("reason")
+    assert {name: line[name] for name in line if name != "time"} == {
+        "level": "ERROR",
+        "message": "the API's certificate is not trusted: nothing was sent",
+        "upstream_error": "SSLCertVerificationError",
+        "look_at": "DOMAIN_API_CA_BUNDLE",
+    }
+    assert reason.startswith("Hostname mismatch" if host == "localhost" else "self")
+
+
+def test_each_try_of_a_delivery_is_an_error_of_its_own(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        assert bridge(upstream.url).deliver().json["code"] == "upstream-unreachable"
+        assert upstream.connections == 3
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert lines == [("ERROR", "the API's certificate is not trusted: nothing was sent")] * 3
 
 
 def test_a_handshake_that_never_ends(tls: Tls) -> None:

@@ -97,6 +97,31 @@ def test_the_sdk_for_node_is_told_what_is_armed(npm_packages: Path, serving: str
     }
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("http-502", "Bad Gateway"),
+        ("close", "request to {url}/ failed, reason: socket hang up"),
+        ("empty-response", "The response has no RequestId: the outcome is unknown."),
+    ],
+)
+def test_an_error_without_a_code_says_nothing_about_the_outcome(
+    npm_packages: Path, serving: str, tmp_path: Path, fault: str, message: str
+) -> None:
+    armed = {"fault": fault, "action": "DeleteIntlPhoneEmail"}
+    requests.post(f"{serving}/emulator/faults", json=armed, timeout=5)
+    script = tmp_path / "armed.js"
+    text = (node_packages.HERE / "signup.js").read_text()
+    script.write_text(
+        text.replace('"DeleteIntlPhoneEmail", contact)', '"DeleteIntlPhoneEmail", contact).catch(refusal)')
+    )
+    removed = node(npm_packages, script, serving)["removed"]
+    assert (removed.get("code"), removed["message"]) == (None, message.format(url=serving))
+    left = [] if fault == "close" else ["jo@example.com"]
+    listed = [one["contact"] for one in requests.get(f"{serving}/emulator/verified", timeout=5).json()]
+    assert listed == left
+
+
 def test_the_packages_are_locked_and_no_registry_is_named() -> None:
     lock = json.loads((node_packages.HERE / "package-lock.json").read_text())
     wanted = json.loads((node_packages.HERE / "package.json").read_text())["dependencies"]

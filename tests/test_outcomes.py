@@ -109,6 +109,7 @@ send-failed 502 yes no retryable -
 bridge-misconfigured 500 no no retryable -
 ledger-unavailable 503 no no retryable 2
 overloaded 503 no no retryable 1
+body-incomplete 503 no no retryable 1
 internal-error 500 maybe no retryable -
 signature-invalid 401 no no outside -
 not-found 404 no no outside -
@@ -182,6 +183,8 @@ GOOD = {"Response": {"RequestId": "eac6b301"}}
         b'{"Response": {"RequestId": "a\\nb"}}',
         b'{"Response": {"requestId": "1"}}',
         b'{"RequestId": "1"}',
+        b'{"Response": {"RequestId": "1"}, "Error": {"Code": "InternalError.VerifyCodeErr"}}',
+        b'{"Response": {"RequestId": "1"}, "Error": null}',
         b'{"Response": {"RequestId": "1", "Error": {}}}',
         b'{"Response": {"RequestId": "1", "Error": "no"}}',
         b'{"Response": {"RequestId": "1", "Error": {"Code": ""}}}',

@@ -320,5 +320,5 @@ def test_a_thread_that_was_frozen_while_it_waited_calls_nothing(
         setattr(clock, which, 600.0)
 
     monkeypatch.setattr(clock, "sleep", freeze)
-    assert deliver(instance, 1).json["code"] == "upstream-throttled"
+    assert deliver(instance, 1).json["code"] == "in-progress"
     assert len(emulator.calls) == 1

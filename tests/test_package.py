@@ -125,6 +125,50 @@ def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path, monkeypatch: pyt
     assert copied == code
 
 
+@pytest.mark.parametrize("name", ["scf_bootstrap", "bridge/ledger/redis.lua", "bridge/app.py"])
+def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
+    function = tmp_path / "function"
+    shutil.copytree(ROOT / "function", function, ignore=shutil.ignore_patterns("__pycache__"))
+    file = function / name
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    target = tmp_path / "build"
+    with pytest.raises(PackageError) as raised:
+        build(target, function=function, tell=lambda _: None)
+    shown = os.path.relpath(file)
+    assert str(raised.value) == (
+        f"package: Windows line endings (CRLF) in {shown}. Linux needs LF. Convert with `sed -i 's/\\r$//' {shown}`, "
+        "and run the command again"
+    )
+    assert not target.exists()
+    subprocess.run(["sed", "-i", r"s/\r$//", str(file)], check=True)
+    package._check_line_endings(function)
+
+
+def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
+    """Where Git is set up to write CRLF, as its installer for Windows does."""
+    isolated = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+
+    def git(*arguments: str) -> None:
+        author = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "core.autocrlf=true")
+        subprocess.run(["git", *author, *arguments], env=isolated, capture_output=True, check=True)
+
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(ROOT / "function", origin / "function", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".gitattributes", "requirements.txt", "serverless.yml", "Makefile"):
+        shutil.copy(ROOT / name, origin)
+    (origin / "page.bin").write_bytes(b"\0\r\n")
+    git("init", "-q", str(origin))
+    git("-C", str(origin), "add", "-A")
+    git("-C", str(origin), "commit", "-q", "-m", "all")
+    git("clone", "-q", str(origin), str(clone))
+    cloned = {path.relative_to(clone): path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    assert Path("function/scf_bootstrap") in cloned
+    for path, data in cloned.items():
+        if ".git" not in path.parts:
+            assert data == (origin / path).read_bytes(), path
+    package._check_line_endings(clone / "function")
+
+
 def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "build"
     (target / "function").mkdir(parents=True)
@@ -134,7 +178,8 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "PackageError: package: pip could not install the wheels; what it said stands above" in done.stderr
+    assert "PackageError: package: pip could not install the wheels:\n" in done.stderr
+    assert "No matching distribution found" in done.stderr
     assert sorted(os.listdir(target)) == ["function", "function.zip"]
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from bridge import payload
+from bridge import member_names, payload
 from bridge.cloudevents import Reading
 from bridge.outcomes import Refusal
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
@@ -16,6 +16,7 @@ from emulator.server import Emulator
 
 EMAIL = "jo@example.com"
 DIRECT = Reading(known_by="member")
+MUST_BE_A_CODE = "must be a string of 4 to 10 characters 0-9, A-Z, a-z"
 
 
 def faulty(data: bytes) -> dict[str, str]:
@@ -61,7 +62,7 @@ def test_phones(contact: str) -> None:
 
 @pytest.mark.parametrize(
     "contact",
-    ["1008", "1" * 21, "", " ", "+", "1+23456", "++123456", "18766554433x", "１８７６６５５４４３３", "187\t66554433",
+    ["1008", "1" * 21, "", " ", "+", "1+23456", "++123456", "18766554433x", "187\t66554433", "²³²³²³",
      "-----", "1" * 10 + " " * 250 + "1", "18766554433\x00", "18766554433,10086", None, 18766554433, [PHONE], {}, True],
 )  # fmt: skip
 def test_what_can_never_be_a_phone(contact: object) -> None:
@@ -90,7 +91,7 @@ def test_codes(code: str) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["123", "12345678901", "12 456", " 123456", "123456\n", "12345é", "１２３４５６", "", 123456, True, None, ["1234"]],
+    ["123", "12345678901", "1 2-3", "12\t3456", "12345é", "1234.5", "", " - ", 123456, True, None, ["1234"]],
 )
 def test_what_can_never_be_a_code(code: object) -> None:
     document = {"type": 1, "contact": PHONE, "verify_code": code}
@@ -130,12 +131,59 @@ def test_the_two_shapes_do_not_mix() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "errors"),
+    [
+        (
+            {"type": "phone", "phone": PHONE, "verifyCode": CODE},
+            {
+                "#/contact": "is missing; the body has `phone`: did you mean `contact`?",
+                "#/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?",
+            },
+        ),
+        (
+            {"channel": "email", "emailAddress": EMAIL, "code": CODE},
+            {
+                "#/type": "is missing; the body has `channel`: did you mean `type`?",
+                "#/contact": "is missing; the body has `emailAddress`: did you mean `contact`?",
+                "#/verify_code": "is missing; the body has `code`: did you mean `verify_code`?",
+            },
+        ),
+        (
+            {"Type": 1, "Code": PHONE, "verify-code": CODE},
+            {"#/VerifyCode": "is missing; the body has `verify-code`: did you mean `VerifyCode`?"},
+        ),
+        (
+            {"type": 1, "contact": PHONE, "otp": CODE, "pin": CODE, "verification_code": CODE},
+            {"#/verify_code": "is missing; the body has `verification_code`: did you mean `verify_code`?"},
+        ),
+        ({"type": 1, "contact": PHONE, "verify_cod": CODE, CODE: "otp"}, {"#/verify_code": "is missing"}),
+        ({"type": 1, "contact": PHONE, "verify_code": CODE[:3], "otp": CODE}, {"#/verify_code": MUST_BE_A_CODE}),
+    ],
+)
+def test_a_name_of_another_system_is_recognised(members: dict[str, Any], errors: dict[str, str]) -> None:
+    assert faulty(json.dumps(members).encode()) == errors
+
+
+def test_every_name_instead_is_recognised_and_no_known_one_is() -> None:
+    known = {*payload.BRIDGE_NAMES, *payload.API_NAMES}
+    assert member_names.INSTEAD.keys() == known
+    for name, others in member_names.INSTEAD.items():
+        assert len(others) > 15
+        for other in others:
+            expected = "" if other in known else f"; the body has `{other}`: did you mean `{name}`?"
+            assert member_names.hint(name, [other]) == expected
+    assert member_names.hint("id", ["otp"]) == ""
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"",
         b"{",
         b"\xff",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf" + body(),
+        b" \xef\xbb\xbf" + body(),
         body().decode().encode("utf-16"),
         body()[:-1] + b', "contact": "10086"}',
         body()[:-1] + b', "x": {"a": 1, "a": 2}}',
@@ -152,6 +200,12 @@ def test_the_two_shapes_do_not_mix() -> None:
 )
 def test_what_is_not_json(data: bytes) -> None:
     assert code_of(data) == "body-malformed"
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    marked = b"\xef\xbb\xbf" + body()
+    assert payload.parse(marked) == payload.parse(body(), DeliveryKey("content", marked))
+    assert payload.asks_to_send(b"\xef\xbb\xbf" + body(action="send"))
 
 
 @pytest.mark.parametrize(
@@ -193,10 +247,10 @@ def test_nothing_personal_in_a_repr() -> None:
 
 
 def test_a_faulty_body_end_to_end(emulator: Emulator, wired: Bridge) -> None:
-    given_answer = wired.deliver(type=True, verify_code="12 34")
+    given_answer = wired.deliver(type=True, verify_code="12 3")
     errors = [
         {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
-        {"pointer": "#/verify_code", "detail": "must be a string of 4 to 10 characters 0-9, A-Z, a-z"},
+        {"pointer": "#/verify_code", "detail": MUST_BE_A_CODE},
     ]
     expected = problem("body-invalid", 422, retryable=False, errors=errors)
     check_problem(given_answer, expected, PROBLEM | {"webhook-delivery": "abort-message"})

@@ -137,10 +137,12 @@ def test_a_body_that_the_bridge_refuses(scf: Scf, emulator: Emulator, shape: Sha
         assert (given.status_code, given.json()["code"]) == (413, "body-too-large")
 
 
-@pytest.mark.parametrize("length", ["x", "-5"])
-def test_a_request_that_is_none(scf: Scf, emulator: Emulator, length: str) -> None:
+@pytest.mark.parametrize(
+    "head", ["Content-Length: x", "Content-Length: -5", "Content-Length: 1_0", "Transfer-Encoding: chunked\r\n\r\n0x1"]
+)
+def test_a_request_that_is_none(scf: Scf, emulator: Emulator, head: str) -> None:
     with scf.start("event", emulator.url) as platform, socket.create_connection(platform.address) as connection:
-        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 

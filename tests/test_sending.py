@@ -271,7 +271,7 @@ def test_a_thread_that_was_frozen_while_it_waited_sends_nothing(
     ask_for(of)
     monkeypatch.setattr(clock, "sleep", lambda _seconds: setattr(clock, "run", 600.0))
     late = ask_for(of, "msg_1", contact="18766554400")
-    assert (late.status, late.json["code"]) == (503, "upstream-throttled")
+    assert (late.status, late.json["code"]) == (409, "in-progress")
     monkeypatch.undo()
     assert ask_for(of, "msg_1", contact="18766554400").status == 202, "nothing was counted"
     assert calls(emulator) == [(SEND, "OK")] * 2

@@ -210,7 +210,7 @@ def variables(**members: Any) -> dict[str, Any]:
         ),
         (
             {"environment": variables(LEDGER_URL="sqlite:///tmp/x.db")},
-            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+            "inputs.environment.variables.LEDGER_URL: is a relative path; write four slashes",
         ),
         (
             {"environment": variables(LEDGER_URL="Redis://r:6379")},
@@ -325,6 +325,8 @@ def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
 def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
     config = load(tmp_path, DOMAIN_API_CA_BUNDLE="/var/user/ca.pem")
     assert config.variables["DOMAIN_API_CA_BUNDLE"] == "/var/user/ca.pem"
+    redis = {**ENVIRON, **REDIS, "LEDGER_URL": "rediss://:p@h/0?ssl_ca_certs=/var/user/ca.pem"}
+    assert load(tmp_path, YAML, redis).shared_ledger
 
 
 @pytest.mark.parametrize("text", ["a: 1", "inputs: []", "component: scf\nname: a\ninputs: {environment: 1}"])

@@ -66,13 +66,26 @@ def test_any_of_several_secrets() -> None:
     assert refused(verifier(OTHER), signed(DATA)) == "no signature matches"
 
 
-@pytest.mark.parametrize("joint", [" ", ", "])
+@pytest.mark.parametrize("joint", [" ", ", ", ",", " , ", "  "])
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_any_of_several_signatures(joint: str, position: int) -> None:
     headers = signed(DATA)
     several = ["v1,bm90IHRoaXMgb25l", "v1a,bm90IHRoaXMga2luZA=="]
     several.insert(position, headers["webhook-signature"])
     assert verifier()(headers | {"webhook-signature": joint.join(several)}, DATA)
+    several.remove(headers["webhook-signature"])
+    assert refused(verifier(), headers | {"webhook-signature": joint.join(several)}) == "no signature matches"
+
+
+@pytest.mark.parametrize("joint", [" ", ", ", ","])
+def test_parts_of_several_signatures_prove_nothing(joint: str) -> None:
+    """No list is read so that an entry of it is made of two, or of another scheme's."""
+    headers = signed(DATA)
+    text = headers["webhook-signature"].removeprefix("v1,")
+    for several in (["v1", text], ["v1a", text], [f"v1,{text[:9]}", text[9:]], [f"v1,{text[:9]}", f"v1,{text[9:]}"],
+                    [f"v2,{text}", "v1,"], [f"v1a,{text}", "v1,bm90IHRoaXMgb25l"]):  # fmt: skip
+        if joint.join(several) != headers["webhook-signature"]:
+            assert refused(verifier(), headers | {"webhook-signature": joint.join(several)}) == "no signature matches"
 
 
 @pytest.mark.parametrize(("age", "accepted"), [(299, True), (-299, True), (302, False), (-302, False)])
@@ -162,6 +175,16 @@ def test_github() -> None:
     assert verify({"x-hub-signature-256": known}, b"Hello, World!") is None
     first = "sha256=" + hmac.digest(b"old secret", b"Hello, World!", "sha256").hex()
     assert verify({"x-hub-signature-256": first}, b"Hello, World!") is None
+    for joint in (",", ", ", " "):
+        for several in ([known, "sha256=" + "0" * 64], ["sha256=00", "sha1=00", known]):
+            assert verify({"x-hub-signature-256": joint.join(several)}, b"Hello, World!") is None
+            assert refused(verify, {"x-hub-signature-256": joint.join(several)}, b"Hello, World?")
+        halves = joint.join((known[:20], known[20:]))
+        assert refused(verify, {"x-hub-signature-256": halves}, b"Hello, World!") == "no signature matches"
+    shouted = "sha256=" + known.removeprefix("sha256=").upper()
+    assert verify({"x-hub-signature-256": shouted}, b"Hello, World!") is None
+    for unlike in (known.upper(), known.replace("=", ""), f"x{known}", f"{known}0", f"sha256={known}"):
+        assert refused(verify, {"x-hub-signature-256": unlike}, b"Hello, World!") == "no signature matches"
     assert refused(verify, {"x-hub-signature-256": known}, b"Hello, World?") == "no signature matches"
     assert refused(verify, {"x-hub-signature-256": known.removeprefix("sha256=")}, b"Hello, World!")
     sha1 = "sha1=" + hmac.new(b"old secret", b"Hello, World!", hashlib.sha1).hexdigest()

@@ -197,3 +197,4 @@ def test_whose_a_row_is(created: float, now: float, rival: Interval | None, ours
     two = Claim("owned", now, calls=(Interval(10.0, 20.0), CALL), rivals=claim.rivals, unknown=True)
     assert is_ours(created, two) is ours
     assert not is_ours(created, Claim("owned", now, unknown=True))
+    assert not is_ours(created, claim._replace(crowded=True))

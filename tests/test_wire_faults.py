@@ -100,6 +100,31 @@ def test_a_dripping_body_does_not_outlive_the_deadline() -> None:
         assert len(upstream.requests) == 1
 
 
+ODD_STATUSES = ["+200 OK", "2_00 OK", " 200 OK", "0200 OK", "200OK"]
+ODD_NUMBERS = ["+", "0_", "-"]
+"""Prefixes that int() accepts."""
+
+
+def odd_length(prefix: str) -> bytes:
+    data = json.dumps(SUCCESS)
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {prefix}{len(data)}\r\nConnection: close\r\n\r\n{data}".encode()
+
+
+def odd_chunk(prefix: str) -> bytes:
+    data = json.dumps(SUCCESS)
+    head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return f"{head}{prefix}{len(data):x}\r\n{data}\r\n0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("size", ["{:x}", "{:X}", "00{:x}", "{:x};of=somebody", "{:x} ;a"])
+def test_a_reply_in_chunks(size: str) -> None:
+    data = json.dumps(SUCCESS)
+    head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = f"{head}{size.format(len(data))}\r\n{data}\r\n0\r\nX-Trailer: 1\r\n\r\n".encode()
+    with Upstream(send(whole)) as upstream:
+        assert bridge(upstream.url).deliver().status == 200
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -109,8 +134,23 @@ def test_a_dripping_body_does_not_outlive_the_deadline() -> None:
         reply(b"\x1f\x8b not gzip", headers="Content-Type: application/json\r\nContent-Encoding: gzip\r\n"),
         reply(SUCCESS, status="204 No Content"),
         reply(SUCCESS, status="500 Internal Server Error"),
+        *(reply(SUCCESS, status=status) for status in ODD_STATUSES),
+        *(odd_length(length) for length in ODD_NUMBERS),
+        *(odd_chunk(size) for size in ODD_NUMBERS),
+        odd_chunk("0x"),
     ],
-    ids=["not-http", "bad-chunk", "too-long", "encoded", "status-204", "status-500"],
+    ids=[
+        "not-http",
+        "bad-chunk",
+        "too-long",
+        "encoded",
+        "status-204",
+        "status-500",
+        *(f"status {status}" for status in ODD_STATUSES),
+        *(f"length {length}" for length in ODD_NUMBERS),
+        *(f"chunk {size}" for size in ODD_NUMBERS),
+        "chunk 0x",
+    ],
 )
 def test_an_unusable_reply(data: bytes) -> None:
     with Upstream(send(data)) as upstream:

@@ -1,7 +1,7 @@
 """Make `.venv`, or renew it when it is stale: `python3 tools/venv.py [--dev]`.
 
-Stale is what was made by another Python, in another folder, or from other requirements. It is written for any Python 3,
-so that one that is too old can say so.
+It is stale if it was made by another Python, in another folder, or from other requirements. `VENV_DIR` names another
+folder. Any Python 3 can read this file, so that one that is too old can say so.
 """
 
 import hashlib
@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-VENV = os.path.join(ROOT, ".venv")
+VENV = os.path.join(ROOT, os.environ.get("VENV_DIR") or ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
+BASE = ["requirements.txt", "requirements-deploy.txt"]
+DEV = ["requirements-dev.txt"]
 
 
 def main() -> None:
@@ -22,44 +24,71 @@ def main() -> None:
         import venv  # noqa: F401, PLC0415
     except ImportError:
         sys.exit("signup-bridge needs Python's venv module; on Debian and Ubuntu: apt-get install python3-venv")
-    layers = ["requirements.txt"] + (["requirements-dev.txt"] if "--dev" in sys.argv[1:] else [])
-    if any(is_stale(layer) for layer in ("requirements.txt", "requirements-dev.txt")):
-        print("making .venv …", flush=True)
+    if any(is_stale(lock) for lock in BASE + DEV):
+        print("creating " + os.path.relpath(VENV, ROOT) + " …", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    for layer in layers:
-        if not os.path.exists(stamp_of(layer)):
-            print("installing " + layer + " …", flush=True)
-            options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
-            run(PYTHON, "-m", "pip", "install", *options, "-r", os.path.join(ROOT, layer))
-            with open(stamp_of(layer), "w") as stamp:
-                stamp.write(key_of(layer))
+    for lock in BASE + (DEV if "--dev" in sys.argv[1:] else []):
+        if not os.path.exists(stamp_path(lock)):
+            install(lock)
+            with open(stamp_path(lock), "w") as stamp:
+                stamp.write(fingerprint(lock))
 
 
-def is_stale(layer: str) -> bool:
-    """Whether `.venv` holds this layer in another state than the one that is wanted. An absent layer is not stale."""
+def is_stale(lock: str) -> bool:
+    """Whether `.venv` holds another state of this lock than the wanted one. A lock of `DEV` may be absent."""
     if not os.path.exists(PYTHON):
         return True
-    if not os.path.exists(stamp_of(layer)):
-        # The runtime layer is always there when the making of it came to its end.
-        return layer == "requirements.txt"
-    with open(stamp_of(layer)) as stamp:
-        return stamp.read() != key_of(layer)
+    if not os.path.exists(stamp_path(lock)):
+        return lock in BASE  # an installation that was interrupted
+    with open(stamp_path(lock)) as stamp:
+        return stamp.read() != fingerprint(lock)
 
 
-def stamp_of(layer: str) -> str:
-    return os.path.join(VENV, "." + layer)
+def stamp_path(lock: str) -> str:
+    return os.path.join(VENV, "." + lock)
 
 
-def key_of(layer: str) -> str:
-    with open(os.path.join(ROOT, layer), "rb") as requirements:
+def fingerprint(lock: str) -> str:
+    with open(os.path.join(ROOT, lock), "rb") as requirements:
         digest = hashlib.sha256(requirements.read()).hexdigest()
     return "\n".join((digest, sys.version, os.path.realpath(sys.executable), VENV))
 
 
-def run(*command: str) -> None:
-    status = subprocess.call(command)  # noqa: S603  our own words
-    if status:
-        sys.exit(status)
+def install(lock: str) -> None:
+    """Install exactly what the lock pins.
+
+    Without ``--no-deps`` pip would resolve what is resolved already: up to 23.2.1 it takes the newest release of a
+    package that another one requires with an extra, which the lock does not have.
+    """
+    path = os.path.join(ROOT, lock)
+    with open(path, encoding="utf-8") as requirements:
+        total = sum("==" in line for line in requirements)
+    print("installing {} packages from {} …".format(total, lock), flush=True)
+    options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes", "--progress-bar", "off"]
+    run(PYTHON, "-m", "pip", "install", *options, "-r", path, total=total)
 
 
-main()
+def run(*command: str, total: int = 0) -> None:
+    """Run it, and show its output only if it fails: pip's warnings are about this machine's pip, not about the lock."""
+    output = []
+    collected = 0
+    progress = total > 0 and sys.stdout.isatty()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)  # noqa: S603
+    with process:
+        for line in process.stdout or ():
+            output.append(line)
+            if progress and line.lstrip().startswith(("Collecting", "Ignoring")):
+                collected += 1
+                print("\r  {} of {}".format(collected, total), end="", flush=True)
+    if progress:
+        print("\r" + " " * 20 + "\r", end="", flush=True)
+    if process.returncode:
+        sys.stderr.write("".join(output))
+        sys.exit(process.returncode)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the next run starts the installation again")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from bridge import answers, outcomes
 from bridge.actions import CREATE
 from bridge.app import COME_BACK
-from bridge.calling import SLOT_GRACE, TURNS, Turn, room
+from bridge.calling import SLOT_GRACE, TURNS, Turn, max_slot_wait
 from bridge.clock import Deadline, Stopwatch
 from bridge.judge import Verdict
 from bridge.once import PATIENCE
@@ -119,7 +119,7 @@ class Ledger:
         """Seconds until the next free slot, and whether it fits, and is reserved. Follows the ledgers' ``_slot``."""
         now = self._world.now
         wait = self._pace.slot(now) - now
-        fits = wait <= room(deadline)
+        fits = wait <= max_slot_wait(deadline)
         if fits:
             self._pace = self._pace.taken(now, self._interval)
         return wait, fits
@@ -148,7 +148,7 @@ class Instance:
         accepted, budget = self._world.now, self._setup.budget
         yield from self._threads.enter()
         age = self._world.now - accepted
-        deadline = Deadline(self._world, budget - age if age < budget * IN_LINE else 0.0)
+        deadline = Deadline(self._world, budget - age if age < budget * IN_LINE else 0.0, total=budget)
         yield self._processor.work(self._costs.read)
         verdict = yield from self._process(delivery, deadline)
         yield self._processor.work(self._costs.answer)

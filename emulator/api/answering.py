@@ -47,6 +47,7 @@ def answer(server: ApiServer, request: tc3.Request) -> Answer:
             any_host=behaviour.any_host_signed,
         )
         server.domain.check_action(action, headers.get("x-tc-version", ""))
+        _check_method(request.method)
         server.domain.check_rate(action)
         call.fault = server.faults.take(action, contact)
         chosen = inputs.chosen(action, contact) if call.fault is None else None
@@ -64,6 +65,14 @@ def answer(server: ApiServer, request: tc3.Request) -> Answer:
         response = {"Error": {"Code": error.code, "Message": error.message}}
     reply = json.dumps({"Response": {**response, "RequestId": call.request_id}}).encode()
     return Answer(call, reply, call.fault if call.fault in WIRE_FAULTS else None, delay)
+
+
+def _check_method(method: str) -> None:
+    """Raises ApiError unless it is POST, by the codes that the API documents for other methods."""
+    if method == "GET":
+        raise ApiError("InternalError.MethodNotMatch", "Method mismatch: the action takes POST with a JSON body.")
+    if method != "POST":
+        raise ApiError("UnsupportedProtocol", f"The method {method} is not supported: send POST.")
 
 
 def _as_chosen(server: ApiServer, chosen: inputs.Input, call: Call) -> None:

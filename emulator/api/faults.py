@@ -44,6 +44,9 @@ API_CODES = {
     # what SendIntlPhoneEmailCode may answer besides
     "InternalError.SendVerifyCodeErr": "the code could not be sent",
     "FailedOperation.SendVerifyCodeIsLimited": "codes are sent to this contact too often",
+    # what DeleteIntlPhoneEmail and DescribeIntlPhoneEmailList are documented to answer besides
+    "InternalError.DeletePhoneEmailVerifyErr": "the contact could not be taken off the list",
+    "InternalError.DescribePhoneEmailListErr": "the list of verified contacts could not be read",
     # related actions and the mainland twin, for the same things
     "InvalidParameter.TelephoneIsInvalid": "not a phone number that is taken",
     "InvalidParameter.EmailIsInvalid": "not an email address that is taken",
@@ -100,7 +103,8 @@ API_CODES = {
 """The API's error codes that are known, each with what it says. Any other well-formed one can be armed, too."""
 
 PROCESSED = ("hang", "reset", "close", "truncate", "stall-body", "drip")
-_API_CODE = re.compile(r"[A-Z][A-Za-z]+(\.[A-Z][A-Za-z]+)*")
+_API_CODE = re.compile(r"[A-Z][A-Za-z0-9]+(\.[A-Za-z0-9_]+)*")
+"""The form of an error code. Some products' codes have digits, underscores or a lower-case sub-code."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import select
 import socket
@@ -13,10 +14,10 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from werkzeug.exceptions import NotFound
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.serving import ThreadedWSGIServer
 
 from emulator import ports
 
@@ -26,6 +27,7 @@ from .behaviour import RATE
 from .calls import Call, Calls
 from .domain import Domain
 from .faults import Faults
+from .handler import Handler
 from .wire import Reply, in_place_of, sent_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
 BODY_LIMIT = 1_048_576
+DISCARD_LIMIT = 64 * BODY_LIMIT
+"""Bytes of a body over the limit that are read and discarded, so that the client receives the response."""
 HANG_LIMIT = 120.0
 """Seconds after which even a hanging connection is let go."""
 
@@ -42,6 +46,9 @@ REDIRECTED = "/emulator/redirected"
 
 HEADERS = "emulator.headers"
 """The WSGI environment's key for a request's headers as they came: names and values, in their order."""
+
+_OLD_SIGNATURE = ("Action", "Signature", "SignatureMethod")
+"""Query parameters of a call by GET with one of the older signatures."""
 
 Server = TypeVar("Server", bound="ApiServer")
 
@@ -126,29 +133,48 @@ class ApiServer(ThreadedWSGIServer):
         """A caller that goes away is its own business."""
 
 
-class _Handler(WSGIRequestHandler):
+class _Handler(Handler):
     server: ApiServer
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # one write a reply
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: what is called can be seen under /emulator/calls."""
 
     def make_environ(self) -> WSGIEnvironment:
-        return {**super().make_environ(), HEADERS: self.headers.items()}
+        """Read the body: Werkzeug would wait for one that the application does not read before it closes."""
+        environ = {**super().make_environ(), HEADERS: self.headers.items()}
+        length = environ.get("CONTENT_LENGTH", "")
+        if _is_a_number(length) and int(length) <= BODY_LIMIT:
+            environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(length)))
+        return environ
 
-    def do_POST(self) -> None:
-        if urlsplit(self.path).path != "/":
-            self.run_wsgi()
+    def run_wsgi(self) -> None:
+        """Answer a call of the API; pass everything else to the application."""
+        if self._is_a_call():
+            self._call()
             return
+        super().run_wsgi()
+
+    def _is_a_call(self) -> bool:
+        """Whether the request is for the API and not for the page, which has the same path."""
+        path, query = urlsplit(self.path).path, urlsplit(self.path).query
+        if path != "/" or self.command == "HEAD":
+            return False
+        authorization = self.headers.get("Authorization", "")
+        return (
+            self.command == "POST"
+            or "X-TC-Action" in self.headers
+            or authorization.startswith("TC3-")
+            or any(name in parse_qs(query) for name in _OLD_SIGNATURE)
+        )
+
+    def _call(self) -> None:
         length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
-        if not length.isdecimal() or int(length) > BODY_LIMIT:
-            self.close_connection = True
-            error = json.dumps({"error": "send a body of a known length, 1 MiB at most"}).encode()
-            self._send(411, "application/json", error)
-            return
-        self._api(self.rfile.read(int(length)))
+        if not _is_a_number(length):
+            self.refuse(411, "Content-Length is required: send a body of a known length, not chunked.")
+        elif int(length) > BODY_LIMIT:
+            left = min(int(length), DISCARD_LIMIT)
+            while left and (part := self.rfile.read(min(left, 65_536))):
+                left -= len(part)
+            self.refuse(413, f"The body has {length} bytes. The limit is {BODY_LIMIT}.")
+        else:
+            self._api(self.rfile.read(int(length)))
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path != REDIRECTED:
@@ -156,7 +182,7 @@ class _Handler(WSGIRequestHandler):
             return
         request_id = str(uuid.uuid4())
         self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
-        self._send(200, "application/json", json.dumps({"Response": {"RequestId": request_id}}).encode())
+        self.send(200, "application/json", json.dumps({"Response": {"RequestId": request_id}}).encode())
 
     def _api(self, body: bytes) -> None:
         began = time.monotonic()
@@ -174,7 +200,7 @@ class _Handler(WSGIRequestHandler):
             self.server.stopping.wait(answered.delay)
         call.duration_ms = _milliseconds_since(began)
         if reply:
-            self._send(*reply)
+            self.send(*reply)
         else:
             self.close_connection = True
             self._break_connection(broken or "", answered.reply)
@@ -185,21 +211,17 @@ class _Handler(WSGIRequestHandler):
         part = sent_of(fault, reply)
         with contextlib.suppress(OSError):
             if part is not None and fault != "drip":
-                self._write(head + part)
+                self.write(head + part)
             if fault in ("hang", "stall-body"):
                 self._wait_for_the_caller(HANG_LIMIT)
             if fault == "drip":
                 for byte in head + reply:
-                    self._write(bytes((byte,)))
+                    self.write(bytes((byte,)))
                     if self._wait_for_the_caller(0.2):
                         return
             if fault == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
-
-    def _write(self, data: bytes) -> None:
-        self.wfile.write(data)
-        self.wfile.flush()
 
     def _wait_for_the_caller(self, seconds: float) -> bool:
         """Wait; True as soon as the caller has gone away or the emulator stops."""
@@ -209,15 +231,9 @@ class _Handler(WSGIRequestHandler):
                 return True
         return self.server.stopping.is_set()
 
-    def _send(self, status: int, media_type: str | None, body: bytes, location: str | None = None) -> None:
-        self.send_response(status)
-        if media_type:
-            self.send_header("Content-Type", media_type)
-        if location:
-            self.send_header("Location", location)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self._write(body)
+
+def _is_a_number(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) < 19
 
 
 def _milliseconds_since(began: float) -> float:

@@ -18,6 +18,9 @@ _AUTHORIZATION = re.compile(
     r"TC3-HMAC-SHA256 Credential=(?P<id>[^/, ]+)/(?P<date>[0-9-]{10})/(?P<service>[a-z0-9:-]+)/tc3_request, ?"
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+"""The value of X-TC-Content-SHA256 that is signed in place of the body (an SDK's unsignedPayload)."""
+
 CLOCK_TOLERANCE = 300
 """Seconds that a request's timestamp may be off."""
 
@@ -80,6 +83,7 @@ def check(
 def _canonical_digest(request: Request, signed: str, host: str) -> str:
     values = {**request.headers, "host": host}
     headers = "".join(f"{name}:{values.get(name, '').strip().lower()}\n" for name in signed.split(";"))
-    body = hashlib.sha256(request.body).hexdigest()
+    unsigned = request.headers.get("x-tc-content-sha256") == UNSIGNED_PAYLOAD
+    body = hashlib.sha256(UNSIGNED_PAYLOAD.encode() if unsigned else request.body).hexdigest()
     canonical = f"{request.method}\n/\n{request.query}\n{headers}\n{signed}\n{body}"
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from flask import Response
+
 from .deliveries import Answer, Headers, Request
 
 TIME_LIMIT = 65.0
@@ -65,6 +67,25 @@ def pass_on(bridge: Bridge, request: Request, headers: Headers) -> Answer:
         connection.close()
 
 
+class Relayed(Response):
+    """The bridge's response, unchanged but for the headers of its connection."""
+
+
+def relayed(request: Request, answer: Answer) -> Relayed:
+    """Return the bridge's answer to a request as a response."""
+    body = answer.body.encode("utf-8", "surrogateescape")
+    response = Relayed(body, f"{answer.status} {answer.reason}")
+    response.headers.clear()
+    for name, value in kept(answer.headers):
+        response.headers.add(name, value)
+    lengths = [value for name, value in answer.headers if name.lower() == "content-length"]
+    # The response to a HEAD names the length of a body that is not sent.
+    response.headers["Content-Length"] = lengths[0] if request.method == "HEAD" and lengths else str(len(body))
+    return response
+
+
 def kept(headers: Headers) -> Headers:
-    """Those that go all the way."""
-    return [(name, value) for name, value in headers if name.lower() not in OF_THE_WAY]
+    """Return the end-to-end headers. A Connection header names further ones that are not (RFC 9110, 7.6.1)."""
+    listed = ",".join(value for name, value in headers if name.lower() == "connection")
+    hop_by_hop = {*OF_THE_WAY, *(name.strip().lower() for name in listed.split(","))}
+    return [(name, value) for name, value in headers if name.lower() not in hop_by_hop]

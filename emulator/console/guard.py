@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, request
+
+from .bridge import Relayed
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -22,13 +25,18 @@ HEADERS = {
 }
 
 
-def protect(app: Flask, *, host: str) -> None:
-    """Refuse what is not meant for a console that listens on ``host``, and give every answer its headers."""
+def protect(app: Flask, *, host: str, allowed: Collection[str] = ()) -> None:
+    """Refuse what is not meant for a console that listens on ``host``, and add the page's headers to its responses.
+
+    ``allowed`` are other host names that lead here. The bridge's responses are relayed without the page's headers.
+    """
 
     @app.before_request
     def refuse() -> None:
-        if not is_own_host(request.host, host):
-            abort(403, "The Host is not this console's: open it as 127.0.0.1 or localhost.")
+        if not is_own_host(request.host, host, allowed):
+            abort(
+                403, "The Host is not this console's: use 127.0.0.1 or localhost, or start it with --allow-host NAME."
+            )
         if request.method in ("GET", "HEAD"):  # what they answer another site's script cannot read
             return
         origin = request.headers.get("Origin")
@@ -37,14 +45,16 @@ def protect(app: Flask, *, host: str) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        for name, value in HEADERS.items():
+        for name, value in () if isinstance(response, Relayed) else HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
 
-def is_own_host(given: str, listening: str) -> bool:
-    """Whether a `Host` header's value names this machine as no other site can: by an address, or its own name."""
+def is_own_host(given: str, listening: str, allowed: Collection[str] = ()) -> bool:
+    """Whether a `Host` header's value is an address, this machine's own name, or one of ``allowed``."""
     name = (urlsplit(f"//{given}").hostname or "").lower()
+    if name in (one.lower() for one in allowed):
+        return True
     if name == "localhost" or name.endswith(".localhost") or name == listening.lower():
         return True
     try:

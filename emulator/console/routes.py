@@ -5,7 +5,7 @@ docs/emulator.md lists the routes. Whatever is asked wrongly is answered by ``{"
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from emulator.api.inputs import INPUTS
 from emulator.api.server import HEADERS
 
 from . import guard
-from .bridge import kept
+from .bridge import kept, relayed
 from .console import REPEATED_AS, TYPES, Console, Impossible, Order
 from .deliveries import Request
 
@@ -40,12 +40,12 @@ class Wrong(ValueError):  # noqa: N818  not a fault: what was asked for is not u
     """A request's body is not what the route takes; the text names the member and the remedy."""
 
 
-def create_app(console: Console, *, host: str) -> Flask:
-    """The console as a WSGI application, which listens on ``host``."""
+def create_app(console: Console, *, host: str, allowed: Collection[str] = ()) -> Flask:
+    """Return the console as a WSGI application, which listens on ``host`` and takes the host names ``allowed``, too."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    guard.protect(app, host=host)
+    guard.protect(app, host=host, allowed=allowed)
     _answer_errors(app)
     _see(app, console)
     _see_deliveries(app, console)
@@ -204,17 +204,11 @@ def _pass_on(app: Flask, console: Console) -> None:
     def webhooks(_rest: str) -> Response:
         target = request.environ["RAW_URI"]
         given = request.get_data().decode("utf-8", "surrogateescape")
-        delivery = console.pass_on(Request(request.method, target, kept(request.environ[HEADERS]), given))
-        answer = delivery.answer
-        if answer is None:
+        received = Request(request.method, target, kept(request.environ[HEADERS]), given)
+        delivery = console.pass_on(received)
+        if delivery.answer is None:
             return Response(f"{delivery.error}\n", 502, mimetype="text/plain")
-        body = answer.body.encode("utf-8", "surrogateescape")
-        response = Response(body, f"{answer.status} {answer.reason}")
-        response.headers.clear()
-        for name, value in kept(answer.headers):
-            response.headers.add(name, value)
-        response.headers["Content-Length"] = str(len(body))
-        return response
+        return relayed(received, delivery.answer)
 
 
 def _answer_errors(app: Flask) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
+import string
 import tempfile
 import threading
 import uuid
@@ -197,8 +198,8 @@ def _reply(returned: Any) -> Reply:
 
 def _size(text: str, base: int) -> int:
     """Raises ValueError."""
-    if not text.isalnum():
-        raise ValueError("no number")
+    if not text or text.strip(string.hexdigits if base == 16 else string.digits):
+        raise ValueError("not a number")
     return int(text, base)
 
 

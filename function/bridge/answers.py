@@ -65,7 +65,7 @@ def of_verdict(
 
 def hidden(verdict: Verdict) -> Verdict:
     """The verdict as it is told where nobody may find out which contacts were verified before."""
-    if verdict.outcome is not ALREADY_VERIFIED:
+    if verdict.outcome not in (ALREADY_VERIFIED, CODE_INCORRECT):  # the same work for both: time could tell them apart
         return verdict
     return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.stand_in)
 
@@ -77,7 +77,8 @@ def replayed(answer: Answer) -> Answer:
 
 def of_refusal(refusal: Refusal, profile: Profile = STATUS) -> Answer:
     """The answer to a request that was not worked on."""
-    return _in_form(_Told(refusal.outcome, refusal.detail, errors=refusal.errors), profile)
+    told = _Told(refusal.outcome, refusal.detail, errors=refusal.errors, message=refusal.message)
+    return _in_form(told, profile)
 
 
 def status_of(outcome: Outcome, profile: Profile) -> int:
@@ -106,13 +107,17 @@ def of_document(status: int, members: dict[str, Any], media_type: str = "applica
 
 
 class _Told(NamedTuple):
-    """What may be told of an outcome. ``retry_after`` is in seconds, None for the outcome's own."""
+    """What may be told of an outcome.
+
+    ``retry_after`` is in seconds, ``message`` for the person who signs up; None for the outcome's own.
+    """
 
     outcome: Outcome
     detail: str
     request_id: str | None = None
     errors: tuple[tuple[str, str], ...] = ()
     retry_after: float | None = None
+    message: str | None = None
 
     @property
     def members(self) -> dict[str, Any]:
@@ -128,13 +133,14 @@ class _Told(NamedTuple):
 def _in_form(told: _Told, profile: Profile) -> Answer:
     outcome = told.outcome
     status = status_of(outcome, profile)
+    message = told.message or outcome.title
     match form_of(outcome, profile):
         case "acknowledged":  # nothing to stop: who hears 200 does not send again
-            members = {"status": outcome.code, "verified": False, "title": outcome.title, "detail": told.detail}
+            members = {"status": outcome.code, "verified": False, "title": message, "detail": told.detail}
             return of_document(status, members | told.members)
         case "hook":
             http_code = status if outcome.retryable else outcome.status
-            answer = of_document(status, {"error": {"http_code": http_code, "message": outcome.title}})
+            answer = of_document(status, {"error": {"http_code": http_code, "message": message}})
             # At once: all its tries together have 5 s.
             again = (("Retry-After", "1"),) if outcome.retryable else ()
             return answer._replace(headers=answer.headers + again)

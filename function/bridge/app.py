@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
 
-from . import __version__, answers, credentials, frame, openapi, outcomes, payload, settings
+from . import __version__, answers, credentials, frame, openapi, outcomes, settings
 from .calling import Caller
 from .clock import Clock, Deadline, SystemClock
 from .domain_api import DomainApi
@@ -52,14 +52,14 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     webhooks = Webhooks(configured, *_ways(configured, ledger, clock, watch), clock)
     app = _App(__name__, static_folder=None)
     app.extensions["ledger"] = ledger
-    app.config.update(MAX_CONTENT_LENGTH=payload.BODY_LIMIT + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(MAX_CONTENT_LENGTH=configured.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     frame.put_around(app, configured.profile, clock, watch)
 
-    app.post("/webhooks/signup")(webhooks.signup)
+    app.post("/webhooks/signup", strict_slashes=False)(webhooks.signup)
     app.post("/", endpoint="function_url")(webhooks.signup)  # a Function URL has no path of its own
     if configured.send_codes:
-        app.post("/webhooks/code")(webhooks.code)
+        app.post("/webhooks/code", strict_slashes=False)(webhooks.code)
     app.get("/deliveries/<path:delivery_id>")(webhooks.delivered)
 
     _tell_of_the_bridge(app, configured, ledger, metrics, webhooks)
@@ -144,6 +144,15 @@ def _warn(configured: Settings) -> None:
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
     elif weak := configured.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
+    for name in configured.quoted_secrets:
+        log.warning("%s is wrapped in quotes, which are part of the value; remove them", name)
+    if " #" in (configured.ledger_key or ""):
+        log.warning("LEDGER_KEY has a # after a space, which is part of the key and begins no comment")
+    if not configured.verifies_ledger:
+        log.warning(
+            "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
+            "ssl_cert_reqs=none and ssl_check_hostname=false"
+        )
     if configured.role_credentials_from_headers and configured.tencent_secret_id:
         log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
     if (configured.payload_preset, configured.sender_profile) == ("supabase", "ack"):

@@ -16,15 +16,28 @@ from .actions import CREATE, DELETE, DESCRIBE, SEND
 from .clock import Clock, Deadline, Stopwatch
 from .domain_api import DomainApi
 from .judge import Call, Page, Verdict
+from .latency import RecentLatency
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
-from .outcomes import BRIDGE_MISCONFIGURED, UPSTREAM_THROTTLED, UPSTREAM_UNREACHABLE, VERIFIED, remedy_of
+from .outcomes import (
+    BRIDGE_MISCONFIGURED,
+    IN_PROGRESS,
+    UPSTREAM_THROTTLED,
+    UPSTREAM_UNREACHABLE,
+    VERIFIED,
+    Outcome,
+    remedy_of,
+)
 from .pacing import Pause
 from .payload import Contact, ContactType, Delivery
 from .watching import Watch
 
 CALL_TIME = 2.0
 """Seconds that are kept for the call itself, a quarter of what is left at most, when a slot is looked for."""
+
+MIN_CALL_TIME = 1.0
+"""Seconds without which no call starts: one that is cut off ends as an unknown outcome. If the API's recent calls took
+longer, their 95th percentile counts, and in any case no more than half of the request's budget."""
 
 SLOT_GRACE = 0.015
 """Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms to spare in a
@@ -33,17 +46,19 @@ second."""
 TURNS = 3
 """Slots that a call may be late for before it leaves all the same."""
 
-LEAST_TIME = 0.1
-"""Seconds without which a call does not go again."""
-
 UNREACHABLE_DELAYS = (0.1, 0.4)
 """Seconds to wait before a call that was never sent goes again."""
 
 
-def room(deadline: Deadline) -> float:
-    """The seconds that a call may wait for its slot."""
+def min_call_time(deadline: Deadline, latency: float) -> float:
+    """The seconds without which no call starts. ``latency``: the 95th percentile of recent calls, in seconds."""
+    return min(max(MIN_CALL_TIME, latency), deadline.total / 2)
+
+
+def max_slot_wait(deadline: Deadline, latency: float = 0.0) -> float:
+    """The seconds that a call may wait for its slot; negative if it is too late for a call."""
     left = deadline.remaining()
-    return left - min(CALL_TIME, left / 4)
+    return left - max(min(CALL_TIME, left / 4), min_call_time(deadline, latency))
 
 
 class Turn(NamedTuple):
@@ -76,6 +91,7 @@ class Caller:
         self._api = api
         self._ledger = ledger
         self._pauses = {action: Pause(clock) for action in (CREATE, SEND)}
+        self._latencies = {action: RecentLatency(clock) for action in (CREATE, SEND, DESCRIBE, DELETE)}
         self._clock = clock
         self._watch = watch
 
@@ -90,16 +106,29 @@ class Caller:
         """Have a code sent to a contact."""
         return self._made(SEND, partial(self._api.send_intl_phone_email_code, contact, deadline), turn, deadline)
 
+    def max_slot_wait(self, action: str, deadline: Deadline) -> float:
+        """As the function of this name, for an action with its recent latency."""
+        return max_slot_wait(deadline, self._latencies[action].p95())
+
+    def no_slot(self, action: str, deadline: Deadline) -> Outcome:
+        """Why no slot was had: the quota, or that too little time is left for a call."""
+        return IN_PROGRESS if self._is_late(action, deadline) else UPSTREAM_THROTTLED
+
+    def _is_late(self, action: str, deadline: Deadline) -> bool:
+        """Whether a call that starts now would probably not end in time."""
+        left = deadline.remaining()
+        return not left or left < min_call_time(deadline, self._latencies[action].p95())
+
     def _made(self, action: str, make: Callable[[], Call], turn: Turn, deadline: Deadline) -> Made:
         """Make the action's call at its turn, and again only if it was certainly not processed."""
         pause = self._pauses[action]
         waited = Stopwatch(self._clock)
         delays = iter(UNREACHABLE_DELAYS)
-        verdict = Verdict(UPSTREAM_THROTTLED)
+        verdict = Verdict(IN_PROGRESS)
         while True:
             self._wait_for(turn, action, deadline)
             before = waited.seconds()
-            if not deadline.remaining():  # the thread may have been frozen
+            if self._is_late(action, deadline):  # it waited for its slot, or the thread was frozen
                 return Made(verdict._replace(wait=before))
             if paused := pause.left():
                 return Made(Verdict(UPSTREAM_UNREACHABLE, error="calls are paused", wait=before, retry_after=paused))
@@ -108,8 +137,7 @@ class Caller:
                 call = make()
                 watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
-            verdict = judge.judge(call, action)._replace(wait=before)
-            self._watch.called(action, verdict)
+            verdict = self._judged(action, call)._replace(wait=before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
                 return Made(verdict, None if verdict.outcome.stored == "no" else began, ended)
             again = self._again(action, verdict, delays, deadline)
@@ -121,11 +149,11 @@ class Caller:
         """The turn of a call that was not processed; or it does not go again, but may after so many seconds."""
         try:
             self._slow_down(action, verdict, deadline)
-            if deadline.remaining() < LEAST_TIME:
+            if self._is_late(action, deadline):
                 return None
             if not _is_rate_limit(verdict):
                 delay = next(delays, None) if verdict.outcome is UPSTREAM_UNREACHABLE else None
-                if delay is None or deadline.remaining() < delay + LEAST_TIME:
+                if delay is None or self._is_late(action, deadline.earlier(delay)):
                     return None
                 self._clock.sleep(delay)
             return self.turn(action, deadline)
@@ -138,7 +166,7 @@ class Caller:
         Raises LedgerUnavailable.
         """
         asked = Stopwatch(self._clock)
-        slot = self._ledger.reserve(action, max_wait=room(deadline), deadline=deadline)
+        slot = self._ledger.reserve(action, max_wait=self.max_slot_wait(action, deadline), deadline=deadline)
         return Turn.told(slot.wait, asked, self._clock) if slot.fits else slot.wait
 
     def _wait_for(self, turn: Turn, action: str, deadline: Deadline) -> None:
@@ -163,8 +191,7 @@ class Caller:
             return None
         self._wait_for(turn, DESCRIBE, deadline)
         call = self._api.describe_intl_phone_email_list(contact_type, offset, deadline)
-        verdict = judge.judge(call)
-        self._watch.called(DESCRIBE, verdict)
+        verdict = self._judged(DESCRIBE, call)
         self._slow_down(DESCRIBE, verdict, deadline)
         if verdict.outcome is BRIDGE_MISCONFIGURED:
             look_at = f"{remedy_of(verdict.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
@@ -176,13 +203,20 @@ class Caller:
         """Take a contact off the account's list; ``verified`` says that it is off it. Raises LedgerUnavailable."""
         turn = self.turn(DELETE, deadline)
         if not isinstance(turn, Turn):
-            return Verdict(UPSTREAM_THROTTLED, retry_after=turn)
+            return Verdict(self.no_slot(DELETE, deadline), retry_after=turn)
         self._wait_for(turn, DELETE, deadline)
-        verdict = judge.judge(self._api.delete_intl_phone_email(contact, deadline))
-        if verdict.api_code == "ResourceNotFound":
-            verdict = verdict._replace(outcome=VERIFIED)
-        self._watch.called(DELETE, verdict)
+        verdict = self._judged(DELETE, self._api.delete_intl_phone_email(contact, deadline))
         self._slow_down(DELETE, verdict, deadline)
+        return verdict
+
+    def _judged(self, action: str, call: Call) -> Verdict:
+        """The verdict of a call that has just ended; its duration counts unless nothing was sent."""
+        if call.result not in ("never-sent", "no-credentials"):
+            self._latencies[action].add(call.seconds)
+        verdict = judge.judge(call, action)
+        if action == DELETE and verdict.api_code == "ResourceNotFound":
+            verdict = verdict._replace(outcome=VERIFIED)
+        self._watch.called(action, verdict)
         return verdict
 
     def _slow_down(self, action: str, verdict: Verdict, deadline: Deadline) -> None:

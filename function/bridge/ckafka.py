@@ -18,8 +18,8 @@ from .logs import log
 from .outcomes import SEND_LIMITED, Outcome
 
 
-class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have a batch sent again
-    """The platform should send the whole batch again."""
+class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have it sent again
+    """The platform should send the whole batch, or the bus's event, again."""
 
 
 class Message(NamedTuple):

@@ -51,12 +51,16 @@ class Stopwatch:
 
 
 class Deadline:
-    """The moment by which a delivery must be answered: ``budget`` seconds from now."""
+    """The moment by which a delivery must be answered: ``budget`` seconds from now.
 
-    def __init__(self, clock: Clock, budget: float) -> None:
+    ``total`` is the whole budget of the work, in seconds, of which a part may be spent already.
+    """
+
+    def __init__(self, clock: Clock, budget: float, *, total: float | None = None) -> None:
         self._clock = clock
         self._elapsed = Stopwatch(clock)
         self._budget = budget
+        self.total = budget if total is None else total
 
     def remaining(self) -> float:
         """Seconds that are left, 0.0 when it has passed."""
@@ -64,7 +68,7 @@ class Deadline:
 
     def earlier(self, seconds: float) -> Deadline:
         """The moment that is ``seconds`` before this one."""
-        return Deadline(self._clock, max(0.0, self._budget - self._elapsed.seconds() - seconds))
+        return Deadline(self._clock, max(0.0, self._budget - self._elapsed.seconds() - seconds), total=self.total)
 
     def within(self, seconds: float) -> Deadline:
         """``seconds`` from now, or this moment if it comes first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from .mapping import PayloadMapping
 
@@ -15,10 +16,13 @@ STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
 """What an event's id and source consist of, as a regular expression; the length is ours."""
 
-_ATTRIBUTE = re.compile(ATTRIBUTE)
+MUST_BE = "must be a string of 1 to 1024 characters, none of them a control character"
 
-Origin = Literal["request", "invocation", "message"]
-"""Who brings a body: an HTTP request, the platform's own caller, or a CKafka message."""
+_ATTRIBUTE = re.compile(ATTRIBUTE)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+Origin = Literal["request", "invocation", "message", "bus"]
+"""Who brings a body: an HTTP request, the platform's own caller, a CKafka message, or an event of the cloud's bus."""
 
 
 class Reading(NamedTuple):
@@ -26,11 +30,13 @@ class Reading(NamedTuple):
 
     ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
     is ``member``, the optional member ``id``, or ``event``, the event's own; None when it is known by something else.
+    ``action``: the optional member ``action`` may ask for a code to be sent.
     """
 
     mapping: PayloadMapping | None = None
     event: bool = False
     known_by: Literal["member", "event"] | None = None
+    action: bool = False
 
 
 BY_ITS_OWN_NAMES = Reading()
@@ -48,7 +54,9 @@ def reading(
     A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
     """
     if origin == "invocation" or (origin == "message" and mapping is None):
-        return Reading(known_by="member")
+        return Reading(known_by="member", action=True)
+    if origin == "bus":  # its body is the event's data
+        return Reading(mapping.of_data() if mapping and mapping.event else mapping, action=mapping is None)
     structured = is_structured(content_type)
     event = structured
     if mapping is not None and mapping.event:
@@ -59,6 +67,24 @@ def reading(
 
 def is_attribute(value: object) -> bool:
     return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def from_header(value: str) -> str:
+    """Return the attribute that a header of binary mode holds, as WSGI decodes it. Raises ValueError.
+
+    Section 3.1.3.2: a quoted string is unescaped, then percent-encoded UTF-8 is decoded, once. A percent sign without
+    two hexadecimal digits is one.
+    """
+    value = value.strip(" \t")
+    if quoted := _QUOTED.fullmatch(value):
+        value = re.sub(r"\\(.)", r"\1", quoted[1])
+    try:
+        attribute = unquote_to_bytes(value.encode("latin-1")).decode()
+    except UnicodeError:
+        attribute = ""
+    if not is_attribute(attribute):
+        raise ValueError(MUST_BE)
+    return attribute
 
 
 def name(event_id: str, source: str) -> str:

@@ -7,9 +7,10 @@ name an id: a captured request that is sent again under five new keys must stay 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from . import cloudevents
-from .outcomes import BODY_MALFORMED, Refusal
+from .outcomes import BODY_INVALID, Refusal
 from .payload import DeliveryKey
 from .settings import Settings
 from .signatures import Headers
@@ -19,7 +20,6 @@ _UNSIGNED = ("bearer", "none")
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"')
 _BARE = re.compile(r"[!#-~]{1,256}")
-_CLOUDEVENTS = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
 
 
 def are_trusted(configured: Settings) -> bool:
@@ -28,7 +28,7 @@ def are_trusted(configured: Settings) -> bool:
 
 
 def of_request(headers: Headers, signed_id: str | None, configured: Settings) -> DeliveryKey | None:
-    """The delivery's id, None when its body tells it. Raises Refusal for one that is malformed."""
+    """The delivery's id, None when its body tells it. Raises Refusal for one that is malformed or incomplete."""
     if are_trusted(configured):
         return of_headers(headers)
     return DeliveryKey("signed", signed_id) if signed_id and not configured.profile.content_key else None
@@ -38,8 +38,11 @@ def possible(delivery_id: str, headers: Headers, configured: Settings) -> list[D
     """Under which keys a delivery of this id can be remembered; ``ce-source`` is the source of a CloudEvents id."""
     keys = [DeliveryKey("direct", delivery_id), DeliveryKey("ckafka", delivery_id)]
     trusted = are_trusted(configured)
-    if trusted or (configured.mapping and configured.mapping.event):
-        keys.append(of_event(delivery_id, (headers.get("ce-source") or "").strip()))
+    with suppress(ValueError):  # no event has such a source
+        source = cloudevents.from_header(headers.get("ce-source") or "")
+        keys.append(of_bus_event(delivery_id, source))
+        if trusted or (configured.mapping and configured.mapping.event):
+            keys.append(of_event(delivery_id, source))
     if trusted:
         keys.append(DeliveryKey("idempotency-key", delivery_id))
     elif configured.webhook_auth == "standard-webhooks" and not configured.profile.content_key:
@@ -48,20 +51,26 @@ def possible(delivery_id: str, headers: Headers, configured: Settings) -> list[D
 
 
 def of_headers(headers: Headers) -> DeliveryKey | None:
-    """The id in the headers, None when there is none. Raises Refusal for one that is malformed.
+    """The id in the headers, None when there is none. Raises Refusal for one that is malformed or incomplete.
 
     Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are taken, too); CloudEvents
     1.0, HTTP binding, binary mode, where ``id`` is unique within ``source``. In structured mode the body has them.
     """
-    given = (headers.get("idempotency-key") or "").strip()
+    given = (headers.get("idempotency-key") or "").strip(" \t")
     if given:
         return DeliveryKey("idempotency-key", _idempotency_key(given))
-    event = (headers.get("ce-id") or "").strip()
-    if event and not cloudevents.is_structured(headers.get("content-type")):
-        if not _CLOUDEVENTS.fullmatch(event):
-            raise Refusal(BODY_MALFORMED, "The ce-id header must be 1 to 1024 visible ASCII characters.")
-        return of_event(event, (headers.get("ce-source") or "").strip())
-    return None
+    if headers.get("ce-id") is None or cloudevents.is_structured(headers.get("content-type")):
+        return None
+    attributes, errors = [], []
+    for name in ("ce-id", "ce-source"):
+        value = headers.get(name)
+        try:
+            attributes.append(cloudevents.from_header(value or ""))
+        except ValueError as error:
+            errors.append((name, "is missing" if value is None else str(error)))
+    if errors:
+        raise Refusal(BODY_INVALID, errors=tuple(errors))
+    return of_event(*attributes)
 
 
 def of_event(event_id: str, source: str) -> DeliveryKey:
@@ -69,9 +78,14 @@ def of_event(event_id: str, source: str) -> DeliveryKey:
     return DeliveryKey("cloudevents", cloudevents.name(event_id, source))
 
 
+def of_bus_event(event_id: str, source: str) -> DeliveryKey:
+    """The key of an event of the cloud's own bus; no HTTP sender can name one."""
+    return DeliveryKey("event-bus", cloudevents.name(event_id, source))
+
+
 def _idempotency_key(given: str) -> str:
     if quoted := _QUOTED.fullmatch(given):
         return re.sub(r"\\(.)", r"\1", quoted[1])
     if not _BARE.fullmatch(given):
-        raise Refusal(BODY_MALFORMED, "The Idempotency-Key header must be a string of 1 to 256 ASCII characters.")
+        raise Refusal(BODY_INVALID, errors=(("Idempotency-Key", "must be a string of 1 to 256 ASCII characters"),))
     return given

@@ -24,6 +24,7 @@ from .clock import Clock, Deadline, Stopwatch
 from .credentials import Credentials, Source
 from .exchange import exchange
 from .judge import Call, Reply
+from .logs import log
 from .payload import Contact, ContactType
 from .tracing import trace_id
 from .transport import Wire
@@ -122,6 +123,9 @@ class DomainApi:
                 _current.reset(signing)
         if wire.body is not None and wire.status is not None:
             return Call(Reply(wire.status, wire.body), elapsed.seconds())
+        if wire.untrusted:
+            fields = {"reason": wire.untrusted, "upstream_error": wire.error, "look_at": "DOMAIN_API_CA_BUNDLE"}
+            log.error("the API's certificate is not trusted: nothing was sent", extra={"fields": fields})
         result: Literal["never-sent", "no-answer", "unusable"]
         if not wire.sent:
             result = "never-sent"

@@ -12,6 +12,9 @@ BUDGET = "signup_bridge.budget"
 AGE = "signup_bridge.age"
 """The seconds since the server accepted the request."""
 
+CLOSE = "signup_bridge.close"
+"""Called without arguments: the server closes the connection after this response."""
+
 REFUSAL = "signup_bridge.refusal"
 """The `Refusal` that answers an event which stands for no request."""
 

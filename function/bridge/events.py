@@ -1,8 +1,8 @@
 """SCF's events: each becomes a request to the application that the web function serves, its answer a dict.
 
 In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``;
-of a CKafka batch, how many records ended how. It must never raise, but to have such a batch sent again, and never take
-half an HTTP event for a direct invocation, which needs no signature.
+of a CKafka batch, how many records ended how; of a bus's event, how it did. It must never raise, but to have one of
+these sent again, and never take half an HTTP event for a direct invocation, which needs no signature.
 
 Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
 """
@@ -22,8 +22,9 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.wrappers import Response
 
-from . import ckafka, logs
+from . import ckafka, delivery_ids, event_bus, logs
 from .clock import Clock, Deadline
+from .cloudevents import Origin
 from .environ import BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
 from .ledger import Ledger, LedgerUnavailable
 from .logs import log
@@ -69,6 +70,10 @@ class Handler:
         told = _of_context(context) if isinstance(context, Mapping) else {}
         of_log = logs.request_id.set(told.get("HTTP_X_SCF_REQUEST_ID"))
         try:
+            if told.get(BUDGET) == 0:
+                log.warning(
+                    "the function's time-out leaves no time for a call: raise it in serverless.yml or the console"
+                )
             return self._handle(event, told)
         finally:
             logs.request_id.reset(of_log)
@@ -80,6 +85,12 @@ class Handler:
         batch = ckafka.messages(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
         if batch is not None:
             return self._verify_all(batch, told)
+        if (
+            not marks
+            and event_bus.looks_like_event(event)
+            and (bus_event := event_bus.parse(cast("dict[str, Any]", event)))
+        ):
+            return self._verify_event(bus_event, told)
         try:
             environ = _environ(event)
         except Refusal as refusal:
@@ -101,16 +112,28 @@ class Handler:
 
         def verify(message: ckafka.Message) -> ckafka.Ended:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
-            heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
-            environ = {**_request("POST", "/", body), **told, ORIGIN: "message", BUDGET: deadline.remaining()}
-            environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
-            if message.id is not None:
-                environ[DELIVERY_KEY] = DeliveryKey("ckafka", message.id)
-            Response.from_app(self._app, environ)
-            return heard[-1]
+            key = DeliveryKey("ckafka", message.id) if message.id is not None else None
+            return self._verify_message("message", body, key, {**told, BUDGET: deadline.remaining()})
 
         ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}
+
+    def _verify_event(self, event: event_bus.BusEvent, told: dict[str, Any]) -> dict[str, Any]:
+        """Verify a bus's event. The platform has authorised its publisher."""
+        ended = self._verify_message("bus", event.body, delivery_ids.of_bus_event(event.id, event.source), told)
+        event_bus.check(ended)
+        return {"outcome": ended.told.code}
+
+    def _verify_message(
+        self, origin: Origin, body: bytes, key: DeliveryKey | None, told: dict[str, Any]
+    ) -> ckafka.Ended:
+        heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
+        environ = {**_request("POST", "/", body), **told, ORIGIN: origin}
+        environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
+        if key is not None:
+            environ[DELIVERY_KEY] = key
+        Response.from_app(self._app, environ)
+        return heard[-1]
 
     def _prune(self, told: dict[str, Any]) -> dict[str, Any]:
         """A timer has struck: forget what has expired."""
@@ -126,6 +149,12 @@ class Handler:
 def _environ(event: object) -> dict[str, Any]:
     """The WSGI environment of the request that an event stands for. Raises Refusal."""
     marks = _marks(event)
+    if isinstance(event, dict) and not marks and event_bus.looks_like_event(event):
+        log.error("an event of a kind that is not handled", extra={"fields": {"has": event_bus.members(event)}})
+        raise Refusal(
+            BODY_MALFORMED,
+            "The event has an invalid member: specversion, id, source and type must be strings, data an object.",
+        )
     if not isinstance(event, dict) or not marks:
         return {**_request("POST", "/", _json(event)), ORIGIN: "invocation"}
     method, headers = event.get("httpMethod"), event.get("headers")
@@ -174,6 +203,7 @@ def _request(method: str, path: object, body: bytes) -> dict[str, Any]:
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(target.encode("utf-8", "surrogatepass")).decode("latin-1"),
+        "RAW_URI": target,
         "QUERY_STRING": "",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",

@@ -7,6 +7,7 @@ beyond the deadline, nor leave behind unnoticed what the next call would take fo
 from __future__ import annotations
 
 import io
+import re
 import socket
 import ssl
 from contextlib import contextmanager
@@ -24,12 +25,18 @@ REPLY_LIMIT = 262_144
 contacts, is about a tenth of it."""
 
 
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}( [^\r\n]*)?\r?\n")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(;[^\r\n]*)?\r?\n")
+"""http.client reads the numbers with int(), which also takes signs, underscores, 0x and spaces."""
+
+
 class Exchange:
     """One call as the wire saw it, written by the connection that carried it.
 
     ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
     reply came. ``status`` and ``body``: the whole reply, both None unless all of it came. ``surplus``: more came than
     the reply, and the connection must not be used again, or the next call would take it for its own reply.
+    ``untrusted``: why the server's certificate is not trusted, None if it is.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -41,6 +48,7 @@ class Exchange:
         self.status: int | None = None
         self.body: bytes | None = None
         self.error: str | None = None
+        self.untrusted: str | None = None
 
     def remaining(self) -> float:
         """Seconds left, more than zero. Raises TimeoutError when there are none."""
@@ -107,7 +115,24 @@ class _Reader(io.RawIOBase):
 
 
 class _File(io.BufferedReader):
-    """The buffer over a `_Reader`. What it still holds when the reply has ended was not asked for."""
+    """The buffer over a `_Reader`. What it still holds when the reply has ended was not asked for.
+
+    ``in_chunks``: the next line is a chunk's size.
+    """
+
+    in_chunks = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line. Raises ValueError for a status line or chunk size that is not HTTP's (RFC 9112)."""
+        line = super().readline(size)
+        if self.in_chunks:
+            chunk = _CHUNK_SIZE.fullmatch(line)
+            if chunk is None:
+                raise ValueError("not a chunk size")
+            self.in_chunks = bool(chunk[1].strip(b"0"))
+        elif line.startswith(b"HTTP/") and not _STATUS_LINE.fullmatch(line):
+            raise ValueError("not a status line")
+        return line
 
     def close(self) -> None:
         reader = cast(_Reader, self.raw)
@@ -120,17 +145,22 @@ class Response(HTTPResponse):
     """http.client's reply, reading through `_File`: it asks the socket for nothing but a file."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(cast(socket.socket, _Socket(sock)), *args, **kwargs)
+        self._lines = _File(_Reader(sock))
+        super().__init__(cast(socket.socket, _Socket(self._lines)), *args, **kwargs)
 
     def begin(self) -> None:
+        """Read the head. Raises ValueError for a status or length that is not a plain number."""
         super().begin()
+        if any(not re.fullmatch("[0-9]+", length) for length in self.headers.get_all("Content-Length", ())):
+            raise ValueError("not a Content-Length")
+        self._lines.in_chunks = self.chunked
         if self.status != 200:  # an interim reply such as 103 is followed by another one
             self.will_close = True
 
 
 class _Socket:
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, file: _File) -> None:
+        self._file = file
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return _File(_Reader(self._sock))
+        return self._file

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
@@ -18,15 +19,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from . import answers, logs, outcomes, tracing
 from .answers import Answer
 from .clock import Clock, Stopwatch
-from .environ import HEARER, REFUSAL
+from .environ import CLOSE, HEARER, REFUSAL
 from .judge import Verdict
 from .logs import log
-from .outcomes import Outcome, Refusal
+from .outcomes import EncodingUnsupported, Outcome, Refusal
 from .profiles import STATUS, Profile
 from .signatures import SignatureInvalid
 from .watching import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed.wsgi import WSGIEnvironment
 
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
@@ -104,7 +107,33 @@ def response_of(answer: Answer) -> Response:
     return _Response(answer.body, answer.status, headers=(*answer.headers, *common.items()))
 
 
+def _target_check(app: Flask) -> Callable[[str], bool]:
+    """A function that says whether a request target is written exactly as a route.
+
+    ``//metrics`` and ``/%6Detrics`` must not reach a route that a proxy's rule about paths would have kept from them.
+    """
+
+    @cache
+    def routes() -> tuple[set[str], tuple[str, ...]]:
+        rules = list(app.url_map.iter_rules())
+        whole = [rule for rule in rules if not rule.arguments]
+        slashed = {f"{rule.rule}/" for rule in whole if rule.strict_slashes is False}
+        beginnings = (rule.rule.partition("<")[0] for rule in rules if rule.arguments)
+        return {rule.rule for rule in whole} | slashed, tuple(beginnings)
+
+    def is_route(target: str) -> bool:
+        path = target.partition("?")[0]
+        if not path.startswith("/"):  # the absolute form (RFC 9112, section 3.2.2)
+            path = "/" + path.partition("://")[2].partition("/")[2]
+        whole, beginnings = routes()
+        return path in whole or path.startswith(beginnings)
+
+    return is_route
+
+
 def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
+    is_route = _target_check(app)
+
     @app.before_request
     def begin() -> None:
         environ = request.environ
@@ -114,13 +143,19 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
         g.noted = _Noted(clock, request_id, tracing.of_header(traceparent))
         if REFUSAL in environ:
             raise environ[REFUSAL]
+        if not is_route(str(environ.get("RAW_URI", environ["PATH_INFO"]))):
+            raise Refusal(outcomes.NOT_FOUND)
 
     @app.after_request
     def end(response: Response) -> Response:
         noted: _Noted = g.noted
         if request.method == "POST":
             watch.delivered(noted.fields["outcome"], replayed="replayed" in noted.fields)
-            message = "delivery" if request.url_rule else "request refused"
+            message = (
+                "delivery"
+                if request.url_rule and noted.fields["outcome"] != outcomes.NOT_FOUND.code
+                else "request refused"
+            )
             fields = {
                 **noted.fields,
                 "status": response.status_code,
@@ -142,11 +177,16 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
         hear(error.outcome, error.outcome)
         noted: _Noted = g.noted
         noted.fields = {"outcome": error.outcome.code}
+        if error.outcome is outcomes.BODY_INCOMPLETE and CLOSE in request.environ:
+            request.environ[CLOSE]()
         if isinstance(error, SignatureInvalid):
             noted.fields["reason"] = error.reason
         if error.errors:
             noted.fields["faulty"] = [pointer for pointer, _ in error.errors]
-        return response_of(answers.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile))
+        response = response_of(answers.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile))
+        if isinstance(error, EncodingUnsupported):
+            response.headers["Accept-Encoding"] = "identity"
+        return response
 
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:

@@ -6,6 +6,7 @@ are allowed, the outcome at once. The ledger counts, over all that share it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,12 @@ from .payload import Contact, ContactType
 
 PREFIX_DIGITS = 7
 """The digits of a phone number that say whose block of numbers it is from: pumped numbers lie side by side."""
+
+_COUNTRY_CODE = re.compile("(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3})0*")
+"""A country code and the zeros behind it: the codes of one digit and of two; all others have three.
+
+Source: ITU-T Recommendation E.164 and its list of assigned country codes (annex to Operational Bulletin No. 1114).
+"""
 
 NOT_ALLOWED = "allowed-prefixes"
 
@@ -47,8 +54,7 @@ class Limits(NamedTuple):
             Guard("per-hour", hasher.series("all"), self.per_hour, GUARD_WINDOW),
         ]
         if contact.type is ContactType.PHONE:
-            # However many zeros are written before it, it is of the same block.
-            prefix = hasher.series("prefix", _digits(contact).lstrip("0")[:PREFIX_DIGITS])
+            prefix = hasher.series("prefix", _without_zeros(_digits(contact))[:PREFIX_DIGITS])
             guards.append(Guard("per-prefix", prefix, self.per_prefix, GUARD_WINDOW))
         return [guard for guard in guards if guard.limit]
 
@@ -56,3 +62,8 @@ class Limits(NamedTuple):
 def _digits(contact: Contact) -> str:
     """A phone number's digits from its country code on, if it has one: 00 before it means +."""
     return "".join(digit for digit in contact.value if digit.isdigit()).removeprefix("00")
+
+
+def _without_zeros(digits: str) -> str:
+    """The digits without zeros before the country code and behind it: however many there are, it is the same block."""
+    return _COUNTRY_CODE.sub(r"\1", digits.lstrip("0"), count=1)

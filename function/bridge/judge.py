@@ -130,6 +130,8 @@ def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
     response = document.get("Response") if isinstance(document, dict) else None
     if not isinstance(response, dict):
         raise ValueError("no Response object")  # noqa: TRY004  it is the reply that is wrong, not a type of ours
+    if "Error" in document:
+        raise ValueError("an Error beside the Response")
     request_id = _token(response.get("RequestId"), "no RequestId")
     if "Error" not in response:
         return request_id, None, response

@@ -53,6 +53,8 @@ FIELDS = {
     "records": "integer",
     "ends": "object",
     "has": "array",
+    # of a start that is refused
+    "problems": "array",
 }
 """All that may stand on a line, and of what JSON type it is. docs/operations.md says what each means."""
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from . import outcomes
-from .calling import Made, Turn, room
+from .calling import Caller, Made, Turn
 from .clock import Clock, Deadline, Stopwatch
 from .judge import Verdict
 from .ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
@@ -57,10 +57,16 @@ class Owner(NamedTuple):
 
 
 class Once(ABC, Generic[D]):
-    """What is done once for each delivery of a kind. ``places`` are shared by all kinds."""
+    """What is done once for each delivery of a kind, by a call of the API's ``_action``.
 
-    def __init__(self, ledger: Ledger, clock: Clock, places: Places) -> None:
+    ``places`` are shared by all kinds.
+    """
+
+    _action: str
+
+    def __init__(self, ledger: Ledger, caller: Caller, clock: Clock, places: Places) -> None:
         self._ledger = ledger
+        self._caller = caller
         self._clock = clock
         self._places = places
 
@@ -105,7 +111,8 @@ class Once(ABC, Generic[D]):
         """The verdict, or None when the delivery, or its contact, is being worked on. It takes a place."""
         token, asked = secrets.token_hex(16), Stopwatch(self._clock)
         lease = deadline.remaining() + LEASE_MARGIN
-        claim = self._claim_of(delivery, keys, token, lease=lease, max_wait=room(deadline), deadline=deadline)
+        max_wait = self._caller.max_slot_wait(self._action, deadline)
+        claim = self._claim_of(delivery, keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
         match claim.kind:
             case "owned":
                 turn = Turn.told(claim.wait, asked, self._clock)
@@ -113,7 +120,8 @@ class Once(ABC, Generic[D]):
             case "reused":
                 return Verdict(outcomes.IDEMPOTENCY_KEY_REUSED)
             case "no-slot":
-                return Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
+                late = max_wait < 0  # no slot was looked for
+                return Verdict(outcomes.IN_PROGRESS if late else outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
             case "limited":
                 return Verdict(outcomes.SEND_LIMITED, retry_after=claim.wait, guard=claim.guard)
         return remembered(claim.record, replayed=claim.kind == "replay") if claim.record else None

@@ -137,6 +137,12 @@ INTERNAL_ERROR = Outcome(
     "Something went wrong inside the bridge. Its log has the details under this answer's X-Request-Id.",
     "maybe", retryable=True,
 )  # fmt: skip
+BODY_INCOMPLETE = Outcome(
+    "body-incomplete", 503, "The body did not arrive whole",
+    "The connection ended or fell silent before the whole body arrived. Nothing was processed: send the same delivery "
+    "again.",
+    "no", retryable=True, retry_after=1,
+)  # fmt: skip
 SIGNATURE_INVALID = Outcome(
     "signature-invalid", 401, "The signature or token is not valid",
     "It is missing, stale or wrong. Sign with a current secret, over the exact bytes of the body.",
@@ -148,8 +154,8 @@ BODY_MALFORMED = Outcome(
     "no", retryable=False,
 )  # fmt: skip
 BODY_INVALID = Outcome(
-    "body-invalid", 422, "The body has faulty members",
-    "Each entry of `errors` names a member and what it must be.",
+    "body-invalid", 422, "The request has invalid members",
+    "Each entry of `errors` names a member of the body, or a header, and what it must be.",
     "no", retryable=False,
 )  # fmt: skip
 BODY_TOO_LARGE = Outcome(
@@ -194,6 +200,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     BRIDGE_MISCONFIGURED,
     LEDGER_UNAVAILABLE,
     OVERLOADED,
+    BODY_INCOMPLETE,
     INTERNAL_ERROR,
     SIGNATURE_INVALID,
     NOT_FOUND,
@@ -209,15 +216,30 @@ BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
     """A request that is answered without a verification: which outcome, and what about it.
 
-    ``detail`` is for people and holds nothing of the request; ``errors`` is one ``(JSON pointer, what it must be)``
-    for each faulty member.
+    ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither holds
+    anything of the request. ``errors`` is one pair for each fault: a JSON pointer to the member, or the name of the
+    header, and what it must be.
     """
 
-    def __init__(self, outcome: Outcome, detail: str | None = None, errors: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        detail: str | None = None,
+        errors: tuple[tuple[str, str], ...] = (),
+        message: str | None = None,
+    ) -> None:
         super().__init__(outcome.code)
         self.outcome = outcome
         self.detail = detail or outcome.detail
         self.errors = errors
+        self.message = message
+
+
+class EncodingUnsupported(Refusal):
+    """A body in a content coding. Its response names the accepted ones (RFC 9110, sections 12.5.3 and 15.5.16)."""
+
+    def __init__(self) -> None:
+        super().__init__(MEDIA_TYPE_UNSUPPORTED, "Send the body without a Content-Encoding.")
 
 
 # The prefix of a code says little: a person's wrong code stands under InternalError. So exact codes come first.

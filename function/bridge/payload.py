@@ -6,21 +6,18 @@ JSON pointer. It refuses only what can never be right, and must never repeat a v
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeVar
 
-from . import cloudevents, pointers, strict_json
+from . import cloudevents, member_names, pointers, spelling, strict_json
 from .cloudevents import BY_ITS_OWN_NAMES, Reading
 from .mapping import PayloadMapping
 from .outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
 from .pointers import Pointer
-
-BODY_LIMIT = 16_384
-"""Bytes of a request body."""
 
 CONTACT_LIMIT = 254
 """Characters of a contact: the longest email address (RFC 5321, section 4.5.3.1.3, less its angle brackets)."""
@@ -31,7 +28,7 @@ PHONE = r"[.() -]*\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
 _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
-"""The forms, as regular expressions over the whole of a trimmed value; the OpenAPI description shows the same."""
+"""The forms, as regular expressions over the whole of a value in its plain spelling (`spelling`)."""
 
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
@@ -54,6 +51,7 @@ class ContactType(Enum):
 
 
 _FORMS = {ContactType.PHONE: re.compile(PHONE), ContactType.EMAIL: re.compile(EMAIL)}
+_NAMES = {ContactType.PHONE: "phone number", ContactType.EMAIL: "email address"}
 _MUST_BE = {
     ContactType.PHONE: "must be 5 to 20 digits, with an optional + before them and any of . - ( ) and space between",
     ContactType.EMAIL: "must be an email address: one @, a domain with a dot, no space, 254 characters at most",
@@ -62,7 +60,7 @@ _MUST_BE = {
 
 @dataclass(frozen=True)
 class Contact:
-    """A phone number or an email address, as it came but for white space around it."""
+    """A phone number or an email address, in the spelling that goes to the API."""
 
     type: ContactType
     value: str = field(repr=False)
@@ -86,7 +84,7 @@ class DeliveryKey:
     A sender's id, or the whole body of a delivery that has none that can be trusted.
     """
 
-    source: Literal["signed", "direct", "ckafka", "idempotency-key", "cloudevents", "content"]
+    source: Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
     value: str | bytes = field(repr=False)
 
     @property
@@ -141,7 +139,7 @@ def asks_to_send(body: bytes) -> bool:
 
 def _members(body: bytes, reading: Reading) -> _Members:
     try:
-        document = strict_json.loads(body)
+        document = strict_json.loads(body.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
     except ValueError:
         raise Refusal(BODY_MALFORMED) from None
     if not isinstance(document, dict) and reading.mapping is None:
@@ -155,14 +153,15 @@ class _Members:
     def __init__(self, document: Any) -> None:
         self._document = document
         self._errors: list[tuple[str, str]] = []
+        self._mistakes: list[str] = []
 
     def delivery(self, key: DeliveryKey, reading: Reading) -> Delivery:
         mapping = reading.mapping or self._own("data" if reading.event else None)
         contact = self._contact(mapping) if mapping else None
-        verify_code = self._read(mapping.code, _verify_code) if mapping else None
+        verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
         key = self._key(reading) or key
         if self._errors or contact is None or verify_code is None:
-            raise Refusal(BODY_INVALID, errors=tuple(self._errors))
+            raise self._refusal()
         return Delivery(contact, verify_code, key)
 
     def send_request(self, key: DeliveryKey, reading: Reading) -> SendRequest:
@@ -173,7 +172,7 @@ class _Members:
             self._errors.append((pointers.text_of(mapping.code), "must not be there where a code is to be sent"))
         key = self._key(reading) or key
         if self._errors or contact is None:
-            raise Refusal(BODY_INVALID, errors=tuple(self._errors))
+            raise self._refusal()
         return SendRequest(contact, key)
 
     def action(self) -> str:
@@ -184,13 +183,18 @@ class _Members:
         return str(action)
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
-        contact_type = self._type(mapping)
+        pointer = self._place(mapping.contact)
+        contact_type = _type_of(self._find(pointer)) if mapping.type is None else self._type(mapping)
+        name = _NAMES[contact_type] if contact_type else "phone number or email address"
+        contact = self._read(pointer, lambda value: _contact(value, contact_type), name)
+        return None if contact is None else Contact(contact_type or ContactType.PHONE, contact)
 
-        def read_contact(value: Any) -> Contact:
-            of_type = _type_of(value) if mapping.type is None else contact_type
-            return Contact(of_type or ContactType.PHONE, _contact(value, of_type))
-
-        return self._read(self._place(mapping.contact), read_contact)
+    def _find(self, pointer: Pointer) -> Any:
+        """The value that a pointer points to, None if there is none."""
+        try:
+            return pointers.find(self._document, pointer)
+        except LookupError:
+            return None
 
     def _has(self, pointer: Pointer, *, empty: bool) -> bool:
         """Whether there is something, or, if ``empty`` counts, the member at least."""
@@ -225,11 +229,7 @@ class _Members:
 
     def _place(self, candidates: tuple[Pointer, ...]) -> Pointer:
         """The first one that points to something, else the first: senders leave empty what they do not know."""
-        for pointer in candidates:
-            with suppress(LookupError):
-                if pointers.find(self._document, pointer) not in (None, ""):
-                    return pointer
-        return candidates[0]
+        return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
 
     def _key(self, reading: Reading) -> DeliveryKey | None:
         if reading.known_by == "event":
@@ -239,14 +239,26 @@ class _Members:
             return DeliveryKey("direct", self._read(("id",), _delivery_id) or "")
         return None
 
-    def _read(self, pointer: Pointer, check: Callable[[Any], _T]) -> _T | None:
+    def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
+        """The checked value, or None and an error. ``name`` is what the person who typed the value calls it."""
+        value, hint = None, ""
         try:
-            return check(pointers.find(self._document, pointer))
+            value = pointers.find(self._document, pointer)
+            return check(value)
         except LookupError:
-            self._errors.append((pointers.text_of(pointer), "is missing"))
+            beside = self._find(pointer[:-1])
+            hint = member_names.hint(pointer[-1], beside if isinstance(beside, dict) else ())
+            self._errors.append((pointers.text_of(pointer), f"is missing{hint}"))
         except ValueError as error:
             self._errors.append((pointers.text_of(pointer), str(error)))
+        if name and not hint and isinstance(value, str | None):  # else it is the sender's mistake
+            self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
         return None
+
+    def _refusal(self) -> Refusal:
+        """What is wrong; if it is only what a person typed, in words for that person, too."""
+        message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
+        return Refusal(BODY_INVALID, errors=tuple(self._errors), message=message)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -257,12 +269,14 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _attribute(value: Any) -> str:
     if not cloudevents.is_attribute(value):
-        raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
+        raise ValueError(cloudevents.MUST_BE)
     return str(value)
 
 
-def _type_of(value: Any) -> ContactType:
-    """What the form of a contact says that it is."""
+def _type_of(value: Any) -> ContactType | None:
+    """What the form of a contact says that it is; None if there is no contact."""
+    if value in (None, ""):
+        return None
     return ContactType.EMAIL if isinstance(value, str) and "@" in value else ContactType.PHONE
 
 
@@ -275,8 +289,9 @@ def _contact_type(value: Any) -> ContactType:
 
 
 def _contact(value: Any, contact_type: ContactType | None) -> str:
-    """The contact without white space around it. With a faulty type, nothing more can be said of it than this."""
-    contact = value.strip() if isinstance(value, str) else ""
+    """The contact in its plain spelling. With a faulty type, nothing more can be said of it than that it is there."""
+    plain = spelling.phone if contact_type is ContactType.PHONE else spelling.visible
+    contact = plain(value) if isinstance(value, str) else ""
     if not contact or not _is_text(contact):
         raise ValueError("must be a string that is not empty")
     if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and _FORMS[contact_type].fullmatch(contact)):
@@ -294,9 +309,10 @@ def _is_text(value: str) -> bool:
 
 
 def _verify_code(value: Any) -> str:
-    if not isinstance(value, str) or not _VERIFY_CODE.fullmatch(value):
+    verify_code = spelling.verify_code(value) if isinstance(value, str) else ""
+    if not _VERIFY_CODE.fullmatch(verify_code):
         raise ValueError("must be a string of 4 to 10 characters 0-9, A-Z, a-z")
-    return value
+    return verify_code
 
 
 def _delivery_id(value: Any) -> str:

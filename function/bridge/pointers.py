@@ -34,8 +34,13 @@ def find(document: Any, pointer: Pointer) -> Any:
     for token in pointer:
         if isinstance(document, dict):
             document = document[token]
-        elif isinstance(document, list) and _INDEX.fullmatch(token):
+        elif isinstance(document, list) and is_index(token):
             document = document[int(token)]
         else:
             raise LookupError
     return document
+
+
+def is_index(token: str) -> bool:
+    """Return whether a token can be a position in a list, from 0 on."""
+    return _INDEX.fullmatch(token) is not None

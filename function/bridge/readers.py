@@ -11,7 +11,6 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from . import pointers
 from .mapping import TypeWord
@@ -65,10 +64,30 @@ def words(value: str) -> tuple[str, ...]:
     return tuple(value.split())
 
 
+def is_quoted(value: str) -> bool:
+    """Whether a value is wrapped in quotes, which a shell removes and an env file or a console may not."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def quotes_hint(*values: str) -> str:
+    """What an error text says in addition if one of the values is wrapped in quotes."""
+    return " (it is wrapped in quotes; remove them)" if any(map(is_quoted, values)) else ""
+
+
 _LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
 _URL = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_LABEL}([.]{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:(?P<port>[1-9][0-9]*))?/?"
 )
+
+
+def host(value: str) -> str:
+    """The address to listen on, or a name of it."""
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        if not re.fullmatch(f"{_LABEL}([.]{_LABEL})*", value):
+            raise ValueError("must be an IP address or a host name, such as 127.0.0.1") from None
+    return value
 
 
 def api_url(value: str) -> str:
@@ -102,19 +121,6 @@ def ca_bundle(value: str) -> str:
     except (OSError, ValueError):  # ssl's own error is an OSError, too
         raise ValueError("must be the path of a PEM file of certificates that can be read") from None
     return value
-
-
-def ledger_url(value: str) -> str:
-    parts = urlsplit(value)
-    as_written = value.startswith(f"{parts.scheme}:")  # urlsplit reads another case, too, and drops line ends
-    if as_written and parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        return value
-    try:
-        if as_written and parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0:
-            return value
-    except ValueError:  # a port that is no number
-        pass
-    raise ValueError("must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0")
 
 
 def ledger_key(value: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from .calling import Caller, Made, Turn, room
+from .actions import CREATE
+from .calling import Caller, Made, Turn
 from .clock import Clock, Deadline, Stopwatch
 from .domain_api import PAGE
 from .judge import Verdict
@@ -75,7 +76,8 @@ class Resolution:
     def _call_again(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> Made:
         """One more attempt. Its success is a success; a refusal may be the first call's doing and proves nothing."""
         asked = Stopwatch(self._clock)
-        slot = self._ledger.attempt(keys, token, max_wait=room(deadline), deadline=deadline)
+        max_wait = self._caller.max_slot_wait(CREATE, deadline)
+        slot = self._ledger.attempt(keys, token, max_wait=max_wait, deadline=deadline)
         if slot is None or not slot.fits:
             return Made(Verdict(OUTCOME_UNKNOWN))
         made = self._caller.create(delivery, Turn.told(slot.wait, asked, self._clock), deadline)
@@ -136,8 +138,11 @@ class Resolution:
 
 
 def is_ours(created: float, claim: Claim) -> bool:
-    """Whether a row made at ``created`` can only be the work of the delivery's own call."""
-    return any(
+    """Whether a row made at ``created`` can only be the work of the delivery's own call.
+
+    Of a contact with more calls than the ledger reads, none is certain.
+    """
+    return not claim.crowded and any(
         call.sent - EARLY <= created <= call.gave_up + LATE
         and claim.now - call.sent < LATEST
         and not any(_is_near(rival, call) for rival in claim.rivals)

@@ -8,6 +8,7 @@ worse than a late one.
 from __future__ import annotations
 
 from . import outcomes
+from .actions import SEND
 from .calling import Caller, Made
 from .clock import Clock, Deadline
 from .guards import NOT_ALLOWED, Limits
@@ -29,11 +30,12 @@ _MEANS = {
 class Sending(Once[SendRequest]):
     """Has codes sent. ``reveal``: it may be told that a contact was verified before."""
 
+    _action = SEND
+
     def __init__(
         self, ledger: Ledger, caller: Caller, clock: Clock, *, places: Places, limits: Limits, reveal: bool
     ) -> None:
-        super().__init__(ledger, clock, places)
-        self._caller = caller
+        super().__init__(ledger, caller, clock, places)
         self._limits = limits
         self._reveal = reveal
 

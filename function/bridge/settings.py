@@ -10,17 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from . import pointers, readers
+from . import ledger_url, pointers, readers, webhook_secrets
 from .mapping import PRESETS, PayloadMapping, TypeWord
 from .pointers import Pointer
 from .profiles import PROFILES, Profile
-from .readers import standard_webhooks_key
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 WAITING = 64
 """Deliveries that may wait at once for another one of the same id or contact to end, beside those worked on."""
+
+MAPPED_BODY_LIMIT = 262_144
+"""The default of ``BODY_LIMIT`` with a payload mapping: Supabase sends up to 200 KB, Clerk twice 8 KB of metadata."""
+
+MAPPING_SETTINGS = {"PAYLOAD_PRESET", "PAYLOAD_CONTACT"}
+"""The settings that make a payload mapping."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -50,7 +55,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SESSION_TOKEN", "", readers.credential),
     Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", readers.flag),
     Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", readers.api_url),
-    Setting("DOMAIN_API_CA_BUNDLE", "", readers.ca_bundle),
+    Setting("DOMAIN_API_CA_BUNDLE", "", readers.text),
     Setting("DOMAIN_API_RATE", "20", readers.number(0.1, 100_000)),
     Setting("REQUEST_BUDGET", "8", readers.number(0.1, 900)),
     Setting("WEBHOOK_AUTH", "standard-webhooks", readers.choice(*WEBHOOK_AUTHS)),
@@ -61,13 +66,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PAYLOAD_CONTACT", "", pointers.parse),
     Setting("PAYLOAD_CODE", "", pointers.parse),
     Setting("PAYLOAD_TYPE", "", readers.contact_type),
+    Setting("BODY_LIMIT", "16384", readers.whole_number(1024, 1_048_576)),
     Setting("SEND_CODES", "false", readers.flag),
     Setting("SEND_INTERVAL", "60", readers.number(0, 3600)),
     Setting("SEND_PER_CONTACT", "5", readers.whole_number(0, 1000)),
     Setting("SEND_PER_PREFIX", "100", readers.whole_number(0, 100_000)),
     Setting("SEND_PER_HOUR", "0", readers.whole_number(0, 1_000_000)),
     Setting("SEND_ALLOWED_PREFIXES", "", readers.prefixes),
-    Setting("LEDGER_URL", "", readers.ledger_url),
+    Setting("LEDGER_URL", "", ledger_url.read),
     Setting("LEDGER_KEY", "", readers.ledger_key),
     Setting("LEDGER_TTL", "345600", readers.number(1, 31_536_000)),
     Setting("RESOLVE_UNKNOWN", "describe", readers.choice("describe", "never")),
@@ -76,9 +82,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WRONG_CODE_WINDOW", "600", readers.number(1, 86_400)),
     Setting("AFTER_VERIFIED", "keep", readers.choice("keep", "release")),
     Setting("CONCURRENCY", "16", readers.whole_number(1, 100)),
+    Setting("KEEP_ALIVE", "360", readers.whole_number(1, 3600)),
     Setting("METRICS", "false", readers.flag),
     Setting("LOG_LEVEL", "INFO", readers.choice(*LOG_LEVELS)),
-    Setting("HOST", "0.0.0.0", readers.text),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
+    Setting("HOST", "0.0.0.0", readers.host),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
     Setting("PORT", "9000", readers.whole_number(1, 65_535)),
 )
 
@@ -105,6 +112,8 @@ class Settings:
     after_verified: str
     reveal_already_verified: bool
     concurrency: int
+    keep_alive: int
+    body_limit: int
     metrics: bool
     log_level: str
     host: str
@@ -140,8 +149,14 @@ class Settings:
     @property
     def ledger_file(self) -> Path | None:
         """The SQLite ledger's file; None when the ledger is a Redis."""
-        parts = urlsplit(self.ledger_url)
-        return Path(unquote(parts.path[1:])) if parts.scheme == "sqlite" else None
+        parsed = ledger_url.parse(self.ledger_url)
+        return parsed if isinstance(parsed, Path) else None
+
+    @property
+    def verifies_ledger(self) -> bool:
+        """Whether the certificate of a Redis that is reached over TLS is verified."""
+        parsed = ledger_url.parse(self.ledger_url)
+        return isinstance(parsed, Path) or parsed.verifies_certificate
 
     @property
     def profile(self) -> Profile:
@@ -150,20 +165,33 @@ class Settings:
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
         """The secrets as the bytes that are signed or compared with."""
-        if self.webhook_auth == "standard-webhooks":
-            return tuple(standard_webhooks_key(secret) for secret in self.webhook_secrets)
-        return tuple(secret.encode() for secret in self.webhook_secrets)
+        return tuple(webhook_secrets.key(secret, self.webhook_auth) for secret in self.webhook_secrets)
 
     @property
     def weak_secrets(self) -> list[int]:
         """The positions, from 1 on, of secrets of less than 16 bytes."""
-        return [position for position, key in enumerate(self.webhook_keys, start=1) if len(key) < 16]
+        keys = enumerate(self.webhook_keys, start=1)
+        return [position for position, key in keys if len(key) < webhook_secrets.SHORTEST]
+
+    @property
+    def quoted_secrets(self) -> list[str]:
+        """The names of settings with a secret or key that is wrapped in quotes."""
+        values = {
+            "TENCENT_SECRET_ID": self.tencent_secret_id,
+            "TENCENT_SECRET_KEY": self.tencent_secret_key,
+            "TENCENT_SESSION_TOKEN": self.tencent_session_token,
+            "LEDGER_KEY": self.ledger_key,
+        }
+        quoted = [name for name, value in values.items() if value and readers.is_quoted(value)]
+        secrets = (*self.webhook_secrets, " ".join(self.webhook_secrets))
+        return [*quoted, "WEBHOOK_SECRETS"] if any(map(readers.is_quoted, secrets)) else quoted
 
 
-def load(environ: Mapping[str, str], *, event_function: bool = False) -> Settings:
+def load(environ: Mapping[str, str], *, event_function: bool = False, check_files: bool = True) -> Settings:
     """Read and check the settings. ``event_function``: they are for `main_handler`, not for a web server.
 
-    A name set to nothing counts as not set. Raises SettingsError with every problem there is.
+    ``check_files``: also read the files that settings name; False if these are on another machine. A name set to
+    nothing counts as not set. Raises SettingsError with every problem there is.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -174,17 +202,21 @@ def load(environ: Mapping[str, str], *, event_function: bool = False) -> Setting
             try:
                 values[setting.name.lower()] = setting.read(value)
             except ValueError as error:
-                problems.append(f"{setting.name}: {error}")
+                problems.append(f"{setting.name}: {error}{readers.quotes_hint(value)}")
     problems += _budget(written, values)
     problems += _unmapped(written)
+    if check_files:
+        problems += _unusable_files(values)
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
     problems += _missing(written, values, on_scf=_is_scf(environ))
-    problems += _faulty_secrets(values)
+    problems += webhook_secrets.problems(values.get("webhook_auth"), values.get("webhook_secrets", ()))
     if values.get("role_credentials_from_headers"):
         problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
     if problems:
         raise SettingsError(problems)
+    if "BODY_LIMIT" not in written and MAPPING_SETTINGS & set(written):
+        values["body_limit"] = MAPPED_BODY_LIMIT
     return Settings(**values, event_function=event_function)
 
 
@@ -209,6 +241,21 @@ def _unmapped(written: Mapping[str, str]) -> list[str]:
         for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE")
         if name not in written
     ]
+
+
+def _unusable_files(values: Mapping[str, Any]) -> list[str]:
+    checks: dict[str, Callable[[str], object]] = {
+        "DOMAIN_API_CA_BUNDLE": readers.ca_bundle,
+        "LEDGER_URL": ledger_url.check_files,
+    }
+    problems = []
+    for name, check in checks.items():
+        if value := values.get(name.lower()):
+            try:
+                check(value)
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+    return problems
 
 
 def _is_scf(environ: Mapping[str, str]) -> bool:
@@ -236,7 +283,7 @@ def _missing(written: Mapping[str, str], values: Mapping[str, Any], *, on_scf: b
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
             "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
         )
-    if urlsplit(values.get("ledger_url", "")).scheme in ("redis", "rediss") and "LEDGER_KEY" not in written:
+    if values.get("ledger_url", "").startswith("redis") and "LEDGER_KEY" not in written:
         problems.append(
             "LEDGER_KEY: is not set; with a Redis all instances need the same one, "
             "32 bytes or more, such as `openssl rand -hex 32` gives"
@@ -249,16 +296,4 @@ def _default_ledger(environ: Mapping[str, str]) -> str:
     if _is_scf(environ):
         return "sqlite:////tmp/signup-bridge.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local" / "state"
-    return f"sqlite:///{quote(str(Path(state) / 'signup-bridge' / 'ledger.db'))}"
-
-
-def _faulty_secrets(values: Mapping[str, Any]) -> list[str]:
-    if values.get("webhook_auth") != "standard-webhooks":
-        return []
-    problems = []
-    for position, secret in enumerate(values.get("webhook_secrets", ()), start=1):
-        try:
-            standard_webhooks_key(secret)
-        except ValueError as error:
-            problems.append(f"WEBHOOK_SECRETS: number {position} {error}")
-    return problems
+    return f"sqlite:///{quote(str(Path(state).absolute() / 'signup-bridge' / 'ledger.db'))}"

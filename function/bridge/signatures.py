@@ -20,6 +20,10 @@ _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the d
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _HEADER_PREFIXES = ("webhook", "svix")
 
+# Separated by spaces, by Supabase with ", ", and by a comma where a header is repeated (RFC 9110, section 5.3).
+_SIGNATURES = re.compile(rb"(?:^|[ ,])v1,([^ ,]+)")
+_GITHUB_SIGNATURES = re.compile(rb"(?:^|[ ,])sha256=([^ ,]+)")
+
 
 class SignatureInvalid(Refusal):
     """The sender did not prove who it is. ``reason``, for the log, says which check it was, nothing that was sent."""
@@ -79,8 +83,7 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
             return "malformed timestamp"
         if abs(clock.time() - int(timestamp)) > tolerance:
             return "timestamp outside the tolerance"
-        # Separated by spaces; Supabase joins with ", ".
-        given = [one[3:] for one in signatures.replace(b", ", b" ").split(b" ") if one.startswith(b"v1,")]
+        given = _SIGNATURES.findall(signatures)
         signed = b".".join((delivery_id, timestamp, body))
         expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in secrets]
         return "" if _any_equal(given, expected) else "no signature matches"
@@ -89,17 +92,18 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
 
 
 def github(secrets: tuple[bytes, ...]) -> Verify:
-    """``X-Hub-Signature-256: sha256=<hex>`` over the body. It covers no id and no time.
+    """``X-Hub-Signature-256: sha256=<hex>`` over the body, in either case. It covers no id and no time.
 
     Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
     """
 
     def verify(headers: Headers, body: bytes) -> str | None:
-        given = _bytes(headers.get("x-hub-signature-256"))
-        expected = [b"sha256=" + hmac.digest(secret, body, "sha256").hex().encode() for secret in secrets]
-        if not given:
+        signatures = _bytes(headers.get("x-hub-signature-256"))
+        if not signatures:
             raise SignatureInvalid("no signature headers")
-        if not _any_equal([given], expected):
+        given = [one.lower() for one in _GITHUB_SIGNATURES.findall(signatures)]
+        expected = [hmac.digest(secret, body, "sha256").hex().encode() for secret in secrets]
+        if not _any_equal(given, expected):
             raise SignatureInvalid("no signature matches")
         return None
 

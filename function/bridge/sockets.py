@@ -41,6 +41,30 @@ def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.sock
     raise failure
 
 
+class Bounded:
+    """A connected socket whose every read and write ends when the time does that ``remaining`` returns.
+
+    ``remaining`` is as in `connect`. A time-out of the socket alone bounds each read: a peer that drips outlives it.
+    """
+
+    def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
+        self._sock = sock
+        self._remaining = remaining
+
+    def recv(self, size: int) -> bytes:
+        self._sock.settimeout(self._remaining())
+        return self._sock.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._sock.settimeout(self._remaining())
+            rest = rest[self._sock.send(rest) :]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 def _addresses(host: str, port: int, seconds: float) -> list[Any]:
     """The host's addresses. A resolver cannot be told a time-out, so it is asked in a thread that can be left."""
     found: list[Any] = []

@@ -69,6 +69,8 @@ class Wire:
                 self._keep(sock)
         except Exception as error:
             current.error = type(error).__name__
+            if isinstance(error, ssl.SSLCertVerificationError):
+                current.untrusted = error.verify_message
             if sock is not None:
                 sock.close()
             raise

@@ -30,6 +30,8 @@ class Verification(Once[Delivery]):
     contacts are taken off it. ``reveal``: it may be told that a contact was verified before.
     """
 
+    _action = CREATE
+
     def __init__(
         self,
         ledger: Ledger,
@@ -41,8 +43,8 @@ class Verification(Once[Delivery]):
         release: bool,
         reveal: bool,
     ) -> None:
-        super().__init__(ledger, clock, places)
-        self._caller = caller
+        super().__init__(ledger, caller, clock, places)
+        self._reveal = reveal
         self._resolution = Resolution(caller, ledger, clock, describe=describe, reveal=reveal)
         self._removal = Removal(caller, ledger)
         self._release = release
@@ -51,9 +53,7 @@ class Verification(Once[Delivery]):
     def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
         """Verify the delivery's code for its contact, once, over by the deadline."""
         verdict = self._process(delivery, deadline)
-        if verdict.outcome is not outcomes.ALREADY_VERIFIED:
-            return verdict
-        return _with_stand_in(verdict, self._ledger.hasher().delivery(delivery.key))
+        return self._with_placeholder_id(verdict, self._ledger.hasher().delivery(delivery.key))
 
     def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, ContactType | None] | None:
         """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
@@ -64,7 +64,8 @@ class Verification(Once[Delivery]):
                 if found is None:
                     continue
                 if found.record is not None:
-                    return _with_stand_in(remembered(found.record), name), ContactType(found.record.contact_type)
+                    verdict = self._with_placeholder_id(remembered(found.record), name)
+                    return verdict, ContactType(found.record.contact_type)
                 outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
                 return Verdict(outcome), None
         except LedgerUnavailable as error:
@@ -96,7 +97,7 @@ class Verification(Once[Delivery]):
             if claim.removal:  # its own turn has gone by
                 other = self._caller.turn(CREATE, deadline)
                 if not isinstance(other, Turn):
-                    return Made(Verdict(outcomes.UPSTREAM_THROTTLED, retry_after=other))
+                    return Made(Verdict(self._caller.no_slot(CREATE, deadline), retry_after=other))
                 turn = other
         except LedgerUnavailable as error:  # nothing was called whose outcome is not remembered
             return Made(unavailable(error))
@@ -114,10 +115,13 @@ class Verification(Once[Delivery]):
     def _removes(self, made: Made) -> bool:
         return self._release and made.verdict.outcome is outcomes.VERIFIED
 
+    def _with_placeholder_id(self, verdict: Verdict, delivery: bytes) -> Verdict:
+        """Add the id that stands for the API's in a response that must not show that there was no call.
 
-def _with_stand_in(verdict: Verdict, delivery: bytes) -> Verdict:
-    """The same each time for one delivery; from its name in the ledger, of which it tells nothing."""
-    if verdict.outcome is not outcomes.ALREADY_VERIFIED:
-        return verdict
-    made_up = hashlib.sha256(b"stand-in " + delivery).digest()[:16]
-    return verdict._replace(stand_in=str(uuid.UUID(bytes=made_up, version=4)))
+        It is the same each time for one delivery, and made from its keyed hash. Both outcomes that look alike get one:
+        else the time of a response would tell which of them it was.
+        """
+        if self._reveal or verdict.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
+            return verdict
+        digest = hashlib.sha256(b"stand-in " + delivery).digest()[:16]
+        return verdict._replace(stand_in=str(uuid.UUID(bytes=digest, version=4)))

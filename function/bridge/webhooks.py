@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flask import Response, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from . import answers, cloudevents, credentials, delivery_ids, frame, outcomes, payload, signatures
 from .actions import CREATE, SEND
@@ -19,7 +19,7 @@ from .clock import Clock, Deadline
 from .cloudevents import Reading
 from .environ import AGE, BUDGET, DELIVERY_KEY, ORIGIN
 from .judge import Verdict
-from .outcomes import Refusal
+from .outcomes import EncodingUnsupported, Refusal
 from .payload import Contact, ContactType, Delivery, DeliveryKey, SendRequest
 from .sending import Sending
 from .settings import Settings
@@ -47,7 +47,7 @@ class Webhooks:
     def signup(self) -> Response:
         deadline = self._deadline()
         body, key, reading = self._incoming()
-        if self._configured.send_codes and reading.known_by == "member" and payload.asks_to_send(body):
+        if self._configured.send_codes and reading.action and payload.asks_to_send(body):
             return self._send(payload.parse_send(body, key, reading), deadline)
         delivery = payload.parse(body, key, reading)
         with self._credentials_of_request():
@@ -87,11 +87,11 @@ class Webhooks:
         environ = request.environ
         budget = min(self._configured.request_budget, environ.get(BUDGET, self._configured.request_budget))
         age = environ.get(AGE, 0.0)
-        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0)
+        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0, total=budget)
 
     def _incoming(self) -> tuple[bytes, DeliveryKey | None, Reading]:
         """A body whose sender is known, the key that its delivery is known by, and how it is to be read."""
-        body, environ, headers = _body(), request.environ, request.headers
+        body, environ, headers = _body(self._configured.body_limit), request.environ, request.headers
         origin = environ.get(ORIGIN, "request")
         key = environ.get(DELIVERY_KEY)
         if origin == "request":
@@ -99,6 +99,8 @@ class Webhooks:
             key = delivery_ids.of_request(headers, signed_id, self._configured)
         content_type = headers.get("Content-Type")
         payload.check_media_type(content_type)
+        if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise EncodingUnsupported
         reading = cloudevents.reading(
             origin,
             self._configured.mapping,
@@ -137,17 +139,22 @@ class Webhooks:
         return frame.response_of(answers.replayed(answer) if told.replayed else answer)
 
 
-def _body() -> bytes:
-    """The whole body of the request. Raises Refusal, or Werkzeug's RequestEntityTooLarge before anything is read."""
+def _body(limit: int) -> bytes:
+    """The whole body of the request. Raises Refusal; before anything is read if the body is announced as too large."""
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise
-    except Exception:  # noqa: BLE001  the server's own, whichever it is, for a chunk that is none or does not come
-        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.") from None
+        raise Refusal(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.") from None
+    except (ClientDisconnected, OSError):
+        raise Refusal(outcomes.BODY_INCOMPLETE) from None
+    except Exception as error:  # noqa: BLE001  the server's own classes for a chunk that is not HTTP's
+        # gunicorn reports the end of the connection inside a chunk's terminator as a wrong terminator.
+        broken_off = getattr(error, "term", None) in (b"", b"\r")
+        outcome = outcomes.BODY_INCOMPLETE if broken_off else outcomes.BODY_MALFORMED
+        raise Refusal(outcome) from None
     # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
-    if len(body) > payload.BODY_LIMIT:
-        raise Refusal(outcomes.BODY_TOO_LARGE)
+    if len(body) > limit:
+        raise Refusal(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.")
     if len(body) != (request.content_length or len(body)):
-        raise Refusal(outcomes.BODY_MALFORMED, "The body did not arrive whole.")
+        raise Refusal(outcomes.BODY_INCOMPLETE)
     return body

@@ -25,7 +25,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
-from .environ import AGE
+from .environ import AGE, CLOSE
 from .logs import log
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ PATIENCE = 0.05
 
 TAKING_TIME = 5.0
 """Seconds that a caller has to take an answer."""
+
+
+SPARE = 8
+"""Places for connections that are kept free by closing idle ones."""
 
 
 class _Socket(socket.socket):
@@ -134,9 +138,26 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         def aged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             environ[AGE] = time.monotonic() - self._current.accepted
+            environ[CLOSE] = self._current.request.force_close
             return application(environ, start_response)
 
         self.wsgi = aged
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events. gunicorn closes expired connections after this; none that has a request may be among them.
+
+        Python does not poll again after a signal if the time-out has passed: a worker that was frozen for longer than
+        ``KEEP_ALIVE`` would not see the requests that arrived meanwhile. A worker that stops closes silent connections.
+        """
+        until = time.monotonic() + timeout
+        super().wait_for_and_dispatch_events(timeout)
+        full = self.nr_conns > self.worker_connections - SPARE
+        if full or not self.alive or time.monotonic() >= until:
+            super().wait_for_and_dispatch_events(0)
+        # At `worker_connections` gunicorn would accept nobody until a silent connection expires. Kept ones are fewer:
+        # gunicorn leaves as many places as there are threads.
+        for conn in list(self.pending_conns)[: full if self.alive else None]:
+            conn.timeout = 0
 
     def enqueue_req(self, conn: Any) -> None:
         """A connection that is new, or has something to read again, goes into the line for a thread."""
@@ -148,7 +169,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, conn: Any) -> Any:
         """Serve a connection's requests, in a thread, for as long as one follows the other."""
         if not conn.initialized and not conn.data_ready:
-            if not conn.sock.ready(select.POLLIN, PATIENCE):
+            waiting = self.tpool._work_queue.qsize()  # noqa: SLF001  as below
+            if not conn.sock.ready(select.POLLIN, 0 if waiting else PATIENCE):
                 return _DEFER
             conn.data_ready = True
         while True:
@@ -179,6 +201,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request that was read."""
+        self._current.request = req
         with conn.sock.in_one_piece():
             return super().handle_request(req, conn)
 

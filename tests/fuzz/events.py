@@ -19,9 +19,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from bridge import logs
+from bridge import event_bus, logs
 from bridge.ckafka import Redeliver
-from bridge.outcomes import BY_CODE
+from bridge.outcomes import BODY_INCOMPLETE, BY_CODE
 from bridge.readers import standard_webhooks_key
 from builders import CODE, PHONE, SECRET, Bridge, body, bridge
 from event_builders import CONTEXT, DIRECT, gateway_event, url_event
@@ -102,11 +102,18 @@ def try_one(data: bytes) -> None:
         answer = platform.handle(event, context)
     except Redeliver:
         assert isinstance(event, dict)
-        assert "Records" in event, "it raises for what is no batch"
+        assert "Records" in event or event_bus.looks_like_event(event), (
+            "it raises for what is neither a batch nor a bus's event"
+        )
         return
     assert json.loads(json.dumps(answer)) == answer, "an answer that JSON cannot hold"
     if "records" in answer and "ends" in answer:
         _check_batch(platform, event, answer)
+    elif "outcome" in answer:
+        assert event_bus.looks_like_event(event)
+        assert not MARKS & set(event), "what has a trigger's mark is read as a bus's event"
+        assert answer["outcome"] in BY_CODE
+        assert answer["outcome"] != "internal-error", "a fault of the bridge"
     elif "isBase64Encoded" in answer:
         verified = _check_answer(platform, answer)
         if isinstance(event, dict) and MARKS & set(event) and not is_signed:
@@ -149,6 +156,7 @@ def _check_answer(platform: Platform, answer: dict[str, Any]) -> bool:
     told = json.loads(answer["body"]) if answer["body"] else {}
     if media_type == "application/problem+json":
         outcome = BY_CODE[told["code"]]
+        assert outcome is not BODY_INCOMPLETE, "an event has its body whole"
         assert answer["statusCode"] == outcome.status == told["status"]
         assert told["code"] != "internal-error", "a fault of the bridge"
         return False
@@ -192,6 +200,7 @@ def seeds() -> list[bytes]:
         {"Type": "Timer", "TriggerName": "prune", "Time": "2026-01-15T09:30:00Z", "Message": ""},
         {"Records": [{"Ckafka": record}, {"Ckafka": wrong}, {"Ckafka": {"msgBody": "{"}}, 1]},
         {"specversion": "1.0", "id": "e-1", "source": "/s", "data": DIRECT},
+        {"specversion": "1.0", "id": "e-2", "source": "/s", "type": "signup", "data": DIRECT},
     ]
     return [json.dumps([event, CONTEXT]).encode() for event in events]
 

@@ -9,7 +9,11 @@ const client = new Client(credential, "", profile);
 
 const call = (action, request) =>
   new Promise((resolve, reject) => {
-    client[action].call(client, request, (error, reply) => (error ? reject(error) : resolve(reply)));
+    client[action].call(client, request, (error, reply) => {
+      if (error) reject(error);
+      else if (!reply.RequestId) reject(new Error("The response has no RequestId: the outcome is unknown."));
+      else resolve(reply);
+    });
   });
 const refusal = ({ code, message, requestId }) => ({ code, message, requestId });
 

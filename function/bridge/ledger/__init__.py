@@ -35,6 +35,13 @@ KEY_CHANGED = (
 HISTORY = 4000.0
 """Seconds that a call is kept for the resolution of other deliveries' unknown outcomes, whatever LEDGER_TTL is."""
 
+RIVAL_MARGIN = 60.0
+"""Seconds around a call of an unknown outcome in which other calls for its contact are read, those that began up to
+`LEASE_LIMIT` earlier included. More than `resolution.NEAR`."""
+
+RIVALS = 100
+"""Other calls for the contact that are read at most around one call."""
+
 
 class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program: a state of the world
     """The ledger cannot be used now. Its text says why and what to do, and holds nothing personal."""
@@ -92,7 +99,8 @@ class Claim(NamedTuple):
 
     ``owned``: the caller may work on it until its lease ends. It is new, and its call may leave after ``wait`` seconds;
     or its outcome is ``unknown``: ``calls`` are those that may have been processed, and ``rivals`` those of the same
-    contact with another content. ``removal``: the contact is to be taken off the account's list first.
+    contact with another content around them; ``crowded`` says that there are more than `RIVALS`, of which none is told.
+    ``removal``: the contact is to be taken off the account's list first.
     ``replay``: ``record`` is what became of it. ``decided``: so is it now, and no call was needed. ``in-flight``: this
     delivery is being worked on; ``busy``: its contact is. ``reused``: its id belongs to another content. ``no-slot``:
     no call may leave in time; the first might in ``wait`` seconds. ``limited``: for so long the ``guard`` lets no
@@ -108,6 +116,7 @@ class Claim(NamedTuple):
     removal: bool = False
     unknown: bool = False
     guard: str | None = None
+    crowded: bool = False
 
 
 class Slot(NamedTuple):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bridge import spelling
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey, SendRequest
 
 from . import LedgerUnavailable
@@ -85,10 +86,11 @@ class Hasher:
 def folded(contact: Contact) -> str:
     """What all spellings of a contact have in common, so that they share one lock and one count of wrong codes.
 
-    An email address in lower case; of a phone number the last 9 digits, which no country code or trunk prefix reaches.
+    An email address as `spelling.folded_email` writes it; of a phone number the last 9 digits, which no country code or
+    trunk prefix reaches.
     """
     if contact.type is ContactType.EMAIL:
-        return contact.value.lower()
+        return spelling.folded_email(contact.value)
     return "".join(digit for digit in contact.value if digit.isdigit())[-9:]
 
 

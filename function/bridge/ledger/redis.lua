@@ -1,12 +1,16 @@
 -- The ledger's verbs over Redis, each one atomic run of this script behind `redis_records.lua`.
 
--- The answer when the delivery is known and nobody need work on it. One that asks anew (`resends`) when it comes again
--- after a while, and was claimed before the clock was set back, would be replayed for as long: it is not known.
+-- The answer when the delivery is known and nobody need work on it. A content that was claimed before the clock was set
+-- back would be replayed for as long: it is replayed for its usual time from now, or not at all if it `resends`.
 local function known(row, content, resends)
   if not row or row.expires <= now then return nil end
   if row.content ~= content then return {'reused', text(now)} end
   if row.state == 'settled' then
-    if resends and row.transient == '1' and row.claimed > now + 1 then return nil end
+    if row.transient == '1' and row.claimed > now + 1 then
+      if resends then return nil end
+      row.claimed, row.expires = now, math.min(row.expires, now + content_replay)
+      save(row)
+    end
     return {'replay', text(now), '0', record_of(row)}
   end
   if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
@@ -50,6 +54,7 @@ function verbs.claim()
   local again = row ~= nil and row.state == 'claimed' and row.token == token -- its first answer was lost on the way
   local answer = not again and known(row, content)
   if answer then return answer end
+  if not again then check_room() end
   local before
   if row and row.expires <= now then
     forget(row, token)
@@ -82,18 +87,19 @@ function verbs.claim()
     else
       save(fresh)
     end
-    local rivals = {}
-    for _, name in ipairs(redis.call('ZRANGE', key('calls', contact), 0, -1)) do
-      local other = load(name)
-      if other and other.content ~= content then calls_of(other, rivals) end
-    end
-    return {'owned', text(now), '0', {}, removal, '1', calls, rivals}
+    local rivals, crowded = rivals_of(contact, content, calls)
+    return {'owned', text(now), '0', {}, removal, '1', calls, rivals, crowded}
   end
 
   local decided
   local spent = redis.call('GET', key('spent', content))
-  redis.call('ZREMRANGEBYSCORE', key('wrong', contact), '-inf', text(now - window))
-  local exhausted = wrong_codes > 0 and redis.call('ZCARD', key('wrong', contact)) >= wrong_codes
+  local wrong = key('wrong', contact)
+  redis.call('ZREMRANGEBYSCORE', wrong, '-inf', text(now - window))
+  redis.call('ZREMRANGEBYRANK', wrong, 0, -1 - math.max(wrong_codes, most_rivals))
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', wrong, '(' .. text(now), '+inf')) do
+    redis.call('ZADD', wrong, text(now), name) -- as `load` does
+  end
+  local exhausted = wrong_codes > 0 and redis.call('ZCARD', wrong) >= wrong_codes
   local hides = argument(13) == '1'
   if spent and tonumber(spent) > now and not (exhausted and hides) then
     decided = argument(11)
@@ -126,13 +132,14 @@ function verbs.claim_send()
   end
   local answer = known(row, content, true)
   if answer then return answer end
+  check_room()
   local left, guard = limited(11)
   if guard then return {'limited', text(now), text(left), {}, guard} end
   local wait, fits = slot(argument(9), number(8))
   if not fits then return {'no-slot', text(now), text(wait)} end
   if row then forget(row, token) end
   local series = {}
-  for n = 12, #ARGV - 11, 4 do
+  for n = 12, #ARGV - 13, 4 do
     local name = key('sends', argument(n))
     redis.call('ZREMRANGEBYSCORE', name, '-inf', text(now - number(10)))
     redis.call('ZADD', name, text(now), token)
@@ -161,6 +168,7 @@ end
 -- delivery, token, outcome or nothing, request id, resolved, sent, gave up, counts, seconds of removal, exact, verified,
 -- content, contact, contact type, transient, sent and gave up in seconds after the claim, seconds for which what is known
 -- by its content is replayed
+-- A full server accepts this and `release`, whose first write is a DEL or its like: a call that was made is recorded.
 function verbs.settle()
   local token, outcome, sent, removal = argument(2), argument(3), argument(6), number(9)
   local row = owned(argument(1), token)
@@ -228,13 +236,16 @@ function verbs.release()
   end
   if row.sent and not row.gave_up then
     remove(row)
-    if row.counted and row.counted < row.claimed then -- the wrong code of its first time stays counted
+    if row.counted and row.counted < math.min(row.claimed, now) then -- the wrong code of its first time stays counted
       row.delivery = argument(2) .. '.counted'
       row.state, row.token, row.lease, row.sent = 'settled', nil, nil, nil
       save(row)
     end
   else
-    if row.sent2 and not row.gave_up2 then row.sent2 = nil end
+    if row.sent2 and not row.gave_up2 then
+      redis.call('ZREM', key('calls', row.contact), row.delivery .. ':2')
+      row.sent2 = nil
+    end
     row.state, row.token, row.lease, row.expires = 'unknown', nil, nil, now + ttl
     save(row)
   end

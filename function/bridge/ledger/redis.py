@@ -1,25 +1,20 @@
 """The ledger in a Redis that several instances share. Each verb is one atomic run of `SCRIPT`, on Redis's own clock.
 
-What goes over the wire is text and keyed hashes. A connection that failed is made anew, and its verb asked once more: a
-claim or a settle that was done already is known by its token, and the others may be done twice. It must never take
-longer than the deadline.
+What goes over the wire is text and keyed hashes. If an idle connection fails, or the server is not the primary any
+more, the ledger closes all idle connections and runs the verb once more over a new one: a claim or a settle that was
+done already is known by its token, and the others may be done twice. No verb takes longer than its deadline.
 """
 
 from __future__ import annotations
 
 import hashlib
-import socket
 import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
 from bridge import outcomes, pacing, sockets
 from bridge.actions import CREATE, SEND
@@ -31,6 +26,8 @@ from . import (
     GUARD_WINDOW,
     KEY_CHANGED,
     LEASE_LIMIT,
+    RIVAL_MARGIN,
+    RIVALS,
     Claim,
     Found,
     Guard,
@@ -40,32 +37,18 @@ from . import (
     Record,
     Settlement,
     Slot,
+    redis_errors,
 )
 from .keys import Hasher, Keys
+from .redis_connections import DeadlineConnection, connector
 
 PREFIX = "{signup-bridge}:"
 
 SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("redis_records.lua", "redis.lua"))
+_FAILURES = (RedisError, OSError, ValueError)
+"""What the client library raises; a reply that is not in Redis's protocol is a ValueError, too."""
+
 _WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
-
-
-class _Connection(Connection):
-    """A connection that is made by the deadline, or not at all."""
-
-    deadline: Deadline
-
-    def _connect(self) -> socket.socket:
-        def remaining() -> float:
-            left = self.deadline.remaining()
-            if not left:
-                raise TimeoutError("the deadline has passed")
-            return left
-
-        return sockets.connect(self.host, self.port, remaining)
-
-
-class _TLSConnection(SSLConnection, _Connection):
-    """The same under TLS: the client library's class puts it around whatever the next class connects."""
 
 
 class RedisLedger:
@@ -75,22 +58,18 @@ class RedisLedger:
     engine = "redis"
 
     def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, script: str = SCRIPT) -> None:
-        options: dict[str, Any] = {**parse_url(url)}
-        secure = options.pop("connection_class", Connection) is not Connection
-        self._connection_class: type[Connection] = _TLSConnection if secure else _Connection
-        self._options = options | {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
-        self._where = urlsplit(url).netloc.rpartition("@")[2]
+        self._new, self._password = connector(url)
         self._clock = clock
         self._hasher = Hasher(key)
         self._script = script
         self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  Redis's own name for a script
         held = (
             policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.kept,
-            LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER,
+            LEASE_LIMIT, CONTENT_REPLAY, pacing.SLOWER, pacing.SLOWEST, pacing.FASTER, RIVALS, RIVAL_MARGIN,
         )  # fmt: skip
         self._held = tuple(map(str, held))
         self._hides = _flag(policy.hides)
-        self._idle: list[tuple[Connection, Stopwatch]] = []
+        self._idle: list[tuple[DeadlineConnection, Stopwatch]] = []
         self._first = threading.Lock()
         self._checked = False
         weakref.finalize(self, _close, self._idle)
@@ -181,58 +160,62 @@ class RedisLedger:
 
     def _run(self, deadline: Deadline, verb: str, *arguments: str) -> Any:
         """The reply of one verb, within the deadline. Raises LedgerUnavailable."""
-        while True:
-            connection, is_new = self._connection()
-            try:
-                if is_new:
-                    self._greet(connection, deadline)
-                reply = self._evaluate(connection, deadline, verb, *arguments)
-            except (RedisError, OSError) as error:
-                connection.disconnect()
-                # One that was idle may have died meanwhile; all of them have when Redis was started again.
-                if is_new or isinstance(error, ResponseError) or not deadline.remaining():
-                    raise LedgerUnavailable(self._reason(error)) from None
-            except BaseException:
-                connection.disconnect()
-                raise
-            else:
-                self._idle.append((connection, Stopwatch(self._clock)))
-                return reply
+        idle = self._take()
+        try:
+            return self._use(idle or self._new(), deadline, verb, *arguments)
+        except _FAILURES as error:
+            again = redis_errors.is_elsewhere(error) or (idle is not None and not isinstance(error, ResponseError))
+            if again:  # the others were as idle, and lead to the same server
+                self.close()
+            if not (again and deadline.remaining()):
+                raise LedgerUnavailable(redis_errors.reason(error, password=self._password)) from None
+        try:
+            return self._use(self._new(), deadline, verb, *arguments)
+        except _FAILURES as error:
+            raise LedgerUnavailable(redis_errors.reason(error, password=self._password)) from None
 
-    def _connection(self) -> tuple[Connection, bool]:
-        """A connection of the caller's own for a while, and whether it is new."""
+    def _use(self, connection: DeadlineConnection, deadline: Deadline, verb: str, *arguments: str) -> Any:
+        """The reply of one verb over a connection, which is then idle; or closed, if it failed."""
+        connection.allowance.deadline = deadline
+        try:
+            if not connection.is_connected:
+                self._greet(connection, deadline)
+            reply = self._evaluate(connection, verb, *arguments)
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append((connection, Stopwatch(self._clock)))
+        return reply
+
+    def _take(self) -> DeadlineConnection | None:
+        """An idle connection of the caller's own for a while, if there is one."""
         while True:
             try:
                 connection, idle = self._idle.pop()
             except IndexError:
-                return self._connection_class(**self._options), True
+                return None
             if idle.seconds() <= sockets.IDLE_LIMIT:
-                return connection, False
+                return connection
             connection.disconnect()
 
-    def _greet(self, connection: Connection, deadline: Deadline) -> None:
+    def _greet(self, connection: DeadlineConnection, deadline: Deadline) -> None:
         """Connect; tell once whether this Redis forgets, and whether the key is another one than last time."""
-        remaining = deadline.remaining()
-        if not remaining:
-            raise TimeoutError("the deadline has passed")
-        cast(_Connection, connection).deadline = deadline
-        connection.socket_timeout = remaining
         connection.connect()
         if not self._first.acquire(timeout=deadline.remaining()):
             raise TimeoutError("the deadline has passed")
         try:
             if not self._checked:
-                self._tell_what_it_forgets(connection, deadline)
-                if self._evaluate(connection, deadline, "check", self._hasher.check.hex()) == "1":
+                self._tell_what_it_forgets(connection)
+                if self._evaluate(connection, "check", self._hasher.check.hex()) == "1":
                     log.warning(KEY_CHANGED)
                 self._checked = True
         finally:
             self._first.release()
 
-    def _tell_what_it_forgets(self, connection: Connection, deadline: Deadline) -> None:
+    def _tell_what_it_forgets(self, connection: DeadlineConnection) -> None:
         try:
             for name, wanted in _WANTED.items():
-                found = self._ask(connection, deadline, "CONFIG", "GET", name)
+                found = _ask(connection, "CONFIG", "GET", name)
                 if len(found) == 2 and found[1] not in wanted:
                     log.warning(
                         "LEDGER_URL: this Redis may forget what it was told; set %s to %s, not %s",
@@ -243,28 +226,20 @@ class RedisLedger:
                 "LEDGER_URL: this Redis does not say whether it forgets; docs/semantics.md names what it must have"
             )
 
-    def _evaluate(self, connection: Connection, deadline: Deadline, verb: str, *arguments: str) -> Any:
+    def _evaluate(self, connection: DeadlineConnection, verb: str, *arguments: str) -> Any:
         rest = ("1", PREFIX, verb, *self._held, *arguments)
         try:
-            return self._ask(connection, deadline, "EVALSHA", self._sha, *rest)
+            return _ask(connection, "EVALSHA", self._sha, *rest)
         except NoScriptError:
-            return self._ask(connection, deadline, "EVAL", self._script, *rest)
-
-    @staticmethod
-    def _ask(connection: Connection, deadline: Deadline, *command: str) -> Any:
-        remaining = deadline.remaining()
-        if not remaining:
-            raise TimeoutError("the deadline has passed")
-        connection.send_command(*command)
-        return connection.read_response(timeout=remaining)
-
-    def _reason(self, error: Exception) -> str:
-        """What is wrong and what to do, in words."""
-        what = f"{type(error).__name__}: {error}" if isinstance(error, ResponseError) else type(error).__name__
-        return f"LEDGER_URL: the Redis at {self._where} cannot be used ({what})"
+            return _ask(connection, "EVAL", self._script, *rest)
 
 
-def _close(idle: list[tuple[Connection, Stopwatch]]) -> None:
+def _ask(connection: DeadlineConnection, *command: str) -> Any:
+    connection.send_command(*command)
+    return connection.read_response()
+
+
+def _close(idle: list[tuple[DeadlineConnection, Stopwatch]]) -> None:
     while idle:
         idle.pop()[0].disconnect()
 
@@ -278,10 +253,10 @@ def _claim(kind: Any, now: str, wait: str = "0", record: Any = None, *rest: Any)
         return Claim(kind, float(now), float(wait), guard=rest[0])
     if kind != "owned":
         return Claim(kind, float(now), float(wait), _record(record) if record else None)
-    removal, unknown, calls, rivals = rest
+    removal, unknown, calls, rivals, *crowded = rest
     return Claim(
         kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
-        unknown=unknown == "1",
+        unknown=unknown == "1", crowded=crowded == ["1"],
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 -- KEYS[1] is the prefix of every key. Its braces keep them in one slot of a cluster.
 --   delivery:<name>   a hash: the delivery, its owner, its calls, its outcome
 --   unknown:<content> a set: the deliveries of this content whose outcome is not definitive
---   calls:<contact>   a sorted set: the contact's deliveries by their last call
+--   calls:<contact>   a sorted set: the contact's calls by when they were sent; a second call is "<delivery>:2"
 --   wrong:<contact>   a sorted set: those that may have been a wrong code
 --   lock:<contact>    "<delivery> <lease>"
 --   open              a sorted set: the deliveries whose outcome is not definitive, by when they are forgotten
@@ -13,15 +13,17 @@
 --   removal:<exact>   the contact is to be taken off the account's list
 --   sends:<series>    a sorted set: the messages of a series, by their owners' tokens
 --   spent:<content>   this pair was verified, and its contact taken off the list
--- ARGV[1] is the verb, ARGV[2] to ARGV[11] what holds for every delivery, the rest belongs to the verb.
+--   room              nothing, ever: see `check_room`
+-- ARGV[1] is the verb, ARGV[2] to ARGV[13] what holds for every delivery, the rest belongs to the verb.
 
 local prefix, verb = KEYS[1], ARGV[1]
 local ttl, wrong_codes, window, interval, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
   tonumber(ARGV[5]), tonumber(ARGV[6])
 local lease_limit, content_replay = tonumber(ARGV[7]), tonumber(ARGV[8])
 local slower, slowest, faster = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local argument = function(n) return ARGV[11 + n] end
-local number = function(n) return tonumber(ARGV[11 + n]) end
+local most_rivals, rival_margin = tonumber(ARGV[12]), tonumber(ARGV[13])
+local argument = function(n) return ARGV[13 + n] end
+local number = function(n) return tonumber(ARGV[13 + n]) end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -48,7 +50,15 @@ local function load(delivery)
   local row = {delivery = delivery}
   for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
   for _, name in ipairs(TIMES) do row[name] = tonumber(row[name]) end
+  -- A wrong code that seems to be still to come was written before the clock was set back: it counts from now.
+  if row.counted then row.counted = math.min(row.counted, now) end
   return row
+end
+
+-- Fail if the server accepts no writes, before anything is changed. It checks a script's first write only, and lets a
+-- DEL pass when the memory is full. This command needs memory by its kind, and changes nothing.
+local function check_room()
+  redis.call('ZADD', prefix .. 'room', 'XX', 0, '')
 end
 
 local function unlock(row)
@@ -97,9 +107,11 @@ local function save(row)
   mark('open', row.delivery, row.state ~= 'settled' and row.expires, life)
   mark('leases', row.delivery, row.state == 'claimed' and row.lease, life)
   if row.sent or row.sent2 then
-    redis.call('ZADD', key('calls', row.contact), text(row.sent2 or row.sent), row.delivery)
-    redis.call('ZREMRANGEBYSCORE', key('calls', row.contact), '-inf', text(now - math.max(kept, ttl) - lease_limit))
-    expire(key('calls', row.contact), life)
+    local calls = key('calls', row.contact)
+    if row.sent then redis.call('ZADD', calls, text(row.sent), row.delivery) end
+    if row.sent2 then redis.call('ZADD', calls, text(row.sent2), row.delivery .. ':2') end
+    redis.call('ZREMRANGEBYSCORE', calls, '-inf', text(now - kept - lease_limit - rival_margin))
+    expire(calls, life)
   end
   if row.counted then
     redis.call('ZADD', key('wrong', row.contact), text(row.counted), row.delivery)
@@ -120,7 +132,7 @@ local function remove(row)
   redis.call('SREM', key('unknown', row.content), row.delivery)
   mark('open', row.delivery)
   mark('leases', row.delivery)
-  redis.call('ZREM', key('calls', row.contact), row.delivery)
+  redis.call('ZREM', key('calls', row.contact), row.delivery, row.delivery .. ':2')
   redis.call('ZREM', key('wrong', row.contact), row.delivery)
   unlock(row)
 end
@@ -133,6 +145,26 @@ local function calls_of(row, into)
       into[#into + 1] = text(math.max(pair[1], pair[2] or row.lease or pair[1]))
     end
   end
+end
+
+-- The calls of the contact's other contents that may be near `calls`, and whether there are more than are read.
+local function rivals_of(contact, content, calls)
+  local rivals, seen = {}, {}
+  for i = 1, #calls, 2 do
+    local sent, gave_up = tonumber(calls[i]), tonumber(calls[i + 1])
+    if sent > now - kept then
+      local names = redis.call('ZREVRANGEBYSCORE', key('calls', contact), text(gave_up + rival_margin),
+        text(sent - lease_limit - rival_margin), 'LIMIT', 0, most_rivals + 1)
+      if #names > most_rivals then return {}, '1' end
+      for _, name in ipairs(names) do
+        local delivery = name:match('^[^:]+')
+        local other = not seen[delivery] and load(delivery)
+        seen[delivery] = true
+        if other and other.content ~= content then calls_of(other, rivals) end
+      end
+    end
+  end
+  return rivals, '0'
 end
 
 local function close_calls(row)

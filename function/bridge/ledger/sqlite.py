@@ -19,6 +19,7 @@ from bridge.pacing import Pace
 from . import (
     CONTENT_REPLAY,
     LEASE_LIMIT,
+    RIVALS,
     Claim,
     Found,
     Guard,
@@ -60,7 +61,10 @@ class SqliteLedger:
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         def claim(db: sqlite3.Connection) -> Claim:
             now = self._clock.time()
-            met = rows.meet(db, keys, CREATE, now, counted_since=now - self._policy.wrong_code_window)
+            met = self._meet(db, keys, now)
+            if met.ahead:
+                rows.bring_back(db, keys, now)
+                met = self._meet(db, keys, now)
             answer = None if met.row is None else rows.known(db, keys, now)
             return answer or self._claim(db, now, met, keys, token=token, lease=lease, max_wait=max_wait)
 
@@ -78,7 +82,7 @@ class SqliteLedger:
     ) -> Claim:
         def claim(db: sqlite3.Connection) -> Claim:
             now = self._clock.time()
-            if answer := rows.known(db, keys, now, resends=True):
+            if answer := rows.known(db, keys, now):
                 return answer
             if limit := sends.limited(db, guards, now):
                 wait, guard = limit
@@ -92,7 +96,7 @@ class SqliteLedger:
             sends.count(db, guards, token, now)
             return Claim("owned", now, slot.wait)
 
-        return self._unless_known(keys, claim, deadline, resends=True)
+        return self._unless_known(keys, claim, deadline)
 
     def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         def attempt(db: sqlite3.Connection) -> Slot | None:
@@ -118,7 +122,8 @@ class SqliteLedger:
                 return
             sends.uncount(db, token)
             if row["sent"] is not None and row["gave_up"] is None:
-                if row["counted"] is not None and row["counted"] < row["claimed"]:
+                claimed = min(row["claimed"], self._clock.time())
+                if row["counted"] is not None and row["counted"] < claimed:
                     # The wrong code of its first time stays counted.
                     db.execute(
                         "UPDATE deliveries SET delivery = randomblob(16), state = ?, token = NULL, lease = NULL, "
@@ -185,21 +190,18 @@ class SqliteLedger:
 
     # -- what the verbs consist of, inside their transaction --
 
-    def _unless_known(
-        self,
-        keys: Keys,
-        claim: Callable[[sqlite3.Connection], Claim],
-        deadline: Deadline,
-        *,
-        resends: bool = False,
-    ) -> Claim:
+    def _unless_known(self, keys: Keys, claim: Callable[[sqlite3.Connection], Claim], deadline: Deadline) -> Claim:
         """What is known of the delivery; else claim it, if it is not known by then."""
 
         def known(db: sqlite3.Connection) -> Claim | None:
-            return rows.known(db, keys, self._clock.time(), resends=resends)
+            return rows.known(db, keys, self._clock.time())
 
         # Most of what comes again costs no write.
         return self._file.read(known, deadline) or self._file.write(claim, deadline)
+
+    def _meet(self, db: sqlite3.Connection, keys: Keys, now: float) -> rows.Met:
+        since = now - self._policy.wrong_code_window
+        return rows.meet(db, keys, CREATE, now, counted_since=since, enough=self._policy.wrong_codes)
 
     def _claim(
         self,
@@ -226,7 +228,16 @@ class SqliteLedger:
             ).fetchall()
             self._take_over(db, keys, token, row, now, lease)
             calls = tuple(call for one in unknown for call in rows.calls(one))
-            return Claim("owned", now, calls=calls, rivals=rows.rivals(db, keys), removal=met.removal, unknown=True)
+            rivals = rows.rivals(db, keys, calls, now - self._policy.kept)
+            return Claim(
+                "owned",
+                now,
+                calls=calls,
+                rivals=rivals or (),
+                removal=met.removal,
+                unknown=True,
+                crowded=rivals is None,
+            )
         decided = self._decided(met, keys)
         if decided:
             counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
@@ -315,8 +326,7 @@ class SqliteLedger:
         if record is None:
             return True
         if verified:
-            clear = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND counted IS NOT NULL"
-            db.execute(clear, (keys.contact,))
+            rows.clear_wrong(db, keys, now - self._policy.kept, max(self._policy.wrong_codes, RIVALS))
         rows.END_OTHERS.execute(db, ended)
         if settlement.removal:
             locked = "UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?"

@@ -59,6 +59,9 @@ CREATE TABLE sends (id INTEGER PRIMARY KEY, series BLOB NOT NULL, at REAL NOT NU
 CREATE INDEX by_series ON sends (series, at);
 CREATE INDEX by_token ON sends (token);
 CREATE INDEX by_age ON sends (at)""",
+    """
+CREATE INDEX by_call ON deliveries (contact, sent) WHERE sent IS NOT NULL;
+CREATE INDEX by_second_call ON deliveries (contact, sent2) WHERE sent2 IS NOT NULL""",
 )
 """What makes each version of the file of the one before."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bridge.pacing import Pace
 
-from . import LEASE_LIMIT, Claim, Interval, Record
+from . import CONTENT_REPLAY, LEASE_LIMIT, RIVAL_MARGIN, RIVALS, Claim, Interval, Record
 from .keys import Keys
 from .sqlite_file import CLAIMED, UNKNOWN, VERIFIED
 
@@ -41,17 +41,17 @@ _KNOWN = Statement(f"""
     FROM deliveries
     WHERE delivery = :delivery AND until > :now
         AND CASE WHEN content != :content THEN TRUE
-                 WHEN state >= {VERIFIED} THEN NOT (:resends AND transient AND claimed > :now + 1)
+                 WHEN state >= {VERIFIED} THEN NOT (transient AND claimed > :now + 1)
                  ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END""")
 
 
-def known(db: sqlite3.Connection, keys: Keys, now: float, *, resends: bool = False) -> Claim | None:
+def known(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
     """The answer when the delivery is known and nobody need work on it.
 
-    One that asks anew (``resends``) when it comes again after a while, and was claimed before the clock was set back,
-    would be replayed for as long: it is not known.
+    A content that was claimed before the clock was set back would be replayed for as long: it is not known until
+    `bring_back` has set its time right.
     """
-    given = {"content": keys.content, "delivery": keys.delivery, "now": now, "resends": resends}
+    given = {"content": keys.content, "delivery": keys.delivery, "now": now}
     found = _KNOWN.execute(db, given).fetchone()
     if found is None:
         return None
@@ -71,12 +71,14 @@ def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
 
 
 class Met(NamedTuple):
-    """What a delivery meets: its own ``row``; whether its contact is ``busy`` or is to be taken off the list first
+    """What a delivery meets: its own ``row``; whether times of its own, or of its contact's wrong codes, are ``ahead``
+    and must be brought back; whether its contact is ``busy`` or is to be taken off the list first
     (``removal``); whether there is an ``unknown`` outcome with this content, or the content is ``spent``; how many
     ``wrong`` codes its contact had, and the action's ``pace``.
     """
 
     row: sqlite3.Row | None
+    ahead: bool
     busy: bool
     removal: bool
     unknown: bool
@@ -87,38 +89,58 @@ class Met(NamedTuple):
 
 _MEET = Statement(f"""
     SELECT deliveries.id,
-           EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
+           (EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND counted > :now)
+            OR coalesce(transient AND state >= {VERIFIED} AND claimed > :now + 1, 0))
+           || EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
                    AND delivery != :delivery)
            || EXISTS (SELECT 1 FROM removals WHERE exact = :exact)
            || EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now)
            || EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
-           (SELECT count(*) FROM deliveries WHERE contact = :contact AND counted > :since),
+           (SELECT count(*) FROM
+               (SELECT 1 FROM deliveries WHERE contact = :contact AND counted > :since LIMIT :enough)),
            free, at, factor, slowed
     FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action""")
 
 
-def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float) -> Met:
-    """One question for all of it, and one column for each yes and no: each costs more than what it asks for."""
+def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, enough: int) -> Met:
+    """One question for all of it, and one column for each yes and no: each costs more than what it asks for.
+
+    No more than ``enough`` wrong codes are counted.
+    """
     given = {
         "action": action,
         "contact": keys.contact,
         "content": keys.content,
         "delivery": keys.delivery,
+        "enough": enough,
         "exact": keys.exact,
         "longest": now + LEASE_LIMIT,
         "now": now,
         "since": counted_since,
     }
     id_, met, wrong, *pace = _MEET.execute(db, given).fetchone()
-    busy, removal, unknown, spent = (digit == "1" for digit in met)
+    ahead, busy, removal, unknown, spent = (digit == "1" for digit in met)
     return Met(
         None if id_ is None else find(db, keys.delivery),
+        ahead=ahead,
         busy=busy,
         removal=removal,
         unknown=unknown,
         spent=spent,
         wrong=wrong,
         pace=Pace() if pace[0] is None else Pace(*pace),
+    )
+
+
+def bring_back(db: sqlite3.Connection, keys: Keys, now: float) -> None:
+    """Count from now what was written before the clock was set back: the contact's wrong codes, and the time for which
+    the delivery is replayed.
+    """
+    db.execute("UPDATE deliveries SET counted = ? WHERE contact = ? AND counted > ?", (now, keys.contact, now))
+    db.execute(
+        "UPDATE deliveries SET claimed = ?, until = min(until, ?) "
+        f"WHERE delivery = ? AND transient AND state >= {VERIFIED} AND claimed > ?",
+        (now, now + CONTENT_REPLAY, keys.delivery, now + 1),
     )
 
 
@@ -129,6 +151,12 @@ def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: 
     once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
     db.execute(once, (keys.contact, keys.content, counted))
     return counted
+
+
+def clear_wrong(db: sqlite3.Connection, keys: Keys, since: float, most: int) -> None:
+    """Count no wrong code of the contact any more that was counted after ``since``, of the last ``most``."""
+    last = "SELECT id FROM deliveries WHERE contact = ? AND counted > ? ORDER BY counted DESC LIMIT ?"
+    db.execute(f"UPDATE deliveries SET counted = NULL WHERE id IN ({last})", (keys.contact, since, most))
 
 
 def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
@@ -175,10 +203,28 @@ def calls(row: sqlite3.Row) -> Iterator[Interval]:
             yield Interval(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
 
 
-def rivals(db: sqlite3.Connection, keys: Keys) -> tuple[Interval, ...]:
-    """The calls of the same contact with another content."""
-    rows = db.execute("SELECT * FROM deliveries WHERE contact = ? AND content != ?", (keys.contact, keys.content))
-    return tuple(call for row in rows for call in calls(row))
+_AROUND = [
+    f"SELECT * FROM deliveries WHERE contact = ? AND {sent} BETWEEN ? AND ? ORDER BY {sent} DESC LIMIT ?"
+    for sent in ("sent", "sent2")
+]
+
+
+def rivals(
+    db: sqlite3.Connection, keys: Keys, calls_of_content: Iterable[Interval], since: float
+) -> tuple[Interval, ...] | None:
+    """The calls of the same contact with another content, around those of the content that left after ``since``; None
+    when there are more than `RIVALS`.
+    """
+    found: dict[int, sqlite3.Row] = {}
+    for call in calls_of_content:
+        if call.sent <= since:
+            continue
+        around = (keys.contact, call.sent - LEASE_LIMIT - RIVAL_MARGIN, call.gave_up + RIVAL_MARGIN, RIVALS + 1)
+        near = [row for query in _AROUND for row in db.execute(query, around)]
+        if len(near) > RIVALS:
+            return None
+        found |= {row["id"]: row for row in near if row["content"] != keys.content}
+    return tuple(call for row in found.values() for call in calls(row))
 
 
 def pace(db: sqlite3.Connection, action: str) -> Pace:

@@ -1,0 +1,134 @@
+"""Why a Redis cannot be used, in words that `/ready` may show: no host, no user, no password, and no text of the
+server's, which may repeat a command's arguments.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+
+from redis import exceptions
+
+_CODES = {
+    "READONLY": exceptions.ReadOnlyError,
+    "MASTERDOWN": exceptions.MasterDownError,
+    "LOADING": exceptions.BusyLoadingError,
+    "MOVED": exceptions.MovedError,
+    "OOM": exceptions.OutOfMemoryError,
+    "NOPERM": exceptions.NoPermissionError,
+}
+"""The client library takes the code out of the text of these errors."""
+
+_IN_TEXT = re.compile(r"(?:^|[ -])(READONLY|MASTERDOWN|LOADING|MOVED|NOREPLICAS|OOM|MISCONF|NOPERM) ")
+"""Redis 6 and earlier wrap the code of an error inside a script: ``ERR Error running script (…): -READONLY …``."""
+
+_ELSEWHERE = {"READONLY", "MASTERDOWN", "LOADING", "MOVED", "NOREPLICAS"}
+"""A server that is not the primary, or not ready: a new connection may reach another one after a failover."""
+
+_BY_CODE = {
+    "READONLY": "the server is a replica (READONLY); use the address of the primary",
+    "MASTERDOWN": "the server is a replica that has lost its primary (MASTERDOWN); use the address of the primary",
+    "LOADING": "the server is still loading its data (LOADING); wait until it has started",
+    "MOVED": "the server is a cluster node without the ledger's keys (MOVED); use an address that follows redirections",
+    "NOREPLICAS": "the server has too few replicas to accept writes (NOREPLICAS); check its replication",
+    "OOM": "the server is full (OOM); raise its maxmemory or lower LEDGER_TTL",
+    "MISCONF": "the server cannot save its data (MISCONF); check its disk",
+    "NOPERM": "the user lacks permissions (NOPERM); allow scripts and all keys that begin with {signup-bridge}:",
+}
+
+_NOT_VALID_NOW = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+_ANOTHER_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+
+
+def is_elsewhere(error: Exception) -> bool:
+    """Return whether a new connection may reach a server that does not refuse so."""
+    return _code(error) in _ELSEWHERE
+
+
+def reason(error: Exception, *, password: bool) -> str:
+    """Return what is wrong and what to do. ``password`` is whether the URL has one."""
+    return f"LEDGER_URL: {_reason(error, password)}"
+
+
+def _code(error: Exception) -> str:
+    """Return the server's code for what it refuses, if it is one of `_BY_CODE`."""
+    code = next((code for code, kind in _CODES.items() if isinstance(error, kind)), "")
+    if not code and isinstance(error, exceptions.ResponseError):
+        found = _IN_TEXT.search(str(error))
+        code = found[1] if found else ""
+    return code
+
+
+def _reason(error: Exception, password: bool) -> str:  # noqa: FBT001  it is named where it comes in
+    if isinstance(error, exceptions.AuthenticationError):
+        return _refused_login(error, password)
+    if isinstance(error, exceptions.ResponseError) or _code(error):
+        return _refused_command(error)
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+        return _late_response(error)
+    # The client library raises a class of its own for each error of a socket.
+    cause = error.__context__ if isinstance(error, exceptions.ConnectionError) else error
+    if isinstance(cause, OSError):
+        return _failed_connection(cause)
+    return _closed_connection(error)
+
+
+def _refused_login(error: Exception, password: bool) -> str:  # noqa: FBT001  as above
+    if not password:
+        return "the server requires a password; add it to the URL, percent-encoded"
+    if "no password is set" in str(error) or "without any password" in str(error):
+        return "the server has no password, but the URL does; set one on the server or remove it from the URL"
+    return "the server rejects the user name or the password; percent-encode both in the URL"
+
+
+def _late_response(error: Exception) -> str:
+    if "handshake" in str(error.__context__):  # a Redis without TLS waits for the rest of what is no command
+        return "no response to the TLS handshake in time; check that the port expects TLS, and the way to it"
+    return "no response in time; check that the network lets the bridge reach the server, and the server's load"
+
+
+def _closed_connection(error: Exception) -> str:
+    if "max number of clients" in str(error):
+        return "the server accepts no more connections; raise its maxclients"
+    if isinstance(error, exceptions.ConnectionError):
+        return "the server closed the connection; a port that expects TLS needs rediss://"
+    return "the response is not a Redis server's; check the host and the port"
+
+
+def _refused_command(error: Exception) -> str:
+    if code := _code(error):
+        return _BY_CODE[code]
+    text = str(error)
+    if "DB index" in text:
+        return "the server has no database of this number; correct the number after the last slash"
+    line = re.search(r"user_script:\s*(\d+)", text)
+    other = re.match(r"[A-Z]+\b", text)
+    where = f" at line {line[1]} of the script" if line else ""
+    return f"the server rejects a command ({other[0] if other else 'ERR'}{where}); it must be a Redis that runs scripts"
+
+
+def _failed_connection(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _rejected_certificate(error)
+    if isinstance(error, ssl.SSLError):
+        files = "the files of ssl_ca_certs, ssl_certfile and ssl_keyfile"
+        return f"TLS failed ({error.reason}); check that the port expects TLS, and {files}"
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+        return f"ssl_ca_certs, ssl_certfile or ssl_keyfile cannot be read ({error.strerror}); check paths and rights"
+    if isinstance(error, socket.gaierror):
+        return "the host name cannot be resolved; check its spelling and the DNS of the bridge's network"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused; check the host and the port, and that the server is running"
+    return f"the connection failed ({error.strerror or type(error).__name__}); check the host, the port and the network"
+
+
+def _rejected_certificate(error: ssl.SSLCertVerificationError) -> str:
+    if error.verify_code in _ANOTHER_NAME:
+        return "the server's certificate is for another host name; use a name that the certificate contains"
+    if error.verify_code in _NOT_VALID_NOW:
+        return f"the server's certificate is not valid now ({error.verify_message}); renew it"
+    return (
+        f"the server's certificate is not trusted ({error.verify_message}); "
+        "add ?ssl_ca_certs= with the path of the CA's PEM file"
+    )

@@ -1,0 +1,102 @@
+"""Secrets and keys as people write them into an environment: with comments, quotes and strays beside them."""
+
+from __future__ import annotations
+
+import pytest
+from bridge import settings
+from bridge.app import create_app
+from bridge.settings import SettingsError
+from builders import SECRET, environment
+
+URL = "https://domain.tencentcloudapi.com"
+TOKEN = "a-token-of-24-characters"
+SHORT = "is shorter than 16 bytes; each part is accepted as a secret: remove it, or replace it with 24 random bytes"
+FORM = "must be written whsec_<base64> or v1,whsec_<base64>"
+COMMENT = "begins with #; comments are not supported, remove it and what follows"
+
+
+def problems(**changed: str) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        settings.load(environment(URL, **changed))
+    return raised.value.problems
+
+
+def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
+    create_app(settings.load(environment(URL, **changed)))
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("auth", ["bearer", "github"])
+@pytest.mark.parametrize(
+    ("secrets", "told"),
+    [
+        (f"{TOKEN} # staging token", [f"number 2 {COMMENT}"]),
+        (f"{TOKEN} #the-token-of-the-staging-server", [f"number 2 {COMMENT}"]),
+        ("#the-token-of-the-staging-server", [f"number 1 {COMMENT}"]),
+        (f"{TOKEN} staging token", [f"number 2 {SHORT}", f"number 3 {SHORT}"]),
+        (f"x {TOKEN}", [f"number 1 {SHORT}"]),
+        (f"x {TOKEN} # y", [f"number 1 {SHORT}", f"number 3 {COMMENT}"]),
+    ],
+)
+def test_parts_that_are_refused(auth: str, secrets: str, told: list[str]) -> None:
+    assert problems(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: {one}" for one in told]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "told"),
+    [
+        (f"{SECRET} # staging", COMMENT),
+        (f"{SECRET} whsec_AA==", SHORT),
+        (f"{SECRET} staging", FORM),
+        (f"{SECRET} '{SECRET}'", f"{FORM} (it is wrapped in quotes; remove them)"),
+    ],
+)
+def test_parts_of_a_standard_webhooks_secret_that_are_refused(secrets: str, told: str) -> None:
+    assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: number 2 {told}"]
+
+
+def test_secrets_that_are_not_used_are_not_judged() -> None:
+    assert settings.load(environment(URL, WEBHOOK_AUTH="none", WEBHOOK_SECRETS="x # y")).webhook_auth == "none"
+    (problem,) = problems(WEBHOOK_AUTH="nobody", WEBHOOK_SECRETS="x # y")
+    assert problem.startswith("WEBHOOK_AUTH: ")
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize(
+    "name", ["WEBHOOK_SECRETS", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY"]
+)
+def test_a_secret_in_quotes_is_a_warning(caplog: pytest.LogCaptureFixture, name: str, quote: str) -> None:
+    base = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": TOKEN}
+    told = f"{name} is wrapped in quotes, which are part of the value; remove them"
+    assert warnings(caplog, **base | {name: f"{quote}{'k' * 32}{quote}"}) == [told]
+
+
+@pytest.mark.parametrize("secrets", [f'"{TOKEN} {TOKEN}-2"', f'{TOKEN} "{TOKEN}"'])
+def test_so_are_several_and_one_of_several(caplog: pytest.LogCaptureFixture, secrets: str) -> None:
+    assert warnings(caplog, WEBHOOK_AUTH="bearer", WEBHOOK_SECRETS=secrets) == [
+        "WEBHOOK_SECRETS is wrapped in quotes, which are part of the value; remove them"
+    ]
+
+
+def test_a_comment_behind_the_ledgers_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings(caplog, LEDGER_KEY="short # the key of the production ledger") == [
+        "LEDGER_KEY has a # after a space, which is part of the key and begins no comment"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEND_ALLOWED_PREFIXES", "+86 +1 # China, USA"),
+        ("SEND_ALLOWED_PREFIXES", '"+86 +1"'),
+        ("PORT", "'9000'"),
+        ("HOST", "0.0.0.0 # all"),
+        ("HOST", '"0.0.0.0"'),
+        ("HOST", "[::1]"),
+        ("DOMAIN_API_URL", '"https://domain.tencentcloudapi.com"'),
+    ],
+)
+def test_other_settings_take_neither_comments_nor_quotes(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(f"{name}: must ")
+    assert problem.endswith("(it is wrapped in quotes; remove them)") == (value[0] in "'\"")

@@ -1,0 +1,105 @@
+"""A refused start: one JSON line in the log, readable text on a terminal, no traceback, and no secret in either."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from builders import ROOT, environment
+from log_lines import lines_of
+
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
+EVENT_FUNCTION = [sys.executable, "-c", "import index"]
+both_shapes = pytest.mark.parametrize("command", [GUNICORN, EVENT_FUNCTION], ids=["web", "event"])
+
+SETTINGS = {
+    "PORT": "http",
+    "LEDGER_URL": "redis://default:Sup3r@S3cretTail#77@127.0.0.1:6379/0",
+    "LEDGER_KEY": "k" * 31,
+}
+PORT = "PORT: must be a whole number from 1 to 65535"
+
+
+def environ() -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
+    return kept | environment("http://127.0.0.1:9", **SETTINGS) | {"PYTHONPATH": str(ROOT / "function")}
+
+
+def start(command: list[str], **streams: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, env=environ(), text=True, timeout=30, check=False, **streams)
+
+
+def terminal_text(end: int) -> str:
+    """What was written to a terminal whose other side is closed."""
+    text = b""
+    try:
+        while chunk := os.read(end, 65_536):
+            text += chunk
+    except OSError:  # Linux says so that the other side is closed
+        pass
+    os.close(end)
+    return text.decode().replace("\r\n", "\n")
+
+
+def check_line(text: str) -> None:
+    assert len(text.splitlines()) == 1
+    (line,) = lines_of(text)
+    assert (line["level"], line["message"]) == ("ERROR", "start refused")
+    assert sorted(problem.partition(":")[0] for problem in line["problems"]) == ["LEDGER_KEY", "LEDGER_URL", "PORT"]
+    assert PORT in line["problems"]
+    assert set(line) == {"time", "level", "message", "problems"}
+
+
+def check_text(text: str) -> None:
+    first, *rest = text.splitlines()
+    assert first == "start refused:"
+    assert sorted(line.split(":")[0] for line in rest) == ["  LEDGER_KEY", "  LEDGER_URL", "  PORT"]
+
+
+def check_hidden(*texts: str) -> None:
+    assert not any(part in text for text in texts for part in ("Sup3r", "S3cretTail", "kkk", "Traceback"))
+
+
+@both_shapes
+def test_the_log_gets_one_line(command: list[str]) -> None:
+    done = start(command, capture_output=True)
+    assert done.returncode == 1
+    check_line(done.stdout)
+    assert done.stderr == ""
+    check_hidden(done.stdout)
+
+
+@both_shapes
+def test_a_terminal_gets_text(command: list[str]) -> None:
+    end, terminal = pty.openpty()
+    done = start(command, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    text = terminal_text(end)
+    assert done.returncode == 1
+    check_text(text)
+    check_hidden(text)
+
+
+@pytest.mark.parametrize("seen", ["stdout", "stderr"])
+def test_who_sees_one_of_the_two_sees_the_text(seen: str) -> None:
+    """The log goes where stdout goes: a pipe beside a terminal gets the line, and the terminal the text."""
+    end, terminal = pty.openpty()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}
+    done = start(GUNICORN, **streams)
+    os.close(terminal)
+    check_text(terminal_text(end))
+    if seen == "stderr":
+        check_line(done.stdout)
+    else:
+        assert done.stderr == ""
+
+
+def test_each_line_of_a_refused_start_is_json() -> None:
+    done = start(GUNICORN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["start refused"]

@@ -1,0 +1,100 @@
+"""TCP between a client and a server, as tests need it: a relay that loses replies or leads elsewhere, and a server that
+sends what it is given.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+
+class Wire:
+    """A wire to the server at ``behind``. It breaks instead of passing on a reply that holds one of ``lose``.
+
+    Connections that are there when ``refuse`` is called get that reply to whatever they send.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.lose: list[bytes] = []
+        self.behind = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._refusals: dict[socket.socket, bytes] = {}
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def refuse(self, reply: bytes) -> None:
+        self._refusals = dict.fromkeys(self._open, reply)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = self._server.accept()
+                server = socket.create_connection(("127.0.0.1", self.behind))
+                self._open += [caller, server]
+                for pair in ((caller, server, False), (server, caller, True)):
+                    thread = threading.Thread(target=self._pass_on, args=pair)
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if not replies and source in self._refusals:
+                    source.sendall(self._refusals[source])
+                    continue
+                found = next((one for one in self.lose if one in data), None)
+                if replies and found is not None:
+                    self.lose.remove(found)
+                    break
+                target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Wire:  # noqa: PYI034  typing.Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for one in self._open:
+            one.close()
+
+
+@contextmanager
+def serving(talk: Callable[[socket.socket], object]) -> Iterator[int]:
+    """The port of a server that talks so to each connection, one after the other."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    talk(connection)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
+
+
+def reset(connection: socket.socket) -> None:
+    """End a connection as a machine does that has lost it."""
+    connection.recv(65_536)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
