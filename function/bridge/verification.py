@@ -52,19 +52,17 @@ class Verification(Once[Delivery]):
 
     def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
         """Verify the delivery's code for its contact, once, over by the deadline."""
-        verdict = self._process(delivery, deadline)
-        return self._with_placeholder_id(verdict, self._ledger.hasher().delivery(delivery.key))
+        return self._with_placeholder_id(self._process(delivery, deadline), delivery.key)
 
     def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, ContactType | None] | None:
         """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
         try:
             for key in keys:
-                name = self._ledger.hasher().delivery(key)
-                found = self._ledger.look(name, deadline=deadline)
+                found = self._ledger.look(self._ledger.hasher().delivery(key), deadline=deadline)
                 if found is None:
                     continue
                 if found.record is not None:
-                    verdict = self._with_placeholder_id(remembered(found.record), name)
+                    verdict = self._with_placeholder_id(remembered(found.record), key)
                     return verdict, ContactType(found.record.contact_type)
                 outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
                 return Verdict(outcome), None
@@ -115,7 +113,7 @@ class Verification(Once[Delivery]):
     def _removes(self, made: Made) -> bool:
         return self._release and made.verdict.outcome is outcomes.VERIFIED
 
-    def _with_placeholder_id(self, verdict: Verdict, delivery: bytes) -> Verdict:
+    def _with_placeholder_id(self, verdict: Verdict, key: DeliveryKey) -> Verdict:
         """Add the id that stands for the API's in a response that must not show that there was no call.
 
         It is the same each time for one delivery, and made from its keyed hash. Both outcomes that look alike get one:
@@ -123,5 +121,5 @@ class Verification(Once[Delivery]):
         """
         if self._reveal or verdict.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
             return verdict
-        digest = hashlib.sha256(b"stand-in " + delivery).digest()[:16]
+        digest = hashlib.sha256(b"stand-in " + self._ledger.hasher().delivery(key)).digest()[:16]
         return verdict._replace(stand_in=str(uuid.UUID(bytes=digest, version=4)))
