@@ -13,6 +13,9 @@ NAMES = ("Idempotency-Key", "ce-id", "ce-source")
 EVENT = {"#/id", "#/source"}
 """An event's attributes, which are needed unless a header names the delivery: no schema can say that."""
 
+EMAIL = r"^[!-?A-~]+@[!-,/-?A-~]+(\.[!-,/-?A-~]+)+$"
+"""`payload.EMAIL` in ASCII: beyond it there are invisible characters, which are removed, and labels that end empty."""
+
 
 @schemathesis.hook
 def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
@@ -21,11 +24,14 @@ def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]
     Events are in structured mode: a header decides whether a body is an event or its data, which no schema can say.
     """
     for name, schema in raw_schema["components"]["schemas"].items():
+        if {f"#/{member}" for member in schema.get("properties", {})} >= EVENT:
+            schema["required"] = [*schema.get("required", ()), "id", "source"]
         for member, described in schema.get("properties", {}).items():
             if described.get("minLength") == 4:
                 described["pattern"] = f"^{payload.VERIFY_CODE}$"
             elif described.get("minLength") == 5:
-                described["pattern"] = f"^{payload.EMAIL if name.startswith('Email') else payload.PHONE}$"
+                described["pattern"] = EMAIL if name.startswith("Email") else f"^{payload.PHONE}$"
+                described["maxLength"] = payload.CONTACT_LIMIT
             elif member == "type" and "By" in name:  # of a mapped body, whose contacts are phone numbers here
                 described["anyOf"] = [{"type": "string", "enum": ["phone"]}]
     for operations in raw_schema["paths"].values():
