@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import log_audit
 import requests
@@ -30,6 +31,7 @@ from bridge import settings
 from bridge.app import create_app
 from bridge.clock import Clock, SystemClock
 from bridge.events import Handler
+from bridge.ledger import Ledger
 from bridge.settings import Settings
 from flask.testing import FlaskClient
 from log_lines import lines_of
@@ -185,6 +187,9 @@ class _Events(Handler):
 class Bridge:
     """A bridge in this process: its socket to the API is real, its caller is Flask's test client."""
 
+    ledgers: ClassVar[WeakSet[Ledger]] = WeakSet()
+    """Those of all bridges that exist."""
+
     def __init__(self, configured: Settings, clock: Clock | None = None) -> None:
         self.app = create_app(configured, clock=clock)
         self.app.test_client_class = _Client
@@ -192,6 +197,7 @@ class Bridge:
         self.timed = configured.reveal_already_verified
         ledger, budget = self.app.extensions["ledger"], configured.request_budget
         self.events = _Events(self.app, ledger, clock or SystemClock(), budget=budget)
+        self.ledgers.add(ledger)
 
     def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)

@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -90,6 +91,17 @@ def every_line_is_declared() -> Iterator[None]:
     log.setLevel(level)
     log.removeHandler(checker)
     assert checker.found == []
+
+
+@pytest.fixture(autouse=True)
+def ledgers_are_closed() -> Iterator[None]:
+    """An application refers to itself: until a garbage collection, its ledger's files would stay open."""
+    yield
+    if "builders" in sys.modules:
+        from builders import Bridge
+
+        for one in list(Bridge.ledgers):
+            one.close()
 
 
 @pytest.fixture

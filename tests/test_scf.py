@@ -22,7 +22,7 @@ from shapes import Scf
 
 from emulator.api.faults import Fault
 from emulator.scf import confine
-from emulator.scf.instances import Function, FunctionError, Shape
+from emulator.scf.instances import Function, FunctionError, Shape, WebInstance
 from emulator.scf.platform import Platform, Role, unpacked
 from emulator.server import Emulator
 
@@ -80,6 +80,33 @@ def test_it_sleeps_while_nothing_is_asked(scf: Scf, emulator: Emulator, shape: S
             assert time.monotonic() < end
             time.sleep(0.02)
         assert requests.get(f"{platform.url}/health", timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("awake", [0.0, 0.2], ids=["at once", "idle first"])
+def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
+    scf: Scf, emulator: Emulator, awake: float
+) -> None:
+    """The platform sends on it what arrives meanwhile, then thaws: no reset, and one call for each delivery."""
+    with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
+        assert post(platform.url, body(contact="10080")).json["code"] == "code-incorrect"
+        instance = platform._instance
+        assert isinstance(instance, WebInstance)
+        with instance._awake():
+            time.sleep(awake)  # until the event loop has the connection
+        time.sleep(1.2)
+        assert post(platform.url, body(contact="10081")).json["code"] == "code-incorrect"
+        assert (instance.connections, len(emulator.calls)) == (1, 2)
+
+
+def test_a_connection_that_the_function_closed_is_not_used_again(scf: Scf, emulator: Emulator) -> None:
+    with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
+        assert requests.get(f"{platform.url}/health", timeout=10).status_code == 200
+        instance = platform._instance
+        assert isinstance(instance, WebInstance)
+        with instance._awake():
+            assert instance._idle[0].sock.recv(1) == b""
+        assert post(platform.url, body()).json["status"] == "verified"
+        assert instance.connections == 2
 
 
 def states(platform: Platform) -> set[str]:

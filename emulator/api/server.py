@@ -226,8 +226,10 @@ class _Handler(Handler):
     def _wait_for_the_caller(self, seconds: float) -> bool:
         """Wait; True as soon as the caller has gone away or the emulator stops."""
         end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
         while (left := end - time.monotonic()) > 0 and not self.server.stopping.is_set():
-            if select.select([self.connection], [], [], min(left, 0.1))[0]:
+            if poll.poll(min(left, 0.1) * 1000):
                 return True
         return self.server.stopping.is_set()
 

@@ -1,7 +1,7 @@
 """The instances that run a function's code: a family of processes for a web function, one process for an event one.
 
 They get SCF's environment and nothing of ours, a CPython 3.10 without packages, only /tmp to write to, and no processor
-time while nothing is asked of them.
+time while nothing is asked of them. Connections to a web function stay open meanwhile.
 """
 
 from __future__ import annotations
@@ -165,7 +165,12 @@ class _Instance:
 
 
 class WebInstance(_Instance):
-    """`scf_bootstrap`, and what it starts."""
+    """`scf_bootstrap`, and what it starts. ``connections`` counts those that were opened to it."""
+
+    def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
+        super().__init__(function, folder, log)
+        self.connections = 0
+        self._idle: list[http.client.HTTPConnection] = []
 
     def start(self) -> None:
         """Start it, and wait until it listens. Raises FunctionError."""
@@ -190,22 +195,53 @@ class WebInstance(_Instance):
 
     def ask(self, request: Request) -> Reply:
         """Its answer. Raises FunctionError."""
-        with self._awake():
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._function.timeout)
-            try:
-                connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
-                for name, value in [*request.headers, ("Connection", "close")]:
-                    connection.putheader(name, value.encode("latin-1"))
+        connection = self._connection()
+        kept = False
+        try:
+            connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
+            for name, value in request.headers:
+                connection.putheader(name, value.encode("latin-1"))
+            # The head waits for an instance that is frozen. A body may be larger than what the system holds for one.
+            connection.endheaders()
+            with self._awake():
                 with contextlib.suppress(ConnectionError):  # it may have answered before it was told all
-                    connection.endheaders(request.body)
+                    connection.send(request.body)
                 response = connection.getresponse()
-                return Reply(response.status, response.getheaders(), response.read())
-            except TimeoutError:
-                raise FunctionError(433, f"timed out after {self._function.timeout:g} seconds") from None
-            except (OSError, http.client.HTTPException):
-                raise FunctionError(439, "the function broke off") from None
-            finally:
+                reply = Reply(response.status, response.getheaders(), response.read())
+            kept = connection.sock is not None
+            return reply
+        except TimeoutError:
+            raise FunctionError(433, f"timed out after {self._function.timeout:g} seconds") from None
+        except (OSError, http.client.HTTPException):
+            raise FunctionError(439, "the function broke off") from None
+        finally:
+            if kept:
+                self._idle.append(connection)
+            else:
                 connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return the connection that has been idle longest and is still open, or a new one."""
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                connection = self._idle.pop(0)
+                if not _readable(connection.sock, 0):
+                    return connection
+                connection.close()
+        self.connections += 1
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._function.timeout)
+
+    def stop(self) -> None:
+        self._close_idle()
+        super().stop()
+
+    def kill(self) -> None:
+        super().kill()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 class EventInstance(_Instance):
@@ -237,7 +273,7 @@ class EventInstance(_Instance):
         end = time.monotonic() + seconds
         told = b""
         while not told.endswith(b"\n"):
-            if not select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not _readable(self._from, end - time.monotonic()):
                 self.kill()
                 raise FunctionError(433, f"timed out after {seconds:g} seconds")
             chunk = self._from.read(65_536)
@@ -253,6 +289,13 @@ class EventInstance(_Instance):
         super().kill()
         self._to.close()
         self._from.close()
+
+
+def _readable(file: IO[bytes] | socket.socket, seconds: float) -> bool:
+    """Whether a read returns within so many seconds, with data or at the end. `select` fails beyond 1024 open files."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _write(pipe: IO[bytes], data: bytes) -> None:
