@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import deque
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._current = threading.local()
+        self.queued: deque[object] = deque()
+        """As many entries as connections wait for a thread."""
 
     def load_wsgi(self) -> None:
         """Load the application, and tell it of each request how old it is."""
@@ -164,13 +167,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not isinstance(conn.sock, _Socket):
             conn.sock = _Socket(conn.sock)
         self._begin(conn)
+        self.queued.append(None)
         super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """Serve a connection's requests, in a thread, for as long as one follows the other."""
+        self.queued.popleft()
         if not conn.initialized and not conn.data_ready:
-            waiting = self.tpool._work_queue.qsize()  # noqa: SLF001  as below
-            if not conn.sock.ready(select.POLLIN, 0 if waiting else PATIENCE):
+            if not conn.sock.ready(select.POLLIN, 0 if self.queued else PATIENCE):
                 return _DEFER
             conn.data_ready = True
         while True:
@@ -192,7 +196,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         Nobody waits while others wait for a thread.
         """
-        if not self.alive or self.tpool._work_queue.qsize() or not self.patient.acquire(blocking=False):  # noqa: SLF001
+        if not self.alive or self.queued or not self.patient.acquire(blocking=False):
             return False
         try:
             return bool(conn.parser.unreader.buf.getvalue()) or conn.sock.ready(select.POLLIN, PATIENCE)
