@@ -58,6 +58,15 @@ def test_a_content_coding(emulator: Emulator, wired: Bridge, coding: str) -> Non
     assert plain(unsigned) == (401, "signature-invalid")
 
 
+def test_the_description_names_the_header_of_a_refused_coding(wired: Bridge) -> None:
+    described = wired.client.get("/openapi.json").json
+    assert described
+    responses = described["paths"]["/webhooks/signup"]["post"]["responses"]
+    named = [status for status, response in responses.items() if "Accept-Encoding" in response["headers"]]
+    assert named == ["415"]
+    assert responses["415"]["headers"]["Accept-Encoding"]["schema"]["enum"] == ["identity"]
+
+
 def test_another_media_type_is_no_matter_of_the_coding(wired: Bridge) -> None:
     response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Type": "text/plain"})
     assert response.status_code == 415

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import answers
 from .answers import PROBLEM_TYPE, form_of
-from .outcomes import SENT, VERIFIED, Outcome, Refusal
+from .outcomes import MEDIA_TYPE_UNSUPPORTED, SENT, VERIFIED, Outcome, Refusal
 from .payload import ContactType
 from .profiles import Profile
 
@@ -32,6 +32,10 @@ _REQUIRED_HEADERS: Schema = {
 _HEADERS: Schema = {
     "Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "Seconds."},
     "webhook-delivery": {"schema": {"type": "string", "enum": ["abort-message"]}},
+    "Accept-Encoding": {
+        "schema": {"type": "string", "enum": ["identity"]},
+        "description": "Present if the request had a Content-Encoding.",
+    },
     "Idempotent-Replayed": {
         "schema": {"type": "string", "enum": ["true"]},
         "description": "The delivery was processed before, and this was the response.",
@@ -69,6 +73,8 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
             continue
         told = dict(answers.of_refusal(Refusal(outcome), profile).headers)
         headers |= set(told)
+        if outcome is MEDIA_TYPE_UNSUPPORTED:
+            headers.add("Accept-Encoding")
         by_form.setdefault((told["Content-Type"], form_of(outcome, profile)), []).append(outcome)
     by_media_type: dict[str, list[Schema]] = {}
     for (media_type, form), of_form in by_form.items():
