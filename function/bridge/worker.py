@@ -154,12 +154,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """
         until = time.monotonic() + timeout
         super().wait_for_and_dispatch_events(timeout)
-        full = self.nr_conns > self.worker_connections - SPARE
-        if full or not self.alive or time.monotonic() >= until:
+        excess = max(0, self.nr_conns - (self.worker_connections - SPARE))
+        if excess or not self.alive or time.monotonic() >= until:
             super().wait_for_and_dispatch_events(0)
         # At `worker_connections` gunicorn would accept nobody until a silent connection expires. Kept ones are fewer:
         # gunicorn leaves as many places as there are threads.
-        for conn in list(self.pending_conns)[: full if self.alive else None]:
+        for conn in list(self.pending_conns)[: excess if self.alive else None]:
             conn.timeout = 0
 
     def enqueue_req(self, conn: Any) -> None:
