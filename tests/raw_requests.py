@@ -1,0 +1,27 @@
+"""Requests that no HTTP client would send."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+
+def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes and stop sending, or only fall silent; the answer's status, headers and body."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
+        connection.sendall(data)
+        with suppress(OSError):  # it may have answered and closed before all was sent
+            if not silent:
+                connection.shutdown(socket.SHUT_WR)
+        answered = b""
+        while chunk := connection.recv(65_536):
+            answered += chunk
+    head, _, document = answered.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return (
+        int(first.split()[1]),
+        {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)},
+        document,
+    )
