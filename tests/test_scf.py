@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -208,6 +211,31 @@ def test_events_of_every_kind(scf: Scf, emulator: Emulator) -> None:
             platform.invoke({"Records": [{"Ckafka": broken}]})
         assert platform.invoke({"Records": [{"Ckafka": broken}]})["ends"] == {"code-incorrect": 1}
     assert PHONE not in json.dumps(platform.returned)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Open more files than `select` can tell apart."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        for _ in range(1100):
+            opened.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        yield
+
+
+@pytest.mark.usefixtures("many_files")
+@both_shapes
+def test_any_number_of_files_may_be_open(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    """Here, and in the emulated API, which waits for its caller to give up."""
+    emulator.faults.arm(Fault("hang"))
+    with scf.start(shape, emulator.url, REQUEST_BUDGET="1") as platform:
+        assert post(platform.url, body()).json["code"] == "outcome-unknown"
+    end = time.monotonic() + 10
+    while emulator.calls[0].duration_ms < 100:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_an_event_is_answered_before_the_platforms_time_is_over(scf: Scf, emulator: Emulator) -> None:
