@@ -22,7 +22,7 @@ class State:
         if not keep:
             self._file.unlink(missing_ok=True)
             for file in self._folder.glob(f"{self._ledger.name}*"):
-                file.unlink()
+                file.unlink(missing_ok=True)  # another run in this folder may remove them, too
 
     @property
     def ledger_url(self) -> str:

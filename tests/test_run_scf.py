@@ -37,7 +37,17 @@ def start(
 ) -> subprocess.Popen[bytes]:
     given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free()), "LOG_LEVEL": "DEBUG"}
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
-    command = [sys.executable, "-c", PROGRAM, str(archive), python310, "run", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(archive),
+        python310,
+        "run",
+        "--state",
+        str(log.with_name("state")),
+        *arguments,
+    ]
     with log.open("wb") as output:
         return subprocess.Popen(command, cwd=ROOT, env=os.environ | given | environ, stdout=output, stderr=output)
 
