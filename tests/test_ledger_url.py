@@ -14,6 +14,7 @@ from builders import environment
 from certificates import Tls
 from cryptography.hazmat.primitives import serialization
 from redis.connection import SSLConnection, parse_url
+from redis_server import RedisServer
 
 URL = "https://domain.tencentcloudapi.com"
 
@@ -106,6 +107,17 @@ def test_what_is_taken_means_the_same_to_the_client_library(url: str) -> None:
     assert {name: value for name, value in parsed.options.items() if value is not None} == theirs
     assert "p%40ss" not in repr(parsed)
     assert "p@ss" not in repr(parsed)
+
+
+@pytest.mark.parametrize("password", ["Sup3r\u2100S3cretTail", "Sup3r\uff20S3cretTail", "Sup3r\uff0f:S3cretTail"])
+def test_a_password_that_url_libraries_refuse_reaches_the_redis(tmp_path: Path, password: str) -> None:
+    """Python's own parser refuses characters whose compatibility forms hold ``@`` or ``/``, and shows the password."""
+    with RedisServer(tmp_path, "--appendonly", "no", "--requirepass", password, password=password) as server:
+        url = f"redis://default:{password}@127.0.0.1:{server.port}/0"
+        app = create_app(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
+        response = app.test_client().get("/ready")
+        assert (response.status_code, b'"engine":"redis"' in response.data.replace(b" ", b"")) == (200, True)
+        app.extensions["ledger"].close()
 
 
 @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])

@@ -45,6 +45,16 @@ def test_a_path_as_it_is_written(metered: str, target: str) -> None:
     assert raw(metered, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0] == 200
 
 
+@pytest.mark.parametrize("target", ["http://x", "http://x/", "http://x/webhooks/signup"])
+def test_a_delivery_to_a_target_in_the_absolute_form(metered: str, target: str) -> None:
+    """RFC 9112, section 3.2.2; an empty path is /. Werkzeug would redirect that, which no sender follows."""
+    data = body(contact="10086", verify_code="000000")
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(data).items())
+    request = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n{head}\r\n".encode() + data
+    status, _, document = raw(metered, request)
+    assert (status, json.loads(document)["code"]) == (422, "code-incorrect")
+
+
 def test_a_delivery_id_may_be_percent_encoded(metered: str) -> None:
     data = body()
     headers = signed(data, delivery_id="signup-7/a")

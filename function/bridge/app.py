@@ -57,7 +57,8 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     frame.put_around(app, configured.profile, clock, watch)
 
     app.post("/webhooks/signup", strict_slashes=False)(webhooks.signup)
-    app.post("/", endpoint="function_url")(webhooks.signup)  # a Function URL has no path of its own
+    # A Function URL has no path of its own; a target in the absolute form may have none at all.
+    app.post("/", strict_slashes=False, endpoint="function_url")(webhooks.signup)
     if configured.send_codes:
         app.post("/webhooks/code", strict_slashes=False)(webhooks.code)
     app.get("/deliveries/<path:delivery_id>")(webhooks.delivered)

@@ -117,7 +117,7 @@ def _target_check(app: Flask) -> Callable[[str], bool]:
     def routes() -> tuple[set[str], tuple[str, ...]]:
         rules = list(app.url_map.iter_rules())
         whole = [rule for rule in rules if not rule.arguments]
-        slashed = {f"{rule.rule}/" for rule in whole if rule.strict_slashes is False}
+        slashed = {f"{rule.rule.rstrip('/')}/" for rule in whole if rule.strict_slashes is False}
         beginnings = (rule.rule.partition("<")[0] for rule in rules if rule.arguments)
         return {rule.rule for rule in whole} | slashed, tuple(beginnings)
 

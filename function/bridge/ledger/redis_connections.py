@@ -6,14 +6,15 @@ The client library bounds each read by itself, so that a reply that drips would 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, parse_url
+from redis.connection import Connection, SSLConnection
 from redis.retry import Retry
 
-from bridge import sockets
+from bridge import ledger_url, sockets
 from bridge.clock import Deadline
+from bridge.ledger_url import RedisUrl
 
 
 class Allowance:
@@ -52,15 +53,17 @@ class _TLS(SSLConnection, DeadlineConnection):
 
 
 def connector(url: str) -> tuple[Callable[[], DeadlineConnection], bool]:
-    """Return what makes new connections to the Redis at ``url``, and whether the URL has a password."""
-    options: dict[str, Any] = {**parse_url(url)}
-    secure = options.pop("connection_class", Connection) is not Connection
-    kind: type[DeadlineConnection] = _TLS if secure else _Plain
-    fixed = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "decode_responses": True}
+    """Return what makes new connections to the Redis at ``url``, and whether the URL has a password.
+
+    The client library's parser is not used: it refuses some passwords, in an error that shows them.
+    """
+    server = cast(RedisUrl, ledger_url.parse(url))
+    kind: type[DeadlineConnection] = _TLS if server.tls else _Plain
+    options: dict[str, Any] = {**server.options, "retry": Retry(NoBackoff(), 0), "protocol": 2}
 
     def new() -> DeadlineConnection:
-        connection = kind(**options | fixed)
+        connection = kind(**options, decode_responses=True)
         connection.allowance = Allowance()
         return connection
 
-    return new, bool(options.get("password"))
+    return new, "password" in server.options
