@@ -86,6 +86,22 @@ def test_incomplete_event_is_refused_and_logged_as_an_error(
     assert calls(emulator) == []
 
 
+def nested(depth: int) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for _ in range(depth):
+        data = {"a": data}
+    return data
+
+
+@pytest.mark.parametrize("data", [nested(5000), {"contact": b"187"}], ids=["too deep", "not JSON"])
+def test_data_that_is_no_json_does_not_raise(
+    wired: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any]
+) -> None:
+    """The bus would send it again and again."""
+    assert wired.events.handle(EVENT | {"data": data}, CONTEXT)["statusCode"] == 400
+    assert "ERROR" in [record.levelname for record in caplog.records]
+
+
 def test_id_in_the_body_does_not_name_the_delivery(emulator: Emulator, wired: Bridge) -> None:
     for event_id in ("1", "2"):
         wired.events.handle(EVENT | {"id": event_id, "data": DIRECT | {"id": "same"}}, CONTEXT)

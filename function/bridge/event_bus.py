@@ -33,13 +33,19 @@ def looks_like_event(event: object) -> bool:
 
 
 def parse(event: dict[Any, Any]) -> BusEvent | None:
-    """Return the event; None if a member is missing or invalid. The event's own ``type`` is not the contact's."""
+    """Return the event; None if a member is missing, invalid, or no JSON (too deep).
+
+    The event's own ``type`` is not the contact's.
+    """
     data = event["data"]
     if not isinstance(data, dict) or not all(isinstance(event.get(name), str) for name in _ATTRIBUTES):
         return None
     if not cloudevents.is_attribute(event["id"]) or not cloudevents.is_attribute(event["source"]):
         return None
-    text = data["msgBody"] if isinstance(data.get("msgBody"), str) else json.dumps(data, ensure_ascii=False)
+    try:
+        text = data["msgBody"] if isinstance(data.get("msgBody"), str) else json.dumps(data, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
     return BusEvent(event["id"], event["source"], text.encode("utf-8", "surrogatepass"))
 
 
