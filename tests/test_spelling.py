@@ -112,6 +112,7 @@ def test_what_is_no_email_address_however_it_is_spelled(written: str) -> None:
         ("jo@bu\u0308cher.example", "jo@XN--BCHER-KVA.EXAMPLE"),
         ("jo@ｂüｃｈｅｒ.example", "jo@b\u00fccher.example"),
         ("jo@b\u00fccher\u3002example.com", "jo@xn--bcher-kva.example.com"),
+        ("jo@example.com\u3002", "jo@example.com"),
         ("j\u00f6@example.com", "Jo\u0308@EXAMPLE.com"),
         ("jo@ｅｘａｍｐｌｅ.com", "jo@example.com"),
         # beyond what IDNA allows: by normal form and case

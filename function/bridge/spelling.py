@@ -72,7 +72,7 @@ def _domain(domain: str) -> str:
     import idna  # noqa: PLC0415  most domains do without its tables, which cost time at a cold start
 
     try:
-        return idna.encode(folded, uts46=True).decode()
+        return idna.encode(folded, uts46=True).decode().rstrip(".")  # a full stop of another script may end it
     except UnicodeError:  # idna's own errors are, too
         return folded
 
