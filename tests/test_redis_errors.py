@@ -198,6 +198,24 @@ def test_a_command_that_is_not_there() -> None:
         assert reason(f"redis://:hush@127.0.0.1:{port}/0").startswith("the server rejects a command (ERR); ")
 
 
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        (b"-CLUSTERDOWN The cluster is down\r\n", "the cluster does not serve all keys (CLUSTERDOWN); "),
+        (b"-BUSY Redis is busy running a script.\r\n", "the server runs another client's script that does not end "),
+    ],
+)
+def test_a_server_that_serves_nobody_now(reply: bytes, cause: str) -> None:
+    """It does run scripts."""
+
+    def talk(connection: socket.socket) -> None:
+        while command := connection.recv(65_536):
+            connection.sendall(reply if b"EVAL" in command else b"*0\r\n" if b"CONFIG" in command else b"+OK\r\n")
+
+    with serving(talk) as port:
+        assert reason(f"redis://127.0.0.1:{port}/0").startswith(cause)
+
+
 def test_too_many_connections() -> None:
     with serving(replying(b"-ERR max number of clients reached\r\n")) as port:
         text = reason(f"redis://127.0.0.1:{port}/0")

@@ -15,12 +15,13 @@ _CODES = {
     "MASTERDOWN": exceptions.MasterDownError,
     "LOADING": exceptions.BusyLoadingError,
     "MOVED": exceptions.MovedError,
+    "CLUSTERDOWN": exceptions.ClusterDownError,
     "OOM": exceptions.OutOfMemoryError,
     "NOPERM": exceptions.NoPermissionError,
 }
 """The client library takes the code out of the text of these errors."""
 
-_IN_TEXT = re.compile(r"(?:^|[ -])(READONLY|MASTERDOWN|LOADING|MOVED|NOREPLICAS|OOM|MISCONF|NOPERM) ")
+_IN_TEXT = re.compile(r"(?:^|[ -])(READONLY|MASTERDOWN|LOADING|MOVED|NOREPLICAS|OOM|MISCONF|NOPERM|BUSY) ")
 """Redis 6 and earlier wrap the code of an error inside a script: ``ERR Error running script (…): -READONLY …``."""
 
 _ELSEWHERE = {"READONLY", "MASTERDOWN", "LOADING", "MOVED", "NOREPLICAS"}
@@ -31,6 +32,8 @@ _BY_CODE = {
     "MASTERDOWN": "the server is a replica that has lost its primary (MASTERDOWN); use the address of the primary",
     "LOADING": "the server is still loading its data (LOADING); wait until it has started",
     "MOVED": "the server is a cluster node without the ledger's keys (MOVED); use an address that follows redirections",
+    "CLUSTERDOWN": "the cluster does not serve all keys (CLUSTERDOWN); check its nodes",
+    "BUSY": "the server runs another client's script that does not end (BUSY); end that with SCRIPT KILL",
     "NOREPLICAS": "the server has too few replicas to accept writes (NOREPLICAS); check its replication",
     "OOM": "the server is full (OOM); raise its maxmemory or lower LEDGER_TTL",
     "MISCONF": "the server cannot save its data (MISCONF); check its disk",
