@@ -31,7 +31,7 @@ from emulator.server import Emulator
 MARKS = {"httpMethod", "headers", "requestContext", "path", "payload", "Records"}
 
 
-class _Log(logging.StreamHandler[io.StringIO]):
+class _Log(logging.StreamHandler):  # type: ignore[type-arg]  # subscriptable since Python 3.11
     """Takes every line; one that cannot be written is a fault."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
