@@ -153,6 +153,41 @@ def test_call_after_a_slow_release_is_not_started(api: SlowApi) -> None:
     assert api.actions() == [CREATE, DELETE, DELETE]
 
 
+class FreezingClock(SetClock):
+    """A clock that is frozen in each sleep, as an instance is, until 0.5 s of 8 s are left."""
+
+    frozen = False
+
+    def sleep(self, seconds: float) -> None:
+        self.run += 7.5 if self.frozen else seconds
+
+
+def test_reconciliation_that_was_frozen_before_its_call_calls_nothing() -> None:
+    clock = FreezingClock()
+    api = SlowApi(clock)
+    with api:
+        to = bridge(api.url, clock, DOMAIN_API_RATE=0.5)
+        api.replies = {CREATE: ERROR, DESCRIBE: ERROR}
+        assert deliver(to, "lost")[0] == 502
+        assert deliver(to, "lost")[0] == 504
+        clock.frozen = True  # the next slot is in 2 s
+        assert deliver(to, "lost")[1]["code"] == "outcome-unknown"
+        assert api.actions() == [CREATE, DESCRIBE]
+
+
+def test_pending_release_that_was_frozen_before_its_call_calls_nothing() -> None:
+    clock = FreezingClock()
+    api = SlowApi(clock)
+    with api:
+        to = bridge(api.url, clock, AFTER_VERIFIED="release", DOMAIN_API_RATE=0.15)
+        api.replies = {DELETE: ERROR}
+        assert deliver(to, "first")[0] == 200
+        clock.wall += 5  # the contact's lock is over, and the next slot is in 2 s
+        clock.frozen = True
+        assert deliver(to, "second", verify_code="654321")[1]["code"] == "in-progress"
+        assert api.actions() == [CREATE, DELETE]
+
+
 def test_delivery_that_waited_for_its_contact_until_too_late_calls_nothing(emulator: Emulator) -> None:
     """Another delivery of the contact ends when 0.3 s of 8 s are left."""
 

@@ -190,6 +190,8 @@ class Caller:
         if not isinstance(turn, Turn):
             return None
         self._wait_for(turn, DESCRIBE, deadline)
+        if self._is_late(DESCRIBE, deadline):
+            return None
         call = self._api.describe_intl_phone_email_list(contact_type, offset, deadline)
         verdict = self._judged(DESCRIBE, call)
         self._slow_down(DESCRIBE, verdict, deadline)
@@ -205,6 +207,8 @@ class Caller:
         if not isinstance(turn, Turn):
             return Verdict(self.no_slot(DELETE, deadline), retry_after=turn)
         self._wait_for(turn, DELETE, deadline)
+        if self._is_late(DELETE, deadline):
+            return Verdict(IN_PROGRESS)
         verdict = self._judged(DELETE, self._api.delete_intl_phone_email(contact, deadline))
         self._slow_down(DELETE, verdict, deadline)
         return verdict

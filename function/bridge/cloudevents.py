@@ -22,7 +22,7 @@ _ATTRIBUTE = re.compile(ATTRIBUTE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 Origin = Literal["request", "invocation", "message", "bus"]
-"""Who brings a body: an HTTP request, the platform's own caller, a CKafka message, or an event of the cloud's bus."""
+"""The source of a body: an HTTP request, a direct invocation, a CKafka message, or an event of the cloud's bus."""
 
 
 class Reading(NamedTuple):

@@ -1,8 +1,8 @@
-"""An event of the cloud's own bus (EventBridge): one delivery, which the bus brings by a direct invocation.
+"""An event of the cloud's own bus (EventBridge): one delivery, by a direct invocation.
 
-It has the members of a CloudEvent, of which ``data`` is the body, or holds it as text in ``msgBody``, as connectors of
-message queues put it. The bus takes whatever returns for delivered, and brings again what raises. Source: Tencent Cloud
-EventBridge's documents on event structure and connectors.
+It has the members of a CloudEvent. Its ``data`` is the body, or holds the body's JSON in ``msgBody``, as connectors of
+message queues write it. The bus counts an invocation that returns as delivered, and retries one that raises.
+Source: Tencent Cloud EventBridge's documents on event structure and connectors.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """SCF's events: each becomes a request to the application that the web function serves, its answer a dict.
 
-In comes whatever the platform or its caller sent, out comes ``{"isBase64Encoded", "statusCode", "headers", "body"}``;
-of a CKafka batch, how many records ended how; of a bus's event, how it did. It must never raise, but to have one of
-these sent again, and never take half an HTTP event for a direct invocation, which needs no signature.
+The result of an HTTP event or a direct invocation is ``{"isBase64Encoded", "statusCode", "headers", "body"}``. That of
+a CKafka batch counts its records by outcome, that of a bus's event names its outcome. A handler raises only to have a
+batch or a bus's event sent again, and never takes half an HTTP event for a direct invocation, which needs no signature.
 
 Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
 """

@@ -38,8 +38,6 @@ _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?
 _ABOUT_THE_BRIDGE = ("health", "ready", "description", "scrape")
 """The routes that no sender asks, and so no profile changes."""
 
-_OF_STATUS = {outcome.status: outcome for outcome in (outcomes.NOT_FOUND, outcomes.BODY_TOO_LARGE)}
-
 
 def put_around(app: Flask, profile: Profile, clock: Clock, watch: Watch) -> None:
     """Put it around every request of the application, whose sender is answered as ``profile`` says."""
@@ -194,8 +192,9 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
             response = refused(Refusal(outcomes.METHOD_NOT_ALLOWED))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
-        outcome = _OF_STATUS.get(error.code or 0)
-        return refused(Refusal(outcome) if outcome else Refusal(outcomes.BODY_MALFORMED, "The request is malformed."))
+        if error.code == outcomes.NOT_FOUND.status:
+            return refused(Refusal(outcomes.NOT_FOUND))
+        return refused(Refusal(outcomes.BODY_MALFORMED, "The request is malformed."))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:

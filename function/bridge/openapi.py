@@ -153,7 +153,7 @@ def _delivered(configured: Settings, schemas: Schema) -> Schema:
 
 
 def _ready(schemas: Schema) -> Schema:
-    operation = _get("ready", "Whether the ledger works", "It also tells who shares the ledger.", "Ready")
+    operation = _get("ready", "Whether the ledger works", "It also says whether instances share the ledger.", "Ready")
     told = [outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED]
     responses, narrowed = openapi_responses.responses(told, STATUS, "Ready")
     schemas |= narrowed

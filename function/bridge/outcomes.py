@@ -160,7 +160,7 @@ BODY_INVALID = Outcome(
 )  # fmt: skip
 BODY_TOO_LARGE = Outcome(
     "body-too-large", 413, "The body is too large",
-    "Send at most 16384 bytes.",
+    "Send a smaller body.",
     "no", retryable=False,
 )  # fmt: skip
 MEDIA_TYPE_UNSUPPORTED = Outcome(

@@ -99,7 +99,7 @@ class Claim(NamedTuple):
 
     ``owned``: the caller may work on it until its lease ends. It is new, and its call may leave after ``wait`` seconds;
     or its outcome is ``unknown``: ``calls`` are those that may have been processed, and ``rivals`` those of the same
-    contact with another content around them; ``crowded`` says that there are more than `RIVALS`, of which none is told.
+    contact with another content around them; ``crowded``: there are more than `RIVALS`, and ``rivals`` is empty.
     ``removal``: the contact is to be taken off the account's list first.
     ``replay``: ``record`` is what became of it. ``decided``: so is it now, and no call was needed. ``in-flight``: this
     delivery is being worked on; ``busy``: its contact is. ``reused``: its id belongs to another content. ``no-slot``:
