@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,23 @@ def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package:
     assert done.returncode == 0
     assert cloud.calls
     assert cloud.writes == []
+
+
+def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) -> None:
+    """What only the developers' lock has cannot be imported."""
+    locks = "".join((ROOT / lock).read_text() for lock in ("requirements.txt", "requirements-deploy.txt"))
+    installed = set(re.findall("^([a-z0-9-]+)==", locks, re.MULTILINE))
+    absent = [
+        module
+        for module, names in packages_distributions().items()
+        if not installed & {re.sub("[-_.]+", "-", name).lower() for name in names}
+    ]
+    assert "pytest" in absent
+    before = f"[sys.modules.setdefault(module, None) for module in {absent!r}]; "
+    done = run(cloud, "deploy", "--dry-run", "--package", package, before=before)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(cloud, "deploy", "--package", package, before=before)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_that_knows_ascii_only_is_no_reason_to_stop(cloud: ScfCloud, package: str) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 from bridge.logs import JsonFormatter
 from bridge.profiles import PROFILES
-from builders import CODE, PHONE, Bridge, body, bridge, signed
+from builders import CODE, PHONE, ROOT, Bridge, body, bridge, signed
 from deliveries import WRONG, Build
 from event_builders import CONTEXT, DIRECT
 from ledgers import GUESS, Make, guess, keys
@@ -85,6 +90,42 @@ def test_both_are_replayed_and_told_alike(hiding: Bridge) -> None:
     asked = [whole(hiding.client.get(f"/deliveries/msg-{contact}", headers=signed(b""))) for contact in (PHONE, OTHER)]
     assert asked[0] == asked[1]
     assert "Server-Timing" not in dict(asked[0][1])
+
+
+def functions_called(act: Callable[[], Any]) -> list[str]:
+    """The bridge's functions that run, in their order, and what they call in C."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if event in ("call", "c_call") and Path(code.co_filename).is_relative_to(ROOT / "function"):
+            called.append(f"{code.co_filename}:{code.co_name}{f' {argument.__name__}' if event == 'c_call' else ''}")
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+@pytest.mark.parametrize("way", ["replay", "question"])
+def test_both_cost_the_same_work(hiding: Bridge, way: str) -> None:
+    """Else the time of a replay, or of `GET /deliveries/<id>`, would tell which of them it was."""
+
+    def again(contact: str) -> None:
+        if way == "replay":
+            raw(hiding, contact, delivery_id=f"msg-{contact}")
+        else:
+            whole(hiding.client.get(f"/deliveries/msg-{contact}", headers=signed(b"")))
+
+    contacts = (PHONE, PHONE[::-1])  # of one length: each digit is looked at
+    for contact in contacts:
+        raw(hiding, contact, delivery_id=f"msg-{contact}")
+        again(contact)
+    listed, other = (functions_called(partial(again, contact)) for contact in contacts)
+    assert len(listed) > 20
+    assert listed == other
 
 
 @pytest.mark.parametrize("contact", [PHONE, OTHER])
