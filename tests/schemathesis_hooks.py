@@ -1,4 +1,4 @@
-"""What `schemathesis run` checks beside its own, and which values it makes up: see test_openapi.py."""
+"""Checks and values that `schemathesis run` has beside its own; test_openapi.py runs it."""
 
 from __future__ import annotations
 

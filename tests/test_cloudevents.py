@@ -74,7 +74,7 @@ def test_it_is_one_delivery_in_both_modes(emulator: Emulator, trusting: Bridge) 
 )
 @pytest.mark.parametrize("source", ["/signup", "urn:\u00e9 x"])
 @pytest.mark.parametrize("binary_first", [True, False])
-def test_what_the_project_s_own_package_sends_is_one_delivery_in_both_modes(
+def test_events_of_the_cloudevents_package_are_one_delivery_in_both_modes(
     emulator: Emulator, event_id: str, source: str, binary_first: bool
 ) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
@@ -113,7 +113,7 @@ def test_an_attribute_s_header_is_decoded_once(header: str, event_id: str) -> No
 @pytest.mark.parametrize(
     "header", ["", " ", '""', "%00", "a%0Ab", "%C2%80", "%FF", "%C3", "\u00e9", "\u4f60", "x" * 1025, "%" * 1025]
 )
-def test_what_no_event_has_for_an_attribute(emulator: Emulator, header: str) -> None:
+def test_a_malformed_attribute_header_is_refused(emulator: Emulator, header: str) -> None:
     with pytest.raises(ValueError, match="must be a string of 1 to 1024 characters, none of them a control character"):
         cloudevents.from_header(header)
     if header.isascii():
@@ -126,7 +126,7 @@ def test_what_no_event_has_for_an_attribute(emulator: Emulator, header: str) -> 
 
 
 @given(text=st.from_regex(cloudevents.ATTRIBUTE, fullmatch=True).filter(lambda text: text.isprintable()))
-def test_whatever_is_percent_encoded_is_read_as_it_was(text: str) -> None:
+def test_a_percent_encoded_attribute_is_decoded(text: str) -> None:
     assert cloudevents.from_header(quote(text)) == text
 
 

@@ -117,7 +117,7 @@ def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package:
 
 
 def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) -> None:
-    """What only the developers' lock has cannot be imported."""
+    """Packages of the developers' lock alone cannot be imported."""
     locks = "".join((ROOT / lock).read_text() for lock in ("requirements.txt", "requirements-deploy.txt"))
     installed = set(re.findall("^([a-z0-9-]+)==", locks, re.MULTILINE))
     absent = [

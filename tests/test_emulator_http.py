@@ -95,7 +95,7 @@ def test_the_relay_of_a_head_request_keeps_the_length(emulator: Emulator) -> Non
     assert "Content-Length: 77" in headers
 
 
-def test_what_the_relay_itself_reports_has_the_page_headers(emulator: Emulator) -> None:
+def test_an_error_of_the_relay_has_the_page_headers(emulator: Emulator) -> None:
     with Upstream(lambda connection: connection.close()) as upstream:
         relaying(emulator, upstream)
         status, headers, _ = raw(emulator.url, "POST /webhooks/signup HTTP/1.1", b"{}")

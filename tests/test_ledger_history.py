@@ -52,7 +52,7 @@ def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> Non
     assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.rivals)
 
 
-def test_what_is_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
+def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
     engine.end(WRONG, guess(0), sent=0.0)
     engine.end(None, sent=0.0)
     engine.pass_by(HISTORY + 1)

@@ -81,7 +81,7 @@ def test_an_ambiguous_url_is_refused_and_not_shown(url: str) -> None:
         ("'redis://h:6379/0'", "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0 (it is "),
     ],
 )  # fmt: skip
-def test_what_is_refused_names_the_option_and_the_remedy(url: str, problem: str) -> None:
+def test_a_refusal_names_the_option_and_the_remedy(url: str, problem: str) -> None:
     assert refusal(url).startswith(problem)
 
 
@@ -98,7 +98,7 @@ def test_what_is_refused_names_the_option_and_the_remedy(url: str, problem: str)
         "rediss://h/0?ssl_ca_certs=%2Fvar%2Fuser%2Fca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
     ],
 )  # fmt: skip
-def test_what_is_taken_means_the_same_to_the_client_library(url: str) -> None:
+def test_an_accepted_url_means_the_same_to_the_client_library(url: str) -> None:
     """The library reads the same server, login and options out of whatever is taken here."""
     parsed = ledger_url.parse(url)
     assert isinstance(parsed, RedisUrl)

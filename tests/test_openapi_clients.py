@@ -34,7 +34,7 @@ def name_of(changed: dict[str, str]) -> str:
 
 
 def described(folder: Path, **changed: str) -> Path:
-    """What GET /openapi.json returns with these settings, as a file."""
+    """Return a file with the response of GET /openapi.json for these settings."""
     file = folder / "openapi.json"
     file.write_text(json.dumps(openapi.document(settings.load(environment("", **changed)))))
     return file
@@ -84,14 +84,14 @@ def test_the_linters_find_no_error(tmp_path: Path) -> None:
 
 
 def fetched(url: str, folder: Path) -> Path:
-    """What a running bridge answers, as a file."""
+    """Return a file with the description by a running bridge."""
     file = folder / "openapi.json"
     file.write_bytes(requests.get(f"{url}/openapi.json", timeout=10).content)
     return file
 
 
 def drive(scenario: str, folder: Path, **changed: str) -> Any:
-    """What a client in Python was answered by a bridge with these settings."""
+    """Return the responses that a client in Python received from a bridge with these settings."""
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, folder / "log", **changed) as url:
         generate_python(fetched(url, folder))
         python = str(openapi_tools.python_packages() / "python")

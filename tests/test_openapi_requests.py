@@ -157,7 +157,7 @@ def mutants(draw: st.DrawFn, samples: list[Any]) -> Any:
 
 @pytest.mark.parametrize("changed", [{}, FOLDERS, *({"PAYLOAD_PRESET": preset} for preset in PRESETS)], ids=name_of)
 @pytest.mark.parametrize("auth", ["standard-webhooks", "none"])
-def test_what_is_read_is_allowed(changed: dict[str, str], auth: str) -> None:
+def test_accepted_bodies_match_the_description(changed: dict[str, str], auth: str) -> None:
     configured = settings.load(environment("", WEBHOOK_AUTH=auth, **changed))
     described = openapi.document(configured)
     validators = {media_type: validator(described, media_type) for media_type in (JSON, EVENT)}

@@ -145,7 +145,7 @@ def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
-    """Where Git is set up to write CRLF, as its installer for Windows does."""
+    """With a Git that writes CRLF, as its installer for Windows sets it up."""
     isolated = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
     def git(*arguments: str) -> None:

@@ -69,7 +69,8 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
     if code == "sent":
         told = {"status": "sent", "type": "phone", "contact": "187****4433", **more, "resend_after": 60}
         return Answer(202, JSON, json.dumps(told).encode() + b"\n")
-    texts = {"title": outcome.title, "detail": outcome.detail}
+    detail = "Send at most 16384 bytes." if code == "body-too-large" else outcome.detail
+    texts = {"title": outcome.title, "detail": detail}
     if action == "abort" and profile == "ack":
         return Answer(200, JSON, json.dumps({"status": code, "verified": False} | texts | more).encode() + b"\n")
     if action == "abort" and profile == "supabase":
@@ -88,7 +89,7 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
         "type": f"urn:signup-bridge:problem:{code}",
         "title": outcome.title,
         "status": status,
-        "detail": outcome.detail,
+        "detail": detail,
         "code": code,
         "retryable": action.startswith("retry"),
     }
@@ -227,13 +228,13 @@ def test_the_person_who_signs_up_reads_what_to_correct(
         ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is missing"),
     ],
 )
-def test_so_does_whoever_signs_up_at_supabase(emulator: Emulator, user: dict[str, Any], message: str) -> None:
+def test_a_supabase_user_reads_what_to_correct(emulator: Emulator, user: dict[str, Any], message: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
     given = bridged.post(json.dumps({"user": user}).encode(), {})
     assert given.json == {"error": {"http_code": 422, "message": message}}
 
 
-def test_whoever_asks_for_a_code_does_too(emulator: Emulator) -> None:
+def test_a_person_who_asks_for_a_code_reads_what_to_correct(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
     given = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
     assert given.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}

@@ -20,11 +20,11 @@ from wires import reset, serving
 from emulator import ports
 
 SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")
-"""Of the URLs below."""
+"""Parts of the URLs below that no text may repeat."""
 
 
 def reason(url: str, *, budget: float = 5.0) -> str:
-    """What is wrong with the Redis there; it says nothing of the URL but the setting's name."""
+    """Return what is wrong with the Redis there, and check that it repeats nothing of the URL."""
     ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
     with pytest.raises(LedgerUnavailable) as raised:
         ledger.check(deadline=Deadline(SetClock(), budget))
@@ -74,7 +74,7 @@ def test_a_connection_that_is_closed() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n"])
-def test_what_is_no_redis(reply: bytes) -> None:
+def test_a_response_that_is_not_redis(reply: bytes) -> None:
     with serving(replying(reply)) as port:
         assert reason(f"redis://127.0.0.1:{port}/0").startswith("the response is not a Redis server's; ")
 

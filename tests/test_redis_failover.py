@@ -100,7 +100,7 @@ def test_after_a_failover_no_delivery_of_many_at_once_is_lost(
         "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write.",
     ],
 )
-def test_whatever_says_that_another_server_is_meant_is_asked_once_more(
+def test_a_refusal_by_a_server_that_is_not_the_primary_is_retried_once(
     redis_server: RedisServer, wire: Wire, reply: str
 ) -> None:
     engine = ledger_behind(wire)
@@ -124,7 +124,7 @@ def test_an_address_that_still_leads_to_the_replica_is_asked_twice(other: RedisS
 
 
 def test_a_first_connection_may_lead_to_a_replica(redis_server: RedisServer, other: RedisServer, wire: Wire) -> None:
-    """What the server keeps is asked first; a replica without its primary answers nothing."""
+    """The first connection asks for the server's settings; a replica without its primary refuses even that."""
     demote(other, to=1, stale=False)
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, SetClock(), key=KEY)
     engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)

@@ -77,12 +77,12 @@ def engine(redis_server: RedisServer) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_needs_room_changes_nothing(redis_server: RedisServer, engine: Engine, verb: str) -> None:
+def test_a_step_without_room_changes_nothing(redis_server: RedisServer, engine: Engine, verb: str) -> None:
     with full(redis_server), pytest.raises(LedgerUnavailable, match=r"^LEDGER_URL: the server is full \(OOM\)"):
         VERBS[verb](engine)
 
 
-def test_what_is_known_is_still_told(redis_server: RedisServer, engine: Engine) -> None:
+def test_known_deliveries_are_still_replayed(redis_server: RedisServer, engine: Engine) -> None:
     with full(redis_server):
         assert engine.claim().record == VERIFIED
         assert engine.claim(keys(code="000000")).kind == "reused"

@@ -72,7 +72,9 @@ def test_a_secret_in_quotes_is_a_warning(caplog: pytest.LogCaptureFixture, name:
 
 
 @pytest.mark.parametrize("secrets", [f'"{TOKEN} {TOKEN}-2"', f'{TOKEN} "{TOKEN}"'])
-def test_so_are_several_and_one_of_several(caplog: pytest.LogCaptureFixture, secrets: str) -> None:
+def test_quotes_around_several_secrets_or_one_of_them_are_a_warning(
+    caplog: pytest.LogCaptureFixture, secrets: str
+) -> None:
     assert warnings(caplog, WEBHOOK_AUTH="bearer", WEBHOOK_SECRETS=secrets) == [
         "WEBHOOK_SECRETS is wrapped in quotes, which are part of the value; remove them"
     ]

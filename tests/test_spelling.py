@@ -59,7 +59,7 @@ def test_every_separator_invisible_character_and_digit_of_unicode() -> None:
 @pytest.mark.parametrize(
     "written", ["12 3", "1-2-3", "\u200b\u200b\u200b\u200b", "-" * 6, "²²²²", "①②③④", "½½½½", "12_34"]
 )
-def test_what_is_no_code_however_it_is_spelled(written: str) -> None:
+def test_a_malformed_code_stays_malformed(written: str) -> None:
     with pytest.raises(Refusal) as raised:
         code_of(written)
     assert [pointer for pointer, _ in raised.value.errors] == ["#/verify_code"]
@@ -100,7 +100,7 @@ def test_an_email_address_loses_what_nobody_sees_and_is_otherwise_as_typed(writt
 
 
 @pytest.mark.parametrize("written", ["\u200b", "jo@\u200b.com", "j\u00a0o@example.com", "jo＠example.com"])
-def test_what_is_no_email_address_however_it_is_spelled(written: str) -> None:
+def test_a_malformed_email_address_stays_malformed(written: str) -> None:
     with pytest.raises(Refusal):
         contact_of(written, "email")
 
@@ -140,7 +140,7 @@ def test_two_domains_stay_two(one: str, other: str) -> None:
 
 @given(contact=st.emails() | st.text())
 def test_an_ascii_address_is_folded_as_before(contact: str) -> None:
-    """What a ledger holds of it is found again."""
+    """So that a ledger of an earlier version still finds it."""
     if "@" in contact and contact.isascii() and "xn--" not in contact.lower():
         assert folded(Contact(ContactType.EMAIL, contact)) == contact.lower()
 

@@ -36,7 +36,7 @@ def start(command: list[str], **streams: Any) -> subprocess.CompletedProcess[str
 
 
 def terminal_text(end: int) -> str:
-    """What was written to a terminal whose other side is closed."""
+    """Return the text that was written to a terminal, at its other end."""
     text = b""
     try:
         while chunk := os.read(end, 65_536):
@@ -87,7 +87,7 @@ def test_a_terminal_gets_text(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("seen", ["stdout", "stderr"])
-def test_who_sees_one_of_the_two_sees_the_text(seen: str) -> None:
+def test_one_terminal_of_two_gets_the_text(seen: str) -> None:
     """The log goes where stdout goes: a pipe beside a terminal gets the line, and the terminal the text."""
     end, terminal = pty.openpty()
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}

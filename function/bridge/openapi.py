@@ -22,7 +22,7 @@ _QUESTION = (
     outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
     outcomes.OVERLOADED,
 )  # fmt: skip
-"""What the question about a delivery ends in, beside the delivery's own outcome."""
+"""The outcomes of `GET /deliveries/<id>`, beside the delivery's own."""
 _SECURITY: dict[str, tuple[Schema, list[dict[str, list[str]]]]] = {
     "standard-webhooks": (
         {

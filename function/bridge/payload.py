@@ -256,7 +256,7 @@ class _Members:
         return None
 
     def _refusal(self) -> Refusal:
-        """What is wrong; if it is only what a person typed, in words for that person, too."""
+        """Return the refusal. If only what a person typed is wrong, it has a message for that person, too."""
         message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
         return Refusal(BODY_INVALID, errors=tuple(self._errors), message=message)
 
@@ -274,7 +274,7 @@ def _attribute(value: Any) -> str:
 
 
 def _type_of(value: Any) -> ContactType | None:
-    """What the form of a contact says that it is; None if there is no contact."""
+    """Return the type that a contact's form shows; None if there is no contact."""
     if value in (None, ""):
         return None
     return ContactType.EMAIL if isinstance(value, str) and "@" in value else ContactType.PHONE

@@ -70,7 +70,7 @@ def is_quoted(value: str) -> bool:
 
 
 def quotes_hint(*values: str) -> str:
-    """What an error text says in addition if one of the values is wrapped in quotes."""
+    """Return an addition to an error text, which is empty unless one of the values is wrapped in quotes."""
     return " (it is wrapped in quotes; remove them)" if any(map(is_quoted, values)) else ""
 
 

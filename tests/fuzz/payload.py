@@ -21,7 +21,7 @@ from bridge.readers import contact_type
 from builders import ROOT, body
 
 OWN_WORDS = "\n".join([Path(payload.__file__).read_text(), *map(" ".join, member_names.INSTEAD.values())])
-"""What the module itself says, and the names that it recognises: of this, nothing is a leak."""
+"""The module's own words, and the names that it recognises: none of these is a leak."""
 
 ORIGINS = ("request", "invocation", "message")
 FORMS = {ContactType.PHONE: re.compile(payload.PHONE), ContactType.EMAIL: re.compile(payload.EMAIL)}

@@ -1,6 +1,6 @@
-"""What a program does with the client that openapi-python-client makes: `python drive.py SCENARIO URL`.
+"""Use the client that openapi-python-client makes: `python drive.py SCENARIO URL`.
 
-It prints what it was answered, as JSON: for each request the status, the class of what was read, and its members.
+It prints the responses as JSON: for each request the status, the class of the parsed body, and its members.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ PREFIX = "{signup-bridge}:"
 
 SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("redis_records.lua", "redis.lua"))
 _FAILURES = (RedisError, OSError, ValueError)
-"""What the client library raises; a reply that is not in Redis's protocol is a ValueError, too."""
+"""The client library's errors; a reply that is not in Redis's protocol is a ValueError."""
 
 _WANTED = {"appendonly": ("yes",), "appendfsync": ("always",), "maxmemory-policy": ("noeviction",)}
 
