@@ -82,7 +82,7 @@ def test_quotes_around_several_secrets_or_one_of_them_are_a_warning(
 
 def test_a_comment_behind_the_ledgers_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog, LEDGER_KEY="short # the key of the production ledger") == [
-        "LEDGER_KEY has a # after a space, which is part of the key and begins no comment"
+        "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
     ]
 
 

@@ -148,7 +148,9 @@ def _warn(configured: Settings) -> None:
     for name in configured.quoted_secrets:
         log.warning("%s is wrapped in quotes, which are part of the value; remove them", name)
     if " #" in (configured.ledger_key or ""):
-        log.warning("LEDGER_KEY has a # after a space, which is part of the key and begins no comment")
+        log.warning(
+            "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
+        )
     if not configured.verifies_ledger:
         log.warning(
             "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
