@@ -40,7 +40,6 @@ PATIENCE = 0.05
 TAKING_TIME = 5.0
 """Seconds that a caller has to take an answer."""
 
-
 SPARE = 8
 """Places for connections that are kept free by closing idle ones."""
 
