@@ -20,7 +20,7 @@ def plain(response: Any) -> tuple[int, str]:
     return response.status_code, response.json["code"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/webhooks//signup", "/webhooks", "/health/"])
+@pytest.mark.parametrize("path", ["/nothing", "/webhooks//signup", "/webhooks", "/health/", "/deliveries/"])
 def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
     check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
 
