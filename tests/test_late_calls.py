@@ -13,7 +13,7 @@ from bridge.clock import Deadline
 from bridge.environ import AGE
 from bridge.latency import RecentLatency
 from bridge.payload import Contact, ContactType, Delivery, DeliveryKey
-from builders import PHONE, SUCCESS, Bridge, SetClock, Upstream, body, bridge, reply, signed
+from builders import PHONE, SUCCESS, Bridge, SetClock, StillClock, Upstream, body, bridge, reply, signed
 
 from emulator.server import Emulator
 
@@ -153,7 +153,7 @@ def test_call_after_a_slow_release_is_not_started(api: SlowApi) -> None:
     assert api.actions() == [CREATE, DELETE, DELETE]
 
 
-class FreezingClock(SetClock):
+class FreezingClock(StillClock):
     """A clock that is frozen in each sleep, as an instance is, until 0.5 s of 8 s are left."""
 
     frozen = False

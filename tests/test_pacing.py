@@ -159,7 +159,7 @@ def test_a_call_that_was_refused_for_the_quota_goes_again(emulator: Emulator) ->
 
 def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     """With punctual ones it would bunch up; but it is not kept waiting for ever."""
-    clock = SetClock()
+    clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     ledger = instance.app.extensions["ledger"]
     deliver(instance, 0)
@@ -312,7 +312,7 @@ def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Em
 def test_a_thread_that_was_frozen_while_it_waited_calls_nothing(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, which: str
 ) -> None:
-    clock = SetClock()
+    clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     deliver(instance, 0)
 
