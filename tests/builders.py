@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from weakref import WeakSet
 
 import log_audit
@@ -33,6 +33,7 @@ from bridge.clock import Clock, SystemClock
 from bridge.events import Handler
 from bridge.ledger import Ledger
 from bridge.settings import Settings
+from flask import Flask
 from flask.testing import FlaskClient
 from log_lines import lines_of
 from standardwebhooks import Webhook
@@ -184,20 +185,27 @@ class _Events(Handler):
         return super().handle(event, context)
 
 
+LEDGERS: WeakSet[Ledger] = WeakSet()
+"""Those of all applications that exist; each is closed after the test that opened it."""
+
+
+def application(configured: Settings | None = None, clock: Clock | None = None) -> Flask:
+    """Create the application, whose ledger is closed after the test. Without settings they are the environment's."""
+    app = create_app(configured, clock=clock)
+    LEDGERS.add(app.extensions["ledger"])
+    return app
+
+
 class Bridge:
     """A bridge in this process: its socket to the API is real, its caller is Flask's test client."""
 
-    ledgers: ClassVar[WeakSet[Ledger]] = WeakSet()
-    """Those of all bridges that exist."""
-
     def __init__(self, configured: Settings, clock: Clock | None = None) -> None:
-        self.app = create_app(configured, clock=clock)
+        self.app = application(configured, clock)
         self.app.test_client_class = _Client
         self.client: FlaskClient = self.app.test_client()
         self.timed = configured.reveal_already_verified
         ledger, budget = self.app.extensions["ledger"], configured.request_budget
         self.events = _Events(self.app, ledger, clock or SystemClock(), budget=budget)
-        self.ledgers.add(ledger)
 
     def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)

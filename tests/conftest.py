@@ -98,9 +98,9 @@ def ledgers_are_closed() -> Iterator[None]:
     """An application refers to itself: until a garbage collection, its ledger's files would stay open."""
     yield
     if "builders" in sys.modules:
-        from builders import Bridge
+        from builders import LEDGERS
 
-        for one in list(Bridge.ledgers):
+        for one in list(LEDGERS):
             one.close()
 
 

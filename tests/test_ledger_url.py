@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from bridge import ledger_url, settings
-from bridge.app import create_app
 from bridge.ledger_url import RedisUrl
 from bridge.settings import SettingsError
-from builders import environment
+from builders import application, environment
 from certificates import Tls
 from cryptography.hazmat.primitives import serialization
 from redis.connection import SSLConnection, parse_url
@@ -114,10 +113,9 @@ def test_a_password_that_url_libraries_refuse_reaches_the_redis(tmp_path: Path, 
     """Python's own parser refuses characters whose compatibility forms hold ``@`` or ``/``, and shows the password."""
     with RedisServer(tmp_path, "--appendonly", "no", "--requirepass", password, password=password) as server:
         url = f"redis://default:{password}@127.0.0.1:{server.port}/0"
-        app = create_app(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
+        app = application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
         response = app.test_client().get("/ready")
         assert (response.status_code, b'"engine":"redis"' in response.data.replace(b" ", b"")) == (200, True)
-        app.extensions["ledger"].close()
 
 
 @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
@@ -151,7 +149,7 @@ def test_files_that_can_be_used(tls: Tls) -> None:
 def test_a_certificate_that_is_not_verified_is_a_warning(caplog: pytest.LogCaptureFixture, option: str) -> None:
     """Port 9 refuses at once."""
     url = f"rediss://127.0.0.1:9/0?{option}"
-    create_app(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
+    application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
     (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert message == (
         "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "

@@ -16,9 +16,8 @@ from typing import Any
 import node_packages
 import pytest
 from bridge import settings
-from bridge.app import create_app
 from bridge.mapping import PRESETS
-from builders import ROOT, SECRET, documented, environment
+from builders import ROOT, SECRET, application, documented, environment
 from sender_policies import POLICIES, TOKEN
 from serving import serving
 from standardwebhooks import Webhook
@@ -68,7 +67,7 @@ def test_a_program_sends_a_delivery_that_is_verified(
         environ = node_packages.environ(request.getfixturevalue("npm_packages"))
     script = tmp_path / name
     script.write_text(program)
-    with serving(create_app(settings.load(environment(emulator.url, **given)))) as server:
+    with serving(application(settings.load(environment(emulator.url, **given)))) as server:
         url = f"http://127.0.0.1:{server.port}/webhooks/signup"
         environ |= {"BRIDGE_URL": url, "SIGNING_SECRET": given["WEBHOOK_SECRETS"], "NO_PROXY": "127.0.0.1"}
         command = ["node" if name.endswith(".js") else sys.executable, str(script)]
@@ -81,7 +80,7 @@ def test_a_program_sends_a_delivery_that_is_verified(
 def test_the_program_that_signs_up_by_two_webhooks(emulator: Emulator, tmp_path: Path) -> None:
     ((name, _, program),) = PROGRAM.findall(SECTIONS[BOTH])
     (tmp_path / name).write_text(program)
-    with serving(create_app(settings.load(environment(emulator.url, SEND_CODES="true")))) as server:
+    with serving(application(settings.load(environment(emulator.url, SEND_CODES="true")))) as server:
         environ = os.environ | {"BRIDGE": f"http://127.0.0.1:{server.port}", "SIGNING_SECRET": SECRET}
         process = subprocess.Popen(
             [sys.executable, "-u", str(tmp_path / name)], env=environ | {"NO_PROXY": "127.0.0.1"}, text=True,

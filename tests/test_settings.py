@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from bridge import settings
-from bridge.app import create_app
 from bridge.clock import Deadline, SystemClock
 from bridge.ledger import open_ledger
 from bridge.settings import SettingsError
-from builders import ROOT, SECRET, environment
+from builders import ROOT, SECRET, application, environment
 from certificates import Tls
 
 URL = "https://domain.tencentcloudapi.com"
@@ -165,7 +164,7 @@ def test_secrets_that_can_be_guessed_are_told_at_the_start(
 ) -> None:
     loaded = settings.load(environment(URL, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets))
     assert loaded.weak_secrets == weak
-    create_app(loaded)
+    application(loaded)
     assert [record.getMessage() for record in caplog.records] == (
         [f"WEBHOOK_SECRETS: number {weak[0]} can be guessed; use 24 random bytes"] if weak
         else ["WEBHOOK_AUTH=none: any caller is trusted"] if auth == "none"
@@ -184,7 +183,7 @@ def test_secrets_that_can_be_guessed_are_told_at_the_start(
 def test_a_profile_that_supabase_misreads_is_told_at_the_start(
     caplog: pytest.LogCaptureFixture, preset: str, profile: str, told: list[str]
 ) -> None:
-    create_app(settings.load(environment(URL, PAYLOAD_PRESET=preset, SENDER_PROFILE=profile)))
+    application(settings.load(environment(URL, PAYLOAD_PRESET=preset, SENDER_PROFILE=profile)))
     assert [record.getMessage() for record in caplog.records] == told
 
 
@@ -202,7 +201,7 @@ def test_a_ca_bundle(tls: Tls) -> None:
 def test_an_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(URL).items():
         monkeypatch.setenv(name, value)
-    assert create_app().test_client().get("/health").status_code == 200
+    assert application().test_client().get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "bridge-1.internal"])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from bridge import settings
-from bridge.app import create_app
 from bridge.settings import SettingsError
-from builders import SECRET, environment
+from builders import SECRET, application, environment
 
 URL = "https://domain.tencentcloudapi.com"
 TOKEN = "a-token-of-24-characters"
@@ -22,7 +21,7 @@ def problems(**changed: str) -> list[str]:
 
 
 def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
-    create_app(settings.load(environment(URL, **changed)))
+    application(settings.load(environment(URL, **changed)))
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 

@@ -18,10 +18,9 @@ import pytest
 import standardwebhooks.webhooks
 import svix.webhooks
 from bridge import settings, signatures
-from bridge.app import create_app
 from bridge.clock import SystemClock
 from bridge.signatures import SignatureInvalid, Verify
-from builders import ROOT, environment
+from builders import ROOT, application, environment
 from flask import Flask
 from serving import serving
 from werkzeug.datastructures import EnvironHeaders
@@ -63,7 +62,7 @@ class Served:
             values = (*named[:2], str(named[2]))
             of_vector = dict(zip(("WEBHOOK_AUTH", "WEBHOOK_SECRETS", "WEBHOOK_TOLERANCE"), values, strict=True))
             configured = settings.load(environment("http://127.0.0.1:9", **of_vector))
-            self.made[named] = create_app(configured, clock=self.clock), signatures.verifier(configured, self.clock)
+            self.made[named] = application(configured, self.clock), signatures.verifier(configured, self.clock)
         return self.made[named]
 
     def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:
