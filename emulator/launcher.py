@@ -75,7 +75,7 @@ def run(options: Options) -> int:
         state.restore(emulator)
         environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
         environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
-        environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS") or DEMO_SECRET
+        environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
         environ |= {
             "TENCENT_SECRET_ID": DEMO_SECRET_ID,
             "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,

@@ -161,3 +161,9 @@ def test_the_default_file_is_absolute_wherever_the_state_is(monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     loaded = settings.load(environment(URL, LEDGER_URL="", XDG_STATE_HOME="state"))
     assert loaded.ledger_file == tmp_path / "state" / "signup-bridge" / "ledger.db"
+
+
+def test_folder_instead_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="LEDGER_URL: is a folder; add the name of a file in it"):
+        settings.load(environment(URL, LEDGER_URL=f"sqlite:///{tmp_path}"))
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from builders import SECRET, application, environment
 URL = "https://domain.tencentcloudapi.com"
 TOKEN = "a-token-of-24-characters"
 SHORT = "is shorter than 16 bytes; each part is accepted as a secret: remove it, or replace it with 24 random bytes"
-FORM = "must be written whsec_<base64> or v1,whsec_<base64>"
+FORM = "must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces"
 COMMENT = "begins with #; comments are not supported, remove it and what follows"
 
 

@@ -75,8 +75,10 @@ def read(url: str) -> str:
 
 
 def check_files(url: str) -> None:
-    """Raise ValueError if a file that an option names is not there, or not what it should be."""
+    """Raise ValueError if a file that the URL names is not what it should be; a SQLite file need not exist."""
     parsed = parse(url)
+    if isinstance(parsed, Path) and parsed.is_dir():
+        raise ValueError("is a folder; add the name of a file in it, such as /ledger.db")
     options = {} if isinstance(parsed, Path) else parsed.options
     if "ssl_ca_certs" in options:
         try:

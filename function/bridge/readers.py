@@ -157,5 +157,5 @@ def standard_webhooks_key(secret: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if prefix != "whsec" or not key:
-        raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>")
+        raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces")
     return key
