@@ -139,8 +139,8 @@ INTERNAL_ERROR = Outcome(
 )  # fmt: skip
 BODY_INCOMPLETE = Outcome(
     "body-incomplete", 503, "The body did not arrive whole",
-    "The connection ended or fell silent before the whole body arrived. Nothing was processed: send the same delivery "
-    "again.",
+    "The connection ended or fell silent before the whole body arrived. "
+    "Nothing was processed: send the same delivery again.",
     "no", retryable=True, retry_after=1,
 )  # fmt: skip
 SIGNATURE_INVALID = Outcome(
