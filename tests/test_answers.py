@@ -6,9 +6,9 @@ from bridge.answers import common_headers
 
 
 def test_times_are_told_in_milliseconds() -> None:
-    assert common_headers("r-1", wait=0.0123, upstream=0.4567) == {
+    assert common_headers("r-1", wait=12.3456, upstream=45.6789) == {
         "X-Request-Id": "r-1",
-        "Server-Timing": "wait;dur=12.3, upstream;dur=456.7",
+        "Server-Timing": "wait;dur=12345.6, upstream;dur=45678.9",
     }
     assert common_headers("r-1")["Server-Timing"] == "wait;dur=0.0, upstream;dur=0.0"
     assert common_headers("r-1", wait=1, upstream=1, timed=False) == {"X-Request-Id": "r-1"}
