@@ -9,8 +9,21 @@ import threading
 from pathlib import Path
 
 import pytest
+from bridge import settings
 from bridge.logs import JsonFormatter
-from builders import PROBLEM, SetClock, StillClock, body, bridge, calls, check_problem, problem, signed
+from builders import (
+    PROBLEM,
+    Bridge,
+    SetClock,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    environment,
+    problem,
+    signed,
+)
 from deliveries import Build, ask, deliver, replay_of
 from ledgers import KEY
 
@@ -66,8 +79,9 @@ def test_without_a_ledger_nothing_is_called(
 ) -> None:
     path = tmp_path / "state" / "ledger.db"
     path.parent.mkdir()
+    configured = settings.load(environment(emulator.url, LEDGER_URL=f"sqlite:///{path}"))
     unusable(path, how)
-    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{path}")
+    instance = Bridge(configured)
     expected = problem("ledger-unavailable", 503, retryable=True)
     check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
     assert says in told(caplog)
