@@ -234,14 +234,14 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sqlite:////var/lib/bridge.db", "/var/lib/bridge.db"),
         ("sqlite:////with%20space/b.db", "/with space/b.db"),
         ("redis://h:6379/0", None),
-        ("rediss://user:secret@h.example/1", None),
+        ("rediss://user:canary-s3@h.example/1", None),
     ],
 )
 def test_ledger_urls(url: str, file: str | None) -> None:
     loaded = settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32))
     assert loaded.ledger_file == (Path(file) if file else None)
     assert not loaded.ledger_is_default
-    assert "secret" not in repr(loaded)
+    assert "canary-s3" not in repr(loaded)
 
 
 @pytest.mark.parametrize(
