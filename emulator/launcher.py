@@ -45,7 +45,7 @@ START_LIMIT = 30.0
 
 
 class Options(NamedTuple):
-    """What `run` is told. ``scf``: the built zip is run, as SCF runs that shape; ``keep``: with what was known.
+    """The options of `run`. ``scf``: run the built zip as that shape; ``keep``: keep the state of the last stop.
 
     ``allow_host``: host names beside this machine's own that lead to the console.
     """

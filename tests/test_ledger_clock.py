@@ -23,7 +23,7 @@ def test_wrong_codes_count_from_now_at_most(make: Make, record: None) -> None:
 
 
 def test_a_wrong_code_that_comes_again_keeps_its_count(engine: Engine) -> None:
-    """Under a content key its record is written anew; its time is brought back once."""
+    """Under a content key the record is replaced; its time is brought back once."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(-HOUR)

@@ -98,7 +98,7 @@ def test_a_refusal_names_the_option_and_the_remedy(url: str, problem: str) -> No
     ],
 )  # fmt: skip
 def test_an_accepted_url_means_the_same_to_the_client_library(url: str) -> None:
-    """The library reads the same server, login and options out of whatever is taken here."""
+    """The client library reads the same server, login and options from every accepted URL."""
     parsed = ledger_url.parse(url)
     assert isinstance(parsed, RedisUrl)
     theirs: dict[str, Any] = {"port": 6379, "db": 0, **parse_url(url)}

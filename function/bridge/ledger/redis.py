@@ -1,7 +1,7 @@
 """The ledger in a Redis that several instances share. Each verb is one atomic run of `SCRIPT`, on Redis's own clock.
 
-What goes over the wire is text and keyed hashes. If an idle connection fails, or the server is not the primary any
-more, the ledger closes all idle connections and runs the verb once more over a new one: a claim or a settle that was
+What goes over the wire is text and keyed hashes. If an idle connection fails, or the server is no longer the
+primary, the ledger closes all idle connections and runs the verb once more over a new one: a claim or a settle that was
 done already is known by its token, and the others may be done twice. No verb takes longer than its deadline.
 """
 
