@@ -23,7 +23,7 @@ _LONGEST_LIST = 32
 
 _TRACE = "The trace, as W3C's Trace Context writes it. The log has it, and the API is sent it."
 _SOURCE = "The source of a CloudEvents event, within which its id is unique."
-_CODE = {"type": "string", "minLength": 4, "description": "4 to 10 digits or letters."}
+_CODE = {"type": "string", "minLength": 4, "description": "4 to 10 digits or letters.", "examples": ["123456"]}
 _CONTACTS: dict[ContactType, tuple[str, str]] = {
     ContactType.PHONE: ("18766554433", "A phone number of 5 to 20 digits, which may have a + and separators."),
     ContactType.EMAIL: ("jo@example.com", "An email address."),
@@ -81,8 +81,8 @@ def _attributes(configured: Settings) -> dict[str, Schema]:
         return {}
     described = "names the delivery. Both are needed, unless an Idempotency-Key names it."
     return {
-        "id": {"type": "string", "description": f"With `source`, it {described}"},
-        "source": {"type": "string", "description": f"With `id`, it {described}"},
+        "id": {"type": "string", "description": f"With `source`, it {described}", "examples": ["evt_1"]},
+        "source": {"type": "string", "description": f"With `id`, it {described}", "examples": ["/signups"]},
     }
 
 
@@ -109,25 +109,25 @@ def _own_bodies(name: str, members: int) -> dict[str, Schema]:
 
 
 def _own_body(contact_type: ContactType, names: payload.Names, others: payload.Names, members: int) -> Schema:
-    example = (contact_type.word, _CONTACTS[contact_type][0], "123456")
     schemas = (_type(contact_type), _contact(contact_type), _CODE)
     return {
         "type": "object",
         "properties": dict(zip(names[:members], schemas, strict=False)),
         "required": list(names[:members]),
         "propertyNames": {"not": {"enum": [*others, *names[members:]]}},
-        "examples": [dict(zip(names[:members], example, strict=False))],
     }
 
 
 def _type(*types: ContactType) -> Schema:
     """Return the schema of a contact's type: words and the API's numbers, apart since an enum should have one type."""
     words, numbers = [one.word for one in types], [one.value for one in types]
-    return {"anyOf": [{"type": "string", "enum": words}, {"type": "integer", "enum": numbers}]}
+    spellings = [{"type": "string", "enum": words}, {"type": "integer", "enum": numbers}]
+    return {"anyOf": spellings, "examples": [types[0].word]}
 
 
 def _contact(*types: ContactType) -> Schema:
-    return {"type": "string", "minLength": 5, "description": " ".join(_CONTACTS[one][1] for one in types)}
+    examples, described = zip(*map(_CONTACTS.__getitem__, types), strict=True)
+    return {"type": "string", "minLength": 5, "description": " ".join(described), "examples": list(examples)}
 
 
 def _mapped(
