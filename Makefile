@@ -27,12 +27,12 @@ help:
 
 run:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m emulator run
+	@$(VENV)/python -m signup_emulator run
 
 # SHAPE=event: as an event function.
 SHAPE ?= web
 run-scf: package
-	@$(VENV)/python -m emulator run --scf $(SHAPE)
+	@$(VENV)/python -m signup_emulator run --scf $(SHAPE)
 
 serve:
 	@$(PYTHON) tools/venv.py
@@ -52,15 +52,15 @@ test-all: test
 
 screenshots:
 	@$(PYTHON) tools/venv.py --dev
-	@PYTHONPATH=function:. $(VENV)/python tests/screenshots.py
+	@PYTHONPATH=function:. $(VENV)/python tests/support/screenshots.py
 
 package:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m deploy package
+	@$(VENV)/python -m signup_deploy package
 
 deploy:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m deploy deploy
+	@$(VENV)/python -m signup_deploy deploy
 
 lint:
 	@$(PYTHON) tools/venv.py --dev
@@ -87,14 +87,14 @@ TARGETS ?= signatures payload events
 SECONDS ?= 120
 fuzz:
 	@$(PYTHON) tools/venv.py --dev
-	@for target in $(TARGETS); do PYTHONPATH=function:tests:. $(VENV)/python -m fuzz $$target --seconds $(SECONDS) || exit 1; done
+	@for target in $(TARGETS); do PYTHONPATH=function:. $(VENV)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit 1; done
 
 mutants:
 	@$(PYTHON) tools/venv.py --dev
-	@PYTHONPATH=function:tests:. $(VENV)/python -m mutants $(MODULES)
+	@PYTHONPATH=function:. $(VENV)/python -m tests.mutants $(MODULES)
 
 # docs/performance.md. Nothing else should run on the machine.
-bench bench-check: BENCH = PYTHONPATH=function:tests:. $(VENV)/python -m bench
+bench bench-check: BENCH = PYTHONPATH=function:. $(VENV)/python -m bench
 bench:
 	@$(PYTHON) tools/venv.py --dev
 	@$(BENCH)
@@ -106,4 +106,4 @@ bench-check:
 # docs/capacity.md
 simulate:
 	@$(PYTHON) tools/venv.py --dev
-	@PYTHONPATH=function:tests:. $(VENV)/python -m bench.simulate
+	@PYTHONPATH=function:. $(VENV)/python -m bench.simulate

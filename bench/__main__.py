@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import processes, report
-from .measures import burst, cold_start, latency, memory, profile, records, speed
-from .setting import Setting, say, setting
+from bench import processes, report
+from bench.benchmarks import burst, cold_start, latency, memory, profile, records, speed
+from bench.harness import Setting, say, setting
 
 MEASURES: dict[str, Callable[[Setting], Any]] = {
     "speed": speed.measure,

@@ -15,8 +15,9 @@ import time
 import uuid
 from pathlib import Path
 
-import builders
 import requests
+
+from tests.support import builders
 
 LISTED, OTHER = "18766554433", "18766554434"
 

@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import requests
-from builders import body, gunicorn, signed
 
-from emulator.server import Emulator
+from signup_emulator.server import Emulator
+from tests.support.builders import body, gunicorn, signed
 
 HEAD = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
 

@@ -19,13 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge import outcomes
-from bridge.clock import Deadline, Stopwatch, SystemClock
-from bridge.ledger import RIVAL_MARGIN, RIVALS, Ledger, Policy, Record, Settlement
-from bridge.ledger.keys import Keys
-from bridge.ledger.redis import PREFIX, SCRIPT, RedisLedger
-from bridge.ledger.sqlite import SqliteLedger
-from redis_server import RedisServer
+from signup_bridge.core import outcomes
+from signup_bridge.core.clock import Deadline, Stopwatch, SystemClock
+from signup_bridge.ledger import RIVAL_MARGIN, RIVALS, Ledger, Policy, Record, Settlement
+from signup_bridge.ledger.keys import Keys
+from signup_bridge.ledger.redis.ledger import PREFIX, SCRIPT, RedisLedger
+from signup_bridge.ledger.sqlite.ledger import SqliteLedger
+
+from tests.support.redis_server import RedisServer
 
 KEY = secrets.token_bytes(32)
 TTL = 345_600.0

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emulator import bodies, senders
+from signup_emulator import sample_payloads, senders
 
 SECRET = senders.DEMO_SECRET
 
@@ -70,7 +70,7 @@ def process() -> Iterator[Senders]:
 
 def first(_: int) -> tuple[bytes, dict[str, str]]:
     """A new delivery of a new contact: its body and headers."""
-    body = bodies.body_of(f"{random.randrange(10**14):014}", "123456", "phone")
+    body = sample_payloads.body_of(f"{random.randrange(10**14):014}", "123456", "phone")
     return body, senders.headers_of(body, sender="standard", secret=SECRET)
 
 
@@ -83,7 +83,7 @@ def refused(_: int) -> tuple[bytes, dict[str, str]]:
 
 def again(number: int) -> tuple[bytes, dict[str, str]]:
     """A delivery that was sent before: one of `AGAIN`, signed anew."""
-    body = bodies.body_of(f"{number % AGAIN + 10**13:014}", "123456", "phone")
+    body = sample_payloads.body_of(f"{number % AGAIN + 10**13:014}", "123456", "phone")
     delivery_id = f"msg_{number % AGAIN}"
     return body, senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
 

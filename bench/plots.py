@@ -11,8 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import documents, targets
-from .measures.latency import at
+from bench import documents, targets
+from bench.benchmarks.latency import at
 
 OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
 COLOURS = {"bridge": OWN, "floor": FLOOR}

@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import documents, plots
-from .measures.cold_start import ColdStart
-from .measures.profile import ELSE, LAYERS, PROCESSOR, Profile
-from .measures.speed import LATENCY, Throughput
-from .targets import Result
+from bench import documents, plots
+from bench.benchmarks.cold_start import ColdStart
+from bench.benchmarks.profile import ELSE, LAYERS, PROCESSOR, Profile
+from bench.benchmarks.speed import LATENCY, Throughput
+from bench.targets import Result
 
 
 def table(results: Iterable[Result]) -> str:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import certifi
-import node_packages
 
-from emulator import ports
-from emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
-
-from .load import SECRET, Target
+from bench.load import SECRET, Target
+from signup_emulator import ports
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tests.support import node_packages
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"

@@ -15,12 +15,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import processes
-from .documents import DOCS, put
-from .simulation import plots, report
-from .simulation.real import Measured, measure, wait_for_quiet
-from .simulation.run import Scenario, Seen, simulate
-from .simulation.scenarios import (
+from bench import processes
+from bench.documents import DOCS, put
+from bench.simulation import plots, report
+from bench.simulation.real import Measured, measure, wait_for_quiet
+from bench.simulation.run import Scenario, Seen, simulate
+from bench.simulation.scenarios import (
     CHECKS,
     INSTANCES,
     OF_2000,

@@ -14,18 +14,20 @@ gc.disable()
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _here)
 
-from bridge import logs, settings, startup  # noqa: E402  they lie beside this file, wherever gunicorn is started
+# They lie beside this file, wherever gunicorn is started.
+from signup_bridge import settings, startup  # noqa: E402
+from signup_bridge.telemetry import logs  # noqa: E402
 
 try:
     _settings = settings.load(os.environ)
 except settings.SettingsError as error:
     startup.refuse(error)
 
-wsgi_app = "bridge.app:create_app()"
+wsgi_app = "signup_bridge.app:create_app()"
 pythonpath = _here
 bind = f"{f'[{_settings.host}]' if ':' in _settings.host else _settings.host}:{_settings.port}"
 workers = 1
-worker_class = "bridge.worker.Worker"
+worker_class = "signup_bridge.web.gunicorn_worker.Worker"
 # Those that are worked on and those that wait for them, which cost nothing but a thread; as many that wait a moment for
 # a connection's next request; and a few that are always free to answer /health, /ready, and who is one too many.
 threads = 2 * _settings.concurrency + settings.WAITING + 4
@@ -37,7 +39,7 @@ keepalive = _settings.keep_alive
 # gunicorn's own defaults, said: what is larger never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 logconfig_dict = logs.configuration(_settings.log_level)
-logger_class = "bridge.worker.Logger"
+logger_class = "signup_bridge.web.gunicorn_worker.Logger"
 accesslog = None
 control_socket_disable = True
 # Nothing that a caller says of itself is believed, be it a proxy on this machine.

@@ -9,9 +9,11 @@ from typing import Any
 
 gc.disable()  # nothing that importing makes is garbage; looking for some takes a twentieth of a cold start
 try:
-    from bridge import events, logs, settings, startup
-    from bridge.app import create_app
-    from bridge.clock import SystemClock
+    from signup_bridge import settings, startup
+    from signup_bridge.app import create_app
+    from signup_bridge.core.clock import SystemClock
+    from signup_bridge.events import handler
+    from signup_bridge.telemetry import logs
 
     try:
         _settings = settings.load(os.environ, event_function=True)
@@ -20,7 +22,7 @@ try:
     logging.config.dictConfig(logs.configuration(_settings.log_level))
     _clock = SystemClock()
     _app = create_app(_settings, clock=_clock)
-    _handler = events.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)
+    _handler = handler.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)
     gc.freeze()
 finally:
     gc.enable()

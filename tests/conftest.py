@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
-import log_audit
-import log_lines
 import pytest
-from bridge.logs import log
+from signup_bridge.telemetry.logs import log
+
+from tests.support import log_audit, log_lines
 
 if TYPE_CHECKING:
-    from browser import Console
-    from builders import Bridge, SetClock
-    from certificates import Tls
-    from deliveries import Build
-    from ledgers import Engine, Make
-    from lost_answers import World
-    from pairs import Pair
     from playwright.sync_api import Browser
-    from redis_server import RedisServer
-    from scf_api import ScfCloud
-    from shapes import Scf
 
-    from deploy.config import Config
-    from deploy.package import Package
-    from emulator.server import Emulator
+    from signup_deploy.config import Config
+    from signup_deploy.package import Package
+    from signup_emulator.server import Emulator
+    from tests.support.browser import Console
+    from tests.support.builders import Bridge, SetClock
+    from tests.support.certificates import Tls
+    from tests.support.deliveries import Build
+    from tests.support.ledgers import Engine, Make
+    from tests.support.lost_replies import World
+    from tests.support.make_run import Pair
+    from tests.support.redis_server import RedisServer
+    from tests.support.scf_api import ScfCloud
+    from tests.support.targets import Scf
 
 pytest.register_assert_rewrite("promises")
 
@@ -98,7 +98,7 @@ def ledgers_are_closed() -> Iterator[None]:
     """An application refers to itself: until a garbage collection, its ledger's files would stay open."""
     yield
     if "builders" in sys.modules:
-        from builders import LEDGERS
+        from tests.support.builders import LEDGERS
 
         for one in list(LEDGERS):
             one.close()
@@ -106,7 +106,7 @@ def ledgers_are_closed() -> Iterator[None]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    from emulator.server import Emulator
+    from signup_emulator.server import Emulator
 
     with Emulator(rate=0) as running:
         yield running
@@ -115,21 +115,21 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def wired(emulator: Emulator) -> Bridge:
     """A bridge in this process, wired to the emulator."""
-    from builders import bridge
+    from tests.support.builders import bridge
 
     return bridge(emulator.url, REQUEST_BUDGET=5)
 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    import certificates
+    from tests.support import certificates
 
     return certificates.self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")
 def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    from redis_server import RedisServer
+    from tests.support.redis_server import RedisServer
 
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
@@ -145,7 +145,7 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    from ledgers import POLICY, redis_engine, sqlite_engine
+    from tests.support.ledgers import POLICY, redis_engine, sqlite_engine
 
     made: list[Engine] = []
 
@@ -170,7 +170,7 @@ def engine(make: Make) -> Engine:
 @pytest.fixture(params=["sqlite", "redis"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Where an instance remembers; the same for every instance of a test."""
-    from ledgers import KEY
+    from tests.support.ledgers import KEY
 
     if request.param == "sqlite":
         return {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
@@ -180,7 +180,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
     """Make instances, which share a ledger."""
-    from builders import bridge
+    from tests.support.builders import bridge
 
     built: list[Bridge] = []
 
@@ -196,7 +196,7 @@ def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
 @pytest.fixture
 def new_world(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
     """Make worlds over one account, one ledger and one clock."""
-    from lost_answers import worlds
+    from tests.support.lost_replies import worlds
 
     return worlds(emulator, tmp_path)
 
@@ -209,7 +209,7 @@ def world(new_world: Callable[..., World]) -> World:
 @pytest.fixture(scope="session")
 def python3_10() -> str:
     """A Python 3.10 without what is installed beside it."""
-    from deploy import python310
+    from signup_deploy import python310
 
     found = python310.find()
     if found is None:
@@ -219,7 +219,7 @@ def python3_10() -> str:
 
 @pytest.fixture(scope="session")
 def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
-    from shapes import Scf
+    from tests.support.targets import Scf
 
     with ExitStack() as unpacking:
         yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)
@@ -235,7 +235,7 @@ def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(folder_of_the_run: Path) -> Package:
     """What `make package` builds, once for all workers of this run."""
-    from deploy import package
+    from signup_deploy import package
 
     folder = folder_of_the_run
     with (folder / "build.lock").open("w") as lock:
@@ -250,7 +250,7 @@ def built(folder_of_the_run: Path) -> Package:
 @pytest.fixture(scope="session")
 def npm_packages() -> Path:
     """The folder `node_modules`."""
-    import node_packages
+    from tests.support import node_packages
 
     return node_packages.install()
 
@@ -258,7 +258,7 @@ def npm_packages() -> Path:
 @pytest.fixture
 def cloud() -> Iterator[ScfCloud]:
     """An account of SCF without a function."""
-    from scf_api import ScfCloud
+    from tests.support.scf_api import ScfCloud
 
     with ScfCloud() as running:
         yield running
@@ -267,7 +267,7 @@ def cloud() -> Iterator[ScfCloud]:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """What serverless.yml describes."""
-    import deployments
+    from tests.support import deployments
 
     return deployments.load(tmp_path)
 
@@ -275,7 +275,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
     """An account with the function in it, whose calls are forgotten."""
-    import deployments
+    from tests.support import deployments
 
     deployments.deploy(cloud, config)
     cloud.forget()
@@ -284,7 +284,7 @@ def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
 
 @pytest.fixture(scope="session")
 def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    from pairs import running_pair
+    from tests.support.make_run import running_pair
 
     with running_pair(tmp_path_factory.mktemp("pair")) as pair:
         yield pair
@@ -300,7 +300,7 @@ def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
 def chromium() -> Iterator[Browser]:
-    import browser
+    from tests.support import browser
 
     found = browser.chromium()
     if found is None:
@@ -313,7 +313,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
     """Open the console in a browser that knows nothing, with options of Playwright's. None may complain in the end."""
-    from browser import Console
+    from tests.support.browser import Console
 
     opened: list[Console] = []
 

@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 import requests
-from bridge import __version__, judge, metrics
-from bridge.clock import Deadline, SystemClock
-from bridge.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
-from builders import (
+from prometheus_client.parser import text_string_to_metric_families
+from signup_bridge import __version__, metrics
+from signup_bridge.core.clock import Deadline, SystemClock
+from signup_bridge.core.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
+from signup_bridge.upstream import reply as judge
+
+from signup_emulator import ports
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (
     PROBLEM,
     ROOT,
     Bridge,
@@ -31,16 +37,11 @@ from builders import (
     send,
     signed,
 )
-from deliveries import WRONG, at_once, deliver
-from event_builders import handle, invoke, url_event
-from log_lines import lines_of
-from prometheus_client.parser import text_string_to_metric_families
-from scenes import SCENES, Way
-from shapes import Scf
-
-from emulator import ports
-from emulator.api.faults import Fault
-from emulator.server import Emulator
+from tests.support.deliveries import WRONG, at_once, deliver
+from tests.support.event_builders import handle, invoke, url_event
+from tests.support.log_lines import lines_of
+from tests.support.scenarios import SCENES, Way
+from tests.support.targets import Scf
 
 CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
 
@@ -92,7 +93,7 @@ def test_it_is_not_there_unless_it_is_asked_for(wired: Bridge) -> None:
 @pytest.mark.parametrize(("setting", "imported"), [("false", "False"), ("true", "True")])
 def test_its_library_is_imported_only_when_it_is_wanted(setting: str, imported: str) -> None:
     program = (
-        "import sys; from bridge.app import create_app; client = create_app().test_client(); "
+        "import sys; from signup_bridge.app import create_app; client = create_app().test_client(); "
         "client.post('/'), client.get('/metrics'); print('prometheus_client' in sys.modules)"
     )
     environ = environment("http://127.0.0.1:9", METRICS=setting) | {"PYTHONPATH": str(ROOT / "function")}

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from bridge import settings
-from bridge.clock import Deadline, SystemClock
-from bridge.ledger import open_ledger
-from bridge.settings import SettingsError
-from builders import ROOT, SECRET, application, environment
-from certificates import Tls
+from signup_bridge import settings
+from signup_bridge.core.clock import Deadline, SystemClock
+from signup_bridge.ledger import open_ledger
+from signup_bridge.settings import SettingsError
+
+from tests.support.builders import ROOT, SECRET, application, environment
+from tests.support.certificates import Tls
 
 URL = "https://domain.tencentcloudapi.com"
 
@@ -214,7 +215,7 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     conf = runpy.run_path(str(ROOT / "function" / "gunicorn.conf.py"))
     expected = {
-        "wsgi_app": "bridge.app:create_app()",
+        "wsgi_app": "signup_bridge.app:create_app()",
         "bind": "[::1]:9001",
         "workers": 1,
         "threads": 2 * 7 + 64 + 4,
@@ -298,7 +299,7 @@ def test_the_users_state_folder_is_made(tmp_path: Path) -> None:
 
 def test_a_client_is_imported_only_when_it_is_wanted() -> None:
     """Imports are cold start."""
-    program = "import sys; from bridge import app; print('redis' in sys.modules, 'sqlite3' in sys.modules)"
+    program = "import sys; from signup_bridge import app; print('redis' in sys.modules, 'sqlite3' in sys.modules)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "function")}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

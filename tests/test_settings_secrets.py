@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bridge import settings
-from bridge.settings import SettingsError
-from builders import SECRET, application, environment
+from signup_bridge import settings
+from signup_bridge.settings import SettingsError
+
+from tests.support.builders import SECRET, application, environment
 
 URL = "https://domain.tencentcloudapi.com"
 TOKEN = "a-token-of-24-characters"

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from builders import ROOT, environment
-from log_lines import lines_of
+
+from tests.support.builders import ROOT, environment
+from tests.support.log_lines import lines_of
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
 EVENT_FUNCTION = [sys.executable, "-c", "import index"]

@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bridge.clock import Deadline
-from bridge.events import RESERVE
-from bridge.judge import Verdict
+from signup_bridge.core.clock import Deadline
+from signup_bridge.events.handler import RESERVE
+from signup_bridge.upstream.reply import Verdict
 
-from .events import Bell, Steps, Wait, World
-from .world import Instance
+from bench.simulation.events import Bell, Steps, Wait, World
+from bench.simulation.world import Instance
 
 
 class Trigger(NamedTuple):

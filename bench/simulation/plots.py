@@ -10,8 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from bench.documents import COLOURS, STYLE, save
-
-from .run import Seen
+from bench.simulation.run import Seen
 
 POINTS = 240
 QUOTA = {"color": "#666666", "linewidth": 1.0, "linestyle": (0, (4, 3))}

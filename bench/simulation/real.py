@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from bridge.outcomes import VERIFIED
-from builders import Answer, body, gunicorn, signed
-from redis_server import RedisServer
+from signup_bridge.core.outcomes import VERIFIED
 
 from bench.processes import worker_of
-from emulator.server import Emulator
-
-from .run import Scenario, Seen, code_of
+from bench.simulation.run import Scenario, Seen, code_of
+from signup_emulator.server import Emulator
+from tests.support.builders import Answer, body, gunicorn, signed
+from tests.support.redis_server import RedisServer
 
 SHARED_KEY = "a key of thirty-two bytes, or more"
 

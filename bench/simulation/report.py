@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.documents import table
-
-from .real import Measured
-from .run import Scenario, Seen
-from .scenarios import SETTINGS, Check
+from bench.simulation.real import Measured
+from bench.simulation.run import Scenario, Seen
+from bench.simulation.scenarios import SETTINGS, Check
 
 Runs = Sequence[tuple[Scenario, Seen]]
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bridge.judge import Verdict
-from bridge.outcomes import BY_CODE, VERIFIED
-from builders import Answer
+from signup_bridge.core.outcomes import BY_CODE, VERIFIED
+from signup_bridge.upstream.reply import Verdict
 
-from .ckafka import Consumer, Trigger
-from .events import Steps, World
-from .senders import OBEYING, Sender
-from .world import REFUSED_BY_SCF, Account, Instance, Ledger, Setup
+from bench.simulation.ckafka import Consumer, Trigger
+from bench.simulation.events import Steps, World
+from bench.simulation.senders import OBEYING, Sender
+from bench.simulation.world import REFUSED_BY_SCF, Account, Instance, Ledger, Setup
+from tests.support.builders import Answer
 
 CODES = {outcome.title: outcome.code for outcome in BY_CODE.values()}
 

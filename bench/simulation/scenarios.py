@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from .ckafka import Trigger
-from .run import Scenario
-from .senders import BY_SCHEDULE, OBEYING, Sender
-from .world import Setup
+from bench.simulation.ckafka import Trigger
+from bench.simulation.run import Scenario
+from bench.simulation.senders import BY_SCHEDULE, OBEYING, Sender
+from bench.simulation.world import Setup
 
 RAISED = 1000
 """Requests a second of an account with a raised quota."""

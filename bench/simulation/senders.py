@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from builders import Answer
-from sender_policies import POLICIES, Policy, of_svix
+from tests.support.builders import Answer
+from tests.support.sender_policies import POLICIES, Policy, of_svix
 
 PAUSE = 0.5
 """Seconds after which one that obeys `Retry-After` sends again when it was not told when."""

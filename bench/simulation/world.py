@@ -13,27 +13,27 @@ import sys
 from functools import cache
 from typing import NamedTuple
 
-from bridge import answers, outcomes
-from bridge.actions import CREATE
-from bridge.app import COME_BACK
-from bridge.calling import SLOT_GRACE, TURNS, Turn, max_slot_wait
-from bridge.clock import Deadline, Stopwatch
-from bridge.judge import Verdict
-from bridge.once import PATIENCE
-from bridge.outcomes import CODE_INCORRECT, OVERLOADED, UPSTREAM_THROTTLED, VERIFIED
-from bridge.pacing import Pace, interval
-from bridge.payload import Contact, ContactType
-from bridge.places import Places
-from bridge.profiles import PROFILES
-from bridge.settings import WAITING
-from bridge.webhooks import IN_LINE
-from builders import PHONE, Answer
+from signup_bridge.app import COME_BACK
+from signup_bridge.core import outcomes
+from signup_bridge.core.actions import CREATE
+from signup_bridge.core.clock import Deadline, Stopwatch
+from signup_bridge.core.outcomes import CODE_INCORRECT, OVERLOADED, UPSTREAM_THROTTLED, VERIFIED
+from signup_bridge.core.rate_limit import Pace, interval
+from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.service.admission import Places
+from signup_bridge.service.idempotency import PATIENCE
+from signup_bridge.settings import WAITING
+from signup_bridge.upstream.calls import SLOT_GRACE, TURNS, Turn, max_slot_wait
+from signup_bridge.upstream.reply import Verdict
+from signup_bridge.web import responses
+from signup_bridge.web.profiles import PROFILES
+from signup_bridge.web.routes import IN_LINE
 
-from emulator.api.behaviour import CODE_LIFE
-from emulator.api.domain import Domain
-from emulator.api.errors import ApiError
-
-from .events import Bell, Crew, Processor, Steps, Wait, World
+from bench.simulation.events import Bell, Crew, Processor, Steps, Wait, World
+from signup_emulator.api.behaviour import CODE_LIFE
+from signup_emulator.api.domain import Domain
+from signup_emulator.api.errors import ApiError
+from tests.support.builders import PHONE, Answer
 
 SPARE_THREADS = 4
 """That gunicorn has beside those for work and for waiting (`gunicorn.conf.py`)."""
@@ -241,7 +241,7 @@ REFUSED_BY_SCF = Answer(432, {}, b"")
 @cache
 def answer_of(outcome: outcomes.Outcome, retry_after: int | None, profile: str) -> Answer:
     """What a sender hears, in the form of its profile."""
-    told = answers.of_verdict(
+    told = responses.of_verdict(
         Verdict(outcome, retry_after=retry_after),
         ContactType.PHONE,
         Contact(ContactType.PHONE, PHONE),

@@ -1,6 +1,6 @@
 """`make fuzz`: Atheris looks for an input that breaks a target's promises, led by the branches that are reached.
 
-    python -m fuzz signatures --seconds 120
+    python -m tests.fuzz signatures --seconds 120
 
 What led to a new branch is kept in the folder and tried first the next time; so is an input that broke a promise.
 """
@@ -20,13 +20,13 @@ TARGETS = ("signatures", "payload", "events")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--seconds", type=int, default=120, help="0: only try what is known")
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="what was found, for the next time")
     parser.add_argument("file", type=Path, nargs="?", help="only this input, once")
     arguments = parser.parse_args()
-    with atheris.instrument_imports(include=["bridge"]):
+    with atheris.instrument_imports(include=["signup_bridge"]):
         target = importlib.import_module(f"fuzz.{arguments.target}")
     if arguments.file:
         target.try_one(arguments.file.read_bytes())

@@ -19,14 +19,15 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from bridge import event_bus, logs
-from bridge.ckafka import Redeliver
-from bridge.outcomes import BODY_INCOMPLETE, BY_CODE
-from bridge.readers import standard_webhooks_key
-from builders import CODE, PHONE, SECRET, Bridge, body, bridge
-from event_builders import CONTEXT, DIRECT, gateway_event, url_event
+from signup_bridge.core.outcomes import BODY_INCOMPLETE, BY_CODE
+from signup_bridge.events import event_bus
+from signup_bridge.events.ckafka import Redeliver
+from signup_bridge.setting_parsers import standard_webhooks_key
+from signup_bridge.telemetry import logs
 
-from emulator.server import Emulator
+from signup_emulator.server import Emulator
+from tests.support.builders import CODE, PHONE, SECRET, Bridge, body, bridge
+from tests.support.event_builders import CONTEXT, DIRECT, gateway_event, url_event
 
 MARKS = {"httpMethod", "headers", "requestContext", "path", "payload", "Records"}
 

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge import member_names, payload, pointers, spelling
-from bridge.cloudevents import BY_ITS_OWN_NAMES, Reading, reading
-from bridge.ledger.keys import folded
-from bridge.mapping import PRESETS, PayloadMapping
-from bridge.outcomes import Refusal
-from bridge.payload import ContactType, Delivery
-from bridge.readers import contact_type
-from builders import ROOT, body
+from signup_bridge.core.outcomes import Refusal
+from signup_bridge.inbound import body as payload
+from signup_bridge.inbound import json_pointer, member_names, spelling
+from signup_bridge.inbound.body import ContactType, Delivery
+from signup_bridge.inbound.cloudevents import BY_ITS_OWN_NAMES, Reading, reading
+from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
+from signup_bridge.ledger.keys import folded
+from signup_bridge.setting_parsers import contact_type
+
+from tests.support.builders import ROOT, body
 
 OWN_WORDS = "\n".join([Path(payload.__file__).read_text(), *map(" ".join, member_names.INSTEAD.values())])
 """The module's own words, and the names that it recognises: none of these is a leak."""
@@ -57,9 +59,9 @@ def _reading(told: dict[str, str]) -> Reading | None:
     return made if told else BY_ITS_OWN_NAMES
 
 
-def _pointer(text: str) -> pointers.Pointer:
-    found = pointers.parse(text)
-    assert pointers.text_of(found) == f"#{text}", "a pointer is not written as it was read"
+def _pointer(text: str) -> json_pointer.Pointer:
+    found = json_pointer.parse(text)
+    assert json_pointer.text_of(found) == f"#{text}", "a pointer is not written as it was read"
     return found
 
 
@@ -93,11 +95,11 @@ def _check_refusal(refusal: Refusal, read: Reading, document: bytes) -> None:
 
 def _places(read: Reading) -> set[str]:
     if read.mapping is None:
-        before: pointers.Pointer = ("data",) if read.event else ()
-        return {pointers.text_of((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
+        before: json_pointer.Pointer = ("data",) if read.event else ()
+        return {json_pointer.text_of((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
     mapping = read.mapping
     of_type = [mapping.type] if isinstance(mapping.type, tuple) else []
-    return {pointers.text_of(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
+    return {json_pointer.text_of(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
 
 
 def _values(document: Any) -> Iterator[str]:

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from bridge import signatures
-from bridge.clock import SystemClock
-from bridge.signatures import SignatureInvalid
-from builders import ROOT
+from signup_bridge.core.clock import SystemClock
+from signup_bridge.inbound import signatures
+from signup_bridge.inbound.signatures import SignatureInvalid
+
+from tests.support.builders import ROOT
 
 NOW = 1_614_265_330
 TOLERANCE = 300

@@ -18,19 +18,24 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from mutants.operators import Mutant, mutants_of
+
+from tests.mutants.operators import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = {
-    "bridge.signatures": ("tests/test_signatures.py",),
-    "bridge.outcomes": ("tests/test_outcomes.py", "tests/test_profiles.py", "tests/test_project.py"),
-    "bridge.profiles": ("tests/test_profiles.py", "tests/test_settings.py"),
-    "bridge.answers": (
-        "tests/test_answers.py",
-        "tests/test_reveal.py",
-        "tests/test_sending.py",
-        "tests/test_profiles.py",
-        "tests/test_routes.py",
+    "signup_bridge.inbound.signatures": ("tests/inbound/test_signatures.py",),
+    "signup_bridge.core.outcomes": (
+        "tests/core/test_outcomes.py",
+        "tests/web/test_profiles.py",
+        "tests/project/test_project.py",
+    ),
+    "signup_bridge.web.profiles": ("tests/web/test_profiles.py", "tests/test_settings.py"),
+    "signup_bridge.web.responses": (
+        "tests/web/test_responses.py",
+        "tests/service/test_conceal_already_verified.py",
+        "tests/service/test_code_sending.py",
+        "tests/web/test_profiles.py",
+        "tests/web/test_routes.py",
     ),
 }
 """The tests of each module that is mutated, the quick ones first."""

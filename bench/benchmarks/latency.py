@@ -1,0 +1,58 @@
+"""What the bridge adds to the API's own time, at the pace of a usual account."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from bench import load, servers, targets
+from bench.harness import Setting, say
+from bench.load import Target
+from bench.targets import Result
+
+UPSTREAM, RATE = 0.05, 15.0
+TURNS, SECONDS = 8, 8.0
+
+
+class Latency(NamedTuple):
+    """Milliseconds of each request, sorted, by who was asked: the API itself, the floor, the bridge."""
+
+    asked: Mapping[str, Sequence[float]]
+    results: tuple[Result, ...]
+
+
+def measure(setting: Setting) -> Latency:
+    with ExitStack() as running:
+        api = running.enter_context(setting.api(UPSTREAM))
+        given = (api, setting.bundle, setting.folder)
+        there = {
+            "API": Target(urlsplit(api).port or 0, bundle=setting.tls.bundle),
+            "bridge": running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "latency")).target,
+            "floor": running.enter_context(servers.flask_peer("floor", *given)).target,
+        }
+        asked: dict[str, list[float]] = {name: [] for name in there}
+        for turn in range(TURNS + 1):
+            for name in random.sample(list(there), len(there)):
+                say(f"latency: turn {turn} of {TURNS}, {name}")
+                each = setting.senders.run(load.at_a_rate, there[name], RATE, SECONDS if turn else 2.0).each
+                if turn:
+                    asked[name] += [seconds * 1000 for seconds in each]
+    asked = {name: sorted(times) for name, times in asked.items()}
+    return Latency(asked, (_added(targets.ADDED_MEDIAN, asked, 0.5), _added(targets.ADDED_P99, asked, 0.99)))
+
+
+def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: float) -> Result:
+    """What the bridge adds at this part of all requests."""
+    own, floor, bridge = (at(asked[name], part) for name in ("API", "floor", "bridge"))
+    detail = (
+        f"{bridge:.1f} ms, the API itself {own:.1f} ms, the floor {floor:.1f} ms; {len(asked['bridge'])} requests each"
+    )
+    return Result(target, bridge - own, detail)
+
+
+def at(ordered: Sequence[float], part: float) -> float:
+    """The value that this part of all is not above."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]

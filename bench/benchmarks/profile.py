@@ -1,0 +1,97 @@
+"""Where the time goes: who holds the interpreter's lock, sampled from outside while the senders are at work."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import load, servers
+from bench.harness import CONNECTIONS, Setting, say
+from bench.processes import seconds_of, worker_of
+from bench.servers import Server
+
+SECONDS, RATE = 10, 250
+"""Of a profile, and its samples a second."""
+
+ELSE, PROCESSOR = "else", "processor, in all"
+LAYERS = (
+    ("ledger", r"\(bridge/ledger/"),
+    ("signature and validation", r"\(bridge/(signatures|payload|delivery_ids|cloudevents|strict_json|mapping)\.py"),
+    ("log line", r"\(bridge/logs\.py|\(logging/"),
+    ("HTTP to the API", r"\(bridge/(transport|exchange|sockets)\.py|\((urllib3|requests)/|\(http/client\.py|\(ssl\.py"),
+    ("SDK", r"\(tencentcloud/"),
+    ("the rest of the bridge", r"\(bridge/(?!worker)"),
+    ("Flask", r"\((flask|werkzeug)/"),
+    ("gunicorn", r"\(gunicorn/|\(bridge/worker\.py|\(concurrent/futures/|\(selectors\.py"),
+)
+"""A sample belongs to the innermost of its frames that is one of these; none is the peer's own."""
+
+
+class Profile(NamedTuple):
+    """Microseconds of a request, by what it was and by layer, and in all; empty where py-spy may not look."""
+
+    layers: Mapping[str, Mapping[str, float]]
+    results: tuple[()] = ()
+
+
+def measure(setting: Setting) -> Profile:
+    with ExitStack() as running:
+        api = running.enter_context(setting.api())
+        bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
+        floor = running.enter_context(servers.flask_peer("floor", api, setting.bundle, setting.folder))
+        layers = {}
+        for name, server, before, kind in (
+            ("first delivery", bridge, "first", "first"),
+            ("replay", bridge, "before", "again"),
+            ("refused signature", bridge, "refused", "refused"),
+            ("the floor", floor, "first", "first"),
+        ):
+            say(f"profile: {name}")
+            setting.senders.run(load.counted, server.target, before, load.AGAIN, CONNECTIONS)
+            taken = _taken(setting, server, kind)
+            found = _sampled(setting, server, kind)
+            if not found:
+                return Profile({})
+            layers[name] = found | {PROCESSOR: taken}
+    return Profile(layers)
+
+
+def _taken(setting: Setting, server: Server, kind: str) -> float:
+    """Microseconds of the processor that the worker takes for a request, while nobody looks at it."""
+    worker = worker_of(server.pid)
+    before = seconds_of(worker)
+    sample = setting.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
+    return (seconds_of(worker) - before) * 1e6 / len(sample.each)
+
+
+def _sampled(setting: Setting, server: Server, kind: str) -> dict[str, float]:
+    """Microseconds of a request by layer."""
+    file = setting.folder / "samples"
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]
+    command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(worker_of(server.pid))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as spy:
+        sample = setting.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
+        _, error = spy.communicate(timeout=60)
+    if spy.returncode:
+        say(f"profile: py-spy may not look here, so there is none: {error.strip()}")
+        return {}
+    counts: Counter[str] = Counter()
+    for line in file.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        counts[_layer(stack.split(";"))] += int(count)
+    held = counts.total() / (SECONDS * RATE)  # the part of the time in which anybody held the lock
+    return {name: count / counts.total() * held * 1e6 / sample.rate for name, count in counts.items()}
+
+
+def _layer(stack: list[str]) -> str:
+    for frame in reversed(stack):
+        for name, pattern in LAYERS:
+            if re.search(pattern, frame):
+                return name
+    return ELSE

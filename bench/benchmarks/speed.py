@@ -1,0 +1,92 @@
+"""Throughput beside the peers, and what a replay and a refusal cost."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import load, servers, targets
+from bench.harness import CONNECTIONS, Setting, say
+from bench.load import Target
+from bench.targets import Result
+
+LATENCY = 0.02
+"""Seconds that the API takes: less than any real one, and so little that the processor is what limits."""
+
+TURNS, SECONDS = 25, 1.0
+"""Of each; one turn more warms up."""
+
+
+class Throughput(NamedTuple):
+    """Requests a second, of each turn, by peer, and the same with an API that answers at once; and by kind of delivery,
+    with such an API, too, beside the floor's ``GET /health``.
+    """
+
+    peers: Mapping[str, Sequence[float]]
+    peers_at_once: Mapping[str, Sequence[float]]
+    kinds: Mapping[str, Sequence[float]]
+    results: tuple[Result, ...]
+
+
+def measure(setting: Setting) -> Throughput:
+    with ExitStack() as running:
+        there = _started(running, setting, setting.api(LATENCY))
+        peers = _in_turns(setting, "throughput", {name: (target, "first") for name, target in there.items()})
+    with ExitStack() as running:
+        there = _started(running, setting, setting.api())
+        at_once = _in_turns(setting, "API at once", {name: (target, "first") for name, target in there.items()})
+        setting.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
+        asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
+        asked["nothing"] = (there["floor"]._replace(path="/health", method="GET"), "nothing")
+        kinds = _in_turns(setting, "costs", asked)
+    results = (
+        _beside(targets.BESIDE_FLOOR, peers, "bridge", "floor"),
+        _beside(targets.BESIDE_COMMON, peers, "bridge", "common way"),
+        _beside(targets.REPLAY, kinds, "first", "again"),
+        _beside(targets.REFUSED, kinds, "first", "refused"),
+    )
+    return Throughput(peers, at_once, kinds, results)
+
+
+def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
+    """The bridge and its peers."""
+    api = running.enter_context(stand_in)
+    given = (api, setting.bundle, setting.folder)
+    there = {
+        "bridge": running.enter_context(
+            servers.bridge(api, setting.bundle, Path(tempfile.mkdtemp(dir=setting.folder)))
+        ),
+        "floor": running.enter_context(servers.flask_peer("floor", *given)),
+        "floor, ten connections": running.enter_context(servers.flask_peer("floor", *given, KEPT_CONNECTIONS="10")),
+        "common way": running.enter_context(servers.flask_peer("common", *given)),
+    }
+    if node := running.enter_context(servers.node_peer(*given)):
+        there["Node"] = node
+    return {name: server.target for name, server in there.items()}
+
+
+def _in_turns(setting: Setting, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
+    """Requests a second of each, turn by turn; in each turn by lot, since what ran just before tells, too."""
+    rates: dict[str, list[float]] = {name: [] for name in these}
+    for turn in range(TURNS + 1):
+        for name in random.sample(list(these), len(these)):
+            target, kind = these[name]
+            rate = setting.senders.run(load.closed, target, kind, SECONDS, CONNECTIONS).rate
+            say(f"{what}: turn {turn} of {TURNS}, {name}: {rate:.0f}/s")
+            if turn:
+                rates[name].append(rate)
+    return rates
+
+
+def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: str, other: str) -> Result:
+    """How many times as fast one is as the other."""
+    ratios = [mine / its for mine, its in zip(rates[one], rates[other], strict=True)]
+    first, second = (statistics.median(rates[name]) for name in (one, other))
+    low, _, high = statistics.quantiles(ratios, n=4)
+    detail = f"{first:.0f}/s beside {second:.0f}/s; the middle half of {len(ratios)} turns {low:.2f} to {high:.2f}"
+    return Result(target, statistics.median(ratios), detail)

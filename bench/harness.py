@@ -1,0 +1,44 @@
+"""What every measure runs in: a folder, a certificate, the senders' process, and a line that says how far it is."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import api, load, servers
+from tests.support import certificates
+
+CONNECTIONS = 16
+"""Of the senders, all at once: as many as SCF lets an instance have by our default."""
+
+
+class Setting(NamedTuple):
+    folder: Path
+    tls: certificates.Tls
+    bundle: Path
+    """What every client of the API trusts."""
+    senders: load.Senders
+
+    def api(self, latency: float = 0.0) -> AbstractContextManager[str]:
+        """The API's stand-in; its URL."""
+        return api.running(self.tls.pem, latency)
+
+
+@contextmanager
+def setting() -> Iterator[Setting]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, load.process() as senders:
+        folder = Path(name)
+        tls = certificates.self_signed(folder)
+        yield Setting(folder, tls, servers.trusted(tls.bundle, folder), senders)
+
+
+def say(text: str) -> None:
+    """How far it is, over what was said before; an empty text ends it."""
+    end = "" if text and sys.stderr.isatty() else "\n"
+    begin = "\r\x1b[K" if sys.stderr.isatty() else ""
+    if text or begin:
+        print(f"{begin}{text}", end=end if text else "", file=sys.stderr, flush=True)

@@ -1,0 +1,92 @@
+"""CloudEvents 1.0 over HTTP: which body is an event, and under which id it is known.
+
+In structured mode the body is the event, and its member ``data`` what it tells; in binary mode the body is the data,
+and the event's attributes are headers (``ce-id``). Source: HTTP protocol binding, sections 3.1 and 3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from .payload_mapping import PayloadMapping
+
+STRUCTURED = "application/cloudevents+json"
+ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
+"""What an event's id and source consist of, as a regular expression; the length is ours."""
+
+MUST_BE = "must be a string of 1 to 1024 characters, none of them a control character"
+
+_ATTRIBUTE = re.compile(ATTRIBUTE)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+
+Origin = Literal["request", "invocation", "message", "bus"]
+"""The source of a body: an HTTP request, a direct invocation, a CKafka message, or an event of the cloud's bus."""
+
+
+class Reading(NamedTuple):
+    """How a body is to be read.
+
+    ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
+    is ``member``, the optional member ``id``, or ``event``, the event's own; None when it is known by something else.
+    ``action``: the optional member ``action`` may ask for a code to be sent.
+    """
+
+    mapping: PayloadMapping | None = None
+    event: bool = False
+    known_by: Literal["member", "event"] | None = None
+    action: bool = False
+
+
+BY_ITS_OWN_NAMES = Reading()
+
+
+def is_structured(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == STRUCTURED
+
+
+def reading(
+    origin: Origin, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
+) -> Reading:
+    """How to read a body. ``binary``: a header tells an event's id. ``trusted``: the event's id may be believed.
+
+    A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
+    """
+    if origin == "invocation" or (origin == "message" and mapping is None):
+        return Reading(known_by="member", action=True)
+    if origin == "bus":  # its body is the event's data
+        return Reading(mapping.of_data() if mapping and mapping.event else mapping, action=mapping is None)
+    structured = is_structured(content_type)
+    event = structured
+    if mapping is not None and mapping.event:
+        event = structured or not binary
+        mapping = mapping if event else mapping.of_data()
+    return Reading(mapping, event, "event" if event and trusted else None)
+
+
+def is_attribute(value: object) -> bool:
+    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+
+
+def from_header(value: str) -> str:
+    """Return the attribute that a header of binary mode holds, as WSGI decodes it. Raises ValueError.
+
+    Section 3.1.3.2: a quoted string is unescaped, then percent-encoded UTF-8 is decoded, once. A percent sign without
+    two hexadecimal digits is one.
+    """
+    value = value.strip(" \t")
+    if quoted := _QUOTED.fullmatch(value):
+        value = re.sub(r"\\(.)", r"\1", quoted[1])
+    try:
+        attribute = unquote_to_bytes(value.encode("latin-1")).decode()
+    except UnicodeError:
+        attribute = ""
+    if not is_attribute(attribute):
+        raise ValueError(MUST_BE)
+    return attribute
+
+
+def name(event_id: str, source: str) -> str:
+    """One text for an event's id within its source."""
+    return f"{len(source)}:{source}{event_id}"

@@ -1,0 +1,55 @@
+"""Where contact, code and type stand in a signup system's own body: plain data.
+
+Sources: the payloads that each sender documents for its hook or event. Where the code may stand is what the sender lets
+a signup form add; none of them carries it by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from .json_pointer import Pointer, parse
+
+TypeWord = Literal["phone", "email"]
+
+
+class PayloadMapping(NamedTuple):
+    """Pointers into a body.
+
+    ``contact``: the first that points to something counts. ``type``: a pointer, a constant, or None: the contact's form
+    decides. ``event``: the body is a CloudEvents event, or its data when the event's attributes are headers.
+    """
+
+    contact: tuple[Pointer, ...]
+    code: Pointer
+    type: Pointer | TypeWord | None = None
+    event: bool = False
+
+    def of_data(self) -> PayloadMapping:
+        """The same into the event's data alone."""
+        return PayloadMapping(
+            tuple(_in_data(pointer) for pointer in self.contact),
+            _in_data(self.code),
+            _in_data(self.type) if isinstance(self.type, tuple) else self.type,
+        )
+
+
+def _in_data(pointer: Pointer) -> Pointer:
+    return pointer[1:] if pointer[0] == "data" else pointer
+
+
+PRESETS = {
+    "supabase": PayloadMapping((parse("/user/email"), parse("/user/phone")), parse("/user/user_metadata/verify_code")),
+    "clerk": PayloadMapping(
+        (parse("/data/email_addresses/0/email_address"), parse("/data/phone_numbers/0/phone_number")),
+        parse("/data/unsafe_metadata/verify_code"),
+    ),
+    "auth0": PayloadMapping(
+        (parse("/data/object/email"), parse("/data/object/phone_number")),
+        parse("/data/object/user_metadata/verify_code"),
+        event=True,
+    ),
+    "cloudevents": PayloadMapping(
+        (parse("/data/contact"),), parse("/data/verify_code"), parse("/data/type"), event=True
+    ),
+}

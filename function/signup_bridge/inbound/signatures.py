@@ -1,0 +1,141 @@
+"""Who sent it: the check of a delivery's signature or token.
+
+In come the headers, in any form whatever, and the raw bytes of the body; out comes the delivery's id when the signature
+covers one, or a `SignatureInvalid`. It must answer yes or no to every input, in constant time over the secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from signup_bridge.core.clock import Clock
+from signup_bridge.core.outcomes import SIGNATURE_INVALID, Refusal
+from signup_bridge.settings import Settings
+
+_ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates what is signed
+_TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+_HEADER_PREFIXES = ("webhook", "svix")
+
+# Separated by spaces, by Supabase with ", ", and by a comma where a header is repeated (RFC 9110, section 5.3).
+_SIGNATURES = re.compile(rb"(?:^|[ ,])v1,([^ ,]+)")
+_GITHUB_SIGNATURES = re.compile(rb"(?:^|[ ,])sha256=([^ ,]+)")
+
+
+class SignatureInvalid(Refusal):
+    """The sender did not prove who it is. ``reason``, for the log, says which check it was, nothing that was sent."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(SIGNATURE_INVALID)
+        self.reason = reason
+
+
+class Headers(Protocol):
+    """Any mapping of header names, found in whatever case, to values decoded as WSGI does (PEP 3333: Latin-1)."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+Verify = Callable[[Headers, bytes], str | None]
+"""Headers and body in, the delivery's id or None out. Raises SignatureInvalid."""
+
+
+def verifier(configured: Settings, clock: Clock) -> Verify:
+    """The check that ``WEBHOOK_AUTH`` names."""
+    keys = configured.webhook_keys
+    match configured.webhook_auth:
+        case "none":
+            return unsigned
+        case "github":
+            return github(keys)
+        case "bearer":
+            return bearer(keys)
+    return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)  # the strictest is the last
+
+
+def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verify:
+    """Standard Webhooks 1.0, under its own header names or Svix's.
+
+    ``secrets`` are keys (the decoded Base64), any of which will do; ``tolerance`` is seconds, both ways.
+    Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
+    """
+
+    def verify(headers: Headers, body: bytes) -> str | None:
+        reason = "no signature headers"
+        for prefix in _HEADER_PREFIXES:
+            delivery_id, timestamp, given = (
+                _bytes(headers.get(f"{prefix}-{name}")) for name in ("id", "timestamp", "signature")
+            )
+            if delivery_id and timestamp and given:
+                reason = check(delivery_id, timestamp, given, body)
+                if not reason:
+                    return delivery_id.decode()
+        raise SignatureInvalid(reason)
+
+    def check(delivery_id: bytes, timestamp: bytes, signatures: bytes, body: bytes) -> str:
+        """What is wrong, or nothing."""
+        if not _ID.fullmatch(delivery_id):
+            return "malformed id"
+        if not _TIMESTAMP.fullmatch(timestamp):
+            return "malformed timestamp"
+        if abs(clock.time() - int(timestamp)) > tolerance:
+            return "timestamp outside the tolerance"
+        given = _SIGNATURES.findall(signatures)
+        signed = b".".join((delivery_id, timestamp, body))
+        expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in secrets]
+        return "" if _any_equal(given, expected) else "no signature matches"
+
+    return verify
+
+
+def github(secrets: tuple[bytes, ...]) -> Verify:
+    """``X-Hub-Signature-256: sha256=<hex>`` over the body, in either case. It covers no id and no time.
+
+    Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
+    """
+
+    def verify(headers: Headers, body: bytes) -> str | None:
+        signatures = _bytes(headers.get("x-hub-signature-256"))
+        if not signatures:
+            raise SignatureInvalid("no signature headers")
+        given = [one.lower() for one in _GITHUB_SIGNATURES.findall(signatures)]
+        expected = [hmac.digest(secret, body, "sha256").hex().encode() for secret in secrets]
+        if not _any_equal(given, expected):
+            raise SignatureInvalid("no signature matches")
+        return None
+
+    return verify
+
+
+def bearer(secrets: tuple[bytes, ...]) -> Verify:
+    """``Authorization: Bearer <token>`` (RFC 6750). It says nothing of the body."""
+
+    def verify(headers: Headers, _body: bytes) -> str | None:
+        scheme, _, token = _bytes(headers.get("authorization")).partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise SignatureInvalid("no bearer token")
+        if not _any_equal([token.strip()], secrets):
+            raise SignatureInvalid("no token matches")
+        return None
+
+    return verify
+
+
+def unsigned(_headers: Headers, _body: bytes) -> str | None:
+    """``WEBHOOK_AUTH=none``: whoever reaches the bridge is believed."""
+    return None
+
+
+def _bytes(value: str | None) -> bytes:
+    """The header as it was on the wire. What cannot have been on a wire is as good as absent."""
+    try:
+        return (value or "").encode("latin-1")
+    except UnicodeEncodeError:
+        return b""
+
+
+def _any_equal(given: list[bytes], expected: list[bytes] | tuple[bytes, ...]) -> bool:
+    return sum(hmac.compare_digest(one, other) for one in given for other in expected) > 0  # never stops early

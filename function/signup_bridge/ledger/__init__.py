@@ -1,0 +1,251 @@
+"""What must not be forgotten: which deliveries were seen, what became of them, who is at work, when a call may leave.
+
+`Ledger` is the protocol, `sqlite` and `redis` are its engines, `open_ledger` chooses. Each verb is one atomic step. In
+go keyed hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds on the ledger's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from signup_bridge.core.rate_limit import interval
+
+if TYPE_CHECKING:
+    from signup_bridge.core.clock import Clock, Deadline, Stopwatch
+    from signup_bridge.settings import Settings
+
+    from .keys import Hasher, Keys
+
+CONTENT_REPLAY = 120.0
+"""Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
+
+GUARD_WINDOW = 3600.0
+"""Seconds that no guard's window is longer than."""
+
+LEASE_LIMIT = 1000.0
+"""Seconds that no lease is longer than. One that seems longer was written before the clock was set back."""
+
+KEY_CHANGED = (
+    "LEDGER_KEY is another one than before: what was remembered is not found any more. A delivery that is sent again "
+    "is verified again, and the counts of wrong codes begin anew."
+)
+
+HISTORY = 4000.0
+"""Seconds that a call is kept for the resolution of other deliveries' unknown outcomes, whatever LEDGER_TTL is."""
+
+RIVAL_MARGIN = 60.0
+"""Seconds around a call of an unknown outcome in which other calls for its contact are read, those that began up to
+`LEASE_LIMIT` earlier included. More than `resolution.NEAR`."""
+
+RIVALS = 100
+"""Other calls for the contact that are read at most around one call."""
+
+
+class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program: a state of the world
+    """The ledger cannot be used now. Its text says why and what to do, and holds nothing personal."""
+
+
+class Policy(NamedTuple):
+    """What holds for every delivery: seconds, and the number of wrong codes after which a contact must wait (0: none).
+
+    ``interval`` is the seconds between two calls of one action. ``hides``: a pair of contact and code that was verified
+    and taken off the list must not be told from a wrong code; so it counts as one, and may be one too many.
+    """
+
+    ttl: float
+    wrong_codes: int
+    wrong_code_window: float
+    interval: float
+    hides: bool = False
+
+    @property
+    def kept(self) -> float:
+        """Seconds that a record is kept at least, for the count and for other deliveries' unknown outcomes."""
+        return max(self.wrong_code_window, HISTORY)
+
+
+class Record(NamedTuple):
+    """What became of a delivery: the outcome's code, the API's request id, whether it was resolved, the contact's type.
+
+    ``contact_type`` is the API's ``Type``.
+    """
+
+    outcome: str
+    request_id: str | None = None
+    resolved: bool = False
+    contact_type: int = 0
+
+
+class Interval(NamedTuple):
+    """The time in which one call may have been processed: from ``sent`` to ``gave_up``."""
+
+    sent: float
+    gave_up: float
+
+
+class Guard(NamedTuple):
+    """At most ``limit`` messages of a ``series`` are sent within ``window`` seconds. ``series`` is a keyed hash."""
+
+    name: str
+    series: bytes
+    limit: int
+    window: float
+
+
+class Claim(NamedTuple):
+    """The ledger's answer to a delivery.
+
+    ``owned``: the caller may work on it until its lease ends. It is new, and its call may leave after ``wait`` seconds;
+    or its outcome is ``unknown``: ``calls`` are those that may have been processed, and ``rivals`` those of the same
+    contact with another content around them; ``crowded``: there are more than `RIVALS`, and ``rivals`` is empty.
+    ``removal``: the contact is to be taken off the account's list first.
+    ``replay``: ``record`` is what became of it. ``decided``: so is it now, and no call was needed. ``in-flight``: this
+    delivery is being worked on; ``busy``: its contact is. ``reused``: its id belongs to another content. ``no-slot``:
+    no call may leave in time; the first might in ``wait`` seconds. ``limited``: for so long the ``guard`` lets no
+    message out.
+    """
+
+    kind: Literal["owned", "replay", "decided", "in-flight", "busy", "reused", "no-slot", "limited"]
+    now: float = 0.0
+    wait: float = 0.0
+    record: Record | None = None
+    calls: tuple[Interval, ...] = ()
+    rivals: tuple[Interval, ...] = ()
+    removal: bool = False
+    unknown: bool = False
+    guard: str | None = None
+    crowded: bool = False
+
+
+class Slot(NamedTuple):
+    """``wait`` seconds until a call may leave. When it does not ``fit`` nothing was reserved."""
+
+    wait: float
+    fits: bool
+
+
+class Settlement(NamedTuple):
+    """How the work on a delivery ended: with a definitive ``record``, or with None, when the outcome is unknown.
+
+    ``sent`` and ``gave_up`` run since the call that this owner made last began and ended, None when it made none;
+    ``asked`` since it asked for its claim. They are read when the ledger writes: a ledger that is slow must not shift
+    the call. ``counts``: it may have been a wrong code. ``removal``: seconds for which the contact stays locked, to be
+    taken off the account's list; 0.0 when it stays there. ``content_replay`` is as `CONTENT_REPLAY`.
+    """
+
+    record: Record | None
+    sent: Stopwatch | None = None
+    gave_up: Stopwatch | None = None
+    asked: Stopwatch | None = None
+    counts: bool = True
+    removal: float = 0.0
+    content_replay: float = CONTENT_REPLAY
+
+
+class Found(NamedTuple):
+    """What is known of a delivery that nobody claims: ``record`` is there when it is ``settled``.
+
+    ``content`` is that of its `Keys`.
+    """
+
+    state: Literal["settled", "unknown", "in-flight"]
+    content: bytes
+    record: Record | None = None
+
+
+class Ledger(Protocol):
+    """Each verb is one atomic step, over by the deadline, and raises LedgerUnavailable."""
+
+    @property
+    def reach(self) -> Literal["instance", "shared"]:
+        """Who shares it: the threads and workers of one instance, or all instances."""
+
+    @property
+    def engine(self) -> str:
+        """Its name."""
+
+    def hasher(self) -> Hasher:
+        """What makes a delivery's keys."""
+
+    def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
+        """Claim a delivery under a fresh ``token`` for ``lease`` seconds, if its call may leave within ``max_wait``."""
+
+    def claim_send(
+        self,
+        keys: Keys,
+        token: str,
+        *,
+        guards: Sequence[Guard],
+        lease: float,
+        max_wait: float,
+        deadline: Deadline,
+    ) -> Claim:
+        """Claim a delivery that asks for a code to be sent, if every guard lets one more message out; count it.
+
+        One whose outcome is unknown is claimed like a new one, which its earlier message does not change: that stays
+        counted.
+        """
+
+    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+        """Reserve and note one more call of an unknown delivery. None when it is not the token's any more."""
+
+    def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
+        """Remember how it ended, even if its claim was lost.
+
+        False when it is not the token's any more, and nothing was remembered.
+        """
+
+    def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
+        """Give it back: its last call was certainly not processed.
+
+        What was new is new again; what was unknown, or found an unknown outcome of its content, is unknown. A message
+        is not counted any more.
+        """
+
+    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+        """The work on the account's list is over; ``removed``: the contact is off it. Too late, it does nothing."""
+
+    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        """Reserve the next free slot of an action's pace, if it comes within ``max_wait``."""
+
+    def slow_down(self, action: str, *, deadline: Deadline) -> None:
+        """The API refused a call for its quota: pace this action more slowly for a while."""
+
+    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
+        """What is known of a delivery, without claiming it; None when nothing is."""
+
+    def count_unknown(self, *, deadline: Deadline) -> int:
+        """How many deliveries have an outcome that is unknown, and are not being worked on."""
+
+    def check(self, *, deadline: Deadline) -> None:
+        """Whether it works."""
+
+    def prune(self, *, deadline: Deadline) -> int:
+        """Delete what has expired, as much as can be by the deadline; how many records were deleted."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_ledger(configured: Settings, clock: Clock) -> Ledger:
+    """The ledger that ``LEDGER_URL`` names; it need not be reachable yet. Its client is imported only when wanted."""
+    policy = Policy(
+        ttl=configured.ledger_ttl,
+        wrong_codes=configured.max_wrong_codes,
+        wrong_code_window=configured.wrong_code_window,
+        interval=interval(configured.domain_api_rate),
+        hides=not configured.reveal_already_verified,
+    )
+    key = configured.ledger_key.encode("utf-8", "surrogatepass") if configured.ledger_key else b""
+    if configured.ledger_file is not None:
+        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  one engine is wanted, and imports are cold start
+
+        if configured.ledger_is_default:  # nobody else makes this one
+            with suppress(OSError):
+                configured.ledger_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SqliteLedger(configured.ledger_file, policy, clock, key=key)
+    from .redis.ledger import RedisLedger  # noqa: PLC0415  as above
+
+    return RedisLedger(configured.ledger_url, policy, clock, key=key)

@@ -1,0 +1,178 @@
+"""Parse `LEDGER_URL` strictly, so that no part of a password passes for a host, a path or an option.
+
+URL libraries end a password at an unescaped ``@``, ``/``, ``?`` or ``#`` and take the rest for something else, which
+may then be shown. No error here repeats anything of the URL but the name of an option.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from signup_bridge import setting_parsers
+
+_FORMS = "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0"
+_AMBIGUOUS = (
+    "is ambiguous; percent-encode these characters in the user name, password and path: "
+    "@ as %40, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D"
+)
+_SERVER = re.compile(
+    r"(?P<host>[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/(?P<database>[^?]*))?([?](?P<query>.*))?"
+)
+_STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_OPTION_NAME = re.compile("[a-z][a-z_]{0,31}")
+
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_INSTEAD = {
+    "db": "write the database as the path, such as redis://host:port/2",
+    "username": "write it before the host: redis://user:password@host:port/0",
+    "password": "write it before the host: redis://user:password@host:port/0",
+}
+
+
+@dataclass(frozen=True)
+class RedisUrl:
+    """A Redis server. ``options`` are the arguments of the Redis client's connection; they hold the password."""
+
+    tls: bool
+    options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def verifies_certificate(self) -> bool:
+        """Whether TLS proves that the server is the one that the URL names; True without TLS, which proves nothing."""
+        return self.options.get("ssl_cert_reqs") != "none" and self.options.get("ssl_check_hostname", True)
+
+
+def parse(url: str) -> RedisUrl | Path:
+    """Return the Redis server that a URL names, or the path of the SQLite file.
+
+    Raises ValueError, whose text says what is wrong and what to do.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not url.isprintable() or scheme not in ("sqlite", "redis", "rediss"):
+        raise ValueError(_FORMS)
+    try:
+        unquote(url, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("must be percent-encoded UTF-8") from None
+    if _STRAY_PERCENT.search(url):
+        raise ValueError("has a % that begins no encoded character; write % as %25")
+    if "%00" in url:
+        raise ValueError("must not contain a null character, %00")
+    return _sqlite_file(rest) if scheme == "sqlite" else _redis_server(rest, tls=scheme == "rediss")
+
+
+def read(url: str) -> str:
+    """Check the setting's value and return it. Raises ValueError."""
+    parse(url)
+    return url
+
+
+def check_files(url: str) -> None:
+    """Raise ValueError if a file that the URL names is not what it should be; a SQLite file need not exist."""
+    parsed = parse(url)
+    if isinstance(parsed, Path) and parsed.is_dir():
+        raise ValueError("is a folder; add the name of a file in it, such as /ledger.db")
+    options = {} if isinstance(parsed, Path) else parsed.options
+    if "ssl_ca_certs" in options:
+        try:
+            setting_parsers.ca_bundle(options["ssl_ca_certs"])
+        except ValueError as error:
+            raise ValueError(f"the option ssl_ca_certs {error}") from None
+    if "ssl_certfile" in options:
+        try:
+            # A passphrase is not asked for: OpenSSL would wait for one at the terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                options["ssl_certfile"], options.get("ssl_keyfile"), password=""
+            )
+        except (OSError, ValueError):
+            raise ValueError(
+                "the options ssl_certfile and ssl_keyfile must be the paths of a PEM certificate "
+                "and of its key without a passphrase"
+            ) from None
+
+
+def _sqlite_file(rest: str) -> Path:
+    path, _, query = rest.partition("?")
+    if "#" in rest:
+        raise ValueError(_AMBIGUOUS)
+    if query:
+        raise ValueError(f"{_named(query.partition('=')[0])} is not supported with sqlite://; remove it")
+    if not path.startswith("/") or path == "/":
+        raise ValueError(_FORMS)
+    if not path.startswith("//"):
+        raise ValueError("is a relative path; write four slashes and the absolute path: sqlite:////absolute/path")
+    if path.endswith("/"):
+        raise ValueError("must be the path of a file: sqlite:////absolute/path")
+    return Path(unquote(path[1:]))
+
+
+def _redis_server(rest: str, *, tls: bool) -> RedisUrl:
+    user, at, server = rest.rpartition("@")
+    if re.search(r"[@/?#\[\]]", user) or "#" in server:
+        raise ValueError(_AMBIGUOUS)
+    found = _SERVER.fullmatch(server)
+    port = int(found["port"] or 6379) if found else 0
+    if not found or not 0 < port < 65_536:
+        raise ValueError(_FORMS)
+    options = {"host": _host(found["host"]), "port": port, "db": _database(found["database"] or "0")}
+    return RedisUrl(tls, options | (_login(user) if at else {}) | _options(found["query"] or "", tls=tls))
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError(_FORMS) from None
+    return host
+
+
+def _database(number: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", number):
+        raise ValueError("the database must be a number, such as redis://host:port/0")
+    return int(number)
+
+
+def _login(user: str) -> dict[str, Any]:
+    name, _, password = user.partition(":")
+    if not password:
+        raise ValueError("has no password before the @; write redis://:password@host or redis://user:password@host")
+    return {"username": unquote(name) or None, "password": unquote(password)}
+
+
+def _options(query: str, *, tls: bool) -> dict[str, Any]:
+    """The options as the Redis client takes them. It would pass an unknown one on, and take some for granted."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    for name, value in pairs:
+        if name not in _TLS_OPTIONS:
+            remedy = _INSTEAD.get(name, f"remove it; supported are {', '.join(_TLS_OPTIONS)}")
+            raise ValueError(f"{_named(name)} is not supported; {remedy}")
+        if not tls:
+            raise ValueError(f"{_named(name)} needs TLS; begin the URL with rediss://")
+        if names.count(name) > 1:
+            raise ValueError(f"{_named(name)} must not be repeated")
+        if not value:
+            raise ValueError(f"{_named(name)} needs a value")
+    options: dict[str, Any] = dict(pairs)
+    if "ssl_keyfile" in options and "ssl_certfile" not in options:
+        raise ValueError("the option ssl_keyfile needs ssl_certfile; set both")
+    if options.get("ssl_cert_reqs", "required") not in ("required", "none"):
+        raise ValueError("the option ssl_cert_reqs must be required or none")
+    if options.get("ssl_check_hostname", "true") not in ("true", "false"):
+        raise ValueError("the option ssl_check_hostname must be true or false")
+    if "ssl_check_hostname" in options:
+        options["ssl_check_hostname"] = options["ssl_check_hostname"] == "true"
+    return options
+
+
+def _named(option: str) -> str:
+    """An option by its name, unless that could be something else."""
+    return f"the option {option}" if _OPTION_NAME.fullmatch(option) else "an option"

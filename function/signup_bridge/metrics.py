@@ -1,0 +1,148 @@
+"""``METRICS=true``: what this instance did since it started, in Prometheus' text format.
+
+In comes what a `Watch` is told, and what the ledger fails at; out comes the text of ``GET /metrics``. No label may have
+a value from outside: each is of a table, and every series is there from the first moment on, at zero.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats, "Text-based format".
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .core import outcomes
+from .core.actions import CREATE, DELETE, DESCRIBE, SEND
+from .core.outcomes import OUTCOMES, SENT, VERIFIED
+from .ledger import Ledger, LedgerUnavailable
+from .telemetry.observer import Watch
+from .upstream.reply import Verdict
+from .web.responses import Answer
+
+_NAMES = {"namespace": "signup_bridge"}
+
+SECONDS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
+"""The histograms' buckets, by their upper ends: a slot of the pace is 0.05 s, a usual call 0.3 s, the budget 8 s."""
+
+RESULTS = (
+    VERIFIED,
+    outcomes.CODE_INCORRECT,
+    outcomes.CONTACT_INVALID,
+    outcomes.ALREADY_VERIFIED,
+    outcomes.UPSTREAM_THROTTLED,
+    outcomes.UPSTREAM_UNREACHABLE,
+    outcomes.OUTCOME_UNKNOWN,
+    outcomes.UPSTREAM_FAILED,
+    outcomes.SEND_LIMITED,
+    outcomes.SEND_FAILED,
+    outcomes.BRIDGE_MISCONFIGURED,
+)
+"""What a call can mean. Verified is told as ``ok``, as sent is: of the other actions it says no more than that."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it began
+
+
+class Metrics(Watch):
+    """Safe for threads. ``profile`` is ``SENDER_PROFILE``.
+
+    Not to ``reveal`` that a contact was verified before is to count it as a wrong code.
+    """
+
+    def __init__(self, profile: str, *, reveal: bool = True) -> None:
+        self._profile = profile
+        self._reveal = reveal
+        self._registry = CollectorRegistry()
+        given: dict[str, Any] = _NAMES | {"registry": self._registry}
+        self._deliveries = Counter(
+            "deliveries", "Deliveries that were answered, refused ones, too.", ["outcome", "profile"], **given
+        )
+        self._replays = Counter("replays", "Deliveries that were answered as before.", **given)
+        self._calls = Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **given)
+        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=SECONDS, **given)
+        self._upstream = Histogram(
+            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=SECONDS, **given
+        )
+        self._ledger_errors = Counter("ledger_errors", "Steps that the ledger could not do.", **given)
+        Info("build", "What runs.", **given).info({"version": __version__, "python": platform.python_version()})
+        for outcome in OUTCOMES:
+            self._deliveries.labels(outcome.code, profile)
+        for action in (CREATE, SEND, DESCRIBE, DELETE):
+            self._upstream.labels(action)
+            for result in RESULTS:
+                self._calls.labels(action, _result(result.code))
+
+    def delivered(self, outcome: str, *, replayed: bool) -> None:
+        self._deliveries.labels(self._told(outcome, CREATE), self._profile).inc()
+        if replayed:
+            self._replays.inc()
+
+    def called(self, action: str, verdict: Verdict) -> None:
+        self._calls.labels(action, _result(self._told(verdict.outcome.code, action))).inc()
+        self._upstream.labels(action).observe(verdict.upstream)
+        if action == CREATE:
+            self._wait.observe(verdict.wait)
+
+    def _told(self, code: str, action: str) -> str:
+        if self._reveal or code != outcomes.ALREADY_VERIFIED.code:
+            return code
+        return (SENT if action == SEND else outcomes.CODE_INCORRECT).code
+
+    def watched(self, ledger: Ledger) -> Ledger:
+        """The same ledger, whose failures are counted."""
+        return cast(Ledger, _Watched(ledger, self._ledger_errors.inc))
+
+    def answer(self, unknown: int | None) -> Answer:
+        """The text, with how many ``unknown`` outcomes the ledger has; None when it cannot say."""
+        gauge = GaugeMetricFamily(f"{_NAMES['namespace']}_unknown_outcomes", "Deliveries whose outcome is not known.")
+        if unknown is not None:
+            gauge.add_metric([], unknown)
+        text = generate_latest(_Scrape([*self._registry.collect(), gauge]))
+        return Answer(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
+
+
+class _Watched:
+    """A `Ledger` that calls ``failed`` when it is unavailable."""
+
+    def __init__(self, ledger: Ledger, failed: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._failed = failed
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._ledger, name)
+        if not callable(found):
+            return found
+
+        def verb(*given: Any, **named: Any) -> Any:
+            try:
+                return found(*given, **named)
+            except LedgerUnavailable:
+                self._failed()
+                raise
+
+        return verb
+
+
+class _Scrape(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _result(code: str) -> str:
+    return "ok" if code in (VERIFIED.code, SENT.code) else code

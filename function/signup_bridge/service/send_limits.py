@@ -1,0 +1,69 @@
+"""What keeps messages from being pumped: each one costs money, and whoever earns by them asks for as many as he gets.
+
+In comes a contact, out come the guards that must let a message to it out; or, where its prefix is none of those that
+are allowed, the outcome at once. The ledger counts, over all that share it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.ledger import GUARD_WINDOW, Guard
+from signup_bridge.ledger.keys import Hasher, folded
+
+PREFIX_DIGITS = 7
+"""The digits of a phone number that say whose block of numbers it is from: pumped numbers lie side by side."""
+
+_COUNTRY_CODE = re.compile("(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3})0*")
+"""A country code and the zeros behind it: the codes of one digit and of two; all others have three.
+
+Source: ITU-T Recommendation E.164 and its list of assigned country codes (annex to Operational Bulletin No. 1114).
+"""
+
+NOT_ALLOWED = "allowed-prefixes"
+
+
+class Limits(NamedTuple):
+    """The limits of the settings, 0 for none: ``interval`` in seconds between two messages to a contact, and how many
+    within an hour to a contact, to one prefix, and in all. ``allowed`` are the digits that a phone number may begin
+    with, any if there are none.
+    """
+
+    interval: float
+    per_contact: int
+    per_prefix: int
+    per_hour: int
+    allowed: Sequence[str]
+
+    def allow(self, contact: Contact) -> bool:
+        """Whether messages to such a contact are sent at all."""
+        if contact.type is ContactType.EMAIL or not self.allowed:
+            return True
+        return _digits(contact).startswith(tuple(self.allowed))
+
+    def guards(self, contact: Contact, hasher: Hasher) -> list[Guard]:
+        """Spelling variants of a contact count together."""
+        kind = contact.type.word
+        to_contact = hasher.series("contact", kind, folded(contact))
+        guards = [
+            Guard("interval", to_contact, 1 if self.interval else 0, self.interval),
+            Guard("per-contact", to_contact, self.per_contact, GUARD_WINDOW),
+            Guard("per-hour", hasher.series("all"), self.per_hour, GUARD_WINDOW),
+        ]
+        if contact.type is ContactType.PHONE:
+            prefix = hasher.series("prefix", _without_zeros(_digits(contact))[:PREFIX_DIGITS])
+            guards.append(Guard("per-prefix", prefix, self.per_prefix, GUARD_WINDOW))
+        return [guard for guard in guards if guard.limit]
+
+
+def _digits(contact: Contact) -> str:
+    """A phone number's digits from its country code on, if it has one: 00 before it means +."""
+    return "".join(digit for digit in contact.value if digit.isdigit()).removeprefix("00")
+
+
+def _without_zeros(digits: str) -> str:
+    """The digits without zeros before the country code and behind it: however many there are, it is the same block."""
+    return _COUNTRY_CODE.sub(r"\1", digits.lstrip("0"), count=1)

@@ -1,0 +1,123 @@
+"""The log: one JSON object a line on stdout, the request's id, and its trace's, on every line.
+
+It must never hold a contact in the clear, a verification code, a secret or a signature, at any level; so whatever an
+exception or another library says about a request is left out, and only where it happened is told.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import traceback
+from contextvars import ContextVar
+from typing import Any
+
+from .tracing import trace_id
+
+log = logging.getLogger("signup_bridge")
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+FIELDS = {
+    # on every line, each where there is one
+    "time": "string",
+    "level": "string",
+    "message": "string",
+    "logger": "string",
+    "request_id": "string",
+    "trace_id": "string",
+    "error": "string",
+    "where": "array",
+    # of a delivery
+    "action": "string",
+    "outcome": "string",
+    "status": "integer",
+    "type": "string",
+    "contact": "string",
+    "duration_ms": "number",
+    "wait_ms": "number",
+    "upstream_ms": "number",
+    "api_code": "string",
+    "api_request_id": "string",
+    "upstream_error": "string",
+    "replayed": "boolean",
+    "resolved": "boolean",
+    "look_at": "string",
+    "guard": "string",
+    "reason": "string",
+    "faulty": "array",
+    # of events
+    "record": "string",
+    "records": "integer",
+    "ends": "object",
+    "has": "array",
+    # of a start that is refused
+    "problems": "array",
+}
+"""All that may stand on a line, and of what JSON type it is. docs/operations.md says what each means."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: its fields are those given as ``extra={"fields": {…}}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname,
+            "message": _message(record),
+        }
+        if record.name != log.name:
+            line["logger"] = record.name
+        current = request_id.get()
+        if current is not None:
+            line["request_id"] = current
+        trace = trace_id.get()
+        if trace is not None:
+            line["trace_id"] = trace
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+            line["where"] = [
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
+            ]
+        return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name == log.name:
+        return record.getMessage()
+    if not record.name.startswith("gunicorn"):
+        return f"{record.filename}:{record.lineno}"  # its words may repeat what it carries
+    # gunicorn writes what it cannot parse, and the URL of what failed, into its messages.
+    message = str(record.msg) if record.exc_info else record.getMessage()
+    return message.partition(" from ip=")[0]
+
+
+def _tame(record: logging.LogRecord) -> bool:
+    """A caller that stops in mid-request is an error to gunicorn, with a traceback: anybody could fill the log so."""
+    if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.exc_info = "a caller stopped in the middle of a request", None
+    return True
+
+
+def configuration(level: str) -> dict[str, Any]:
+    """What ``logging.config.dictConfig`` takes: our lines from ``level`` on, gunicorn's from INFO, else from WARNING.
+
+    Whose name is not here stays silent below that whatever ``level`` is: at DEBUG others print what they carry.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonFormatter}},
+        "filters": {"tame": {"()": lambda: _tame}},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
+        "root": {"level": "WARNING", "handlers": ["stdout"]},
+        "loggers": {
+            log.name: {"level": level},
+            "gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["tame"]},
+            "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
+        },
+    }

@@ -1,0 +1,147 @@
+"""The judgement of a call: what is known about it becomes a `Verdict`.
+
+In comes a `Call`, out goes what it means for the delivery. It must never take anything for "verified" but a whole reply
+with a request id and no error in it: a wrong "verified" lets a stranger in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from signup_bridge.core import outcomes, strict_json
+from signup_bridge.core.actions import CREATE, SEND
+from signup_bridge.core.outcomes import (
+    BRIDGE_MISCONFIGURED,
+    OUTCOME_UNKNOWN,
+    SENT,
+    UPSTREAM_FAILED,
+    UPSTREAM_UNREACHABLE,
+    VERIFIED,
+    Outcome,
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole HTTP reply of the API, as it came. The body may hold the contact, so it has no repr."""
+
+    status: int
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status}, {len(self.body)} bytes)"
+
+
+class Call(NamedTuple):
+    """What is known about one call to the API once it is over.
+
+    ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
+    byte of the request was handed to the network), ``no-answer`` (it was, and nothing came, or not the whole in time),
+    ``unusable`` (something came that is no HTTP reply, breaks off, or is too large). ``seconds`` is how long the call
+    took; ``error`` the class of what went wrong, for the log.
+    """
+
+    result: Reply | Literal["no-credentials", "never-sent", "no-answer", "unusable"]
+    seconds: float
+    error: str | None = None
+
+
+class Verdict(NamedTuple):
+    """How a verification ended: the outcome, and of the call that decided it what may be told.
+
+    ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
+    outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
+    this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
+    that there was no call. ``guard`` is the one that kept a code from being sent.
+    """
+
+    outcome: Outcome
+    request_id: str | None = None
+    api_code: str | None = None
+    error: str | None = None
+    wait: float = 0.0
+    upstream: float = 0.0
+    retry_after: float | None = None
+    resolved: bool = False
+    replayed: bool = False
+    stand_in: str | None = None
+    guard: str | None = None
+
+
+_WITHOUT_REPLY = {
+    "no-credentials": BRIDGE_MISCONFIGURED,
+    "never-sent": UPSTREAM_UNREACHABLE,
+    "no-answer": OUTCOME_UNKNOWN,
+    "unusable": UPSTREAM_FAILED,
+}
+
+
+def judge(call: Call, action: str = CREATE) -> Verdict:
+    """What a call means for the delivery.
+
+    The API answers HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id; a reply
+    without a request id is not the API's own and decides nothing.
+    """
+    if not isinstance(call.result, Reply):
+        return Verdict(_WITHOUT_REPLY[call.result], error=call.error, upstream=call.seconds)
+    try:
+        request_id, api_code, _ = _read(call.result)
+    except ValueError as unusable:
+        return Verdict(UPSTREAM_FAILED, error=str(unusable), upstream=call.seconds)
+    done = SENT if action == SEND else VERIFIED
+    outcome = done if api_code is None else outcomes.of_api_code(api_code, action)
+    return Verdict(outcome, request_id, api_code, upstream=call.seconds)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the account's list: the contacts as they are written there, each with its ``CreatedOn``."""
+
+    rows: tuple[tuple[str, str], ...] = field(repr=False)
+    total: int
+
+
+def page(call: Call) -> Page | None:
+    """What a call of ``DescribeIntlPhoneEmailList`` said; None when it said nothing that can be relied on."""
+    if not isinstance(call.result, Reply):
+        return None
+    try:
+        _, api_code, response = _read(call.result)
+    except ValueError:
+        return None
+    rows, total = response.get("PhoneEmailList"), response.get("TotalCount")
+    if api_code is not None or not isinstance(rows, list) or type(total) is not int:
+        return None
+    if not all(isinstance(row, dict) and isinstance(row.get("Code"), str) for row in rows):
+        return None
+    return Page(tuple((row["Code"], str(row.get("CreatedOn"))) for row in rows), total)
+
+
+def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
+    """The request id, the error's code, None when there is no error, and the rest of the response.
+
+    Raises ValueError for an unusable reply.
+    """
+    if reply.status != 200:
+        raise ValueError(f"HTTP status {reply.status}")
+    document = strict_json.loads(reply.body)
+    response = document.get("Response") if isinstance(document, dict) else None
+    if not isinstance(response, dict):
+        raise ValueError("no Response object")  # noqa: TRY004  it is the reply that is wrong, not a type of ours
+    if "Error" in document:
+        raise ValueError("an Error beside the Response")
+    request_id = _token(response.get("RequestId"), "no RequestId")
+    if "Error" not in response:
+        return request_id, None, response
+    error = response["Error"]
+    code = _token(error.get("Code") if isinstance(error, dict) else None, "an Error without a Code")
+    return request_id, code, response
+
+
+def _token(value: object, otherwise: str) -> str:
+    """A value of the reply that may go into logs and answers as it is: short, visible ASCII."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,128}", value):
+        raise ValueError(otherwise)
+    return value

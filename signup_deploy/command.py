@@ -1,0 +1,98 @@
+"""`make deploy`: from the environment and the files to a function that answers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from signup_emulator import senders
+
+from . import config as configuration
+from .api import ENDPOINT, Api, Credentials, Rehearsal, ScfApi
+from .config import ROOT, Config
+from .errors import DeployError
+from .masking import secrets_of
+from .package import build
+from .progress import Progress
+from .scf import Deployment
+from .serverless_file import ConfigError
+from .state import Archive
+
+
+def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
+    """The exit status. Raises PackageError and OSError; KeyboardInterrupt at any point."""
+    progress = Progress(live=not dry_run)
+    try:
+        config = configuration.load()
+        credentials = credentials_of(os.environ, needed=not dry_run)
+        _warn(config, credentials, progress)
+        archive = Archive.read(package or build(tell=progress.say).archive)
+        api: Api | None = None
+        if credentials:
+            api = ScfApi(
+                credentials, config.region, secrets=secrets_of(config.variables), endpoint=endpoint or ENDPOINT
+            )
+        if dry_run or api is None:
+            if api is None:
+                progress.say("without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment")
+            api = Rehearsal(api, progress.say)
+        url = Deployment(config, archive, api, progress, force=force).run()
+    except (ConfigError, DeployError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if dry_run:
+        progress.say("nothing was changed (--dry-run)")
+    elif config.url:
+        progress.say(greeting(config, url))
+    return 0
+
+
+def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
+    """The deployer's own; None when there are none and none are needed. Raises DeployError."""
+    names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN")
+    written = {name: environ.get(name, "").strip() for name in names}
+    for name, value in written.items():
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise DeployError(f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it")
+    secret_id, secret_key, token = written.values()
+    if secret_id and secret_key:
+        return Credentials(secret_id, secret_key, token or None)
+    if needed or secret_id or secret_key:
+        missing = " and ".join(name for name in names[:2] if not written[name])
+        raise DeployError(
+            f"deploy refused: {missing} not set; that is your own API key, which deploys "
+            "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's)"
+        )
+    return None
+
+
+def _warn(config: Config, credentials: Credentials | None, progress: Progress) -> None:
+    if credentials and config.settings.tencent_secret_id == credentials.secret_id:
+        progress.say(
+            "WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can change it; "
+            "give it one of its own (docs/deploying.md)"
+        )
+    if config.settings.webhook_auth == "none":
+        progress.say("WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed")
+
+
+def greeting(config: Config, url: str | None) -> str:
+    """What is printed at the end: where the function is, and how to try it."""
+    if url is None:
+        return "\nSCF tells no URL yet; run this again, or look at the function's triggers in the console."
+    if config.url and config.url.auth_type == "CAM":
+        return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
+    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
+    command = [interpreter, "-m", "signup_emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
+    if "WEBHOOK_AUTH" in config.variables:
+        command += ["--sender", senders.usual(config.settings.webhook_auth)]
+    return f"""
+{url}
+
+Send a signed delivery, with the same WEBHOOK_SECRETS set there (it signs with the first one), with a contact of your
+own and the code that was really sent to it:
+
+  {shlex.join(command)} --contact … --code …"""

@@ -1,0 +1,291 @@
+"""`build/function/` and `build/function.zip`: what SCF runs, the same bytes wherever and whenever it is built.
+
+In go ``function/`` and the locked wheels for SCF's CPython 3.10 on x86-64, whatever machine builds it; what nothing
+reads there is left out, and the bytecode is made by a Python 3.10, since SCF can write none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import python310
+
+ROOT = Path(__file__).resolve().parent.parent
+FUNCTION = ROOT / "function"
+REQUIREMENTS = ROOT / "requirements.txt"
+
+CODE_FOLDER = "/var/user"
+"""Where SCF unpacks the zip, and so where tracebacks say that a line is."""
+
+_WHEELS = ("--platform", "manylinux2014_x86_64", "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip can hold: every file's, so that the day of the build leaves no trace."""
+
+
+@dataclass(frozen=True)
+class Prune:
+    """What is left out: the patterns, and why nothing misses it."""
+
+    reason: str
+    patterns: tuple[str, ...]
+
+
+PRUNES = (
+    Prune("commands to be typed; nobody types there", ("bin",)),
+    Prune(
+        "what installers and linters read; the name, the version and the licences stay",
+        (
+            "*.dist-info/RECORD",
+            "*.dist-info/WHEEL",
+            "*.dist-info/INSTALLER",
+            "*.dist-info/REQUESTED",
+            "*.dist-info/top_level.txt",
+            "*.dist-info/entry_points.txt",
+            "**/py.typed",
+            "**/*.pyi",
+        ),
+    ),
+    Prune("sources of what is compiled, and tests", ("**/*.c", "click/testing.py")),
+    Prune("the same in Python stands beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
+    Prune("a command line", ("charset_normalizer/cli", "charset_normalizer/__main__.py", "idna/cli.py")),
+    Prune(
+        "gunicorn's other workers and protocols, its control socket, its exporters",
+        (
+            "gunicorn/asgi",
+            "gunicorn/ctl",
+            "gunicorn/dirty",
+            "gunicorn/instrument",
+            "gunicorn/uwsgi",
+            "gunicorn/workers/gasgi.py",
+            "gunicorn/workers/ggevent.py",
+            "gunicorn/workers/gtornado.py",
+        ),
+    ),
+    Prune(
+        "Werkzeug's debugger and reloader, for a laptop",
+        ("werkzeug/debug", "werkzeug/_reloader.py", "werkzeug/testapp.py"),
+    ),
+    Prune("Jinja's extras; no template is rendered", ("jinja2/sandbox.py", "jinja2/nativetypes.py", "jinja2/meta.py")),
+    Prune(
+        "for browsers, for proxies that are not used",
+        ("urllib3/contrib/emscripten", "urllib3/contrib/socks.py", "urllib3/contrib/pyopenssl.py"),
+    ),
+    Prune(
+        "the metrics library's ways into other frameworks, and its readers of what others tell",
+        (
+            "prometheus_client/aiohttp",
+            "prometheus_client/bridge",
+            "prometheus_client/django",
+            "prometheus_client/twisted",
+            "prometheus_client/parser.py",
+            "prometheus_client/openmetrics/parser.py",
+        ),
+    ),
+    Prune("the SDK's asynchronous half", ("tencentcloud/common/*_async.py", "tencentcloud/common/http/*_async.py")),
+    Prune(
+        "Redis's clients and what only they use; the ledger speaks through one connection (`redis.connection`)",
+        (
+            "redis/asyncio",
+            "redis/client.py",
+            "redis/cluster.py",
+            "redis/commands",
+            "redis/http",
+            "redis/keyspace_notifications.py",
+            "redis/lock.py",
+            "redis/multidb",
+            "redis/sentinel.py",
+        ),
+    ),
+)
+
+WITHOUT_BYTECODE = (
+    "!!! No Python 3.10 on this machine: built without bytecode. It works, but SCF compiles every module at every\n"
+    "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
+)
+
+OURS = (".py", ".lua")
+"""How the names of the function's files end; editors and people leave others there, some with secrets in them."""
+
+LEFT_OUT = {"async-timeout": "only Redis's asynchronous clients use it"}
+"""Locked distributions that are not installed at all."""
+
+EMPTIED = {"redis/__init__.py": "would import all the clients"}
+"""Files of which only the name is needed."""
+
+
+class PackageError(Exception):
+    """The package was not built. Its text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was built: the folder, the zip, the bytes of both, and whether there is bytecode in them."""
+
+    folder: Path
+    archive: Path
+    unpacked: int
+    zipped: int
+    precompiled: bool
+
+
+def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Callable[[str], None] = print) -> Package:
+    """Build both in ``target``, which need not exist; ``tell`` hears of the progress. Raises PackageError."""
+    folder, archive = target / "function", target / "function.zip"
+    _check_line_endings(function)
+    target.mkdir(parents=True, exist_ok=True)
+    # Built beside it and moved at the end: what is broken off leaves what was there.
+    with tempfile.TemporaryDirectory(dir=target, prefix=".building-") as temporary:
+        new = Path(temporary) / "function"
+        tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
+        _install(new)
+        for strange in _copy(function, new):
+            tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
+        left_out = _prune(new)
+        tell(f"left out {_mib(left_out)} that nothing reads there")
+        interpreter = python310.find()
+        if interpreter:
+            tell(f"compiling with {interpreter} …")
+            _compile(new, interpreter)
+        else:
+            tell(WITHOUT_BYTECODE)
+        _set_modes(new)
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+    _zip(folder, archive)
+    package = Package(folder, archive, _size(folder), archive.stat().st_size, precompiled=interpreter is not None)
+    tell(f"{_shown(folder)}/ {_mib(package.unpacked)}, {_shown(archive)} {_mib(package.zipped)}")
+    return package
+
+
+def _check_line_endings(function: Path) -> None:
+    """Raises PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
+    ours, _ = _sources(function)
+    wrong = [_shown(path) for path in ours if b"\r\n" in path.read_bytes()]
+    if wrong:
+        raise PackageError(
+            f"package: Windows line endings (CRLF) in {', '.join(wrong)}. Linux needs LF. Convert with "
+            f"`sed -i 's/\\r$//' {shlex.join(wrong)}`, and run the command again"
+        )
+
+
+def _sources(function: Path) -> tuple[list[Path], list[Path]]:
+    """Return the function's files: those that are packed, and the others."""
+    ours: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(function.rglob("*")):
+        if not path.is_dir() and "__pycache__" not in path.parts:
+            (ours if path.suffix in OURS or path.name == "scf_bootstrap" else others).append(path)
+    return ours, others
+
+
+def _copy(function: Path, folder: Path) -> list[Path]:
+    """Copy the function's code; what lies there besides, and was not."""
+    ours, others = _sources(function)
+    for path in ours:
+        target = folder / path.relative_to(function)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return others
+
+
+def _install(folder: Path) -> None:
+    locked = folder.with_name("requirements.txt")
+    locked.write_text(_for_scf(REQUIREMENTS.read_text()))
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
+        *_WHEELS, "--target", str(folder), "-r", str(locked),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own words
+    if done.returncode:
+        raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
+
+
+def _for_scf(requirements: str) -> str:
+    """The locked requirements less what is left out.
+
+    None may have an environment marker: pip would read it for the Python that runs it, not for SCF's.
+    """
+    entries = re.split(r"^(?=[a-z])", requirements, flags=re.MULTILINE)
+    kept = [entry for entry in entries if entry.partition("==")[0] not in LEFT_OUT]
+    marked = [entry.partition("==")[0] for entry in kept if re.match(r"\S+ ;", entry)]
+    if marked:
+        raise PackageError(
+            f"package: {', '.join(marked)} may not be for SCF's Python; see LEFT_OUT in signup_deploy/package.py"
+        )
+    return "".join(kept)
+
+
+def _prune(folder: Path) -> int:
+    """Leave out what `PRUNES` says; the bytes that this saves."""
+    before = _size(folder)
+    for prune in PRUNES:
+        for pattern in prune.patterns:
+            paths = list(folder.glob(pattern))
+            if not paths:
+                raise PackageError(f"package: nothing is called {pattern} any more; take it out of PRUNES")
+            for path in paths:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+    for name in EMPTIED:
+        (folder / name).write_text("")
+    for metadata in folder.glob("*.dist-info/METADATA"):
+        head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # what follows is the project's README
+        metadata.write_text(head + "\n", encoding="utf-8")
+    return before - _size(folder)
+
+
+def _compile(folder: Path, interpreter: str) -> None:
+    """Bytecode that is not checked against its source, so that the times which unpacking gives do not matter."""
+    command = [interpreter, "-s", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    command += ["-s", str(folder), "-p", CODE_FOLDER, str(folder)]
+    # The order of a set of constants in the bytecode comes from the hashes of strings.
+    if subprocess.run(command, env={"PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603
+        raise PackageError("package: a file could not be compiled; what the compiler said stands above")
+
+
+def _set_modes(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() or path.name == "scf_bootstrap" else 0o644)
+    folder.chmod(0o755)
+
+
+def _zip(folder: Path, archive: Path) -> None:
+    """The folder's content at the zip's root: in order, with the modes, without times or owners."""
+    new = archive.with_suffix(".zip.new")
+    with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+        for path in _files(folder):
+            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
+            info.create_system = 3  # Unix, so that the modes are read
+            info.external_attr = (stat.S_IFREG | stat.S_IMODE(path.stat().st_mode)) << 16
+            out.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    new.replace(archive)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.as_posix())
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.2f} MiB"
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)

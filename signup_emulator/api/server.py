@@ -1,0 +1,242 @@
+"""The Domain API over HTTP, at `POST /`. What else is asked for is an application's, which is mounted beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from werkzeug.exceptions import NotFound
+from werkzeug.serving import ThreadedWSGIServer
+
+from signup_emulator import ports
+
+from . import tc3
+from .behaviour import RATE
+from .calls import Call, Calls
+from .dispatcher import answer
+from .domain import Domain
+from .faults import Faults
+from .handler import Handler
+from .wire_faults import Reply, in_place_of, sent_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
+DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
+BODY_LIMIT = 1_048_576
+DISCARD_LIMIT = 64 * BODY_LIMIT
+"""Bytes of a body over the limit that are read and discarded, so that the client receives the response."""
+HANG_LIMIT = 120.0
+"""Seconds after which even a hanging connection is let go."""
+
+REDIRECTED = "/emulator/redirected"
+"""Where the fault `redirect` leads to: a GET is answered there as a success is."""
+
+HEADERS = "emulator.headers"
+"""The WSGI environment's key for a request's headers as they came: names and values, in their order."""
+
+_OLD_SIGNATURE = ("Action", "Signature", "SignatureMethod")
+"""Query parameters of a call by GET with one of the older signatures."""
+
+Server = TypeVar("Server", bound="ApiServer")
+
+
+class ApiServer(ThreadedWSGIServer):
+    """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any.
+
+    ``delay`` is the seconds between the processing of a call and its reply; ``told`` hears of each call.
+    """
+
+    daemon_threads = False
+    request_queue_size = 256
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        rate: int = RATE,
+        tls: ssl.SSLContext | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.domain = Domain(now, rate=rate)
+        self.faults = Faults()
+        self.calls = Calls()
+        self.keys = {DEMO_SECRET_ID: DEMO_SECRET_KEY}
+        self.tokens: dict[str, str] = {}
+        self.now = now
+        self.delay = 0.0
+        self.told: Callable[[Call], None] = lambda _call: None
+        self.stopping = threading.Event()
+        self.scheme = "https" if tls else "http"
+        self._tls = tls
+        self._connections: set[socket.socket] = set()
+        beside: WSGIApplication = NotFound()
+        super().__init__(host, port, beside, _Handler)
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches it: host and port."""
+        return ports.address(self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.address}"
+
+    def reset(self) -> None:
+        """Start afresh."""
+        self.domain.reset()
+        self.faults.clear()
+        self.calls.clear()
+
+    def __enter__(self: Server) -> Server:  # noqa: PYI019  Self came with Python 3.11
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self.let_go()
+        self._thread.join()
+
+    def let_go(self) -> None:
+        """Close every connection, whatever it waits for."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self._tls:
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away is its own business."""
+
+
+class _Handler(Handler):
+    server: ApiServer
+
+    def make_environ(self) -> WSGIEnvironment:
+        """Read the body: Werkzeug would wait for one that the application does not read before it closes."""
+        environ = {**super().make_environ(), HEADERS: self.headers.items()}
+        length = environ.get("CONTENT_LENGTH", "")
+        if _is_a_number(length) and int(length) <= BODY_LIMIT:
+            environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(length)))
+        return environ
+
+    def run_wsgi(self) -> None:
+        """Answer a call of the API; pass everything else to the application."""
+        if self._is_a_call():
+            self._call()
+            return
+        super().run_wsgi()
+
+    def _is_a_call(self) -> bool:
+        """Whether the request is for the API and not for the page, which has the same path."""
+        path, query = urlsplit(self.path).path, urlsplit(self.path).query
+        if path != "/" or self.command == "HEAD":
+            return False
+        authorization = self.headers.get("Authorization", "")
+        return (
+            self.command == "POST"
+            or "X-TC-Action" in self.headers
+            or authorization.startswith("TC3-")
+            or any(name in parse_qs(query) for name in _OLD_SIGNATURE)
+        )
+
+    def _call(self) -> None:
+        length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
+        if not _is_a_number(length):
+            self.refuse(411, "Content-Length is required: send a body of a known length, not chunked.")
+        elif int(length) > BODY_LIMIT:
+            left = min(int(length), DISCARD_LIMIT)
+            while left and (part := self.rfile.read(min(left, 65_536))):
+                left -= len(part)
+            self.refuse(413, f"The body has {length} bytes. The limit is {BODY_LIMIT}.")
+        else:
+            self._api(self.rfile.read(int(length)))
+
+    def do_GET(self) -> None:
+        if urlsplit(self.path).path != REDIRECTED:
+            self.run_wsgi()
+            return
+        request_id = str(uuid.uuid4())
+        self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
+        self.send(200, "application/json", json.dumps({"Response": {"RequestId": request_id}}).encode())
+
+    def _api(self, body: bytes) -> None:
+        began = time.monotonic()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answered = answer(self.server, tc3.Request(self.command, urlsplit(self.path).query, headers, body))
+        call, broken = answered.call, answered.broken
+        reply: Reply | None = Reply(200, "application/json", answered.reply)
+        if broken is not None:
+            reply = in_place_of(broken, call.request_id, self.server.url + REDIRECTED)
+        sent = reply.body if reply else sent_of(broken or "", answered.reply)
+        call.reply = None if sent is None else sent.decode()
+        self.server.calls.append(call)
+        self.server.told(call)
+        if answered.delay:
+            self.server.stopping.wait(answered.delay)
+        call.duration_ms = _milliseconds_since(began)
+        if reply:
+            self.send(*reply)
+        else:
+            self.close_connection = True
+            self._break_connection(broken or "", answered.reply)
+            call.duration_ms = _milliseconds_since(began)
+
+    def _break_connection(self, fault: str, reply: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
+        part = sent_of(fault, reply)
+        with contextlib.suppress(OSError):
+            if part is not None and fault != "drip":
+                self.write(head + part)
+            if fault in ("hang", "stall-body"):
+                self._wait_for_the_caller(HANG_LIMIT)
+            if fault == "drip":
+                for byte in head + reply:
+                    self.write(bytes((byte,)))
+                    if self._wait_for_the_caller(0.2):
+                        return
+            if fault == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+
+    def _wait_for_the_caller(self, seconds: float) -> bool:
+        """Wait; True as soon as the caller has gone away or the emulator stops."""
+        end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        while (left := end - time.monotonic()) > 0 and not self.server.stopping.is_set():
+            if poll.poll(min(left, 0.1) * 1000):
+                return True
+        return self.server.stopping.is_set()
+
+
+def _is_a_number(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) < 19
+
+
+def _milliseconds_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 3)

@@ -1,0 +1,271 @@
+"""The console over HTTP: the page, REST for whatever the page does, and the way through to the bridge.
+
+docs/emulator.md lists the routes. Whatever is asked wrongly is answered by ``{"error": …}``, which says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request, send_from_directory
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import Rule
+
+from signup_emulator import senders
+from signup_emulator.api.behaviour import OPTIONS
+from signup_emulator.api.domain import ACTIONS
+from signup_emulator.api.errors import ApiError
+from signup_emulator.api.faults import API_CODES, WIRE_FAULTS
+from signup_emulator.api.faults import read as read_fault
+from signup_emulator.api.magic_contacts import INPUTS
+from signup_emulator.api.server import HEADERS
+
+from . import origin_check
+from .console import REPEATED_AS, TYPES, Console, Impossible, Order
+from .deliveries import Request
+from .proxy import kept, relayed
+
+BODY_LIMIT = 262_144
+"""Bytes of a request, also of one that is passed on: sixteen times what the bridge takes."""
+
+PAGE = Path(__file__).resolve().parent / "page"
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Wrong(ValueError):  # noqa: N818  not a fault: what was asked for is not understood
+    """A request's body is not what the route takes; the text names the member and the remedy."""
+
+
+def create_app(console: Console, *, host: str, allowed: Collection[str] = ()) -> Flask:
+    """Return the console as a WSGI application, which listens on ``host`` and takes the host names ``allowed``, too."""
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    origin_check.protect(app, host=host, allowed=allowed)
+    _answer_errors(app)
+    _see(app, console)
+    _see_deliveries(app, console)
+    _do(app, console)
+    _arm(app, console)
+    _pass_on(app, console)
+    return app
+
+
+def _see(app: Flask, console: Console) -> None:
+    """What was sent and called."""
+
+    def page(name: str) -> Response:
+        return send_from_directory(PAGE, name)
+
+    for file in PAGE.iterdir():
+        route = "/" if file.name == "index.html" else f"/{file.name}"
+        app.add_url_rule(route, view_func=page, defaults={"name": file.name})
+
+    @app.get("/emulator/status")
+    def status() -> ResponseReturnValue:
+        bridge = console.bridge
+        auth = bridge.auth if bridge else None
+        return {
+            "bridge": bridge.url if bridge else None,
+            "auth": auth,
+            "preset": bridge.preset if bridge else None,
+            "sender": senders.usual(auth) if auth else None,
+            "senders": list(senders.AUTHS),
+            "sends": bool(bridge and bridge.sends),
+        }
+
+    @app.get("/emulator/codes")
+    def codes() -> ResponseReturnValue:
+        return jsonify(console.codes(request.args.get("contact")))
+
+    @app.get("/emulator/verified")
+    def verified() -> ResponseReturnValue:
+        return jsonify(console.verified())
+
+    @app.get("/emulator/calls")
+    def calls() -> ResponseReturnValue:
+        asked = {name: request.args[name] for name in ("action", "contact") if name in request.args}
+        made = [asdict(call) for call in reversed(list(console.api.calls))]
+        return jsonify([call for call in made if all(call[name] == value for name, value in asked.items())])
+
+
+def _see_deliveries(app: Flask, console: Console) -> None:
+    @app.get("/emulator/deliveries")
+    def deliveries() -> ResponseReturnValue:
+        limit = request.args.get("limit", "500")
+        if not limit.isdecimal():
+            raise Wrong("limit: must be a whole number")
+        found = console.deliveries.newest(
+            contact=request.args.get("contact"), outcome=request.args.get("outcome"), limit=int(limit)
+        )
+        return jsonify(found)
+
+    @app.get("/emulator/deliveries/<int:number>")
+    def delivery(number: int) -> ResponseReturnValue:
+        found = console.deliveries.get(number)
+        if found is None:
+            raise NotFound(f"There is no delivery {number}.")
+        return found.document()
+
+    @app.get("/emulator/deliveries/<int:number>/curl")
+    def curl(number: int) -> Response:
+        return Response(console.curl(number) + "\n", mimetype="text/plain")
+
+    @app.get("/emulator/events")
+    def events() -> Response:
+        return Response(console.live.watch(), mimetype="text/event-stream")
+
+
+def _do(app: Flask, console: Console) -> None:
+    """Codes and deliveries are made."""
+
+    @app.post("/emulator/codes")
+    def send_code() -> ResponseReturnValue:
+        given = _members({"contact": str}, {"type": str})
+        return console.send_code(given["contact"], _type(given)), 201
+
+    @app.post("/emulator/deliveries")
+    def deliver() -> ResponseReturnValue:
+        given = _members({"contact": str}, {"verify_code": str, "type": str, "sender": str, "wait": bool})
+        if given.get("sender") not in (None, *senders.AUTHS):
+            raise Wrong(f"sender: must be one of {', '.join(senders.AUTHS)}")
+        order = Order(given["contact"], given.get("verify_code"), _type(given), given.get("sender"))
+        return console.deliver(order, wait=given.get("wait", True)).document(), 201
+
+    @app.post("/emulator/deliveries/<int:number>/redeliver")
+    def redeliver(number: int) -> ResponseReturnValue:
+        given = _members({}, {"as": str})
+        if given.get("as", "fresh") not in REPEATED_AS:
+            raise Wrong(f"as: must be one of {', '.join(REPEATED_AS)}")
+        return console.redeliver(number, given.get("as", "fresh")).document(), 201
+
+    @app.post("/emulator/reset")
+    def reset() -> ResponseReturnValue:
+        console.reset()
+        return {"reset": True}
+
+
+def _arm(app: Flask, console: Console) -> None:
+    """The API is made to fail, or to behave otherwise."""
+
+    @app.get("/emulator/faults")
+    def faults() -> ResponseReturnValue:
+        return {
+            "armed": console.api.faults.armed(),
+            "api_codes": [{"code": code, "meaning": meaning} for code, meaning in API_CODES.items()],
+            "wire": [{"fault": fault, "meaning": meaning} for fault, meaning in WIRE_FAULTS.items()],
+            "actions": ACTIONS,
+        }
+
+    @app.post("/emulator/faults")
+    def arm() -> ResponseReturnValue:
+        try:
+            fault = read_fault(_json())
+        except ValueError as error:
+            wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
+            return {"error": str(error), "wanted": wanted}, 422
+        console.api.faults.arm(fault)
+        console.live.tell("faults", console.api.faults.armed())
+        return asdict(fault)
+
+    @app.delete("/emulator/faults")
+    def disarm() -> ResponseReturnValue:
+        console.api.faults.clear()
+        console.live.tell("faults", [])
+        return {"armed": 0}
+
+    @app.get("/emulator/behaviour")
+    def behaviour() -> ResponseReturnValue:
+        return console.api.domain.behaviour.document()
+
+    @app.get("/emulator/behaviour/options")
+    def options() -> ResponseReturnValue:
+        return jsonify([option._asdict() for option in OPTIONS])
+
+    @app.get("/emulator/inputs")
+    def inputs() -> ResponseReturnValue:
+        return jsonify([row for one in INPUTS for row in one.documents()])
+
+    @app.patch("/emulator/behaviour")
+    def behave() -> ResponseReturnValue:
+        changed = console.api.domain.change(_json()).document()
+        console.live.tell("behaviour", changed)
+        return changed
+
+
+def _pass_on(app: Flask, console: Console) -> None:
+    """What is posted here for the bridge is passed on to it, and its answer passed back."""
+
+    @app.route("/webhooks/<path:_rest>", methods=_METHODS, provide_automatic_options=False)
+    def webhooks(_rest: str) -> Response:
+        target = request.environ["RAW_URI"]
+        given = request.get_data().decode("utf-8", "surrogateescape")
+        received = Request(request.method, target, kept(request.environ[HEADERS]), given)
+        delivery = console.pass_on(received)
+        if delivery.answer is None:
+            return Response(f"{delivery.error}\n", 502, mimetype="text/plain")
+        return relayed(received, delivery.answer)
+
+
+def _answer_errors(app: Flask) -> None:
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> ResponseReturnValue:
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+        told: dict[str, Any] = {"error": error.description}
+        if error.code == 404 and request.url_rule is None:
+            rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/emulator", "/webhooks"))]
+            told["routes"] = ["POST / (the API)", *(f"{_methods(rule)} {rule.rule}" for rule in rules)]
+        return told, error.code or 500, headers
+
+    @app.errorhandler(ValueError)
+    def wrong(error: ValueError) -> ResponseReturnValue:
+        return {"error": str(error)}, 422
+
+    @app.errorhandler(Impossible)
+    def impossible(error: Impossible) -> ResponseReturnValue:
+        return {"error": str(error)}, 409
+
+    @app.errorhandler(ApiError)
+    def api_error(error: ApiError) -> ResponseReturnValue:
+        return {"error": error.message, "api_code": error.code}, 409
+
+
+def _methods(rule: Rule) -> str:
+    return "|".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+
+
+def _json() -> Any:
+    """The request's body, as JSON whatever it says of itself. Raises ValueError."""
+    try:
+        return request.get_json(force=True)
+    except (HTTPException, RecursionError):
+        raise Wrong("the body must be JSON") from None
+
+
+def _members(needed: Mapping[str, type], optional: Mapping[str, type]) -> dict[str, Any]:
+    """The members of the request's body. Raises Wrong."""
+    given = _json() if request.content_length or needed else {}
+    known = {**needed, **optional}
+    if not isinstance(given, dict):
+        raise Wrong("the body must be a JSON object")
+    problems = [f"{name}: is missing" for name in needed if name not in given]
+    for name, value in given.items():
+        if name not in known:
+            problems.append(f"{name}: is none of {', '.join(known)}")
+        elif not isinstance(value, known[name]):
+            problems.append(f"{name}: must be a {'string' if known[name] is str else 'boolean'}")
+    if problems:
+        raise Wrong("; ".join(problems))
+    return given
+
+
+def _type(given: Mapping[str, Any]) -> str | None:
+    """Raises Wrong."""
+    kind: str | None = given.get("type")
+    if kind not in (None, *TYPES):
+        raise Wrong(f"type: must be one of {', '.join(TYPES)}")
+    return kind

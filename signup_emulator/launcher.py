@@ -1,0 +1,230 @@
+"""`make run`: the emulator, and the bridge under gunicorn wired to it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import requests
+
+from . import ports, senders
+from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from .console import proxy as console
+from .console.deliveries import Deliveries
+from .console.origin_check import is_loopback
+from .scf.instances import Shape
+from .senders import DEMO_SECRET
+from .server import Emulator
+from .state import State
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".run"
+"""The folder that keeps what is known, unless another one is said."""
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a plain kill, and the terminal that is closed."""
+
+_ALWAYS_THE_EMULATORS = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
+
+PORT, EMULATOR_PORT = 9000, 9010
+
+WARNING = "WARNING: whoever reaches this machine can use it, and read its codes, since it listens on {host}"
+
+START_LIMIT = 30.0
+"""Seconds for the bridge to answer /health."""
+
+
+class Options(NamedTuple):
+    """The options of `run`. ``scf``: run the built zip as that shape; ``keep``: keep the state of the last stop.
+
+    ``allow_host``: host names beside this machine's own that lead to the console.
+    """
+
+    port: int
+    emulator_port: int
+    host: str = "127.0.0.1"
+    state: Path = STATE
+    keep: bool = False
+    scf: Shape | None = None
+    allow_host: Sequence[str] = ()
+
+
+def run(options: Options) -> int:
+    """Run both; the exit status of the bridge, 0 after Ctrl-C.
+
+    Raises OSError when a port is taken, or what is needed is missing.
+    """
+    if options.port == options.emulator_port:
+        raise OSError(f"PORT and EMULATOR_PORT are both {options.port}; set one of them to another port")
+    ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
+    ports.check(options.port, "PORT", options.host)
+    for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    state = State(options.state, keep=options.keep)
+    with Emulator(options.host, options.emulator_port, allowed=options.allow_host) as emulator:
+        state.restore(emulator)
+        environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
+        environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
+        environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
+        environ |= {
+            "TENCENT_SECRET_ID": DEMO_SECRET_ID,
+            "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+            "DOMAIN_API_URL": emulator.url,
+        }
+        if options.scf is None and not environ.get("LEDGER_URL"):
+            environ["LEDGER_URL"] = state.ledger_url
+            emulator.console.forget = state.forget_deliveries
+        return _run(emulator, environ, options, state)
+
+
+def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state: State) -> int:
+    with Log(emulator.console.deliveries) as log:
+        bridge: Bridge = Tree(environ, options, log) if options.scf is None else _on_scf(environ, options, log)
+        try:
+            emulator.console.bridge = console.Bridge(
+                f"http://{ports.address(options.host, options.port)}",
+                auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
+                secret=environ["WEBHOOK_SECRETS"].split()[0],
+                sends=environ["SEND_CODES"] == "true",
+                preset=environ.get("PAYLOAD_PRESET") or None,
+            )
+            if _answers(f"{emulator.console.bridge.url}/health", bridge):
+                _greet(emulator, options, bridge.note)
+            elif bridge.runs():
+                raise OSError("the bridge does not answer; what it wrote stands above")
+            return bridge.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            for number in STOPS:  # a second Ctrl-C must not leave the bridge behind
+                signal.signal(number, signal.SIG_IGN)
+            bridge.stop()
+            state.save(emulator)
+
+
+class Log:
+    """The bridge's log: whatever is written into ``end`` is printed, and its lines are told to the console."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        deliveries.logged = True
+        begin, self.end = os.pipe()
+        self._deliveries = deliveries
+        self._thread = threading.Thread(target=self._read, args=(begin,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Log:  # noqa: PYI034  Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read it to its end: whoever wrote into it has ended."""
+        os.close(self.end)
+        self._thread.join(timeout=5)
+
+    def _read(self, begin: int) -> None:
+        with open(begin, "rb") as lines:
+            for line in lines:
+                with suppress(OSError):  # nobody reads what is printed any more
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
+                with suppress(ValueError):
+                    told = json.loads(line)
+                    if isinstance(told, dict):
+                        self._deliveries.heard(told)
+
+
+class Bridge(Protocol):
+    """A bridge that runs; ``note`` is what is told of it."""
+
+    note: str
+
+    def runs(self) -> bool: ...
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; its exit status."""
+
+    def stop(self) -> None:
+        """End it, in order."""
+
+
+class Tree:
+    """The bridge under gunicorn, from this checkout."""
+
+    note = ""
+
+    def __init__(self, environ: Mapping[str, str], options: Options, log: Log) -> None:
+        own = {"HOST": options.host, "PORT": str(options.port)}
+        command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
+        # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
+        self._process = subprocess.Popen(  # noqa: S603
+            command, cwd=ROOT, env={**environ, **own}, stdout=log.end, start_new_session=True
+        )
+
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self) -> int:
+        return self._process.wait()
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def _on_scf(environ: Mapping[str, str], options: Options, log: Log) -> Bridge:
+    from .scf.launcher import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
+
+    return Scf(environ, options.port, options.scf or "web", Path(f"/dev/fd/{log.end}"))
+
+
+def _answers(url: str, bridge: Bridge) -> bool:
+    """Whether the bridge answers before it exits."""
+    end = time.monotonic() + START_LIMIT
+    with requests.Session() as session:
+        session.trust_env = False
+        while bridge.runs() and time.monotonic() < end:
+            try:
+                return session.get(url, timeout=1).ok
+            except requests.RequestException:
+                time.sleep(0.05)
+    return False
+
+
+def _greet(emulator: Emulator, options: Options, note: str) -> None:
+    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
+    command = [interpreter, "-m", "signup_emulator", "send"]
+    if options.emulator_port != EMULATOR_PORT:
+        command += ["--emulator", emulator.url]
+    if os.environ.get("WEBHOOK_AUTH"):
+        command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
+    hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
+    bridge = f"http://{ports.address(options.host, options.port)}"
+    code = "POST /webhooks/code, " if emulator.console.bridge and emulator.console.bridge.sends else ""
+    text = f"""
+console   {emulator.url}   open it in a browser: send a code, verify it, see what happens
+bridge    {bridge}   POST /webhooks/signup, {code}GET /deliveries/<id>, /ready, /health, /openapi.json{note}
+API       {emulator.url}   for any SDK, with the demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
+
+Send a signed delivery, {hint}from another terminal in this folder:
+
+  {shlex.join(command)}
+
+Ctrl-C stops both.
+"""
+    print(text, flush=True)
+    if not is_loopback(options.host):
+        print(WARNING.format(host=options.host), file=sys.stderr, flush=True)

@@ -1,0 +1,303 @@
+"""The instances that run a function's code: a family of processes for a web function, one process for an event one.
+
+They get SCF's environment and nothing of ours, a CPython 3.10 without packages, only /tmp to write to, and no processor
+time while nothing is asked of them. Connections to a web function stay open meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from signup_emulator import ports
+
+Shape = Literal["web", "event"]
+Headers = list[tuple[str, str]]
+
+INTERPRETER = "/var/lang/python310/bin/python3.10"
+"""Where SCF's Python lies, by which `scf_bootstrap` must call it."""
+
+RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
+"""Beginnings of names that cannot be configured."""
+
+START_LIMIT = 65.0
+"""Seconds for a web function to listen: SCF's own default."""
+
+_HERE = Path(__file__).resolve().parent
+
+
+class FunctionError(Exception):
+    """The function did not answer; ``status`` is the platform's own for it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function as it is configured: its zip, shape, environment, time-out in seconds and memory in MB.
+
+    ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF would not take.
+    """
+
+    archive: Path
+    shape: Shape
+    environment: Mapping[str, str] = field(repr=False)
+    python: str
+    timeout: float = 3.0
+    memory: int = 128
+
+    def __post_init__(self) -> None:
+        reserved = [name for name in self.environment if name.startswith(RESERVED)]
+        if reserved:
+            raise ValueError(f"{', '.join(reserved)}: cannot be configured on SCF")
+        if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
+            raise ValueError("the environment is larger than SCF's 4 KB")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class _Instance:
+    """What both have in common: a confined process, and its sleep."""
+
+    def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
+        self._function = function
+        self._folder = folder
+        self._log = log
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _start(self, command: list[str], environ: Mapping[str, str], inherited: tuple[int, ...] = ()) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  our own words
+            [sys.executable, "-I", str(_HERE / "confine.py"), *command],
+            cwd=self._folder,
+            env=self._platforms() | dict(self._function.environment) | dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=inherited,
+            start_new_session=True,
+        )
+
+    def _platforms(self) -> dict[str, str]:
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "HOME": "/tmp",  # noqa: S108  the only place that can be written
+            "PYTHONPATH": f"{self._folder}:/opt",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TENCENTCLOUD_RUNENV": "SCF",
+            "TENCENTCLOUD_REGION": "ap-singapore",
+            "TENCENTCLOUD_APPID": "1250000000",
+            "TENCENTCLOUD_UIN": "100000000001",
+            "SCF_FUNCTIONNAME": "signup-bridge",
+            "SCF_FUNCTIONVERSION": "$LATEST",
+            "SCF_NAMESPACE": "default",
+        }
+
+    @contextlib.contextmanager
+    def _awake(self) -> Iterator[None]:
+        """It has processor time while something is asked of it."""
+        with self._lock:
+            self._busy += 1
+            self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                if not self._busy:
+                    self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def stop(self) -> None:
+        """End it: a SIGTERM, and some time. (What SCF does is not documented.)"""
+        if self._process is None:
+            return
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+
+class WebInstance(_Instance):
+    """`scf_bootstrap`, and what it starts. ``connections`` counts those that were opened to it."""
+
+    def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
+        super().__init__(function, folder, log)
+        self.connections = 0
+        self._idle: list[http.client.HTTPConnection] = []
+
+    def start(self) -> None:
+        """Start it, and wait until it listens. Raises FunctionError."""
+        bootstrap = self._folder / "scf_bootstrap"
+        script = bootstrap.read_bytes().decode()
+        if not os.stat(bootstrap).st_mode & 0o111 or not script.startswith("#!/bin/bash\n") or "\r" in script:
+            raise FunctionError(405, "scf_bootstrap cannot be executed: mode 0755, #!/bin/bash, LF")
+        self._port = ports.free()
+        # On SCF it listens on 0.0.0.0:9000 of a machine of its own. Without `site` there are no packages but ours.
+        script = script.replace(INTERPRETER, f"{self._function.python} -S")
+        self._start(["/bin/bash", "-c", script], {"HOST": "127.0.0.1", "PORT": str(self._port)})
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self._port)).close()
+                return
+            if not self.runs:
+                raise FunctionError(405, "the function exited while it started; its log says why")
+            time.sleep(0.01)
+        self.kill()
+        raise FunctionError(446, "the function did not listen in time")
+
+    def ask(self, request: Request) -> Reply:
+        """Its answer. Raises FunctionError."""
+        connection = self._connection()
+        kept = False
+        try:
+            connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
+            for name, value in request.headers:
+                connection.putheader(name, value.encode("latin-1"))
+            # The head waits for an instance that is frozen. A body may be larger than what the system holds for one.
+            connection.endheaders()
+            with self._awake():
+                with contextlib.suppress(ConnectionError):  # it may have answered before it was told all
+                    connection.send(request.body)
+                response = connection.getresponse()
+                reply = Reply(response.status, response.getheaders(), response.read())
+            kept = connection.sock is not None
+            return reply
+        except TimeoutError:
+            raise FunctionError(433, f"timed out after {self._function.timeout:g} seconds") from None
+        except (OSError, http.client.HTTPException):
+            raise FunctionError(439, "the function broke off") from None
+        finally:
+            if kept:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return the connection that has been idle longest and is still open, or a new one."""
+        while self._idle:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                connection = self._idle.pop(0)
+                if not _readable(connection.sock, 0):
+                    return connection
+                connection.close()
+        self.connections += 1
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._function.timeout)
+
+    def stop(self) -> None:
+        self._close_idle()
+        super().stop()
+
+    def kill(self) -> None:
+        super().kill()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+class EventInstance(_Instance):
+    """A process that calls `index.main_handler` for one event at a time."""
+
+    def start(self) -> None:
+        """Start it, and wait until the code is loaded. Raises FunctionError."""
+        theirs_in, to = os.pipe()
+        come_from, theirs_out = os.pipe()
+        self._to, self._from = os.fdopen(to, "wb", buffering=0), os.fdopen(come_from, "rb", buffering=0)
+        runtime = (_HERE / "runtime.py").read_text()
+        command = [self._function.python, "-S", "-u", "-c", runtime, str(theirs_in), str(theirs_out)]
+        self._start(command, {}, (theirs_in, theirs_out))
+        os.close(theirs_in)
+        os.close(theirs_out)
+        with self._awake():
+            self._told(START_LIMIT)
+
+    def call(self, event: object, context: Mapping[str, object], environ: Mapping[str, str]) -> Any:
+        """What `main_handler` returned. Raises FunctionError when it raised, ended, or took too long."""
+        message = {"event": event, "context": dict(context), "environ": dict(environ)}
+        with self._awake():
+            with contextlib.suppress(BrokenPipeError):
+                _write(self._to, json.dumps(message).encode() + b"\n")
+            return self._told(self._function.timeout)["returned"]
+
+    def _told(self, seconds: float) -> Any:
+        """The next line that the runtime writes."""
+        end = time.monotonic() + seconds
+        told = b""
+        while not told.endswith(b"\n"):
+            if not _readable(self._from, end - time.monotonic()):
+                self.kill()
+                raise FunctionError(433, f"timed out after {seconds:g} seconds")
+            chunk = self._from.read(65_536)
+            if not chunk:
+                raise FunctionError(439, "the function's process ended")
+            told += chunk
+        answer = json.loads(told)
+        if "raised" in answer:
+            raise FunctionError(430, f"{answer['raised']}: {answer['message']}")
+        return answer
+
+    def kill(self) -> None:
+        super().kill()
+        self._to.close()
+        self._from.close()
+
+
+def _readable(file: IO[bytes] | socket.socket, seconds: float) -> bool:
+    """Whether a read returns within so many seconds, with data or at the end. `select` fails beyond 1024 open files."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    while data:
+        data = data[pipe.write(data) :]

@@ -1,0 +1,52 @@
+"""`make run-scf`: the built zip in the bridge's place, as SCF runs it with what serverless.yml configures."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from signup_deploy import config, python310
+from signup_deploy.serverless_file import ConfigError
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+
+from .instances import Function, Shape
+from .platform import Platform
+
+ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"
+
+
+class Scf:
+    """The built zip, as SCF runs it with what serverless.yml configures."""
+
+    def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
+        self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
+        if not ARCHIVE.exists():
+            raise OSError("there is no build/function.zip; build it first: make package")
+        python = python310.find()
+        if python is None:
+            raise OSError("there is no CPython 3.10 on this machine, and SCF has no other; install one")
+        self._ledger = tempfile.TemporaryDirectory(prefix="signup-bridge-", dir="/tmp")
+        given = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
+        given["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"
+        try:
+            configured = config.load(environ=given)
+        except ConfigError as error:
+            raise OSError("\n  ".join(["start refused:", *error.problems])) from None
+        function = Function(
+            ARCHIVE, shape, configured.variables, python, timeout=configured.timeout, memory=configured.memory
+        )
+        self._platform = Platform(function, log, port=port)
+        self._platform.__enter__()
+
+    def runs(self) -> bool:
+        return True
+
+    def wait(self) -> int:
+        threading.Event().wait()
+        return 0
+
+    def stop(self) -> None:
+        self._platform.__exit__()
+        self._ledger.cleanup()

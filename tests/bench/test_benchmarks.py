@@ -1,0 +1,151 @@
+"""The benchmarks run, and tell what they found as it is. What they measure is not asked here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import __main__ as command
+from bench import documents, load, plots, processes, report, servers, targets
+from bench.benchmarks.cold_start import ColdStart, Peer
+from bench.benchmarks.latency import Latency, at
+from bench.benchmarks.memory import Memory
+from bench.benchmarks.profile import LAYERS, Profile, _layer
+from bench.benchmarks.speed import Throughput
+from bench.harness import Setting, setting
+from bench.load import Target
+from bench.targets import Result
+from tests.support.builders import ROOT
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Setting]:
+    with setting() as one:
+        yield one
+
+
+def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
+    folder = running.folder / "peers"
+    with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
+        for kind in ("first", "before", "refused"):
+            sample = running.senders.run(load.counted, bridge.target, kind, 6, 2)
+            assert len(sample.each) == 6
+        assert len(running.senders.run(load.counted, bridge.target, "again", 6, 2).each) == 6
+        for name in ("floor", "common"):
+            with servers.flask_peer(name, api, running.bundle, folder) as peer:
+                health = peer.target._replace(path="/health", method="GET")
+                assert len(running.senders.run(load.counted, health, "nothing", 6, 2).each) == 6
+                assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
+
+
+@pytest.mark.toolchain
+def test_the_peer_in_node_answers_what_is_expected_of_it(running: Setting, npm_packages: Path) -> None:
+    with running.api() as api, servers.node_peer(api, running.bundle, running.folder) as peer:
+        assert peer
+        assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
+
+
+def test_the_stand_in_takes_the_time_that_it_is_given(running: Setting) -> None:
+    with running.api(0.05) as api:
+        target = Target(int(api.rpartition(":")[2]), bundle=running.tls.bundle)
+        sample = running.senders.run(load.at_a_rate, target, 20.0, 0.5)
+    assert len(sample.each) == 10
+    assert min(sample.each) >= 0.05
+
+
+def test_an_answer_that_is_not_the_expected_one_ends_the_run(running: Setting) -> None:
+    folder = running.folder / "wrong"
+    with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
+        other = bridge.target._replace(verified=b"something else")
+        with pytest.raises(ValueError, match="not what was to be measured"):
+            running.senders.run(load.counted, other, "first", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("at", "guard", "measured", "verdict", "guarded"),
+    [
+        ("least", None, 1.0, "met", True),
+        ("least", None, 0.99, "SHORT", False),
+        ("least", 0.9, 0.95, "SHORT", True),
+        ("most", None, 1.0, "met", True),
+        ("most", None, 1.01, "SHORT", False),
+        ("most", 1.2, 1.21, "SHORT", False),
+        ("most", None, None, "not measured", True),
+    ],
+)
+def test_what_is_missed_is_told(
+    at: str, guard: float | None, measured: float | None, verdict: str, guarded: bool
+) -> None:
+    result = Result(targets.Target("speed", at, 1.0, guard=guard), measured, "of this")  # type: ignore[arg-type]
+    assert (result.verdict, result.is_guarded) == (verdict, guarded)
+    assert verdict in report.table([result])
+
+
+def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "DOCS", tmp_path)
+    (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
+    result = Result(targets.BESIDE_FLOOR, 1.23, "made up")
+    rates = {"bridge": [2.0, 4.0], "floor": [1.0, 2.0]}
+    kinds = {"first": [2.0, 4.0], "again": [4.0, 8.0], "refused": [8.0, 16.0], "nothing": [20.0, 40.0]}
+    times = {"API": [50.0, 51.0], "bridge": [53.0, 60.0], "floor": [52.0, 58.0]}
+    measured = {
+        "speed": Throughput(rates, rates, kinds, (result,)),
+        "profile": Profile({"first delivery": {"ledger": 120.0}}),
+        "latency": Latency(times, ()),
+        "cold-start": ColdStart([Peer("bridge", tmp_path, [0.3], [0.4], [50 * 2**20])], ()),
+        "memory": Memory(((0, 70.0), (100_000, 71.0)), ()),
+    }
+    report.write(measured)
+    written = (tmp_path / "performance.md").read_text()
+    assert "| throughput, of the floor's | at least 1.00 (guard: 0.90) | 1.23 | met | made up |" in written
+    assert "| floor | 2 | 2.00 | 2 | 2.00 |" in written
+    assert "| a replay | 6 | 0.50 |" in written
+    assert "| ledger | 120 |" in written
+    assert "| bridge | 300 ms | 400 ms | 50.0 MiB |" in written
+    report.write(measured | {"cold-start": ColdStart((), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
+    assert "Not measured: no CPython 3.10." in (tmp_path / "performance.md").read_text()
+    pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
+    assert set(pictures) == set(re.findall(r"\((performance-[a-z]+\.svg)\)", written))
+    plots.draw(measured, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == pictures
+
+
+def test_a_part_of_all() -> None:
+    assert [at([1.0, 2.0, 3.0, 4.0], part) for part in (0.0, 0.5, 0.99, 1.0)] == [1.0, 3.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer"),
+    [
+        ("run (threading.py:1);handle (gunicorn/workers/gthread.py:5)", "gunicorn"),
+        ("wsgi_app (flask/app.py:1);signup (signup_bridge/web/routes.py:9);get (werkzeug/local.py:3)", "Flask"),
+        (
+            "claim (signup_bridge/ledger/sqlite/ledger.py:1);seconds (signup_bridge/core/clock.py:2)",
+            "the rest of the bridge",
+        ),
+        ("call (tencentcloud/common/abstract_client.py:4);dumps (json/__init__.py:1)", "SDK"),
+        ("request (signup_bridge/upstream/transport.py:50);begin (http/client.py:318)", "HTTP to the API"),
+        ("main (app.py:1)", "else"),
+    ],
+)
+def test_a_sample_belongs_to_its_innermost_layer(stack: str, layer: str) -> None:
+    assert _layer(stack.split(";")) == layer
+    assert layer in {*dict(LAYERS), "else"}
+
+
+def test_where_there_is_no_proc_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["bench"])
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    with pytest.raises(SystemExit, match="it needs Linux"):
+        command.main()
+
+
+def test_the_command_names_its_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "nonsense"])
+    with pytest.raises(SystemExit):
+        command.main()
+    said = capsys.readouterr().err
+    assert all(name in said for name in command.MEASURES)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from signup_bridge.core import outcomes
+from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
+from signup_bridge.core.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
+from signup_bridge.upstream.reply import Call, Reply, judge
+
+DOCUMENTED = {
+    "InternalError.VerifyCodeErr": "code-incorrect",
+    "InternalError.VerifiedPhoneEmailErr": "already-verified",
+    "InvalidParameterValue.InvalidParameterFormat": "contact-invalid",
+    "InternalError.CheckVerifyCodeErr": "upstream-failed",
+    "InternalError.AddPhoneEmailErr": "upstream-failed",
+    "InternalError.JsonMarshal": "upstream-failed",
+    "InternalError.ReadBodyError": "upstream-failed",
+    "InternalError.ForbiddenRequest": "bridge-misconfigured",
+    "InternalError.NeedLogin": "bridge-misconfigured",
+    "InternalError.MethodNotMatch": "bridge-misconfigured",
+    "MissingParameter.ActionNotFound": "bridge-misconfigured",
+}
+"""The whole list in the reference of CreateIntlPhoneEmail, and what each must mean."""
+
+OTHERS = {
+    "code-incorrect": "InvalidParameter.VerifyCodeIsInvalid",
+    "already-verified": "FailedOperation.DuplicatePhoneEmail",
+    "contact-invalid": "FailedOperation.ProhibitPhoneEmail InvalidParameter.TelephoneIsInvalid "
+    "InvalidParameter.EmailIsInvalid InvalidParameter InvalidParameterValue",
+    "upstream-throttled": "LimitExceeded.RequestLimit RequestLimitExceeded "
+    "RequestLimitExceeded.GlobalRegionUinLimitExceeded RequestLimitExceeded.IPLimitExceeded "
+    "RequestLimitExceeded.UinLimitExceeded RequestLimitExceeded.SomethingNew",
+    "bridge-misconfigured": "InvalidParameter.CodeTypeIsInvalid AuthFailure AuthFailure.InvalidAuthorization "
+    "AuthFailure.InvalidSecretId AuthFailure.MFAFailure AuthFailure.SecretIdNotFound AuthFailure.SignatureExpire "
+    "AuthFailure.SignatureFailure AuthFailure.TokenFailure AuthFailure.UnauthorizedOperation UnauthorizedOperation "
+    "IpInBlacklist IpNotInWhitelist ActionOffline InvalidAction InvalidRequest MissingParameter NoSuchProduct "
+    "NoSuchVersion RequestSizeLimitExceeded UnknownParameter UnsupportedOperation UnsupportedProtocol "
+    "UnsupportedRegion DryRunOperation AuthFailure.SomethingNew UnauthorizedOperation.SomethingNew",
+    "upstream-failed": "InternalError FailedOperation ServiceUnavailable ResourceInUse ResourceInsufficient "
+    "ResourceNotFound ResourceUnavailable ResponseSizeLimitExceeded LimitExceeded InternalError.DomainInternalError "
+    "InternalError.SomethingNew InvalidParameter.SomethingNew InvalidParameterValue.SomethingNew "
+    "FailedOperation.SomethingNew MissingParameter.SomethingNew LimitExceeded.SomethingNew SomethingNew "
+    "AuthFailures internalerror.verifycodeerr RequestLimitExceededX",
+}
+
+
+@pytest.mark.parametrize(
+    ("api_code", "outcome"),
+    [*DOCUMENTED.items(), *((api_code, outcome) for outcome, codes in OTHERS.items() for api_code in codes.split())],
+)
+def test_what_each_code_of_the_api_means(api_code: str, outcome: str) -> None:
+    document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
+    verdict = judge(Call(Reply(200, json.dumps(document).encode()), 0.25))
+    assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
+    assert verdict.upstream == 0.25
+
+
+def test_no_code_of_the_table_is_untested() -> None:
+    tested = {*DOCUMENTED, *(code for codes in OTHERS.values() for code in codes.split())}
+    assert set(API_CODES) <= tested
+
+
+OF_SENDING = {
+    "InternalError.SendVerifyCodeErr": "send-failed",
+    "FailedOperation.SendVerifyCodeIsLimited": "send-limited",
+    "FailedOperation.SendTcbPhoneEmailCodeFailed": "bridge-misconfigured",
+    "FailedOperation.VerifyUinIsRealname": "bridge-misconfigured",
+    "InternalError.VerifyCodeErr": "upstream-failed",
+    "InvalidParameter.VerifyCodeIsInvalid": "upstream-failed",
+}
+"""What means another thing where a code was to be sent."""
+
+
+def test_what_a_code_means_where_another_was_to_be_sent() -> None:
+    assert set(SEND_API_CODES) == set(OF_SENDING)
+    for api_code in {**API_CODES, **OF_SENDING}:
+        verifying, sending = (outcomes.of_api_code(api_code, action) for action in (CREATE, SEND))
+        assert sending.code == OF_SENDING.get(api_code, verifying.code)
+    for action in (CREATE, DESCRIBE, DELETE):
+        assert outcomes.of_api_code("InternalError.VerifyCodeErr", action).code == "code-incorrect"
+
+
+def test_no_error_code_ever_means_that_it_is_done() -> None:
+    meant = [*API_CODES.values(), *outcomes.API_FAMILIES.values(), *SEND_API_CODES.values()]
+    assert "done" not in {outcome.kind for outcome in meant}
+
+
+CONTRACT = """
+verified 200 yes definitive done -
+sent 202 yes definitive done -
+code-incorrect 422 yes definitive refused -
+contact-invalid 422 yes definitive refused -
+already-verified 409 yes definitive refused -
+attempts-exhausted 422 no definitive refused -
+outcome-unresolved 409 yes definitive refused -
+idempotency-key-reused 422 no no refused -
+body-malformed 400 no no refused -
+body-invalid 422 no no refused -
+in-progress 409 no no retryable 1
+upstream-throttled 503 no no retryable 1
+upstream-unreachable 503 no no retryable 5
+outcome-unknown 504 maybe unknown retryable -
+upstream-failed 502 maybe unknown retryable -
+send-limited 429 maybe no retryable 60
+send-failed 502 yes no retryable -
+bridge-misconfigured 500 no no retryable -
+ledger-unavailable 503 no no retryable 2
+overloaded 503 no no retryable 1
+body-incomplete 503 no no retryable 1
+internal-error 500 maybe no retryable -
+signature-invalid 401 no no outside -
+not-found 404 no no outside -
+method-not-allowed 405 no no outside -
+body-too-large 413 no no outside -
+media-type-unsupported 415 no no outside -
+"""
+"""The status, whether the API is called, what is stored, what a profile goes by, and `Retry-After`'s seconds."""
+
+
+def test_the_table_is_the_contract() -> None:
+    rows = [f"{one.code} {one.status} {one.call} {one.stored} {one.kind} {one.retry_after or '-'}" for one in OUTCOMES]
+    assert rows == CONTRACT.split("\n")[1:-1]
+    assert [one.code for one in OUTCOMES if one.retryable] == [one.code for one in OUTCOMES if one.kind == "retryable"]
+    assert [one.code for one in OUTCOMES if one.abort] == [one.code for one in OUTCOMES if one.kind == "refused"]
+
+
+def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() -> None:
+    statuses = {outcome.status for outcome in OUTCOMES}
+    assert statuses.isdisjoint({410, *range(430, 451)})
+
+
+@pytest.mark.parametrize(
+    ("api_code", "named"),
+    [
+        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key"),
+        ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
+        ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to"),
+        ("AuthFailure.UnauthorizedOperation", "domain:CreateIntlPhoneEmail"),
+        ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN"),
+        ("AuthFailure.SignatureExpire", "clock"),
+        ("AuthFailure.MFAFailure", "TENCENT_SECRET_ID"),
+        ("UnauthorizedOperation.Whatever", "domain:CreateIntlPhoneEmail"),
+        ("FailedOperation.SendTcbPhoneEmailCodeFailed", "the cloud account"),
+        ("IpNotInWhitelist", "addresses"),
+        ("NoSuchVersion", "DOMAIN_API_URL"),
+    ],
+)
+def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> None:
+    assert named in outcomes.remedy_of(api_code)
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [("never-sent", "upstream-unreachable"), ("no-answer", "outcome-unknown"), ("unusable", "upstream-failed")],
+)
+def test_a_call_without_a_reply(result: str, outcome: str) -> None:
+    verdict = judge(Call(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
+    assert (verdict.outcome.code, verdict.error, verdict.upstream) == (outcome, "TimeoutError", 1.5)
+
+
+GOOD = {"Response": {"RequestId": "eac6b301"}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'"verified"',
+        json.dumps(GOOD).encode() + b"x",
+        json.dumps(GOOD).encode("utf-16"),
+        b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
+        b'{"Response": {"RequestId": "1"}, "Response": {"RequestId": "1"}}',
+        b'{"Response": {"Error": {"Code": "InternalError.VerifyCodeErr"}, "RequestId": "1", "RequestId": "2"}}',
+        b'{"Response": [{"RequestId": "1"}]}',
+        b'{"Response": {"RequestId": null}}',
+        b'{"Response": {"RequestId": 1}}',
+        b'{"Response": {"RequestId": " "}}',
+        b'{"Response": {"RequestId": "a\\nb"}}',
+        b'{"Response": {"requestId": "1"}}',
+        b'{"RequestId": "1"}',
+        b'{"Response": {"RequestId": "1"}, "Error": {"Code": "InternalError.VerifyCodeErr"}}',
+        b'{"Response": {"RequestId": "1"}, "Error": null}',
+        b'{"Response": {"RequestId": "1", "Error": {}}}',
+        b'{"Response": {"RequestId": "1", "Error": "no"}}',
+        b'{"Response": {"RequestId": "1", "Error": {"Code": ""}}}',
+        b'{"Response": {"RequestId": "1", "Error": {"Code": 5}}}',
+        b'{"Response": {"Error": {"Code": "InternalError.VerifyCodeErr"}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_reply_that_says_neither_yes_nor_no(data: bytes) -> None:
+    verdict = judge(Call(Reply(200, data), 0))
+    assert verdict.outcome is outcomes.UPSTREAM_FAILED
+    assert verdict.error
+
+
+@pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 404, 429, 500, 502, 503])
+def test_another_status_says_nothing_whatever_the_body(status: int) -> None:
+    assert judge(Call(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
+
+
+@given(data=st.binary() | st.text().map(str.encode))
+def test_no_bytes_are_verified_by_chance(data: bytes) -> None:
+    assert judge(Call(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED

@@ -1,0 +1,35 @@
+"""docs/emulator.md against what is there: its routes, and its example of a signup system's test, which is run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from signup_emulator.console.routes import create_app
+from signup_emulator.server import Emulator
+from tests.support.builders import ROOT
+from tests.support.make_run import Pair
+
+GUIDE = (ROOT / "docs" / "emulator.md").read_text()
+
+
+def test_every_route_is_described_and_no_other(emulator: Emulator) -> None:
+    described = re.findall(r"^\| `([A-Z]+) (/emulator/[^`]*)` \|", GUIDE, re.MULTILINE)
+    routes = [
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
+        for rule in create_app(emulator.console, host="127.0.0.1").url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/emulator/")
+    ]
+    assert sorted(described) == sorted(routes)
+
+
+def test_the_example_passes_as_it_stands(pair: Pair, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(import requests\n.*?)```", GUIDE, re.DOTALL)
+    assert example.count("http://127.0.0.1:9010") == 2
+    (tmp_path / "test_signup.py").write_text(example.replace("http://127.0.0.1:9010", pair.url))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_signup.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr

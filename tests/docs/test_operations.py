@@ -1,0 +1,95 @@
+"""docs/operations.md against real lines: its sample, and its questions, which are asked as they stand there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.telemetry.logs import JsonFormatter, log
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import ROOT, body, bridge, signed
+from tests.support.deliveries import WRONG, deliver
+from tests.support.log_lines import lines_of
+
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+(SHELL,) = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+QUESTIONS = dict(re.findall(r"^# (.*)\n(.*)$", SHELL, re.MULTILINE))
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def written(emulator: Emulator, tmp_path: Path) -> Path:
+    """A folder with a log of deliveries that ended in several ways."""
+    handler = logging.FileHandler(tmp_path / "log")
+    handler.setFormatter(JsonFormatter())
+    log.addHandler(handler)
+    try:
+        one = bridge(emulator.url)
+        emulator.faults.arm(Fault("close"))
+        for _ in range(3):  # unknown, found out, replayed
+            deliver(one)
+        traced = signed(body()) | {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "X-Scf-Request-Id": "r-1"}
+        one.post(body(), traced)
+        one.post(b"", {})
+        deliver(one, "wrong", contact="10086", verify_code=WRONG)
+        bridge(emulator.url, TENCENT_SECRET_KEY="wrong").deliver()
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+    return tmp_path
+
+
+def ask(question: str, of: Path, **environ: str) -> str:
+    if not shutil.which("jq"):
+        pytest.skip("no jq on PATH")
+    command = ["bash", "-euo", "pipefail", "-c", QUESTIONS[question]]
+    given = {"PATH": os.environ["PATH"]} | environ
+    return subprocess.run(command, cwd=of, env=given, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_sample_is_a_line_as_it_is_written(written: Path) -> None:
+    sample, *more = lines_of("\n".join(re.findall(r"```json\n(.*?)\n```", GUIDE, re.DOTALL)))
+    assert not more
+    (real,) = [line for line in lines_of((written / "log").read_text()) if "trace_id" in line]
+    assert list(real) == list(sample)
+    same = ("level", "message", "trace_id", "outcome", "type", "contact", "api_code", "status")
+    assert {name: real[name] for name in same} == {name: sample[name] for name in same}
+
+
+def test_each_question_is_answered(written: Path) -> None:
+    lines = lines_of((written / "log").read_text())
+    deliveries = [line for line in lines if line["message"] == "delivery"]
+    assert len(deliveries) == 7
+    times = sorted(line["duration_ms"] for line in deliveries)
+    answers: dict[str, Any] = {
+        "how many ended how": Counter(line["outcome"] for line in deliveries),
+        "the same by the minute": Counter(f"{line['time'][:16]} {line['outcome']}" for line in deliveries),
+        "what needs somebody": [line for line in lines if line["level"] == "ERROR"],
+        "everything about one request, by its answer's X-Request-Id": [
+            line for line in lines if line["request_id"] == "r-1"
+        ],
+        "half, and 95 of a hundred, took no longer than so many milliseconds": [{"p50": times[3], "p95": times[6]}],
+        "how many were sent again, and how many lost answers were found out": [
+            {"deliveries": 7, "replayed": 1, "resolved": 1}
+        ],
+    }
+    assert set(answers) == set(QUESTIONS)
+    for question, expected in answers.items():
+        told = ask(question, written, ID="r-1").splitlines()
+        if isinstance(expected, Counter):
+            counted = (line.split(maxsplit=1) for line in told)
+            assert {what: int(count) for count, what in counted} == expected
+        else:
+            assert [json.loads(line) for line in told] == expected
+            assert told

@@ -1,0 +1,169 @@
+"""The web function and the event function answer the same; the event function as the platform calls it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from signup_emulator.server import Emulator
+from tests.support.builders import (  # fmt: skip
+    ROOT,
+    VARYING,
+    Answer,
+    Bridge,
+    answer,
+    body,
+    bridge,
+    environment,
+    gunicorn,
+    signed,
+)
+from tests.support.event_builders import DIRECT, handle, invoke, url_event
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Bridge]]:
+    """The same bridge as a web and as an event function."""
+    log = tmp_path_factory.mktemp("both") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, log) as url:
+        yield url, bridge(emulator.url)
+
+
+visible = st.text(
+    st.characters(min_codepoint=33, max_codepoint=255, exclude_characters="\x7f\x80\x85\xa0"), min_size=1, max_size=20
+)
+header_names = st.sampled_from(
+    ["Content-Type", "X-Scf-Request-Id", "webhook-id", "webhook-signature", "Authorization", "X-Other"]
+)
+
+
+@given(
+    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"]),
+    path=st.sampled_from(
+        ["/", "/webhooks/signup", "/health", "/openapi.json", "/x", "/webhooks%2Fsignup", "/%ff", "//"]
+    ),
+    data=st.sampled_from([body(verify_code="0000"), body(verify_code="x"), b"", b"[", b"x" * 17_000]) | st.binary(),
+    sign=st.booleans(),
+    extra=st.dictionaries(header_names, visible, max_size=2),
+)
+@settings(max_examples=150)
+def test_both_shapes_of_the_function_answer_the_same(
+    both: tuple[str, Bridge], method: str, path: str, data: bytes, sign: bool, extra: dict[str, str]
+) -> None:
+    url, bridged = both
+    headers = {"Content-Type": "application/json"}
+    if sign:
+        headers |= signed(data)
+    headers |= extra
+    web = over_http(url, method, path, data, headers)
+    event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
+    event["body"] = base64.b64encode(data).decode()
+    given_event = bridged.events.handle(event, {})
+    told = answer(given_event["statusCode"], given_event["headers"].items(), given_event["body"].encode())
+    assert without_ids(told) == without_ids(web)
+    assert told.status < 500
+
+
+def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers | {"Content-Length": str(len(data))}).items():
+            connection.putheader(name, value.encode("latin-1"))
+        connection.endheaders(data)
+        response = connection.getresponse()
+        return answer(response.status, response.getheaders(), response.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_a_repeated_signature_is_a_list_in_both_shapes(both: tuple[str, Bridge], good_first: bool) -> None:
+    url, bridged = both
+    data = body(verify_code="000000")
+    headers = signed(data)
+    signatures = ["v1,kZxAOvOreXHJXreLgUsT5C8vhiRc+z2W4lRIo+b9fAc=", headers.pop("webhook-signature")]
+    signatures = signatures[:: -1 if good_first else 1]
+    lines = [f"{name}: {value}" for name, value in headers.items()] + [
+        f"webhook-signature: {one}" for one in signatures
+    ]
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+        head = "\r\n".join(["POST / HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(data)}", *lines])
+        connection.sendall(f"{head}\r\n\r\n".encode() + data)
+        response = HTTPResponse(connection)
+        response.begin()
+        assert (response.status, json.loads(response.read())["code"]) == (422, "code-incorrect")
+    given_event = handle(bridged, url_event(data, headers=headers | {"webhook-signature": signatures}))
+    assert (given_event.status, given_event.json["code"]) == (422, "code-incorrect")
+
+
+def without_ids(one: Answer) -> Answer:
+    try:
+        document = one.json
+    except ValueError:
+        return one
+    document.pop("request_id", None)
+    return Answer(one.status, one.headers, json.dumps(document).encode())
+
+
+def test_the_answer_of_a_verified_delivery_is_the_same_too(tmp_path: Path) -> None:
+    with Emulator() as first, Emulator() as second, gunicorn(first.url, tmp_path / "log") as url:
+        web = over_http(url, "POST", "/", body(), signed(body()))
+        told = handle(bridge(second.url), url_event())
+    assert without_ids(web) == without_ids(told)
+    assert web.status == 200
+
+
+def test_main_handler(emulator: Emulator) -> None:
+    answers, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
+    assert [one["statusCode"] for one in answers] == [200, 409, 422]
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [(line["message"], line["request_id"], line["status"]) for line in lines] == [
+        ("delivery", "r-1", 200),
+        ("delivery", "r-1", 409),
+        ("delivery", "r-1", 422),
+    ]
+
+
+def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
+    emulator.keys["role-id"] = "role-key"
+    environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
+    role = {"TENCENTCLOUD_RUNENV": "SCF", "TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
+    assert invoke(environ | role, DIRECT)[0][0]["statusCode"] == 200
+    answers, written = invoke(environ, DIRECT)
+    assert answers == []
+    assert "TENCENT_SECRET_ID: is not set" in written
+
+
+@pytest.mark.parametrize("setting", ["", "bogus"])
+def test_garbage_is_collected_again_once_the_code_is_loaded(setting: str) -> None:
+    program = """
+import gc
+try:
+    import index
+except SystemExit:
+    print("refused")
+print(gc.isenabled())
+"""
+    environ = environment("http://127.0.0.1:9", WEBHOOK_AUTH=setting)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT / "function", env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "True"
+    assert ("refused" in done.stdout) == (setting == "bogus")
+
+
+def test_varying_headers_are_the_only_ones_left_out() -> None:
+    assert {"x-request-id", "server-timing", "date", "server", "connection", "content-length"} == VARYING

@@ -1,0 +1,283 @@
+"""CloudEvents in both modes: where the delivery stands, and under which id it is known."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
+from hypothesis import given
+from hypothesis import strategies as st
+from signup_bridge.inbound import cloudevents
+
+from signup_emulator.server import Emulator
+from tests.support.builders import ABORT, CODE, PHONE, Answer, Bridge, body, bridge, check_problem, problem, signed
+from tests.support.deliveries import WRONG, replay_of
+from tests.support.event_builders import CONTEXT, handle, url_event
+
+STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+SOURCE = "https://signup.example.com/flows/1"
+
+
+def event(**changed: Any) -> bytes:
+    """An event in structured mode around the reference example, with members changed, added, or (None) left out."""
+    document = {"specversion": "1.0", "type": "code.entered", "source": SOURCE, "id": "A-1", "data": json.loads(body())}
+    document |= changed
+    return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+
+
+def binary(event_id: str = "A-1", source: str = SOURCE) -> dict[str, str]:
+    return {"ce-specversion": "1.0", "ce-type": "code.entered", "ce-id": event_id, "ce-source": source}
+
+
+def wrong(**changed: Any) -> bytes:
+    return event(data=json.loads(body(verify_code=WRONG)), **changed)
+
+
+@pytest.fixture(params=["none", "bearer"])
+def trusting(request: pytest.FixtureRequest, emulator: Emulator) -> Bridge:
+    """A bridge that no signature tells an id."""
+    return bridge(emulator.url, WEBHOOK_AUTH=request.param, WEBHOOK_SECRETS="a-token-of-24-characters")
+
+
+def send(to: Bridge, data: bytes, headers: dict[str, str] | None = None) -> Answer:
+    token = {"Authorization": "Bearer a-token-of-24-characters"}
+    return to.post(data, token | (STRUCTURED if headers is None else headers))
+
+
+def test_an_events_id_is_the_deliverys(emulator: Emulator, trusting: Bridge) -> None:
+    first = send(trusting, event())
+    assert first.json["status"] == "verified"
+    assert send(trusting, event(time="2026-01-15T09:30:00Z")) == replay_of(first)
+    assert send(trusting, wrong()).json["code"] == "idempotency-key-reused"
+    assert send(trusting, event(id="A-2")).json["code"] == "already-verified"
+    assert send(trusting, event(source="https://other.example.com")).json["code"] == "already-verified"
+    assert len(emulator.calls) == 3
+
+
+def test_it_is_one_delivery_in_both_modes(emulator: Emulator, trusting: Bridge) -> None:
+    first = send(trusting, event())
+    assert send(trusting, body(), binary()) == replay_of(first)
+    assert send(trusting, body(), binary("A-2")).json["code"] == "already-verified"
+    found = trusting.client.get(
+        "/deliveries/A-1", headers={"Authorization": "Bearer a-token-of-24-characters", "ce-source": SOURCE}
+    )
+    assert found.get_json()["status"] == "verified"
+
+
+@pytest.mark.parametrize(
+    "event_id", ["A-1", "signup 7", "J\u00fcrgen 7", "100%", "%41", 'say "hi"', "a\\b", "\U0001f600", " x "]
+)
+@pytest.mark.parametrize("source", ["/signup", "urn:\u00e9 x"])
+@pytest.mark.parametrize("binary_first", [True, False])
+def test_events_of_the_cloudevents_package_are_one_delivery_in_both_modes(
+    emulator: Emulator, event_id: str, source: str, binary_first: bool
+) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
+    attributes = {"id": event_id, "source": source, "type": "code.entered", "specversion": "1.0"}
+    sent = CloudEvent({**attributes, "datacontenttype": "application/json"}, json.loads(body()))
+    messages = [to_binary_event(sent), to_structured_event(sent)][:: 1 if binary_first else -1]
+    first, second = (bridged.post(one.body, one.headers) for one in messages)
+    assert first.json["status"] == "verified"
+    assert second == replay_of(first)
+    found = bridged.client.get(f"/deliveries/{quote(event_id)}", headers={"ce-source": quote(source)})
+    assert found.get_json()["status"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("header", "event_id"),
+    [
+        ('"signup 7"', "signup 7"),
+        (r'"say \"hi\" \\ \bye"', r'say "hi" \ bye'),
+        ('"signup%207"', "signup 7"),
+        ('"%2522"', "%22"),
+        ("%2520", "%20"),
+        ("100%", "100%"),
+        ("%zz%4", "%zz%4"),
+        ("%e4%bd%a0%C3%BC", "\u4f60\u00fc"),
+        ("J\u00c3\u00bcrgen", "J\u00fcrgen"),  # UTF-8 that is not encoded, as WSGI decodes it
+        ('"open', '"open'),
+        ('a"b"c', 'a"b"c'),
+        ("\t A-1 ", "A-1"),
+        ("x" * 1024, "x" * 1024),
+    ],
+)
+def test_an_attribute_s_header_is_decoded_once(header: str, event_id: str) -> None:
+    assert cloudevents.from_header(header) == event_id
+
+
+@pytest.mark.parametrize(
+    "header", ["", " ", '""', "%00", "a%0Ab", "%C2%80", "%FF", "%C3", "\u00e9", "\u4f60", "x" * 1025, "%" * 1025]
+)
+def test_a_malformed_attribute_header_is_refused(emulator: Emulator, header: str) -> None:
+    with pytest.raises(ValueError, match="must be a string of 1 to 1024 characters, none of them a control character"):
+        cloudevents.from_header(header)
+    if header.isascii():
+        given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), binary(header, header))
+        errors = [
+            {"pointer": name, "detail": "must be a string of 1 to 1024 characters, none of them a control character"}
+            for name in ("ce-id", "ce-source")
+        ]
+        check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+
+
+@given(text=st.from_regex(cloudevents.ATTRIBUTE, fullmatch=True).filter(lambda text: text.isprintable()))
+def test_a_percent_encoded_attribute_is_decoded(text: str) -> None:
+    assert cloudevents.from_header(quote(text)) == text
+
+
+def test_an_event_in_binary_mode_needs_a_source_as_in_structured_mode(emulator: Emulator, trusting: Bridge) -> None:
+    given = send(trusting, body(), {"ce-id": "A-1"})
+    errors = [{"pointer": "ce-source", "detail": "is missing"}]
+    check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+    structured = send(trusting, event(source=None))
+    assert structured.json["errors"] == [{"pointer": "#/source", "detail": "is missing"}]
+    assert emulator.calls == []
+
+
+def test_an_idempotency_key_goes_before_the_events_id(trusting: Bridge) -> None:
+    first = send(trusting, event(), STRUCTURED | {"Idempotency-Key": "k-1"})
+    assert send(trusting, event(id=[]), STRUCTURED | {"Idempotency-Key": "k-1"}) == replay_of(first)
+    assert send(trusting, event()).json["code"] == "already-verified"
+
+
+def test_in_structured_mode_the_headers_are_not_the_events(trusting: Bridge) -> None:
+    first = send(trusting, event(), STRUCTURED | binary("another", "source"))
+    assert send(trusting, event()) == replay_of(first)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/CloudEvents+JSON", "", "text/json"])
+def test_the_media_type_tells_the_mode(trusting: Bridge, content_type: str) -> None:
+    given = send(trusting, event(), {"Content-Type": content_type})
+    assert given.status == {"application/CloudEvents+JSON": 200, "text/json": 415}.get(content_type, 422)
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointers"),
+    [
+        ({"data": None}, ["#/data"]),
+        ({"data": "x"}, ["#/data"]),
+        ({"data": None, "data_base64": "e30="}, ["#/data"]),
+        ({"data": {}}, ["#/data/type", "#/data/contact", "#/data/verify_code"]),
+        ({"data": {"Type": 3, "Code": PHONE, "VerifyCode": CODE}}, ["#/data/Type"]),
+        ({"data": {"type": 1, "contact": PHONE, "verify_code": CODE, "Code": 5}}, ["#/data/Code"]),
+        ({"id": None}, ["#/id"]),
+        ({"id": ""}, ["#/id"]),
+        ({"id": 5, "source": None, "data": {"type": 1, "contact": PHONE}}, ["#/data/verify_code", "#/source", "#/id"]),
+        ({"id": "a\nb"}, ["#/id"]),
+        ({"id": "x" * 1025}, ["#/id"]),
+        ({"source": ""}, ["#/source"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_event_is_told_where_it_is(
+    emulator: Emulator, trusting: Bridge, changed: dict[str, Any], pointers: list[str]
+) -> None:
+    given = send(trusting, event(**changed))
+    assert [one["pointer"] for one in given.json["errors"]] == pointers
+    assert emulator.calls == []
+
+
+def test_the_apis_own_names_are_taken_too(trusting: Bridge) -> None:
+    assert send(trusting, event(data={"Type": 1, "Code": PHONE, "VerifyCode": CODE})).status == 200
+
+
+def test_a_batch_is_refused(trusting: Bridge) -> None:
+    given = send(trusting, b"[" + event() + b"]", {"Content-Type": "application/cloudevents-batch+json"})
+    expected = problem(
+        "body-invalid", 422, retryable=False, errors=[{"pointer": "#", "detail": "must be an object"}]
+    )  # fmt: skip
+    check_problem(given, expected, ABORT)
+
+
+def test_an_event_that_is_too_large(trusting: Bridge) -> None:
+    assert send(trusting, event(note="x" * 16_384)).status == 413
+
+
+def test_where_a_signature_covers_an_id_the_events_own_is_none(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url)
+    first = bridged.post(event(), signed(event(), delivery_id="msg_1") | STRUCTURED)
+    assert first.json["status"] == "verified"
+    other = event(id=None, source=None)
+    assert bridged.post(other, signed(other, delivery_id="msg_1") | STRUCTURED) == replay_of(first)
+    assert bridged.post(event(), signed(event(), delivery_id="msg_2") | STRUCTURED).json["code"] == "already-verified"
+
+
+def test_under_github_the_content_is_the_delivery(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="github", WEBHOOK_SECRETS="a-secret-of-24-characters")
+
+    def post(data: bytes) -> Answer:
+        signature = "sha256=" + hmac.digest(b"a-secret-of-24-characters", data, "sha256").hex()
+        return bridged.post(data, STRUCTURED | {"X-Hub-Signature-256": signature})
+
+    first = post(event())
+    assert post(event()) == replay_of(first)
+    assert post(event(subject="written differently")).json["code"] == "already-verified"
+
+
+def test_under_supabase_it_is_the_content_too(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase")
+    assert bridged.post(event(), STRUCTURED).json["status"] == "verified"
+    assert "error" in bridged.post(event(subject="x"), STRUCTURED).json
+    assert len(emulator.calls) == 2
+
+
+# -- with a mapping --
+
+
+def test_an_events_preset_needs_no_media_type(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents")
+    first = bridged.post(event(), {"Content-Type": "application/json"})
+    assert first.json["status"] == "verified"
+    assert bridged.post(event(), STRUCTURED) == replay_of(first)
+    assert bridged.post(body(), binary()) == replay_of(first)
+    missing = bridged.post(body(contact=None), binary("A-2"))
+    assert missing.json["errors"] == [{"pointer": "#/contact", "detail": "is missing"}]
+    assert bridged.post(body(), {}).json["errors"][-1] == {"pointer": "#/id", "detail": "is missing"}
+
+
+def test_pointers_beside_a_preset_point_into_the_event_in_both_modes(emulator: Emulator) -> None:
+    changed: Any = {"PAYLOAD_CONTACT": "/data/user/tel", "PAYLOAD_TYPE": "=phone"}
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents", **changed)
+    data = {"user": {"tel": PHONE}, "verify_code": CODE}
+    first = bridged.post(event(data=data), STRUCTURED)
+    assert first.json["status"] == "verified"
+    assert bridged.post(json.dumps(data).encode(), binary()) == replay_of(first)
+
+
+def test_pointers_without_a_preset_point_into_the_body_as_it_came(emulator: Emulator) -> None:
+    changed: Any = {"PAYLOAD_CONTACT": "/data/contact", "PAYLOAD_CODE": "/data/verify_code"}
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", **changed)
+    first = bridged.post(event(), STRUCTURED)
+    assert first.json["status"] == "verified"
+    assert bridged.post(event(extra=1), STRUCTURED) == replay_of(first)
+    assert [one["pointer"] for one in bridged.post(body(), binary()).json["errors"]] == [
+        "#/data/contact",
+        "#/data/verify_code",
+    ]
+
+
+# -- by events of the platform --
+
+
+def test_a_function_urls_event(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
+    first = handle(bridged, url_event(event(), headers=STRUCTURED))
+    assert first.json["status"] == "verified"
+    assert handle(bridged, url_event(event(subject="x"), headers=STRUCTURED)) == replay_of(first)
+
+
+def test_a_message_is_known_by_its_events_id(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, PAYLOAD_PRESET="cloudevents")
+    records = [
+        {"Ckafka": {"topic": "t", "partition": 0, "offset": at, "msgBody": data.decode()}}
+        for at, data in enumerate([event(), event(), event(id=None), event(id="A-2")])
+    ]
+    told = bridged.events.handle({"Records": records}, CONTEXT)
+    assert told["ends"] == {"verified": 2, "body-invalid": 1, "already-verified": 1}
+    asked = bridged.client.get("/deliveries/A-1", headers=signed(b"") | {"ce-source": SOURCE})
+    assert asked.get_json()["status"] == "verified"
+    assert bridged.client.get("/deliveries/A-1", headers=signed(b"")).status_code == 404

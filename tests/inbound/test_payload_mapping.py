@@ -1,0 +1,313 @@
+"""Bodies as signup systems send them: contact, code and type by pointers, and the presets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from signup_bridge import settings
+from signup_bridge.core.outcomes import Refusal
+from signup_bridge.inbound import body
+from signup_bridge.inbound.body import ContactType
+from signup_bridge.inbound.cloudevents import Reading
+from signup_bridge.inbound.json_pointer import parse
+from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
+from signup_bridge.settings import SettingsError
+
+from signup_emulator.server import Emulator
+from tests.support.builders import ABORT, CODE, PHONE, ROOT, bridge, calls, check_problem, environment, problem, signed
+from tests.support.deliveries import ask, deliver, replay_of
+from tests.support.event_builders import CONTEXT, DIRECT, handle
+
+EMAIL = "jo@example.com"
+WITHOUT_TYPE = PayloadMapping((parse("/who"),), parse("/code"))
+
+
+def sample(name: str) -> Any:
+    return json.loads((ROOT / "tests" / "samples" / f"{name}.json").read_text())
+
+
+def mapping(**changed: str) -> PayloadMapping | None:
+    return settings.load(environment("", **changed)).mapping
+
+
+def problems(**changed: str) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        mapping(**changed)
+    return raised.value.problems
+
+
+def read(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> body.Delivery:
+    return body.parse(json.dumps(document).encode(), reading=Reading(by))
+
+
+def faulty(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> dict[str, str]:
+    with pytest.raises(Refusal) as raised:
+        read(document, by)
+    return dict(raised.value.errors)
+
+
+def sent_to(emulator: Emulator, kind: int, contact: str) -> str:
+    emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": kind, "Code": contact})
+    return emulator.domain.sent_codes()[0].code
+
+
+# -- the settings --
+
+
+def test_without_any_the_body_is_the_bridges_own() -> None:
+    assert mapping() is None
+
+
+def test_pointers_and_a_constant() -> None:
+    own = {"PAYLOAD_CONTACT": "/data/user/email", "PAYLOAD_CODE": "/data/a~1b"}
+    assert mapping(**own) == PayloadMapping((("data", "user", "email"),), ("data", "a/b"))
+    assert mapping(**own, PAYLOAD_TYPE="=email") == PayloadMapping(
+        (("data", "user", "email"),), ("data", "a/b"), "email"
+    )
+    by_pointer = mapping(**own, PAYLOAD_TYPE="/kind")
+    assert by_pointer
+    assert by_pointer.type == ("kind",)
+
+
+def test_a_pointer_goes_before_its_presets() -> None:
+    changed = mapping(PAYLOAD_PRESET="auth0", PAYLOAD_CODE="/data/object/user_metadata/otp", PAYLOAD_TYPE="=phone")
+    assert changed == PRESETS["auth0"]._replace(code=parse("/data/object/user_metadata/otp"), type="phone")
+    changed = mapping(PAYLOAD_PRESET="supabase", PAYLOAD_CONTACT="/user/phone")
+    assert changed == PRESETS["supabase"]._replace(contact=(parse("/user/phone"),))
+
+
+def test_all_that_is_wrong_is_told_with_the_remedy() -> None:
+    found = problems(PAYLOAD_PRESET="okta", PAYLOAD_CONTACT="email", PAYLOAD_CODE="/a~", PAYLOAD_TYPE="=fax")
+    assert [one.partition(" ")[0] for one in found] == [
+        "PAYLOAD_PRESET:", "PAYLOAD_CONTACT:", "PAYLOAD_CODE:", "PAYLOAD_TYPE:",
+    ]  # fmt: skip
+    assert found[0] == "PAYLOAD_PRESET: must be one of supabase, clerk, auth0, cloudevents"
+    assert "such as /data/user/email" in found[1]
+    assert found[3].startswith("PAYLOAD_TYPE: must be =email, =phone, or a pointer")
+
+
+@pytest.mark.parametrize(
+    ("given_name", "missing"),
+    [
+        ("PAYLOAD_CONTACT", ["PAYLOAD_CODE"]),
+        ("PAYLOAD_CODE", ["PAYLOAD_CONTACT"]),
+        ("PAYLOAD_TYPE", ["PAYLOAD_CONTACT", "PAYLOAD_CODE"]),
+    ],
+)
+def test_half_a_mapping_is_refused(given_name: str, missing: list[str]) -> None:
+    found = problems(**{given_name: "/a"})
+    assert [one.partition(":")[0] for one in found] == missing
+    assert all("or name a PAYLOAD_PRESET" in one for one in found)
+    assert mapping(PAYLOAD_PRESET="clerk", **{given_name: "/a"}) is not None
+
+
+# -- what is read --
+
+
+@pytest.mark.parametrize(
+    ("contact", "kind"),
+    [(EMAIL, ContactType.EMAIL), (PHONE, ContactType.PHONE), ("+1 555-0100", ContactType.PHONE)],
+)
+def test_without_a_type_the_contacts_form_decides(contact: str, kind: ContactType) -> None:
+    found = read({"who": f" {contact} ", "code": CODE})
+    assert (found.contact.type, found.contact.value, found.verify_code) == (kind, contact, CODE)
+
+
+def test_a_constant_holds_for_every_contact() -> None:
+    phone = WITHOUT_TYPE._replace(type="phone")
+    assert read({"who": PHONE, "code": CODE}, phone).contact.type is ContactType.PHONE
+    assert "must be 5 to 20 digits" in faulty({"who": EMAIL, "code": CODE}, phone)["#/who"]
+
+
+@pytest.mark.parametrize("word", ["phone", "email", 1, 2])
+def test_a_type_that_is_pointed_to(word: object) -> None:
+    by_pointer = WITHOUT_TYPE._replace(type=parse("/list/1/kind"))
+    contact = PHONE if word in ("phone", 1) else EMAIL
+    found = read({"list": [0, {"kind": word}], "who": contact, "code": CODE}, by_pointer)
+    assert found.contact.type.word == ("phone" if contact == PHONE else "email")
+
+
+def test_each_fault_is_told_where_it_is() -> None:
+    deep = PayloadMapping((parse("/data/user/email"),), parse("/data/a~1b/0"), parse("/kind"))
+    assert faulty({}, deep) == {
+        "#/kind": "is missing", "#/data/user/email": "is missing", "#/data/a~1b/0": "is missing",
+    }  # fmt: skip
+    wrong = {"kind": "fax", "data": {"user": {"email": 5}, "a/b": [123456]}}
+    assert list(faulty(wrong, deep)) == ["#/kind", "#/data/user/email", "#/data/a~1b/0"]
+
+
+@pytest.mark.parametrize("contact", [None, "", " ", 18766554433, True, [], {}, "jo@", "@", "nobody", "\ud800@x.y"])
+def test_what_is_no_contact(contact: object) -> None:
+    assert list(faulty({"who": contact, "code": CODE})) == ["#/who"]
+
+
+@pytest.mark.parametrize("code", [None, "", 123456, 1.5, True, ["123456"], "12 3", "12345678901"])
+def test_what_is_no_code(code: object) -> None:
+    assert list(faulty({"who": EMAIL, "code": code})) == ["#/code"]
+
+
+@pytest.mark.parametrize("document", [[], None, 5, "x", [{"who": EMAIL, "code": CODE}]])
+def test_a_body_that_has_nothing_there(document: object) -> None:
+    assert faulty(document) == {"#/who": "is missing", "#/code": "is missing"}
+
+
+def test_a_name_of_another_system_is_recognised_where_the_pointer_points_to() -> None:
+    by_preset = PRESETS["supabase"]
+    user = {"email": EMAIL, "user_metadata": {"verifyCode": CODE, "my_own": CODE}}
+    assert faulty({"user": user}, by_preset) == {
+        "#/user/user_metadata/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?"
+    }
+    assert faulty({"user": user | {"user_metadata": ["verifyCode"]}}, by_preset) == {
+        "#/user/user_metadata/verify_code": "is missing"
+    }
+
+
+def test_a_body_may_be_a_list() -> None:
+    by_index = PayloadMapping((parse("/0/who"),), parse("/0/code"))
+    assert read([{"who": EMAIL, "code": CODE}], by_index).contact.value == EMAIL
+
+
+def test_the_first_that_is_there_counts() -> None:
+    two = WITHOUT_TYPE._replace(contact=(parse("/email"), parse("/phone")))
+    assert read({"email": EMAIL, "phone": PHONE, "code": CODE}, two).contact.value == EMAIL
+    for empty in ("", None):
+        assert read({"email": empty, "phone": PHONE, "code": CODE}, two).contact.value == PHONE
+    assert read({"phone": PHONE, "code": CODE}, two).contact.value == PHONE
+    assert (
+        list(faulty({"code": CODE}, two))
+        == list(faulty({"email": "", "phone": None, "code": CODE}, two))
+        == ["#/email"]
+    )
+
+
+@pytest.mark.parametrize("data", [b'{"who": "a@b.cd", "who": "c@d.ef", "code": "1234"}', b"{", b"\xff", b"NaN"])
+def test_strict_json_stays(data: bytes) -> None:
+    with pytest.raises(Refusal) as raised:
+        body.parse(data, reading=Reading(WITHOUT_TYPE))
+    assert raised.value.outcome.code == "body-malformed"
+
+
+anything: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([EMAIL, PHONE, CODE, "phone", 2]) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab01~/"), inner, max_size=3),
+    max_leaves=8,
+)
+some_pointer = st.lists(st.sampled_from(["a", "b", "0", "1", "~", "/", "data"]), min_size=1, max_size=3).map(tuple)
+
+
+@given(
+    document=anything,
+    by=st.builds(
+        PayloadMapping,
+        st.lists(some_pointer, min_size=1, max_size=2).map(tuple),
+        some_pointer,
+        st.none() | st.sampled_from(["phone", "email"]) | some_pointer,
+        st.booleans(),
+    ),
+    known_by=st.sampled_from([None, "member", "event"]),
+)
+def test_any_body_is_read_or_refused(document: Any, by: PayloadMapping, known_by: Any) -> None:
+    if known_by == "member":
+        by, known_by = by.of_data(), None
+    try:
+        found = body.parse(json.dumps(document).encode(), reading=Reading(by, by.event, known_by))
+    except Refusal as refusal:
+        shown = json.dumps(refusal.errors) + refusal.detail
+        assert PHONE not in shown
+        assert EMAIL not in shown
+        return
+    assert found.contact.value in (EMAIL, PHONE) or found.contact.value in json.dumps(document)
+
+
+# -- the presets, each with a body in its sender's documented shape --
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_with_its_senders_body(emulator: Emulator, name: str) -> None:
+    code = sent_to(emulator, 2, EMAIL)
+    data = json.dumps(sample(name)).replace(CODE, code).encode()
+    bridged = bridge(emulator.url, PAYLOAD_PRESET=name)
+    given_answer = bridged.post(data)
+    assert given_answer.json == {
+        "status": "verified", "type": "email", "contact": "j***@example.com",
+        "request_id": emulator.calls[-1].request_id,
+    }  # fmt: skip
+    assert emulator.calls[-1].contact == EMAIL
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "phone"),
+    [
+        ("supabase", "user", {"email": "", "phone": PHONE}),
+        ("clerk", "data", {"email_addresses": [], "phone_numbers": [{"phone_number": PHONE}]}),
+        ("auth0", "data/object", {"email": None, "phone_number": PHONE}),
+        ("cloudevents", "data", {"type": 1, "contact": PHONE}),
+    ],
+)
+def test_each_preset_with_a_phone(emulator: Emulator, name: str, where: str, phone: dict[str, Any]) -> None:
+    document = sample(name)
+    inner = document
+    for member in where.split("/"):
+        inner = inner[member]
+    inner.update(phone)
+    assert bridge(emulator.url, PAYLOAD_PRESET=name).post(json.dumps(document).encode()).json["type"] == "phone"
+
+
+@pytest.mark.parametrize(
+    ("name", "pointer"),
+    [
+        ("supabase", "#/user/user_metadata/verify_code"),
+        ("clerk", "#/data/unsafe_metadata/verify_code"),
+        ("auth0", "#/data/object/user_metadata/verify_code"),
+        ("cloudevents", "#/data/verify_code"),
+    ],
+)
+def test_a_sender_that_was_given_no_code(emulator: Emulator, name: str, pointer: str) -> None:
+    data = json.dumps(sample(name)).replace("verify_code", "other").encode()
+    expected = problem("body-invalid", 422, retryable=False, errors=[{"pointer": pointer, "detail": "is missing"}])
+    check_problem(bridge(emulator.url, PAYLOAD_PRESET=name).post(data), expected, ABORT)
+    assert calls(emulator) == []
+
+
+def test_a_bodys_own_names_mean_nothing_once_it_is_mapped(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, PAYLOAD_CONTACT="/data/user/tel", PAYLOAD_CODE="/data/otp")
+    document: dict[str, Any] = {
+        "type": "user.created",
+        "contact": 5,
+        "id": [],
+        "data": {"user": {"tel": PHONE}, "otp": CODE},
+    }
+    data = json.dumps(document).encode()
+    first = bridged.post(data, signed(data, delivery_id="msg_1"))
+    assert first.json["type"] == "phone"
+    assert bridged.post(data, signed(data, delivery_id="msg_1")) == replay_of(first)
+    assert deliver(bridged, "msg_2").json["errors"] == [
+        {"pointer": "#/data/user/tel", "detail": "is missing"}, {"pointer": "#/data/otp", "detail": "is missing"},
+    ]  # fmt: skip
+
+
+# -- what comes another way --
+
+
+def test_a_direct_invocations_body_is_its_callers_own(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, PAYLOAD_PRESET="clerk")
+    assert handle(bridged, DIRECT | {"id": "order-7"}).status == 200
+    assert ask(bridged, "order-7")[0] == 200
+    assert handle(bridged, sample("clerk")).json["code"] == "body-invalid"
+
+
+def test_a_message_is_mapped_and_known_by_its_place(emulator: Emulator) -> None:
+    """A member `id` of somebody else's body is whatever it is there."""
+    bridged = bridge(emulator.url, PAYLOAD_CONTACT="/user/phone", PAYLOAD_CODE="/user/code")
+    document = {"id": 5, "user": {"phone": PHONE, "code": CODE}}
+    record = {"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgBody": json.dumps(document)}}
+    assert bridged.events.handle({"Records": [record]}, CONTEXT)["ends"] == {"verified": 1}
+    assert bridged.events.handle({"Records": [record]}, CONTEXT)["ends"] == {"verified": 1}
+    assert ask(bridged, "t-0-1")[0] == 200
+    own = {"Ckafka": {"topic": "t", "partition": 0, "offset": 2, "msgBody": json.dumps(DIRECT)}}
+    assert bridged.events.handle({"Records": [own]}, CONTEXT)["ends"] == {"body-invalid": 1}
+    assert len(emulator.calls) == 1

@@ -1,0 +1,188 @@
+"""tests/vectors: the bridge decides each as it says; other libraries end otherwise where its README says so."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import standardwebhooks.webhooks
+import svix.webhooks
+from flask import Flask
+from signup_bridge import settings
+from signup_bridge.core.clock import SystemClock
+from signup_bridge.inbound import signatures
+from signup_bridge.inbound.signatures import SignatureInvalid, Verify
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.serving import BaseWSGIServer
+
+from tests.support import node_packages
+from tests.support.builders import ROOT, application, environment
+from tests.support.serving import serving
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+HERE = ROOT / "tests" / "vectors"
+VECTORS: list[dict[str, Any]] = json.loads((HERE / "signatures.json").read_text())
+README = (HERE / "README.md").read_text()
+SIGNED = [vector for vector in VECTORS if vector["scheme"] == "standard-webhooks"]
+
+
+def body_of(vector: dict[str, Any]) -> bytes:
+    return base64.b64decode(vector["body_base64"]) if "body_base64" in vector else vector["body"].encode()
+
+
+class Stopped(SystemClock):
+    """The machine's clocks, but for the time of day, which stands still."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@dataclass
+class Served:
+    """The application, with each vector's settings, behind a socket."""
+
+    server: BaseWSGIServer
+    clock: Stopped = field(default_factory=Stopped)
+    made: dict[tuple[str, str, int], tuple[Flask, Verify]] = field(default_factory=dict)
+
+    def with_settings_of(self, vector: dict[str, Any]) -> tuple[Flask, Verify]:
+        named = vector["scheme"], " ".join(vector["secrets"]), vector["tolerance"]
+        if named not in self.made:
+            values = (*named[:2], str(named[2]))
+            of_vector = dict(zip(("WEBHOOK_AUTH", "WEBHOOK_SECRETS", "WEBHOOK_TOLERANCE"), values, strict=True))
+            configured = settings.load(environment("http://127.0.0.1:9", **of_vector))
+            self.made[named] = application(configured, self.clock), signatures.verifier(configured, self.clock)
+        return self.made[named]
+
+    def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """What the verifier makes of the vector's request as the server reads it, and how the application answers."""
+        self.clock.now = vector["now"]
+        app, verify = self.with_settings_of(vector)
+        told: list[dict[str, Any]] = []
+
+        def judged(environ: WSGIEnvironment, start: StartResponse) -> Any:
+            try:
+                told.append({"accept": True, "id": verify(EnvironHeaders(environ), body_of(vector))})
+            except SignatureInvalid as error:
+                told.append({"accept": False, "reason": error.reason})
+            return app(environ, start)
+
+        self.server.app = judged
+        status = self._ask(vector)
+        return told[0], status
+
+    def _ask(self, vector: dict[str, Any]) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        try:
+            data = body_of(vector)
+            connection.putrequest("POST", "/webhooks/signup", skip_accept_encoding=True)
+            for name, value in [*vector["headers"], ("Content-Length", str(len(data)))]:
+                connection.putheader(name, value.encode())
+            connection.endheaders(data)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(Flask(__name__)) as server:
+        yield Served(server)
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_the_bridge_decides_as_the_vector_says(served: Served, vector: dict[str, Any]) -> None:
+    told, status = served.decide(vector)
+    assert told == vector["expected"]
+    assert (status == 401) == (not vector["expected"]["accept"])
+    if vector["expected"]["accept"]:
+        assert status in (400, 422)  # none of their bodies is a delivery's: nothing is called
+
+
+def test_the_vectors_are_of_the_described_shape() -> None:
+    (described,) = re.findall(r"\n((?:\| `\w+` \|.*\n)+)", README.partition("## Shape")[2].partition("\n## ")[0])
+    members = set(re.findall(r"^\| `(\w+)` \|", described, re.MULTILINE))
+    assert members == {name for vector in VECTORS for name in vector}
+    assert {vector["scheme"] for vector in VECTORS} == {"standard-webhooks", "github", "bearer"}
+    assert len({vector["name"] for vector in VECTORS}) == len(VECTORS)
+    for vector in VECTORS:
+        assert ("body" in vector) != ("body_base64" in vector)
+        assert set(vector["expected"]) == {"accept", "id" if vector["expected"]["accept"] else "reason"}
+    _, _, of_reasons = README.partition("\nThe reason is ")
+    described_reasons = re.findall(r"`([^`]+)`", of_reasons.partition("\n\n")[0].replace("\n", " "))
+    assert set(described_reasons) == {vector["expected"].get("reason") for vector in VECTORS} - {None}
+
+
+def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str:
+    """What the libraries of PyPI make of a vector, whichever of its secrets they are given."""
+    headers: dict[str, str] = {}
+    for name, value in vector["headers"]:
+        before = [headers[name.lower()]] if name.lower() in headers else []
+        headers[name.lower()] = ",".join([*before, value.strip()])
+    library = svix.webhooks if any(name.startswith("svix-") for name in headers) else standardwebhooks.webhooks
+    set_clock(vector["now"])
+    told = ""
+    for secret in vector["secrets"]:
+        try:
+            library.Webhook(secret).verify(body_of(vector), headers)
+            return "accepts"
+        except standardwebhooks.webhooks.WebhookVerificationError:
+            told = "refuses"
+        except json.JSONDecodeError:  # what was accepted is parsed, too
+            return "accepts"
+        except Exception:  # noqa: BLE001  whichever it is
+            told = "fails"
+    return told
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Set the clock of the library of PyPI."""
+
+    def set_it(now: int) -> None:
+        class Set(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Set:
+                return cls.fromtimestamp(now, tz)
+
+        monkeypatch.setattr(standardwebhooks.webhooks, "datetime", Set)
+
+    return set_it
+
+
+def differing(says: dict[str, str]) -> dict[str, str]:
+    """Where a library does not end as the vector does."""
+    expected = {vector["name"]: "accepts" if vector["expected"]["accept"] else "refuses" for vector in SIGNED}
+    return {name: told for name, told in says.items() if told != expected[name]}
+
+
+def documented(column: int) -> dict[str, str]:
+    end = "(accepts|refuses|fails)"
+    rows = re.findall(rf"^\| (.+?) \| {end} \| {end} \| {end} \|$", README, re.MULTILINE)
+    return {row[0]: row[column] for row in rows if row[column] != row[1]}
+
+
+def test_the_libraries_of_pypi_differ_where_it_is_said(set_clock: Callable[[int], None]) -> None:
+    assert differing({vector["name"]: python_says(vector, set_clock) for vector in SIGNED}) == documented(2)
+
+
+@pytest.mark.toolchain
+@pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
+def test_the_libraries_of_npm_differ_where_it_is_said(npm_packages: Path) -> None:
+    command = ["node", str(node_packages.HERE / "vectors.js"), str(HERE / "signatures.json")]
+    environ = node_packages.environ(npm_packages)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=True)
+    assert differing(json.loads(done.stdout)) == documented(3)

@@ -1,0 +1,146 @@
+"""The contract of the ledger: how much of a contact's history a claim reads, however long that is."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from signup_bridge.ledger import HISTORY, RIVAL_MARGIN, RIVALS
+from signup_bridge.service.reconciliation import LATEST, NEAR
+
+from tests.support.ledgers import FAST, VERIFIED, WRONG, Engine, Make, guess, keys, near, redis_engine, sqlite_engine
+from tests.support.redis_server import RedisServer
+
+MANY = 4000
+"""Calls, all within the last hour."""
+
+
+def test_the_window_holds_all_that_an_unknown_outcome_is_judged_by() -> None:
+    assert RIVAL_MARGIN > NEAR
+    assert HISTORY > LATEST + NEAR
+
+
+@pytest.mark.parametrize("apart", [-3000.0, 3000.0])
+def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> None:
+    """Neither one long before the lost call, nor one long after it."""
+    first, second = (guess(0), keys()) if apart < 0 else (keys(), guess(0))
+    engine.end(None if first == keys() else WRONG, first, sent=0.0)
+    engine.pass_by(abs(apart))
+    engine.end(None if second == keys() else WRONG, second, sent=0.0)
+    assert engine.claim().rivals == ()
+
+
+def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
+    """Its process was frozen meanwhile."""
+    rival = engine.own(guess(0), lease=900.0)
+    engine.pass_by(800)
+    engine.settle(rival, WRONG, guess(0), sent=799.0, gave_up=0.0)
+    engine.end(None, sent=0.0)
+    claim = engine.claim()
+    assert [near(one, claim.now - 799, claim.now) for one in claim.rivals] == [True]
+
+
+def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> None:
+    rival = guess(0)
+    engine.end(None, rival, sent=0.0)
+    engine.end(None, sent=0.0)
+    engine.pass_by(2000)
+    token = engine.own(rival)
+    engine.attempt(token, rival)
+    engine.settle(token, WRONG, rival, sent=0.0)
+    claim = engine.claim()
+    assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.rivals)
+
+
+def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
+    engine.end(WRONG, guess(0), sent=0.0)
+    engine.end(None, sent=0.0)
+    engine.pass_by(HISTORY + 1)
+    claim = engine.claim()
+    assert (len(claim.calls), claim.rivals, claim.crowded) == (1, (), False)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None:
+    engine = make(interval=1e-6, wrong_codes=0)
+    engine.end(None, sent=0.0)
+    for number in range(RIVALS - 1 + more):  # and the lost call itself
+        engine.end(WRONG, guess(number), sent=0.0)
+    claim = engine.claim()
+    assert (claim.crowded, len(claim.rivals)) == ((True, 0) if more else (False, RIVALS - 1))
+
+
+def test_a_success_after_many_wrong_codes_clears_their_count(make: Make) -> None:
+    engine = make(interval=1e-6, wrong_codes=3)
+    for number in range(2):
+        engine.end(WRONG, guess(number))
+    engine.end(VERIFIED)
+    for number in range(2, 5):
+        engine.end(WRONG, guess(number))
+    assert engine.claim(guess(5)).kind == "decided"
+
+
+# -- what a long history costs --
+
+
+def work(engine: Engine) -> None:
+    """Lose an answer, claim its delivery again, and have another code accepted."""
+    engine.end(None)
+    claim = engine.claim(token="again")
+    assert (claim.unknown, claim.crowded, claim.rivals) == (True, True, ())
+    engine.release("again")
+    engine.end(VERIFIED, keys("other", code="999999"))
+
+
+def test_a_long_history_costs_a_file_few_rows(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path, FAST._replace(wrong_codes=0))
+    engine.end(VERIFIED, keys("first", contact="10086"))
+    now = engine.clock.time()
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.executemany(
+            "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, state, until, claimed, "
+            "counted, sent, gave_up, outcome) VALUES (randomblob(16), randomblob(16), ?, 1, 0, 3, ?, ?, ?, ?, ?, ?)",
+            (
+                (keys().contact, now + 9e4, at, at, at, at + 0.3, WRONG.outcome)
+                for at in (now - 3600 * (1 - number / MANY) for number in range(MANY))
+            ),
+        )
+    db.close()
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 100
+
+    (writer,) = engine.ledger._file._writer  # type: ignore[attr-defined]
+    writer.set_progress_handler(step, 100)
+    work(engine)
+    assert 0 < steps < 40_000  # of SQLite's machine: ten rows or so to a hundred of them
+    engine.ledger.close()
+
+
+FILL = """
+for n = 1, tonumber(ARGV[2]) do
+  local at = string.format('%.6f', tonumber(ARGV[3]) - 3600 * (1 - n / tonumber(ARGV[2])))
+  redis.call('HSET', '{signup-bridge}:delivery:' .. n, 'content', n, 'contact', ARGV[1], 'contact_type', '1',
+    'transient', '0', 'state', 'settled', 'claimed', at, 'expires', at + 345600, 'sent', at, 'gave_up', at,
+    'counted', at, 'outcome', 'code-incorrect', 'settled_by', 't')
+  redis.call('ZADD', '{signup-bridge}:calls:' .. ARGV[1], at, n)
+  redis.call('ZADD', '{signup-bridge}:wrong:' .. ARGV[1], at, n)
+end
+"""
+
+
+def test_a_long_history_costs_a_redis_few_reads(redis_server: RedisServer) -> None:
+    engine = redis_engine(redis_server, FAST._replace(wrong_codes=0))
+    with redis_server.client as client:
+        client.eval(FILL, 0, keys().contact.hex(), MANY, engine.clock.time())
+        client.config_resetstat()
+        work(engine)
+        stats = client.info("commandstats")
+    asked = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
+    assert asked["zrevrangebyscore"] == 1
+    assert asked["hgetall"] < 20
+    assert 0 < asked["hdel"] <= RIVALS + 1
+    engine.ledger.close()

@@ -1,0 +1,287 @@
+"""The contract of the ledger, which both engines keep."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from signup_bridge.inbound.body import ContactType
+from signup_bridge.ledger import Claim, Found, Policy, Record
+
+from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, keys, near
+
+# -- claim, settle, replay --
+
+
+def test_a_new_delivery_is_owned_and_its_end_is_remembered(engine: Engine) -> None:
+    claim = engine.claim(token="t")
+    assert (claim.kind, claim.wait, claim.unknown, claim.removal, claim.calls) == ("owned", 0.0, False, False, ())
+    assert abs(claim.now - engine.clock.time()) < 5
+    assert engine.settle("t", Record("already-verified", "r-9", resolved=True, contact_type=1))
+    again = engine.claim()
+    assert (again.kind, again.record) == ("replay", Record("already-verified", "r-9", True, 1))
+    assert engine.look() == Found("settled", keys().content, again.record)
+
+
+def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
+    engine.end(VERIFIED)
+    engine.end(None, keys("msg_9", contact="10086"))
+    engine.ledger.close()
+    engine.ledger = engine.again()
+    assert engine.claim().record == VERIFIED
+    assert engine.claim(keys("msg_9", contact="10086")).unknown
+
+
+def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine) -> None:
+    engine.own(lease=10)
+    assert engine.claim().kind == "in-flight"
+    assert engine.look() == Found("in-flight", keys().content)
+    engine.pass_by(9)
+    assert engine.claim().kind == "in-flight"
+    engine.pass_by(2)
+    assert engine.look() == Found("unknown", keys().content)
+    claim = engine.claim()
+    assert (claim.kind, claim.unknown, len(claim.calls)) == ("owned", True, 1)
+    assert near(claim.calls[0], claim.now - 11, claim.now - 1)
+
+
+def test_another_content_under_the_same_id(engine: Engine) -> None:
+    reused = keys()._replace(content=GUESS.content)
+    token = engine.own()
+    assert engine.claim(reused).kind == "reused"
+    engine.settle(token, VERIFIED)
+    assert engine.claim(reused).kind == "reused"
+    assert engine.claim().kind == "replay"
+
+
+def test_what_nobody_knows(engine: Engine) -> None:
+    assert engine.look() is None
+    assert engine.attempt("nobody") is None
+    engine.release("nobody")
+    engine.ledger.unlock(keys(), "nobody", removed=True, deadline=engine.deadline)
+    assert engine.look() is None
+
+
+@pytest.mark.parametrize("record", [VERIFIED, None])
+def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: Record | None) -> None:
+    """By a failover, or a file that was moved away: the call was made, and must not be made again."""
+    assert engine.settle("t", record, sent=2.0, gave_up=1.0)
+    claim = engine.claim()
+    if record:
+        assert (claim.kind, claim.record) == ("replay", record)
+    else:
+        assert claim.unknown
+        assert near(claim.calls[0], claim.now - 2, claim.now - 1)
+
+
+def test_only_the_token_settles(engine: Engine) -> None:
+    token = engine.own()
+    assert not engine.settle("another", VERIFIED)
+    engine.release("another")
+    assert engine.claim().kind == "in-flight"
+    assert engine.settle(token, WRONG)
+    engine.release(token)
+    assert engine.attempt(token) is None
+    assert engine.claim().record == WRONG
+
+
+def test_a_late_settle_makes_its_own_unknown_definitive(engine: Engine) -> None:
+    token = engine.own(lease=10)
+    engine.pass_by(60)
+    assert engine.settle(token, VERIFIED)
+    assert engine.claim().record == VERIFIED
+
+
+def test_a_late_settle_takes_nothing_from_a_new_owner(engine: Engine) -> None:
+    late = engine.own(lease=10)
+    engine.pass_by(11)
+    owner = engine.own()
+    assert not engine.settle(late, WRONG)
+    engine.release(late)
+    assert engine.claim().kind == "in-flight"
+    assert engine.settle(owner, VERIFIED)
+    assert not engine.settle(late, WRONG)
+    assert engine.claim().record == VERIFIED
+
+
+def test_a_released_delivery_is_new_again(engine: Engine) -> None:
+    engine.release(engine.own())
+    assert engine.look() is None
+    claim = engine.claim()
+    assert (claim.kind, claim.unknown) == ("owned", False)
+
+
+# -- life --
+
+
+def test_outcomes_are_remembered_for_their_life(make: Make) -> None:
+    engine = make(ttl=100)
+    engine.end(VERIFIED)
+    engine.pass_by(99)
+    assert engine.claim().kind == "replay"
+    engine.pass_by(2)
+    assert engine.look() is None
+    claim = engine.claim()
+    assert (claim.kind, claim.unknown) == ("owned", False)
+
+
+def test_under_a_content_key_a_definitive_outcome_lives_two_minutes(engine: Engine) -> None:
+    content = keys(None)
+    engine.end(WRONG, content)
+    engine.pass_by(119)
+    assert engine.claim(content).record == WRONG
+    engine.pass_by(2)
+    engine.end(VERIFIED, content)
+    assert engine.claim(content).record == VERIFIED
+
+
+def test_under_a_content_key_an_unknown_lives_long(engine: Engine) -> None:
+    content = keys(None)
+    engine.end(None, content)
+    engine.pass_by(345_000)
+    assert engine.claim(content).unknown
+
+
+def test_an_unknown_is_forgotten_at_the_end_of_its_life(make: Make) -> None:
+    engine = make(ttl=100)
+    engine.end(None)
+    engine.pass_by(101)
+    claim = engine.claim()
+    assert (claim.kind, claim.unknown) == ("owned", False)
+
+
+# -- the contact's lock --
+
+
+def test_a_contact_is_verified_by_one_delivery_at_a_time(engine: Engine) -> None:
+    token = engine.own(lease=10)
+    assert engine.claim(GUESS).kind == "busy"
+    assert engine.claim(OTHER).kind == "busy"
+    assert engine.claim(keys("msg_4", contact="10086")).kind == "owned"
+    engine.settle(token, WRONG)
+    engine.own(GUESS, lease=10)
+    assert engine.claim(OTHER).kind == "busy"
+    engine.pass_by(11)
+    assert engine.claim(OTHER).kind == "owned"
+
+
+def test_a_release_frees_the_contact(engine: Engine) -> None:
+    engine.release(engine.own())
+    engine.own(GUESS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        (ContactType.PHONE, "18766554433", "+86 187-6655-4433"),
+        (ContactType.PHONE, "0018766554433", "(876) 655.4433"),
+        (ContactType.EMAIL, "Jo@Example.com", "jo@example.COM"),
+    ],
+)
+def test_spellings_share_one_lock_and_one_count(engine: Engine, kind: ContactType, one: str, other: str) -> None:
+    token = engine.own(keys("a", contact=one, kind=kind))
+    assert engine.claim(keys("b", contact=other, kind=kind)).kind == "busy"
+    engine.settle(token, WRONG, keys("a", contact=one, kind=kind))
+    for number in range(4):
+        engine.end(WRONG, keys(f"c{number}", contact=other, kind=kind, code=f"{number:06}"))
+    claim = engine.claim(keys("d", contact=one, kind=kind, code="999999"))
+    assert claim.record == Record("attempts-exhausted", None, False, kind.value)
+
+
+# -- late comers --
+
+
+def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
+    late = engine.own(lease=10)
+    engine.pass_by(11)
+    engine.own(GUESS, lease=60)
+    assert engine.settle(late, VERIFIED, removal=3.0)
+    same = GUESS._replace(delivery=OTHER.delivery)
+    assert engine.claim(same).kind == "busy"
+    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
+    assert engine.claim(same).kind == "busy"
+
+
+def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
+    late = engine.own()
+    engine.settle(late, VERIFIED, removal=3.0)
+    engine.pass_by(4)
+    token = engine.own(GUESS)
+    engine.settle(token, VERIFIED, GUESS, removal=3.0)
+    engine.ledger.unlock(GUESS, token, removed=False, deadline=engine.deadline)
+    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
+    assert engine.claim(keys("next", code="000007")).removal
+
+
+def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
+    engine.own(lease=10)
+    engine.pass_by(11)
+    engine.end(VERIFIED, OTHER, sent=None)
+    engine.end(None, GUESS)
+    claim = engine.claim(GUESS)
+    assert near(claim.rivals[0], claim.now - 11, claim.now - 1)
+
+
+# -- taking contacts off the list --
+
+
+def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
+    token = engine.own()
+    engine.settle(token, VERIFIED, removal=3.0)
+    assert engine.claim().kind == "replay"
+    assert engine.claim(GUESS).kind == "busy"
+    engine.ledger.unlock(keys(), token, removed=False, deadline=engine.deadline)
+    other = engine.claim(GUESS, "t")
+    assert (other.kind, other.removal) == ("owned", True)
+    engine.ledger.unlock(GUESS, "t", removed=True, deadline=engine.deadline)
+    assert engine.claim(GUESS).kind == "in-flight"
+    engine.release("t", GUESS)
+    assert not engine.claim(GUESS).removal
+
+
+def test_a_removal_is_of_one_spelling(engine: Engine) -> None:
+    token = engine.own()
+    engine.settle(token, VERIFIED, removal=3.0)
+    engine.pass_by(4)
+    assert not engine.claim(keys("x", contact="+8618766554433", code="000001")).removal
+
+
+def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
+    token = engine.own()
+    engine.settle(token, VERIFIED, removal=3.0)
+    engine.ledger.unlock(keys(), token, removed=True, deadline=engine.deadline)
+    claim = engine.claim(OTHER)
+    assert (claim.kind, claim.record) == ("decided", Record("already-verified", contact_type=1))
+    assert engine.claim(OTHER).kind == "replay"
+    assert engine.claim().record == VERIFIED
+    assert engine.claim(GUESS).kind == "owned"
+
+
+def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> None:
+    token = engine.own()
+    engine.settle(token, VERIFIED, removal=3.0)
+    engine.pass_by(4)
+    claim = engine.claim(GUESS)
+    assert (claim.kind, claim.removal) == ("owned", True)
+
+
+# -- many at once --
+
+
+def test_of_many_at_once_one_owns_it(engine: Engine) -> None:
+    claims: list[Claim] = []
+    threads = [threading.Thread(target=lambda: claims.append(engine.claim())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claim.kind for claim in claims) == ["in-flight"] * 19 + ["owned"]
+
+
+def test_the_ledger_works(engine: Engine) -> None:
+    engine.ledger.check(deadline=engine.deadline)
+
+
+def test_the_policy_keeps_what_the_count_and_the_history_need() -> None:
+    assert Policy(60, 5, 86_400, 1).kept == 86_400
+    assert Policy(60, 5, 1, 1).kept == 4000

@@ -1,0 +1,86 @@
+"""The contract of the ledger: a clock that is set back by an hour holds nobody for that hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.ledgers import VERIFIED, WRONG, Engine, Make, guess, keys
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("record", [WRONG, None])
+def test_wrong_codes_count_from_now_at_most(make: Make, record: None) -> None:
+    """Not for the hour, and the window."""
+    engine = make(wrong_codes=3)
+    for number in range(3):
+        engine.end(record, guess(number))
+    engine.pass_by(-HOUR)
+    assert engine.claim(guess(3)).kind == "decided"
+    engine.pass_by(590)
+    assert engine.claim(guess(4)).kind == "decided"
+    engine.pass_by(20)
+    assert engine.claim(guess(5)).kind == "owned"
+
+
+def test_a_wrong_code_that_comes_again_keeps_its_count(engine: Engine) -> None:
+    """Under a content key the record is replaced; its time is brought back once."""
+    for number in range(5):
+        engine.end(WRONG, keys(None, code=f"{number:06}"))
+    engine.pass_by(-HOUR)
+    assert engine.claim(guess(6)).kind == "decided"
+    engine.pass_by(130)
+    assert engine.claim(keys(None, code="000000")).kind == "replay"
+    engine.pass_by(130)
+    assert engine.claim(keys(None, code="000000")).kind == "decided"
+    engine.pass_by(350)
+    assert engine.claim(guess(7)).kind == "owned"
+
+
+def test_a_success_clears_the_count_of_before(make: Make) -> None:
+    engine = make(wrong_codes=3)
+    for number in range(2):
+        engine.end(WRONG, guess(number))
+    engine.pass_by(-HOUR)
+    engine.end(VERIFIED)
+    for number in range(2, 4):
+        engine.end(WRONG, guess(number))
+    engine.own(guess(4))
+
+
+def test_a_content_is_replayed_for_its_time_from_now(engine: Engine) -> None:
+    content = keys(None)
+    engine.end(VERIFIED, content)
+    engine.pass_by(-HOUR)
+    assert engine.claim(content).record == VERIFIED
+    engine.pass_by(115)
+    assert engine.claim(content).kind == "replay"
+    engine.pass_by(10)
+    assert engine.claim(content).kind == "owned"
+
+
+def test_a_content_of_before_is_not_replayed_for_longer_than_it_would_have_been(engine: Engine) -> None:
+    content = keys(None)
+    engine.end(VERIFIED, content)
+    engine.pass_by(-30)
+    engine.pass_by(145)
+    assert engine.claim(content).kind == "replay"
+    engine.pass_by(10)
+    assert engine.claim(content).kind == "owned"
+
+
+def test_a_delivery_with_an_id_is_replayed_as_ever(engine: Engine) -> None:
+    engine.end(WRONG)
+    engine.pass_by(-HOUR)
+    assert engine.claim().record == WRONG
+    engine.pass_by(HOUR + 300_000)
+    assert engine.claim().record == WRONG
+
+
+def test_a_release_after_the_clock_was_set_back_leaves_no_count(engine: Engine) -> None:
+    for number in range(4):
+        engine.end(WRONG, guess(number))
+    token = engine.own(guess(4))
+    engine.pass_by(-HOUR)
+    engine.release(token, guess(4))
+    engine.own(guess(5))

@@ -1,0 +1,335 @@
+"""What is Redis's own: the wire, its time-outs, its restarts, and what it may forget."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from redis.connection import Connection
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import LedgerUnavailable, Record
+from signup_bridge.ledger.redis.ledger import RedisLedger
+
+from tests.support.builders import SetClock
+from tests.support.certificates import Tls
+from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
+from tests.support.redis_server import RedisServer
+from tests.support.wires import Wire
+
+
+def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
+    clock = clock or SetClock()
+
+    def again() -> RedisLedger:
+        return RedisLedger(f"redis://{password}127.0.0.1:{port}/0", POLICY, clock, key=KEY)
+
+    return Engine(again(), clock, lambda _: None, again)
+
+
+def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        engine = ledger_at(server.port)
+        engine.end(VERIFIED)
+        engine.end(None, keys("unknown", contact="10086"))
+        token = engine.own(keys("held", contact="10010"), lease=100)
+        server.stop()
+        with pytest.raises(LedgerUnavailable, match="the connection was refused"):
+            engine.claim()
+        server.start()
+        assert engine.claim().kind == "replay"
+        assert engine.claim(keys("unknown", contact="10086")).unknown
+        assert engine.claim(keys("held", contact="10010")).kind == "in-flight"
+        assert engine.settle(token, VERIFIED, keys("held", contact="10010"))
+        engine.ledger.close()
+
+
+def test_a_server_that_forgot_the_script_is_told_again(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    with redis_server.client as client:
+        client.script_flush()
+    assert engine.claim().kind == "replay"
+    engine.ledger.close()
+
+
+def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: RedisServer) -> None:
+    """The verb was done; done again it is the same."""
+    with Wire(redis_server.port) as wire:
+        engine, lose = ledger_at(wire.port), wire.lose
+        engine.ledger.check(deadline=engine.deadline)
+        lose.append(b"owned")
+        token = engine.own(lease=60)
+        assert lose == []
+        assert engine.claim().kind == "in-flight"
+        lose.append(b"\r\n1\r\n")
+        assert engine.settle(token, VERIFIED)
+        assert lose == []
+        assert engine.claim().record == VERIFIED
+        unknown = keys("unknown", contact="10086")
+        engine.end(None, unknown)
+        lose.append(b"owned")
+        token = engine.own(unknown, lease=60)
+        assert lose == []
+        lose.append(b"\r\n1\r\n")
+        engine.release(token, unknown)
+        claim = engine.claim(unknown)
+        assert (claim.unknown, len(claim.calls)) == (True, 1)
+        engine.ledger.close()
+
+
+def test_a_connection_that_was_left_in_the_middle_is_not_used_again(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    evaluate = RedisLedger._evaluate
+
+    def interrupted(self: RedisLedger, connection: Connection, *_: object) -> None:
+        connection.send_command("ECHO", "the reply that belongs to nobody")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RedisLedger, "_evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.claim()
+    assert RedisLedger._evaluate is evaluate
+    assert engine.claim().record == VERIFIED
+    engine.ledger.close()
+
+
+def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = ledger_at(silent.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="no response in time"):
+            engine.ledger.check(deadline=Deadline(SetClock(), 0.4))
+        assert time.monotonic() - began > 0.3
+
+
+def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait())
+    engine = ledger_at(redis_server.port)
+    with pytest.raises(LedgerUnavailable):
+        engine.ledger.check(deadline=Deadline(SetClock(), 0.3))
+    asked.set()
+
+
+def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them together are waited for until the deadline."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        knocking = [socket.socket() for _ in range(4)]
+        for one in knocking:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", full.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [info] * 3)
+        tried: list[object] = []
+
+        class Counted(socket.socket):
+            def connect(self, address: object) -> None:
+                tried.append(address)
+                super().connect(address)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(socket, "socket", Counted)
+        engine = ledger_at(full.getsockname()[1])
+        with pytest.raises(LedgerUnavailable):
+            engine.ledger.check(deadline=Deadline(SetClock(), 0.5))
+        assert len(tried) <= 1
+        for one in knocking:
+            one.close()
+
+
+def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
+    """A TLS that ends before the server: what a managed Redis offers."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def talk(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", redis_server.port)) as server:
+            back = threading.Thread(target=copy, args=(server, connection))
+            back.start()
+            copy(connection, server)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            plain, _ = listening.accept()
+            with suppress(OSError), tls.context.wrap_socket(plain, server_side=True) as connection:
+                talk(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"rediss://127.0.0.1:{listening.getsockname()[1]}/0?ssl_ca_certs={tls.bundle}"
+        ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
+        engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)
+        engine.end(VERIFIED)
+        assert engine.claim().kind == "replay"
+        ledger.close()
+        thread.join()
+
+
+def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    with engine.ledger._first, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
+        engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
+    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.close()
+
+
+def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    past = Deadline(SetClock(), 0.0)
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="no response in time"):
+            engine.ledger.check(deadline=past)
+        engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.close()
+
+
+@pytest.mark.parametrize("which", ["wall", "run"])
+def test_an_idle_connection_is_not_trusted(redis_server: RedisServer, which: str) -> None:
+    clock = SetClock()
+    engine = ledger_at(redis_server.port, clock=clock)
+
+    def connections() -> int:
+        with redis_server.client as client:
+            return int(client.info("stats")["total_connections_received"])
+
+    engine.ledger.check(deadline=engine.deadline)
+    before = connections()
+    engine.ledger.check(deadline=engine.deadline)
+    assert connections() == before + 1  # the test's own
+    setattr(clock, which, 21.0)
+    engine.ledger.check(deadline=engine.deadline)
+    assert connections() == before + 3
+    engine.ledger.close()
+
+
+def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
+        engine = ledger_at(server.port, password=":wrong-one@")
+        with pytest.raises(LedgerUnavailable) as raised:
+            engine.claim()
+        assert "the server rejects the user name or the password" in str(raised.value)
+        assert "wrong-one" not in str(raised.value)
+        assert "127.0.0.1" not in str(raised.value)
+        good = ledger_at(server.port, password=":right@")
+        good.end(VERIFIED)
+        good.ledger.close()
+
+
+def test_a_server_that_is_full_refuses_in_its_own_words(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction") as server:
+        engine = ledger_at(server.port)
+        with pytest.raises(LedgerUnavailable, match="maxmemory"):
+            engine.claim()
+        engine.ledger.close()
+
+
+def test_a_server_that_may_forget_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = ("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
+    with RedisServer(tmp_path, *options) as server:
+        for _ in range(2):
+            engine = ledger_at(server.port)
+            engine.release(engine.own())
+            engine.ledger.close()
+    told = [record.getMessage() for record in caplog.records]
+    assert (
+        told
+        == [
+            "LEDGER_URL: this Redis may forget what it was told; set appendonly to yes, not no",
+            "LEDGER_URL: this Redis may forget what it was told; set appendfsync to always, not everysec",
+            "LEDGER_URL: this Redis may forget what it was told; set maxmemory-policy to noeviction, not allkeys-lru",
+        ]
+        * 2
+    )
+
+
+def test_a_server_that_forgets_nothing_is_no_news(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED)
+    assert caplog.records == []
+    engine.ledger.close()
+
+
+def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "signup_bridge")
+    with RedisServer(tmp_path, "--rename-command", "CONFIG", "") as server:
+        engine = ledger_at(server.port)
+        engine.end(VERIFIED)
+        engine.ledger.close()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "does not say whether it forgets" in caplog.text
+
+
+def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server: RedisServer) -> None:
+    engine = redis_engine(redis_server)
+    old = keys(None, code="111111")
+    engine.end(VERIFIED, old)
+    engine.pass_by(3995)
+    engine.end(None, keys("y", code="000000"))
+    engine.own(keys("z", code="222222"))
+    assert engine.claim(old).kind == "busy"
+    with redis_server.client as client:
+        for name in client.keys("*:calls:*"):
+            assert client.pttl(name) > 3_600_000
+    engine.ledger.close()
+
+
+def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: RedisServer) -> None:
+    """Its ages are as old as the wait for its turn; the claim's time bounds them."""
+    engine = redis_engine(redis_server)
+    token = engine.own()
+    engine.pass_by(4)
+    assert engine.settle(token, None, sent=1.0, gave_up=0.5, asked=1.2)
+    claim = engine.claim()
+    (call,) = claim.calls
+    assert call.sent == pytest.approx(claim.now - 3.8, abs=0.5)
+    assert call.gave_up == pytest.approx(claim.now - 3.3, abs=0.5)
+    engine.ledger.close()
+
+
+def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
+    engine = redis_engine(redis_server)
+    engine.clock.wall = 1e6
+    assert abs(engine.claim().now - time.time()) < 120
+    engine.ledger.close()
+
+
+def test_what_the_count_and_the_history_need_lives_on(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED, keys(None))
+    engine.end(Record("code-incorrect", contact_type=1), keys(None, code="000000"))
+    with redis_server.client as client:
+        lives = {name.split(":")[1]: client.pttl(name) / 1000 for name in client.keys()}  # noqa: SIM118
+    assert lives["delivery"] > 3900
+    assert lives["calls"] > 3900
+    assert lives["wrong"] > 590
+    engine.ledger.close()
+
+
+def test_all_keys_are_in_one_slot_and_expire(redis_server: RedisServer) -> None:
+    engine = ledger_at(redis_server.port)
+    engine.end(VERIFIED, removal=1.0)
+    engine.end(None, keys("b", code="000001", contact="10086"))
+    engine.own(keys("c", contact="10010"))
+    engine.ledger.slow_down("CreateIntlPhoneEmail", deadline=engine.deadline)
+    with redis_server.client as client:
+        names = {key: client.pttl(key) for key in client.keys()}  # noqa: SIM118
+    assert all(name.startswith("{signup-bridge}:") for name in names)
+    lasting = sorted(name.split(":")[1] for name, life in names.items() if life < 0)
+    assert lasting == ["key", "removal"]
+    engine.ledger.close()

@@ -1,0 +1,222 @@
+"""Why a Redis cannot be used: the cause and the remedy, and nothing that `/ready` must not show."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import LedgerUnavailable
+from signup_bridge.ledger.redis.ledger import RedisLedger
+
+from signup_emulator import ports
+from tests.support.builders import SetClock
+from tests.support.certificates import Tls, self_signed
+from tests.support.ledgers import KEY, POLICY
+from tests.support.redis_server import RedisServer
+from tests.support.wires import reset, serving
+
+SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")
+"""Parts of the URLs below that no text may repeat."""
+
+
+def reason(url: str, *, budget: float = 5.0) -> str:
+    """Return what is wrong with the Redis there, and check that it repeats nothing of the URL."""
+    ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
+    with pytest.raises(LedgerUnavailable) as raised:
+        ledger.check(deadline=Deadline(SetClock(), budget))
+    ledger.close()
+    text = str(raised.value)
+    assert text.startswith("LEDGER_URL: ")
+    assert [one for one in SECRETS if one in text] == []
+    return text.removeprefix("LEDGER_URL: ")
+
+
+def replying(reply: bytes) -> Callable[[socket.socket], object]:
+    """A server that gives this reply to whatever it is asked."""
+
+    def talk(connection: socket.socket) -> None:
+        while connection.recv(65_536):
+            connection.sendall(reply)
+
+    return talk
+
+
+# -- the way to the server --
+
+
+def test_a_refused_connection() -> None:
+    assert reason(f"redis://alice:hush@127.0.0.1:{ports.free()}/0") == (
+        "the connection was refused; check the host and the port, and that the server is running"
+    )
+
+
+def test_a_name_that_is_not_found() -> None:
+    assert reason("redis://alice:hush@redis..example:6379/0").startswith("the host name cannot be resolved; ")
+
+
+def test_a_connection_that_is_reset() -> None:
+    with serving(reset) as port:
+        assert reason(f"redis://127.0.0.1:{port}/0").startswith("the connection failed (Connection reset by peer); ")
+
+
+def test_a_connection_that_is_closed() -> None:
+    def talk(connection: socket.socket) -> None:
+        while b"CONFIG" not in connection.recv(65_536):
+            connection.sendall(b"+OK\r\n")
+
+    with serving(talk) as port:
+        text = reason(f"redis://127.0.0.1:{port}/0")
+    assert text == "the server closed the connection; a port that expects TLS needs rediss://"
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n"])
+def test_a_response_that_is_not_redis(reply: bytes) -> None:
+    with serving(replying(reply)) as port:
+        assert reason(f"redis://127.0.0.1:{port}/0").startswith("the response is not a Redis server's; ")
+
+
+# -- TLS --
+
+
+@contextmanager
+def tls_server(tls: Tls) -> Iterator[int]:
+    def talk(plain: socket.socket) -> None:
+        with suppress(OSError), tls.context.wrap_socket(plain, server_side=True) as connection:
+            replying(b"+OK\r\n")(connection)
+
+    with serving(talk) as port:
+        yield port
+
+
+def test_a_certificate_that_is_not_trusted(tls: Tls) -> None:
+    with tls_server(tls) as port:
+        text = reason(f"rediss://alice:hush@127.0.0.1:{port}/0")
+    assert text.replace("self signed", "self-signed") == (  # as OpenSSL 1.1 writes it
+        "the server's certificate is not trusted (self-signed certificate); "
+        "add ?ssl_ca_certs= with the path of the CA's PEM file"
+    )
+
+
+def test_a_certificate_of_another_name(tls: Tls) -> None:
+    with tls_server(tls) as port:
+        assert reason(f"rediss://alice:hush@localhost:{port}/0?ssl_ca_certs={tls.bundle}") == (
+            "the server's certificate is for another host name; use a name that the certificate contains"
+        )
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+def test_a_certificate_that_is_not_valid_now(tmp_path: Path, days: int) -> None:
+    tls = self_signed(tmp_path, days=days)
+    with tls_server(tls) as port:
+        text = reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tls.bundle}")
+    assert text.startswith("the server's certificate is not valid now (certificate ")
+
+
+def test_a_ca_file_that_is_not_there(tls: Tls, tmp_path: Path) -> None:
+    with tls_server(tls) as port:
+        assert reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/none.pem") == (
+            "ssl_ca_certs, ssl_certfile or ssl_keyfile cannot be read (No such file or directory); "
+            "check paths and rights"
+        )
+
+
+def test_a_ca_file_that_holds_no_certificate(tls: Tls, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("no certificate")
+    with tls_server(tls) as port:
+        text = reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/empty.pem")
+    assert text.startswith("TLS failed (")
+    assert "ssl_ca_certs" in text
+
+
+def test_a_port_that_does_not_speak_tls(redis_server: RedisServer) -> None:
+    """A Redis waits for the rest of what is no command; others answer."""
+    text = reason(redis_server.url.replace("redis://", "rediss://alice:hush@"), budget=0.3)
+    assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the way to it"
+    with serving(replying(b"-ERR no command\r\n")) as port:
+        text = reason(f"rediss://127.0.0.1:{port}/0")
+    assert text.startswith("TLS failed (WRONG_VERSION_NUMBER); check that the port expects TLS")
+
+
+def test_a_port_that_speaks_tls_only(tls: Tls) -> None:
+    with tls_server(tls) as port:
+        text = reason(f"redis://127.0.0.1:{port}/0")
+    assert text in (
+        "the server closed the connection; a port that expects TLS needs rediss://",
+        "the connection failed (Connection reset by peer); check the host, the port and the network",
+        "the response is not a Redis server's; check the host and the port",
+    )
+
+
+# -- what the server refuses --
+
+
+def test_a_login_that_is_refused(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
+        at = f"127.0.0.1:{server.port}"
+        wrong = "the server rejects the user name or the password; percent-encode both in the URL"
+        assert reason(f"redis://:hush@{at}/0") == wrong
+        assert reason(f"redis://alice:hush@{at}/0") == wrong
+        assert reason(f"redis://{at}/0") == "the server requires a password; add it to the URL, percent-encoded"
+
+
+def test_a_password_that_the_server_does_not_want(redis_server: RedisServer) -> None:
+    url = redis_server.url.replace("redis://", "redis://:hush@")
+    assert reason(url).startswith("the server has no password, but the URL does; ")
+
+
+def test_a_user_who_may_not(redis_server: RedisServer) -> None:
+    with redis_server.client as client:
+        client.acl_setuser("alice", enabled=True, passwords=["+hush"], commands=["+@all", "-evalsha"], keys=["*"])
+        try:
+            text = reason(redis_server.url.replace("redis://", "redis://alice:hush@"))
+        finally:
+            client.acl_deluser("alice")
+    assert text.startswith("the user lacks permissions (NOPERM); ")
+
+
+def test_a_database_that_is_not_there(redis_server: RedisServer) -> None:
+    url = redis_server.url.replace("/0", "/99")
+    assert reason(url) == "the server has no database of this number; correct the number after the last slash"
+
+
+def test_data_of_somebody_else(redis_server: RedisServer) -> None:
+    with redis_server.client as client:
+        client.lpush("{signup-bridge}:key", "list")
+    text = reason(redis_server.url)
+    assert text.startswith(
+        ("the server rejects a command (WRONGTYPE at line ", "the server rejects a command (ERR at line ")
+    )
+
+
+def test_a_command_that_is_not_there() -> None:
+    """Its refusal repeats the arguments."""
+    with serving(replying(b"-ERR unknown command 'AUTH', with args beginning with: 'hush' \r\n")) as port:
+        assert reason(f"redis://:hush@127.0.0.1:{port}/0").startswith("the server rejects a command (ERR); ")
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        (b"-CLUSTERDOWN The cluster is down\r\n", "the cluster does not serve all keys (CLUSTERDOWN); "),
+        (b"-BUSY Redis is busy running a script.\r\n", "the server runs another client's script that does not end "),
+    ],
+)
+def test_a_server_that_serves_nobody_now(reply: bytes, cause: str) -> None:
+    """It does run scripts."""
+
+    def talk(connection: socket.socket) -> None:
+        while command := connection.recv(65_536):
+            connection.sendall(reply if b"EVAL" in command else b"*0\r\n" if b"CONFIG" in command else b"+OK\r\n")
+
+    with serving(talk) as port:
+        assert reason(f"redis://127.0.0.1:{port}/0").startswith(cause)
+
+
+def test_too_many_connections() -> None:
+    with serving(replying(b"-ERR max number of clients reached\r\n")) as port:
+        text = reason(f"redis://127.0.0.1:{port}/0")
+    assert text == "the server accepts no more connections; raise its maxclients"

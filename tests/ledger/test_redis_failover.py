@@ -1,0 +1,157 @@
+"""A Redis that is not the primary any more: the bridge asks whichever server the address leads to by then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import LedgerUnavailable
+from signup_bridge.ledger.redis.ledger import RedisLedger
+
+from tests.support.builders import SetClock
+from tests.support.ledgers import FAST, KEY, VERIFIED, Engine, guess, keys
+from tests.support.redis_server import RedisServer
+from tests.support.wires import Wire
+
+IDLE = 8
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[RedisServer]:
+    """Another server, which can be told to be a replica: Redis 6 does not stop while one writes its first log."""
+    with RedisServer(tmp_path, "--appendonly", "no") as server:
+        yield server
+
+
+@pytest.fixture
+def wire(other: RedisServer) -> Iterator[Wire]:
+    with Wire(other.port) as wire:
+        yield wire
+
+
+def ledger_behind(wire: Wire) -> Engine:
+    """A ledger with eight idle connections over the wire."""
+    clock = SetClock()
+    ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
+    engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
+    ledger.check(deadline=engine.deadline)
+    taken = [ledger._take() or ledger._new()]
+    for _ in range(IDLE - 1):
+        ledger.check(deadline=engine.deadline)
+        taken.append(ledger._take() or ledger._new())
+    for connection in taken:
+        ledger._use(connection, engine.deadline, "count_unknown")
+    assert len(ledger._idle) == IDLE
+    return engine
+
+
+def demote(server: RedisServer, *, to: int, stale: bool = True) -> None:
+    """Make it a replica of the server at a port, which answers nothing old unless ``stale``."""
+    with server.client as client:
+        client.config_set("replica-serve-stale-data", "yes" if stale else "no")
+        client.replicaof("127.0.0.1", str(to))
+
+
+@pytest.mark.parametrize("how", ["READONLY", "MASTERDOWN"])
+def test_after_a_failover_no_delivery_is_lost(
+    redis_server: RedisServer, other: RedisServer, wire: Wire, how: str
+) -> None:
+    """The old primary is demoted, and still reachable."""
+    engine = ledger_behind(wire)
+    held = engine.own(keys("held", contact="10086"))
+    demote(other, to=redis_server.port if how == "READONLY" else 1, stale=how == "READONLY")
+    wire.behind = redis_server.port
+    assert engine.settle(held, VERIFIED, keys("held", contact="10086"))
+    for number in range(IDLE):
+        engine.own(keys(f"m{number}", contact=f"{number:09}"))
+    assert len(engine.ledger._idle) == 1  # type: ignore[attr-defined]
+    assert engine.claim(keys("held", contact="10086")).record == VERIFIED
+    engine.ledger.close()
+
+
+def test_after_a_failover_no_delivery_of_many_at_once_is_lost(
+    redis_server: RedisServer, other: RedisServer, wire: Wire
+) -> None:
+    engine = ledger_behind(wire)
+    demote(other, to=redis_server.port)
+    wire.behind = redis_server.port
+    kinds: list[str] = []
+
+    def claim(number: int) -> None:
+        kinds.append(engine.claim(keys(f"m{number}", contact=f"{number:09}")).kind)
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(2 * IDLE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kinds == ["owned"] * 2 * IDLE
+    engine.ledger.close()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "-LOADING Redis is loading the dataset in memory",
+        "-MOVED 3999 127.0.0.1:6381",
+        "-NOREPLICAS Not enough good replicas to write.",
+        "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write.",
+    ],
+)
+def test_a_refusal_by_a_server_that_is_not_the_primary_is_retried_once(
+    redis_server: RedisServer, wire: Wire, reply: str
+) -> None:
+    engine = ledger_behind(wire)
+    wire.refuse(reply.encode() + b"\r\n")
+    wire.behind = redis_server.port
+    engine.own()
+    engine.own(guess(1)._replace(contact=b"another"))
+    engine.ledger.close()
+
+
+def test_an_address_that_still_leads_to_the_replica_is_asked_twice(other: RedisServer, wire: Wire) -> None:
+    engine = ledger_behind(wire)
+    demote(other, to=1)
+    with other.client as client:
+        before = client.info("stats")["total_connections_received"]
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="use the address of the primary"):
+                engine.claim()
+        assert client.info("stats")["total_connections_received"] - before <= 4
+    engine.ledger.close()
+
+
+def test_a_first_connection_may_lead_to_a_replica(redis_server: RedisServer, other: RedisServer, wire: Wire) -> None:
+    """The first connection asks for the server's settings; a replica without its primary refuses even that."""
+    demote(other, to=1, stale=False)
+    ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, SetClock(), key=KEY)
+    engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)
+    with pytest.raises(LedgerUnavailable, match=r"READONLY|MASTERDOWN"):
+        engine.claim()
+    wire.behind = redis_server.port
+    engine.own()
+    ledger.close()
+
+
+def test_a_server_that_vanished_costs_one_delivery(redis_server: RedisServer, wire: Wire) -> None:
+    """Nothing says that its connections are dead: the first that is used is waited for."""
+    engine = ledger_behind(wire)
+    wire.refuse(b"")
+    wire.behind = redis_server.port
+    with pytest.raises(LedgerUnavailable, match="no response in time"):
+        engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
+    engine.own()
+    engine.ledger.close()
+
+
+def test_other_refusals_are_not_asked_again(redis_server: RedisServer, wire: Wire) -> None:
+    engine = ledger_behind(wire)
+    wire.refuse(b"-MISCONF Redis is configured to save RDB snapshots, but it is unable to persist to disk.\r\n")
+    wire.behind = redis_server.port
+    with pytest.raises(LedgerUnavailable, match="MISCONF"):
+        engine.claim()
+    assert len(engine.ledger._idle) == IDLE - 1  # type: ignore[attr-defined]
+    engine.ledger.close()

@@ -1,0 +1,281 @@
+"""What is SQLite's own: the file, its troubles, the key beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import Ledger, LedgerUnavailable
+from signup_bridge.ledger.keys import Hasher, key_beside
+from signup_bridge.ledger.sqlite.database import SqliteFile
+
+from tests.support.builders import ROOT, SetClock
+from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
+
+COUNT = "SELECT count(*) FROM deliveries"
+
+# -- troubles --
+
+
+def trouble(engine: Engine) -> str:
+    with pytest.raises(LedgerUnavailable) as raised:
+        engine.claim(keys(secrets.token_hex(4), contact="10010"))
+    return str(raised.value)
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    (db,) = engine.ledger._file._writer  # type: ignore[attr-defined]
+    db.execute("PRAGMA max_page_count = 1")  # of what it has now
+
+    def fill() -> None:
+        for number in range(1000):
+            engine.claim(keys(f"m{number}", contact=f"{number:09}"))
+
+    with pytest.raises(LedgerUnavailable, match="the disk is full"):
+        fill()
+    assert engine.claim().kind == "replay"
+    engine.ledger.close()
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    engine.ledger.close()
+    connect = sqlite3.connect
+
+    def read_only(path: Path, **options: Any) -> sqlite3.Connection:
+        db: sqlite3.Connection = connect(f"file:{path}?mode=ro", uri=True, **options)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    assert "cannot be written; give the bridge's user the right to" in trouble(engine)
+
+
+def test_a_file_that_is_damaged(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path, FAST)
+    for number in range(200):
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"))
+    engine.ledger.close()
+    data = bytearray((tmp_path / "ledger.db").read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    (tmp_path / "ledger.db").write_bytes(data)
+    assert "is damaged; move it away" in trouble(engine)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute("CREATE TABLE deliveries (x)")
+    db.close()
+    assert "cannot be used: table deliveries already exists" in trouble(engine)
+
+
+def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    """The wait ends with the deadline."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerUnavailable, match="was not free in time; another process holds it"):
+        engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.3))
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    engine.ledger.slow_down("x", deadline=engine.deadline)
+    engine.ledger.close()
+
+
+def test_a_file_that_another_thread_is_opening(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    with file._opening, pytest.raises(LedgerUnavailable, match="could not be opened in time"):
+        engine.ledger.look(keys().delivery, deadline=Deadline(SetClock(), 0.1))
+    engine.end(VERIFIED)
+    engine.ledger.close()
+
+
+def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO removals VALUES (x'00')")
+        raise KeyError("a fault of the bridge")
+
+    with pytest.raises(KeyError):
+        engine.ledger._file.write(fail, engine.deadline)  # type: ignore[attr-defined]
+    engine.end(VERIFIED)
+    assert rows(tmp_path, "removals") == 0
+    engine.ledger.close()
+
+
+def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path) -> None:
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).rename(tmp_path / f"old-{name}")
+    assert engine.look() is None
+    engine.end(WRONG)
+    assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    other = engine.again()
+    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    write = file.write
+
+    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
+        assert other.claim(keys(), "t", lease=10, max_wait=1, deadline=deadline).kind == "owned"
+        return write(work, deadline)
+
+    monkeypatch.setattr(file, "write", after_another)
+    assert engine.claim().kind == "in-flight"
+    other.close()
+    engine.ledger.close()
+
+
+def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sqlite_engine(tmp_path)
+    other = engine.again()
+    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    write = file.write
+
+    def ask(ledger: Ledger, token: str) -> str:
+        return ledger.claim_send(keys(), token, guards=(), lease=10, max_wait=1, deadline=engine.deadline).kind
+
+    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
+        assert ask(other, "t") == "owned"
+        return write(work, deadline)
+
+    monkeypatch.setattr(file, "write", after_another)
+    assert ask(engine.ledger, "mine") == "in-flight"
+    other.close()
+    engine.ledger.close()
+
+
+def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> None:
+    """It was at work while the file was moved, and another thread has opened the new one."""
+    engine = sqlite_engine(tmp_path)
+    engine.end(VERIFIED)
+
+    def moved(_: sqlite3.Connection) -> None:
+        for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+            (tmp_path / name).rename(tmp_path / f"old-{name}")
+        assert engine.look() is None
+
+    engine.ledger._file.read(moved, engine.deadline)  # type: ignore[attr-defined]
+    assert engine.look() is None
+    engine.end(WRONG)
+    assert rows(tmp_path) == 1
+    engine.ledger.close()
+
+
+def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Path) -> None:
+    """The last one that closes the file removes its log: as long as it is held here, another one must not be that."""
+    engine = sqlite_engine(tmp_path)
+    file = engine.ledger._file  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(file._connection(file._idle, engine.deadline))
+    look = f"import sqlite3; print(sqlite3.connect({str(tmp_path / 'ledger.db')!r}).execute({COUNT!r}).fetchone()[0])"
+    for number in range(1, 4):
+        engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
+        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=150, check=True)
+        assert seen.stdout.strip() == str(number)
+    engine.ledger.close()
+
+
+def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signup_bridge.ledger.sqlite.database.time.sleep", lambda _: None)
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as db:
+        db.execute("CREATE TABLE held (x)")
+        db.execute("BEGIN EXCLUSIVE")
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda *of, **named: connect(*of, **named | {"timeout": 0}))
+        ledger = sqlite_engine(tmp_path).ledger
+        with pytest.raises(LedgerUnavailable, match="another process holds it"):
+            ledger.claim(keys(), "token", lease=10, max_wait=6, deadline=Deadline(SetClock(), 0.3))
+    db.close()
+
+
+def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """One makes the key and the tables; nobody fails, and all have the same key."""
+    program = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "function")!r}]
+from pathlib import Path
+from signup_bridge.core.clock import Deadline, SystemClock
+from signup_bridge.ledger import Policy
+from signup_bridge.ledger.sqlite.ledger import SqliteLedger
+policy = Policy(**{POLICY._asdict()!r})
+ledger = SqliteLedger(Path({str(tmp_path)!r}) / "ledger.db", policy, SystemClock())
+sys.stdin.read(1)
+ledger.check(deadline=Deadline(SystemClock(), 60))
+print(ledger.hasher().check.hex())
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in started:
+        assert process.stdin
+        process.stdin.write("x")
+        process.stdin.flush()
+    said = [process.communicate(timeout=150)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 6
+    assert len(set(said)) == 1
+
+
+# -- the key beside it --
+
+
+def test_the_key_is_random_and_stays(tmp_path: Path) -> None:
+    one = key_beside(tmp_path / "ledger.db")
+    assert key_beside(tmp_path / "ledger.db") == one
+    assert len(one) == 64
+    assert key_beside(tmp_path / "other.db") != one
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db.key", "other.db.key"]
+
+
+def test_of_two_who_make_the_key_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        target.write_bytes(b"k" * 32)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    assert key_beside(tmp_path / "ledger.db") == b"k" * 32
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.db.key"]
+
+
+def test_a_key_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(LedgerUnavailable, match="No space left on device"):
+        key_beside(tmp_path / "ledger.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hashes_are_of_the_key_and_tell_parts_apart() -> None:
+    one, other = Hasher(KEY), Hasher(KEY + b"x")
+    assert one.check == Hasher(KEY).check != other.check
+    assert keys() == keys()
+    assert len({keys().delivery, keys().content, keys().contact, keys().exact}) == 4
+    assert one._hash("a", "bc") != one._hash("ab", "c") != one._hash("abc")
+    assert {len(name) for name in (keys().delivery, keys().content, keys().contact, keys().exact)} == {16}

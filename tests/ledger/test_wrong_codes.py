@@ -1,0 +1,124 @@
+"""The contract of the ledger: how many wrong codes a contact is given, and what counts as one."""
+
+from __future__ import annotations
+
+import pytest
+from signup_bridge.ledger import Record
+
+from tests.support.ledgers import VERIFIED, WRONG, Engine, Make, guess, keys
+
+
+def test_after_too_many_wrong_codes_no_call_is_made(engine: Engine) -> None:
+    for number in range(5):
+        engine.end(WRONG, guess(number))
+        engine.pass_by(10)
+    claim = engine.claim(guess(5))
+    assert (claim.kind, claim.record) == ("decided", Record("attempts-exhausted", contact_type=1))
+    assert engine.claim(guess(5)).kind == "replay"
+    assert engine.claim(guess(0)).record == WRONG
+    assert engine.claim(keys("elsewhere", contact="10086")).kind == "owned"
+
+
+def test_refused_deliveries_do_not_extend_the_window(engine: Engine) -> None:
+    for number in range(5):
+        engine.end(WRONG, guess(number))
+    engine.pass_by(595)
+    assert engine.claim(guess(5)).kind == "decided"
+    engine.pass_by(10)
+    assert engine.claim(guess(6)).kind == "owned"
+
+
+def test_unknown_outcomes_count(engine: Engine) -> None:
+    for number in range(4):
+        engine.end(None, guess(number))
+    engine.own(guess(4), lease=10)
+    engine.pass_by(11)
+    assert engine.claim(guess(5)).kind == "decided"
+
+
+def test_a_delivery_counts_once(engine: Engine) -> None:
+    for _ in range(6):
+        token = engine.own(guess(0))
+        engine.settle(token, None, guess(0))
+    for number in range(1, 4):
+        engine.end(WRONG, guess(number))
+    engine.own(guess(4))
+
+
+def test_a_delivery_without_an_id_counts_once(engine: Engine) -> None:
+    content = keys(None, code="000000")
+    for _ in range(3):
+        engine.end(WRONG, content)
+        engine.pass_by(121)
+    for number in range(1, 4):
+        engine.end(WRONG, guess(number))
+    engine.own(guess(4))
+
+
+def test_a_guess_that_comes_again_does_not_clear_its_count(engine: Engine) -> None:
+    """Under a content key its record is written anew after two minutes, whatever becomes of that."""
+    for number in range(5):
+        engine.end(WRONG, keys(None, code=f"{number:06}"))
+    engine.pass_by(125)
+    assert engine.claim(keys(None, code="000000")).record == Record("attempts-exhausted", contact_type=1)
+    engine.pass_by(125)
+    assert engine.claim(keys(None, code="000001")).record == Record("attempts-exhausted", contact_type=1)
+    assert engine.claim(guess(7)).kind == "decided"
+
+
+@pytest.mark.parametrize("how", ["busy", "released", "wrong again"])
+def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> None:
+    for number in range(4):
+        engine.end(WRONG, keys(None, code=f"{number:06}"))
+    engine.pass_by(125)
+    again = keys(None, code="000000")
+    if how == "busy":
+        token = engine.own(keys("elsewhere", code="999999"))
+        assert engine.claim(again).kind == "busy"
+        engine.release(token, keys("elsewhere", code="999999"))
+    elif how == "released":
+        engine.release(engine.own(again), again)
+    else:
+        engine.end(WRONG, again)
+    engine.end(WRONG, guess(8))
+    assert engine.claim(guess(9)).kind == "decided"
+    engine.pass_by(480)
+    assert engine.claim(guess(10)).kind == "owned"
+
+
+def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> None:
+    engine = make(ttl=60)
+    for number in range(5):
+        engine.end(WRONG, guess(number)._replace(delivery=keys().delivery))
+        engine.pass_by(61)
+    assert engine.claim(guess(6)._replace(delivery=keys().delivery)).kind == "decided"
+
+
+def test_a_success_clears_the_count(engine: Engine) -> None:
+    for number in range(4):
+        engine.end(WRONG, guess(number))
+    engine.end(None, guess(4), sent=0.2)
+    engine.pass_by(1)
+    token = engine.own(guess(4))
+    engine.settle(token, VERIFIED, guess(4))
+    for number in range(5, 9):
+        engine.end(WRONG, guess(number))
+    engine.own(guess(9))
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_what_says_nothing_of_the_code_does_not_count(engine: Engine, released: bool) -> None:
+    for number in range(6):
+        token = engine.own(guess(number))
+        if released:
+            engine.release(token, guess(number))
+        else:
+            engine.settle(token, Record("already-verified", contact_type=1), guess(number), counts=False)
+    engine.own(guess(7))
+
+
+def test_the_limit_can_be_switched_off(make: Make) -> None:
+    engine = make(wrong_codes=0)
+    for number in range(7):
+        engine.end(WRONG, guess(number))
+    engine.own(guess(8))

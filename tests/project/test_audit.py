@@ -1,0 +1,98 @@
+"""`make audit`, by pip-audit itself, over a socket to advisories of the test's own that are asked as OSV's are."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from signup_emulator import ports
+from tests.support.builders import ROOT, Upstream, reply
+
+AUDIT = ROOT / "tools" / "audit.py"
+ADVISORY = {
+    "id": "PYSEC-0000-1",
+    "modified": "2026-01-15T09:30:00Z",
+    "published": "2026-01-15T09:30:00Z",
+    "details": "made up",
+    "affected": [{"package": {"name": "flask", "ecosystem": "PyPI"}, "ranges": [], "versions": ["3.1.0"]}],
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The tool beside lock files of one package."""
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "audit.py").write_text(AUDIT.read_text())
+    for lock in ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt"):
+        (tmp_path / lock).write_text(f"flask==3.1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    return tmp_path
+
+
+def audit(folder: Path, url: str) -> tuple[int, str]:
+    command = [sys.executable, str(folder / "tools" / "audit.py"), "--vulnerability-service", "osv", "--osv-url", url]
+    environ = {"HOME": str(folder), "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def advisories(request: pytest.FixtureRequest) -> Iterator[Upstream]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(reply(request.param, headers="Content-Type: application/json\r\nConnection: close\r\n"))
+
+    with Upstream(answer) as upstream:
+        yield upstream
+
+
+@pytest.mark.parametrize("advisories", [{"vulns": [ADVISORY]}], indirect=True)
+def test_a_known_vulnerability_is_a_failure(checkout: Path, advisories: Upstream) -> None:
+    status, said = audit(checkout, advisories.url)
+    assert status == 1
+    assert "PYSEC-0000-1" in said
+    assert said.endswith("1 packages audited, 1 with a known vulnerability\n")
+    assert len(advisories.requests) == 1
+    asked = json.loads(advisories.requests[0].partition(b"\r\n\r\n")[2])
+    assert asked == {"package": {"name": "flask", "ecosystem": "PyPI"}, "version": "3.1.0"}
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("advisories", [{}], indirect=True)
+def test_nothing_known(checkout: Path, advisories: Upstream) -> None:
+    assert audit(checkout, advisories.url) == (0, "1 packages audited, 0 with a known vulnerability\n")
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("advisories", [b"<html>a proxy's own page</html>"], indirect=True)
+def test_who_answers_something_else_tells_nothing(checkout: Path, advisories: Upstream) -> None:
+    status, said = audit(checkout, advisories.url)
+    assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
+
+
+@pytest.mark.toolchain
+def test_nobody_there_is_said_loudly_and_is_no_failure(checkout: Path) -> None:
+    status, said = audit(checkout, f"http://127.0.0.1:{ports.free()}")
+    assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
+
+
+@pytest.mark.toolchain
+def test_a_lock_without_hashes_is_a_failure(checkout: Path) -> None:
+    (checkout / "requirements.txt").write_text("flask==3.1.0\n")
+    status, said = audit(checkout, "http://127.0.0.1:9")
+    assert status == 1
+    assert "hash" in said
+
+
+def test_what_the_advisories_do_not_know_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status_of = runpy.run_path(str(AUDIT))["status_of"]
+    audited = {"name": "redis", "version": "8.0.0", "vulns": []}
+    skipped = {"name": "flask", "skip_reason": "Dependency not found on PyPI and could not be audited: flask (3.1.0)"}
+    assert status_of([audited, skipped]) == 0
+    assert "NOT AUDITED: nothing was told of 1 of 2 packages: flask\n" in capsys.readouterr().out
+    assert status_of([audited | {"vulns": [{"id": "PYSEC-0000-1"}]}, skipped]) == 1

@@ -1,0 +1,95 @@
+"""Some seconds of `make fuzz`, and that its targets notice what they are there for."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.inbound import body as payload
+from signup_bridge.inbound import signatures
+
+from tests.fuzz import events
+from tests.fuzz import payload as fuzz_payload
+from tests.fuzz import signatures as fuzz_signatures
+from tests.support.builders import ROOT, body
+
+SECONDS = 20
+BRANCHES = {"signatures": 30, "payload": 120, "events": 500}
+"""What the seeds alone reach, about: less is a target that does not run, or is not instrumented."""
+
+
+@pytest.mark.toolchain
+@pytest.mark.timeout(600)
+def test_twenty_seconds_of_fuzzing(tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("Atheris has no wheel for this Python or machine")
+    command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--folder", str(tmp_path)]
+    environ = {"PYTHONPATH": "function:tests:.", "HOME": str(tmp_path)}
+    running = {
+        target: subprocess.Popen(
+            [*command, target], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for target in BRANCHES
+    }
+    for target, process in running.items():
+        said, _ = process.communicate()
+        assert process.returncode == 0, said[-3000:]
+        done = re.search(r"DONE +cov: ([0-9]+)", said)
+        assert done, said[-3000:]
+        assert int(done[1]) >= BRANCHES[target]
+
+
+def test_a_yes_to_what_is_not_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in fuzz_signatures.seeds():
+        fuzz_signatures.try_one(seed)
+    monkeypatch.setattr(signatures, "_any_equal", lambda _given, _expected: True)
+    with pytest.raises(AssertionError, match="it says yes to what is not signed"):
+        fuzz_signatures.try_one(b"webhook-id: msg_1\nwebhook-timestamp: 1614265330\nwebhook-signature: v1,x\n\n{}")
+
+
+def test_a_no_to_what_is_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "_HEADER_PREFIXES", ("svix",))
+    with pytest.raises(AssertionError, match="it says no to what is signed"):
+        fuzz_signatures.try_one(fuzz_signatures.seeds()[0])
+
+
+def test_a_value_in_an_errors_text_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in fuzz_payload.seeds():
+        fuzz_payload.try_one(seed)
+
+    def telling(value: Any) -> str:
+        raise ValueError(f"must not be {value}")
+
+    monkeypatch.setattr(payload, "_verify_code", telling)
+    with pytest.raises(AssertionError, match="what was sent is in the text"):
+        fuzz_payload.try_one(b"\n\n" + body())
+
+
+@pytest.fixture
+def ended() -> Iterator[None]:
+    yield
+    events.end()
+
+
+@pytest.mark.usefixtures("ended")
+def test_what_nobody_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    url_event = events.seeds()[0]
+    events.try_one(url_event)
+    events.end()
+    monkeypatch.setattr(signatures, "standard_webhooks", lambda *_arguments, **_options: signatures.unsigned)
+    with pytest.raises(AssertionError, match="what nobody signed is called for"):
+        events.try_one(url_event.replace(b"{sign}", b""))
+
+
+@pytest.mark.usefixtures("ended")
+def test_the_seeds_of_events_are_verified_where_they_should_be() -> None:
+    """Else everything behind the signature would be out of the fuzzer's sight."""
+    for seed in events.seeds():
+        events.try_one(seed)
+    assert len(events.accepted()) >= 6

@@ -1,0 +1,288 @@
+"""A code is sent here too: what asking for one ends in, and what the sender hears."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from signup_bridge.web.profiles import PROFILES
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.scf.instances import Shape
+from signup_emulator.server import Emulator
+from tests.support.builders import (
+    PHONE,
+    Answer,
+    Bridge,
+    SetClock,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    post,
+    problem,
+    signed,
+)
+from tests.support.deliveries import ask, replay_of
+from tests.support.event_builders import handle, url_event
+from tests.support.scenarios import Request, Way
+from tests.support.targets import Scf
+
+SEND = "SendIntlPhoneEmailCode"
+LIMITED = {"content-type": "application/problem+json"}
+
+
+def wanted(**members: Any) -> bytes:
+    document = {"type": "phone", "contact": PHONE} | members
+    return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+
+
+def ask_for(of: Bridge, delivery_id: str | None = None, **members: Any) -> Answer:
+    data = wanted(**members)
+    return of.post(data, signed(data, delivery_id=delivery_id), path="/webhooks/code")
+
+
+def sending(url: str, **changed: Any) -> Bridge:
+    return bridge(url, SEND_CODES="true", **changed)
+
+
+def last_code(emulator: Emulator, contact: str = PHONE) -> str:
+    return next(one.code for one in emulator.domain.sent_codes() if one.contact[1] == contact)
+
+
+def test_the_whole_signup_by_two_webhooks(emulator: Emulator) -> None:
+    of = sending(emulator.url)
+    sent = ask_for(of)
+    request_id = emulator.calls[-1].request_id
+    assert sent == Answer(
+        202,
+        {"content-type": "application/json"},
+        json.dumps(
+            {"status": "sent", "type": "phone", "contact": "187****4433", "request_id": request_id, "resend_after": 60}
+        ).encode()
+        + b"\n",
+    )
+    verified = of.deliver(verify_code=last_code(emulator))
+    assert (verified.status, verified.json["status"]) == (200, "verified")
+    assert calls(emulator) == [(SEND, "OK"), ("CreateIntlPhoneEmail", "OK")]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("way", ["http", "event"])
+def test_it_passes_in_every_profile_by_http_and_by_events(emulator: Emulator, way: str, profile: str) -> None:
+    of = sending(emulator.url, SENDER_PROFILE=profile)
+    sent = Way(way).ask(of, Request(wanted(), path="/webhooks/code"))
+    assert (sent.status, sent.json["status"]) == (202, "sent")
+    verified = Way(way).ask(of, Request(body(verify_code=last_code(emulator))))
+    assert (verified.status, verified.json["status"]) == (200, "verified")
+    assert calls(emulator) == [(SEND, "OK"), ("CreateIntlPhoneEmail", "OK")]
+
+
+@pytest.mark.parametrize("shape", ["web", "event"])
+def test_it_passes_as_the_zip_that_is_deployed(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    with scf.start(shape, emulator.url, SEND_CODES="true") as platform:
+        sent = post(f"{platform.url}/webhooks/code", wanted())
+        verified = post(f"{platform.url}/webhooks/signup", body(verify_code=last_code(emulator)))
+    assert (sent.status, sent.json["status"]) == (202, "sent")
+    assert (verified.status, verified.json["status"]) == (200, "verified")
+
+
+def test_it_is_off_unless_it_is_switched_on(emulator: Emulator) -> None:
+    of = bridge(emulator.url)
+    assert ask_for(of).status == 404
+    event = {"type": "phone", "contact": PHONE}
+    assert handle(of, event | {"action": "send"}).json["code"] == "body-invalid", "there is no code to verify"
+    assert calls(emulator) == []
+    for action in ("signup", None, ["send"]):  # a member like any other, which is ignored
+        told = handle(of, event | {"action": action, "verify_code": "000000"}).json
+        assert told["code"] == "code-incorrect"
+
+
+def test_a_redelivery_is_answered_as_before(emulator: Emulator) -> None:
+    of = sending(emulator.url)
+    first = ask_for(of, "msg_1")
+    assert ask_for(of, "msg_1") == replay_of(first)
+    status, told = ask(of, "msg_1")
+    assert (status, told) == (202, {name: value for name, value in first.json.items() if name != "contact"})
+    assert calls(emulator) == [(SEND, "OK")]
+
+
+def test_the_names_of_the_api(emulator: Emulator) -> None:
+    sent = ask_for(sending(emulator.url), type=None, contact=None, Type=2, Code="jo@example.com")
+    assert (sent.status, sent.json["type"], sent.json["contact"]) == (202, "email", "j***@example.com")
+
+
+@pytest.mark.parametrize(
+    ("members", "errors"),
+    [
+        ({"type": "fax", "contact": None}, [("#/type", "must be"), ("#/contact", "is missing")]),
+        ({"verify_code": "123456"}, [("#/verify_code", "must not be there")]),
+        ({"Type": 1}, [("#/Type", "must not stand beside")]),
+    ],
+)
+def test_what_can_never_be_right(emulator: Emulator, members: dict[str, Any], errors: list[tuple[str, str]]) -> None:
+    told = ask_for(sending(emulator.url), **members)
+    assert (told.status, told.json["code"]) == (422, "body-invalid")
+    assert len(told.json["errors"]) == len(errors)
+    for one, (pointer, text) in zip(told.json["errors"], errors, strict=True):
+        assert (one["pointer"], text in one["detail"]) == (pointer, True)
+    assert calls(emulator) == []
+
+
+def test_who_captured_a_verification_cannot_make_it_a_message(emulator: Emulator) -> None:
+    """No signature covers the path: what was sent to one route may be posted to the other."""
+    mapped = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code", "PAYLOAD_TYPE": "/type"}
+    clock = SetClock()
+    of = bridge(emulator.url, clock, SEND_CODES="true", SENDER_PROFILE="supabase", **mapped)
+    data = wanted(verify_code="123456")
+    headers = signed(data)
+    assert of.post(data, headers).status == 200
+    clock.wall += 200  # the body, which is all that it is known by, is forgotten, and the signature still good
+    assert of.post(data, headers, path="/webhooks/code").json["error"]["http_code"] == 422
+    assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
+    assert of.post(wanted(verify_code=""), path="/webhooks/code").status == 202, "a form that is not filled in yet"
+
+
+OUTCOMES = {
+    "InternalError.SendVerifyCodeErr": ("send-failed", 502, {}),
+    "FailedOperation.SendVerifyCodeIsLimited": ("send-limited", 429, {"retry-after": "60"}),
+    "LimitExceeded.RequestLimit": ("send-limited", 429, {"retry-after": "60"}),
+    "InternalError.VerifiedPhoneEmailErr": ("already-verified", 409, {"webhook-delivery": "abort-message"}),
+    "InvalidParameter.TelephoneIsInvalid": ("contact-invalid", 422, {"webhook-delivery": "abort-message"}),
+    "FailedOperation.SendTcbPhoneEmailCodeFailed": ("bridge-misconfigured", 500, {}),
+    "AuthFailure.SecretIdNotFound": ("bridge-misconfigured", 500, {}),
+    "InternalError.VerifyCodeErr": ("upstream-failed", 502, {}),
+    "InternalError.DomainInternalError": ("upstream-failed", 502, {}),
+    "close": ("outcome-unknown", 504, {}),
+}
+
+
+@pytest.mark.parametrize("fault", OUTCOMES)
+def test_what_the_api_says(emulator: Emulator, fault: str) -> None:
+    emulator.faults.arm(Fault(fault))
+    told = ask_for(sending(emulator.url))
+    code, status, headers = OUTCOMES[fault]
+    retryable = code not in ("already-verified", "contact-invalid")
+    request_id = None if fault == "close" else emulator.calls[-1].request_id
+    check_problem(told, problem(code, status, retryable=retryable, request_id=request_id), LIMITED | headers)
+    assert [action for action, _ in calls(emulator)] == [SEND]
+
+
+def test_what_was_certainly_not_sent_may_be_asked_for_again_at_once(emulator: Emulator) -> None:
+    of = sending(emulator.url)
+    for fault in ("InternalError.SendVerifyCodeErr", "AuthFailure.SecretIdNotFound"):
+        emulator.faults.arm(Fault(fault))
+        assert ask_for(of, "msg_1").status in (500, 502)
+    assert ask_for(of, "msg_1").status == 202
+
+
+def test_a_throttled_call_goes_again_within_the_budget(emulator: Emulator) -> None:
+    emulator.faults.arm(Fault("RequestLimitExceeded"))
+    assert ask_for(sending(emulator.url)).status == 202
+    assert calls(emulator) == [(SEND, "RequestLimitExceeded"), (SEND, "OK")]
+
+
+@pytest.mark.parametrize("fault", ["close", "InternalError.DomainInternalError"])
+def test_what_may_have_been_sent_is_not_sent_again_until_the_interval_is_over(emulator: Emulator, fault: str) -> None:
+    of = sending(emulator.url, SEND_INTERVAL=1)
+    emulator.faults.arm(Fault(fault))
+    assert ask_for(of, "msg_1").json["code"] in ("outcome-unknown", "upstream-failed")
+    again = ask_for(of, "msg_1")
+    assert (again.status, again.json["code"], again.headers["retry-after"]) == (429, "send-limited", "1")
+    assert ask(of, "msg_1")[0] == 504
+    assert len(emulator.calls) == 1
+
+
+def test_a_verified_contact_is_not_told_from_others_where_that_is_hidden(emulator: Emulator) -> None:
+    of = sending(emulator.url, REVEAL_ALREADY_VERIFIED="false")
+    emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
+    data = wanted()
+    hidden = of.client.post("/webhooks/code", data=data, headers=signed(data, delivery_id="msg_1"))
+    other = wanted(contact="18766554400")
+    plain = of.client.post("/webhooks/code", data=other, headers=signed(other))
+    assert hidden.status_code == plain.status_code == 202
+    assert set(hidden.headers.keys()) == set(plain.headers.keys())
+    assert "Server-Timing" not in hidden.headers
+    assert set(hidden.get_json()) == set(plain.get_json())
+    assert ask_for_status(of, "msg_1") == 202
+
+
+def ask_for_status(of: Bridge, delivery_id: str) -> int:
+    return of.client.get(f"/deliveries/{delivery_id}", headers=signed(b"")).status_code
+
+
+@pytest.mark.parametrize("profile", ["status", "ack", "supabase"])
+def test_each_profile(emulator: Emulator, profile: str) -> None:
+    of = sending(emulator.url, SENDER_PROFILE=profile)
+    assert (ask_for(of, "a").status, ask_for(of, "b").status) == (202, {"supabase": 202}.get(profile, 429))
+    limited = ask_for(of, "c", contact="+86 187 6655 4433")
+    assert limited.status == (503 if profile == "supabase" else 429)
+    assert limited.headers["retry-after"] == ("1" if profile == "supabase" else "60")
+    invalid = ask_for(of, contact="x")
+    assert invalid.status == (422 if profile == "status" else 200)
+
+
+def test_a_body_without_an_id_asks_again_after_the_interval(emulator: Emulator) -> None:
+    """With GitHub's signature the body is all that a delivery is known by, and each asks in the same words."""
+    clock = StillClock()
+    of = bridge(emulator.url, clock, SEND_CODES="true", WEBHOOK_AUTH="none", SEND_INTERVAL=1)
+    assert of.post(wanted(), {}, path="/webhooks/code").status == 202
+    assert of.post(wanted(), {}, path="/webhooks/code").headers["idempotent-replayed"] == "true"
+    clock.advance(1.1)
+    again = of.post(wanted(), {}, path="/webhooks/code")
+    assert (again.status, "idempotent-replayed" in again.headers) == (202, False)
+    assert calls(emulator) == [(SEND, "OK")] * 2
+
+
+def test_events_know_it_too(emulator: Emulator) -> None:
+    of = sending(emulator.url)
+    event = {"action": "send", "type": "phone", "contact": PHONE, "id": "one"}
+    sent = handle(of, event)
+    assert (sent.status, handle(of, event)) == (202, replay_of(sent))
+    over_http = url_event(wanted(contact="10086"), path="/webhooks/code")
+    assert handle(of, over_http).status == 202
+    verify = {"action": "verify", "type": "phone", "contact": PHONE, "verify_code": last_code(emulator)}
+    assert handle(of, verify).json["status"] == "verified"
+    assert handle(of, event | {"action": "dance"}).json["errors"][0]["pointer"] == "#/action"
+
+
+def test_a_supabase_body_is_mapped(emulator: Emulator) -> None:
+    of = sending(emulator.url, PAYLOAD_PRESET="supabase")
+    data = json.dumps({"user": {"email": "jo@example.com", "user_metadata": {}}}).encode()
+    assert of.post(data, path="/webhooks/code").json["contact"] == "j***@example.com"
+
+
+def test_only_allowed_prefixes(emulator: Emulator) -> None:
+    of = sending(emulator.url, SEND_ALLOWED_PREFIXES="0086 +1")
+    refused = ask_for(of, contact="+44 20 7946 0018")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "3600")
+    assert ask_for(of, contact="0086 187 6655 4433").status == 202
+    assert ask_for(of, type="email", contact="jo@example.com").status == 202
+    assert len(emulator.calls) == 2
+
+
+def test_a_thread_that_was_frozen_while_it_waited_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, emulator: Emulator
+) -> None:
+    clock = SetClock()
+    of = bridge(emulator.url, clock, SEND_CODES="true", DOMAIN_API_RATE=5)
+    ask_for(of)
+    monkeypatch.setattr(clock, "sleep", lambda _seconds: setattr(clock, "run", 600.0))
+    late = ask_for(of, "msg_1", contact="18766554400")
+    assert (late.status, late.json["code"]) == (409, "in-progress")
+    monkeypatch.undo()
+    assert ask_for(of, "msg_1", contact="18766554400").status == 202, "nothing was counted"
+    assert calls(emulator) == [(SEND, "OK")] * 2
+
+
+def test_the_log_says_which_guard(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "signup_bridge")
+    of = sending(emulator.url)
+    ask_for(of)
+    ask_for(of)
+    first, second = (record.fields for record in caplog.records if record.getMessage() == "delivery")  # type: ignore[attr-defined]
+    assert (first["action"], first["outcome"], "guard" in first) == ("send", "sent", False)
+    assert (second["action"], second["outcome"], second["guard"]) == ("send", "send-limited", "interval")
+    assert PHONE not in str([first, second])

@@ -1,0 +1,276 @@
+"""REVEAL_ALREADY_VERIFIED=false: nobody who guesses codes finds out which contacts were verified before."""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from signup_bridge.telemetry.logs import JsonFormatter
+from signup_bridge.web.profiles import PROFILES
+from werkzeug.wrappers import Response
+
+from signup_emulator.server import Emulator
+from tests.support.builders import CODE, PHONE, ROOT, Bridge, StillClock, body, bridge, signed
+from tests.support.deliveries import WRONG, Build
+from tests.support.event_builders import CONTEXT, DIRECT
+from tests.support.ledgers import GUESS, Make, guess, keys
+from tests.support.ledgers import VERIFIED as OK
+from tests.support.ledgers import WRONG as WRONG_CODE
+from tests.support.lost_replies import World
+
+OTHER = "10086"
+"""A contact that nobody verified."""
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+@pytest.fixture
+def hiding(emulator: Emulator) -> Bridge:
+    """A bridge whose account has one contact on its list."""
+    hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false")
+    assert hiding.deliver().json["status"] == "verified"
+    return hiding
+
+
+def raw(of: Bridge, contact: str, code: str = WRONG, delivery_id: str | None = None) -> tuple[int, list[Any], Any]:
+    """The whole answer but for its request's id and its API request id, of which only the form is told."""
+    data = body(contact=contact, verify_code=code)
+    response = of.client.post("/", data=data, headers=signed(data, delivery_id=delivery_id))
+    return whole(response)
+
+
+def by_event(of: Bridge, contact: str) -> tuple[int, list[Any], Any]:
+    """The same, of a direct invocation."""
+    told = of.events.handle(DIRECT | {"contact": contact, "verify_code": WRONG}, CONTEXT)
+    return whole(Response(told["body"], told["statusCode"], told["headers"]))
+
+
+def whole(response: Any) -> tuple[int, list[Any], Any]:
+    headers = sorted((name, value) for name, value in response.headers if name != "X-Request-Id")
+    told = response.get_json()
+    if "request_id" in told:
+        assert re.fullmatch(UUID, told["request_id"])
+        told["request_id"] = "…"
+    return response.status_code, [one for one in headers if one[0] != "Content-Length"], told
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("way", ["http", "direct"])
+def test_one_answer_for_both(emulator: Emulator, profile: str, way: str) -> None:
+    hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false", SENDER_PROFILE=profile)
+    hiding.deliver()
+    verified, other = (by_event(hiding, one) if way == "direct" else raw(hiding, one) for one in (PHONE, OTHER))
+    assert "Server-Timing" not in dict(verified[1])
+    assert verified == other
+    assert [call.result for call in emulator.calls][1:] == [
+        "InternalError.VerifiedPhoneEmailErr", "InternalError.VerifyCodeErr",
+    ]  # fmt: skip
+    assert "already" not in json.dumps(verified)
+    assert "code-incorrect" in json.dumps(verified) or profile == "supabase"
+
+
+def test_what_was_not_called_for_is_timed(hiding: Bridge) -> None:
+    assert "Server-Timing" in hiding.client.get("/health").headers
+    data = body(type="fax")
+    assert "Server-Timing" in hiding.client.post("/", data=data, headers=signed(data)).headers
+
+
+def test_both_are_replayed_and_told_alike(hiding: Bridge) -> None:
+    for contact in (PHONE, OTHER):
+        raw(hiding, contact, delivery_id=f"msg-{contact}")
+    replays = [raw(hiding, contact, delivery_id=f"msg-{contact}") for contact in (PHONE, OTHER)]
+    assert replays[0] == replays[1]
+    assert ("Idempotent-Replayed", "true") in replays[0][1]
+    asked = [whole(hiding.client.get(f"/deliveries/msg-{contact}", headers=signed(b""))) for contact in (PHONE, OTHER)]
+    assert asked[0] == asked[1]
+    assert "Server-Timing" not in dict(asked[0][1])
+
+
+def functions_called(act: Callable[[], Any]) -> list[str]:
+    """The bridge's functions that run, in their order, and what they call in C."""
+    called: list[str] = []
+    gc.collect()
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if event in ("call", "c_call") and Path(code.co_filename).is_relative_to(ROOT / "function"):
+            called.append(f"{code.co_filename}:{code.co_name}{f' {argument.__name__}' if event == 'c_call' else ''}")
+
+    gc.disable()
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    return called
+
+
+@pytest.mark.parametrize("way", ["replay", "question"])
+def test_both_cost_the_same_work(emulator: Emulator, way: str) -> None:
+    """Else the time of a replay, or of `GET /deliveries/<id>`, would tell which of them it was."""
+    hiding = bridge(emulator.url, StillClock(), REVEAL_ALREADY_VERIFIED="false")
+    hiding.deliver()
+
+    def again(contact: str) -> None:
+        if way == "replay":
+            raw(hiding, contact, delivery_id=f"msg-{contact}")
+        else:
+            whole(hiding.client.get(f"/deliveries/msg-{contact}", headers=signed(b"")))
+
+    contacts = (PHONE, PHONE[::-1])  # of one length: each digit is looked at
+    for contact in contacts:
+        raw(hiding, contact, delivery_id=f"msg-{contact}")
+        again(contact)
+    listed, other = (functions_called(partial(again, contact)) for contact in contacts)
+    assert len(listed) > 20
+    assert listed == other
+
+
+@pytest.mark.parametrize("contact", [PHONE, OTHER])
+def test_both_count(emulator: Emulator, contact: str) -> None:
+    hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false", MAX_WRONG_CODES=2)
+    hiding.deliver()
+    codes = [raw(hiding, contact, f"{number:06}")[2]["code"] for number in range(4)]
+    assert codes == ["code-incorrect"] * 2 + ["attempts-exhausted"] * 2
+
+
+def test_where_it_is_told_it_does_not_count(emulator: Emulator) -> None:
+    telling = bridge(emulator.url, MAX_WRONG_CODES=2)
+    telling.deliver()
+    assert [raw(telling, PHONE, f"{number:06}")[2]["code"] for number in range(4)] == ["already-verified"] * 4
+
+
+def test_ckafka_is_told_the_one_and_the_log_the_other(
+    emulator: Emulator, hiding: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "signup_bridge")
+    records = [
+        {
+            "Ckafka": {
+                "topic": "t",
+                "partition": 0,
+                "offset": at,
+                "msgBody": body(contact=contact, verify_code=WRONG).decode(),
+            }
+        }
+        for at, contact in enumerate([PHONE, OTHER])
+    ]
+    told = hiding.events.handle({"Records": records}, CONTEXT)
+    assert told == {"records": 2, "ends": {"code-incorrect": 2}}
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    for message in ("delivery", "record"):
+        assert [line["outcome"] for line in lines if line["message"] == message] == [
+            "already-verified",
+            "code-incorrect",
+        ]
+    ids = [line["api_request_id"] for line in lines if line["message"] == "delivery"]
+    assert ids == [call.request_id for call in emulator.calls[1:]]
+    assert all("upstream_ms" in line for line in lines if line["message"] == "delivery")
+
+
+def test_the_description_does_not_mention_it(hiding: Bridge) -> None:
+    document = hiding.client.get("/openapi.json").get_data(as_text=True)
+    assert "already-verified" not in document
+    response = json.loads(document)["paths"]["/"]["post"]["responses"]["422"]
+    assert response["headers"]["Server-Timing"]["required"] is False
+
+
+# -- AFTER_VERIFIED=release: contact and code together were verified, and are answered without a call --
+
+
+def test_a_spent_pair_is_told_as_a_wrong_code(
+    emulator: Emulator, build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "signup_bridge")
+    hiding = build(REVEAL_ALREADY_VERIFIED="false", AFTER_VERIFIED="release")
+    assert hiding.deliver().json["status"] == "verified"
+    made = len(emulator.calls)
+    data = body()
+    spent = hiding.client.post("/", data=data, headers=signed(data, delivery_id="msg_2"))
+    again = hiding.client.post("/", data=data, headers=signed(data, delivery_id="msg_2"))
+    asked = hiding.client.get("/deliveries/msg_2", headers=signed(b""))
+    assert spent.data == again.data == asked.data
+    assert len(emulator.calls) == made
+    line = json.loads(JsonFormatter().format(caplog.records[-1]))
+    assert line["outcome"] == "already-verified"
+    assert "api_request_id" not in line
+    assert whole(spent) == raw(hiding, OTHER)
+
+
+def test_a_spent_pair_counts_as_a_wrong_code(build: Build) -> None:
+    hiding = build(REVEAL_ALREADY_VERIFIED="false", AFTER_VERIFIED="release", MAX_WRONG_CODES=2)
+    hiding.deliver()
+    codes = [raw(hiding, PHONE, CODE)[2]["code"] for _ in range(3)]
+    assert codes == ["code-incorrect", "code-incorrect", "attempts-exhausted"]
+    telling = build(AFTER_VERIFIED="release", MAX_WRONG_CODES=2)
+    assert raw(telling, PHONE, CODE)[2]["code"] == "already-verified"
+
+
+def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
+    """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
+    engine = make(hides=True, wrong_codes=2)
+    token = engine.own()
+    engine.settle(token, OK, removal=3.0)
+    engine.ledger.unlock(keys(), token, removed=True, deadline=engine.deadline)
+    pair = keys(None)
+    for _ in range(3):
+        claim = engine.claim(pair)
+        assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "already-verified")
+        assert engine.claim(pair).kind == "replay"
+        engine.pass_by(121)
+    engine.end(WRONG_CODE, GUESS)
+    claim = engine.claim(guess(7))
+    assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "attempts-exhausted")
+    assert (engine.claim(pair).record or claim.record) == claim.record
+
+
+# -- an unknown outcome --
+
+
+def test_the_way_to_it_is_not_timed_either(new_world: Any) -> None:
+    """The call that ends in ``outcome-unresolved`` was refused as a wrong code, or because of the list."""
+    world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
+    data, codes = body(verify_code=WRONG), []
+    for fault in ("close", None):
+        if fault:
+            world.lose(fault)
+        response = world.bridge.client.post("/", data=data, headers=signed(data, delivery_id="lost"))
+        codes.append(response.get_json()["code"])
+        assert "Server-Timing" not in response.headers
+    assert codes == ["outcome-unknown", "outcome-unresolved"]
+
+
+@pytest.mark.parametrize("before", [3 * 86_400.0, 60.0])
+def test_the_way_to_an_unresolved_outcome_is_the_same(new_world: Any, before: float) -> None:
+    """A contact on the list from before, and one that is not on it: the same calls, the same answers."""
+    world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
+    assert world.deliver("first").status == 200
+    world.wait(before)
+    seen, told = [], []
+    for contact in (PHONE, OTHER):
+        world.seen()
+        world.lose()
+        lost = world.deliver(f"lost-{contact}", WRONG, contact)
+        given = world.deliver(f"lost-{contact}", WRONG, contact)
+        assert lost.json["code"] == "outcome-unknown"
+        told.append((given.status, given.headers, re.sub(UUID, "…", given.body.decode())))
+        seen.append(re.sub("Verif[A-Za-z]+Err", "refused", world.seen()))
+    assert told[0] == told[1]
+    assert "outcome-unresolved" in told[0][2]
+    assert seen[0] == seen[1] == "C:close D:OK C:refused D:OK"
+
+
+def test_what_was_verified_by_the_lost_call_is_still_found_out(new_world: Any) -> None:
+    world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
+    world.lose()
+    world.deliver("lost")
+    given = world.deliver("lost")
+    assert (given.status, given.json["resolved"]) == (200, True)

@@ -1,0 +1,192 @@
+"""A verified contact is taken off the list (AFTER_VERIFIED=release), so that it can be verified again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import LedgerUnavailable, Slot
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (  # fmt: skip
+    ABORT,
+    CODE,
+    PHONE,
+    PROBLEM,
+    SetClock,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    problem,
+    signed,
+    wait_for_calls,
+)
+
+
+def listed(emulator: Emulator) -> list[str]:
+    return [code for _, code in emulator.domain._verified]
+
+
+def send_code(emulator: Emulator, contact: str = PHONE) -> str:
+    emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": contact})
+    return emulator.domain.sent_codes()[0].code
+
+
+def test_a_verified_contact_is_taken_off_the_list_and_can_be_verified_again(emulator: Emulator) -> None:
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    assert instance.deliver().json["status"] == "verified"
+    assert listed(emulator) == []
+    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert listed(emulator) == []
+    spent = instance.deliver()
+    check_problem(spent, problem("already-verified", 409, retryable=False), ABORT)
+    assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete"] * 2
+
+
+@pytest.mark.parametrize("fault", ["unprocessed", "FailedOperation", "RequestLimitExceeded", "hang"])
+def test_a_removal_that_failed_is_done_before_the_next_call(emulator: Emulator, fault: str) -> None:
+    emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release")
+    assert instance.deliver().json["status"] == "verified"
+    if fault == "hang":
+        emulator.domain._verified[1, PHONE] = time.time()
+    assert listed(emulator) == [PHONE]
+    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert listed(emulator) == []
+    assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Delete", "Create", "Delete"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("close", "outcome-unknown"),
+        ("FailedOperation", "upstream-failed"),
+        ("InvalidParameter", "upstream-failed"),
+        ("UnauthorizedOperation", "bridge-misconfigured"),
+        ("RequestLimitExceeded", "upstream-throttled"),
+    ],
+)
+def test_while_the_removal_fails_nothing_is_verified(emulator: Emulator, fault: str, code: str) -> None:
+    emulator.faults.arm(Fault("FailedOperation", "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    instance.deliver()
+    renewed = body(verify_code=send_code(emulator))
+    emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
+    given = instance.post(renewed, signed(renewed, delivery_id="again"))
+    assert (given.json["code"], given.json["retryable"]) == (code, True)
+    assert instance.post(renewed, signed(renewed, delivery_id="again")).json["status"] == "verified"
+    assert [action[:6] for action, _ in calls(emulator)] == [
+        "Create", "Delete", "Delete", "Delete", "Create", "Delete",
+    ]  # fmt: skip
+
+
+def test_the_contact_is_locked_while_it_is_removed(emulator: Emulator, tmp_path: Path) -> None:
+    ledger: dict[str, Any] = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "AFTER_VERIFIED": "release"}
+    emulator.faults.arm(Fault("hang", "DeleteIntlPhoneEmail"))
+    clock = StillClock()
+    instance, hasty = bridge(emulator.url, clock, **ledger), bridge(emulator.url, clock, **ledger, REQUEST_BUDGET=2)
+    thread = threading.Thread(target=instance.deliver)
+    thread.start()
+    wait_for_calls(emulator, 2)
+    assert hasty.deliver(verify_code="000000").json["code"] == "in-progress"
+    thread.join()
+    emulator.let_go()
+
+
+def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: Emulator) -> None:
+    emulator.faults.arm(Fault("RequestLimitExceeded", "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    instance.deliver()
+    query = "SELECT factor FROM paces WHERE action = 'DeleteIntlPhoneEmail'"
+    ledger = instance.app.extensions["ledger"]
+    found = ledger._file.read(lambda db: db.execute(query).fetchone(), Deadline(SetClock(), 5))
+    assert tuple(found) == (0.7,)
+
+
+def test_what_is_not_recorded_is_not_removed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release", REQUEST_BUDGET=4)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("for long")
+
+    monkeypatch.setattr(instance.app.extensions["ledger"], "settle", fail)
+    assert instance.deliver().json["status"] == "verified"
+    assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
+
+
+def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator.faults.arm(Fault("FailedOperation", "DeleteIntlPhoneEmail"))
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    instance.deliver()
+    ledger = instance.app.extensions["ledger"]
+    reserve = ledger.reserve
+
+    def no_slot(action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        if action == "CreateIntlPhoneEmail":
+            return Slot(7.0, fits=False)
+        slot: Slot = reserve(action, max_wait=max_wait, deadline=deadline)
+        return slot
+
+    renewed = body(verify_code=send_code(emulator))
+    with monkeypatch.context() as full:
+        full.setattr(ledger, "reserve", no_slot)
+        given = instance.post(renewed, signed(renewed, delivery_id="b"))
+        check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
+    assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
+
+
+def test_a_contact_that_is_off_the_list_already_is_removed(emulator: Emulator) -> None:
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    emulator.faults.arm(Fault("ResourceNotFound", "DeleteIntlPhoneEmail"))
+    assert instance.deliver().json["status"] == "verified"
+    emulator.domain._verified.clear()
+    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Create", "Delete"]
+
+
+def test_what_others_verified_stays_on_the_list(emulator: Emulator) -> None:
+    emulator.domain.perform("CreateIntlPhoneEmail", {"Type": 1, "Code": PHONE, "VerifyCode": CODE})
+    instance = bridge(emulator.url, AFTER_VERIFIED="release")
+    assert instance.deliver().json["code"] == "already-verified"
+    assert listed(emulator) == [PHONE]
+
+
+def test_a_removal_waits_for_its_slot_for_a_second_at_most(emulator: Emulator) -> None:
+    clock = StillClock()
+    instance = bridge(emulator.url, clock, AFTER_VERIFIED="release", DOMAIN_API_RATE=0.5)
+    deadline = Deadline(SetClock(), 5)
+    for _ in range(3):
+        instance.app.extensions["ledger"].reserve("DeleteIntlPhoneEmail", max_wait=100, deadline=deadline)
+    assert instance.deliver().json["status"] == "verified"
+    assert clock.run <= 1
+    assert listed(emulator) == [PHONE]
+
+
+def test_a_ledger_that_fails_during_the_removal(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    instance = bridge(emulator.url, AFTER_VERIFIED="release", LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
+    ledger = instance.app.extensions["ledger"]
+    reserve = ledger.reserve
+
+    def lose_the_ledger(action: str, *, max_wait: float, deadline: Deadline) -> Any:
+        ledger.close()
+        (tmp_path / "ledger.db").rename(tmp_path / "elsewhere")
+        (tmp_path / "ledger.db").mkdir()
+        try:
+            return reserve(action, max_wait=max_wait, deadline=deadline)
+        finally:
+            (tmp_path / "ledger.db").rmdir()
+            (tmp_path / "elsewhere").rename(tmp_path / "ledger.db")
+
+    monkeypatch.setattr(ledger, "reserve", lose_the_ledger)
+    assert instance.deliver().json["status"] == "verified"
+    assert "the removal of a contact is left for its next call" in caplog.text
+    assert listed(emulator) == [PHONE]

@@ -1,0 +1,162 @@
+"""A ledger that fails: without it nothing is called, and what it lost is found out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from signup_bridge import settings
+from signup_bridge.telemetry.logs import JsonFormatter
+
+from signup_emulator import ports
+from signup_emulator.api.calls import Call
+from signup_emulator.server import Emulator
+from tests.support.builders import (
+    PROBLEM,
+    Bridge,
+    SetClock,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    environment,
+    problem,
+    signed,
+)
+from tests.support.deliveries import Build, ask, deliver, replay_of
+from tests.support.ledgers import KEY
+
+CREATE = "CreateIntlPhoneEmail"
+
+
+def test_ready_tells_who_shares_the_ledger(build: Build, ledger: dict[str, str]) -> None:
+    response = build().client.get("/ready")
+    shared = "LEDGER_KEY" in ledger
+    told = {"engine": "redis", "reach": "shared"} if shared else {"engine": "sqlite", "reach": "instance"}
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok", "version": "0.1.0", "ledger": told})
+
+
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    """The lines of the log, as they are written."""
+    return "\n".join(JsonFormatter().format(record) for record in caplog.records)
+
+
+def unusable(path: Path, how: str) -> None:
+    if how == "no folder":
+        path.parent.rmdir()
+    elif how == "no ledger":
+        path.write_bytes(b"x" * 8192)
+    elif how == "a folder":
+        path.mkdir()
+    elif how == "another version":
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+    elif how == "no key":
+        path.with_name("ledger.db.key").write_bytes(b"short")
+    else:
+        path.with_name("ledger.db.key").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("no folder", "its folder must exist"),
+        ("no ledger", "is no ledger; move it away"),
+        ("a folder", "cannot be opened"),
+        ("another version", "another version of the bridge"),
+        ("no key", "holds no key of 32 bytes"),
+        ("a folder for a key", "cannot be read or made"),
+    ],
+)
+def test_without_a_ledger_nothing_is_called(
+    emulator: Emulator, tmp_path: Path, how: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state" / "ledger.db"
+    path.parent.mkdir()
+    configured = settings.load(environment(emulator.url, LEDGER_URL=f"sqlite:///{path}"))
+    unusable(path, how)
+    instance = Bridge(configured)
+    expected = problem("ledger-unavailable", 503, retryable=True)
+    check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
+    assert says in told(caplog)
+    ready = instance.client.get("/ready")
+    assert (ready.status_code, ready.get_json()["code"]) == (503, "ledger-unavailable")
+    assert says in ready.get_json()["detail"]
+    assert ask(instance, "msg_1") == (503, deliver(instance).json)
+    assert calls(emulator) == []
+
+
+def test_a_ledger_that_comes_back_is_used(emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "later" / "ledger.db"
+    instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{path}")
+    assert deliver(instance).status == 503
+    path.parent.mkdir()
+    assert deliver(instance).json["status"] == "verified"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (path.parent / "ledger.db.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_ledger_that_cannot_be_reached(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    url = f"redis://:hush@127.0.0.1:{ports.free()}/0"
+    instance = bridge(emulator.url, LEDGER_URL=url, LEDGER_KEY=KEY.decode())
+    expected = problem("ledger-unavailable", 503, retryable=True)
+    check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
+    assert "LEDGER_URL: the connection was refused" in told(caplog)
+    assert "hush" not in told(caplog)
+    detail = instance.client.get("/ready").get_json()["detail"]
+    assert detail.startswith("The shared ledger does not work. LEDGER_URL: the connection was refused")
+    assert "127.0.0.1" not in detail
+    assert calls(emulator) == []
+
+
+def test_a_ledger_that_fails_after_the_call(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is what the API said; what is remembered is the claim, and so the outcome is unknown."""
+    clock = SetClock()
+    path = tmp_path / "ledger.db"
+    emulator.domain._now = clock.time
+    instance = bridge(emulator.url, clock, LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=3)
+    deliver(instance, "warm", contact="10086")
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def block(_call: Call) -> None:
+        """Before the API answers."""
+        blocker.execute("BEGIN IMMEDIATE")
+
+    emulator.told = block
+    assert deliver(instance).json["status"] == "verified"
+    emulator.told = lambda _call: None
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    (line,) = [json.loads(JsonFormatter().format(one)) for one in caplog.records if one.levelno == logging.ERROR]
+    assert line["message"] == "the ledger failed after the call: its outcome is not remembered"
+    assert "another process holds it" in line["reason"]
+    clock.wall += 6
+    data = body()
+    again = instance.post(data, signed(data, delivery_id="msg_1", at=clock.time()))
+    assert again.json["resolved"] is True
+    assert [action for action, _ in calls(emulator)] == [CREATE, CREATE, "DescribeIntlPhoneEmailList"]
+
+
+def test_a_ledger_that_fails_for_a_moment_after_the_call(emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=8)
+    deliver(instance, "warm", contact="10086")
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def block_for_a_moment(_call: Call) -> None:
+        blocker.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.6, blocker.execute, ("ROLLBACK",)).start()
+
+    emulator.told = block_for_a_moment
+    given = deliver(instance)
+    blocker.close()
+    assert deliver(instance) == replay_of(given)
+    assert len(emulator.calls) == 2

@@ -1,0 +1,278 @@
+"""An answer of the API that was lost: what became of the call is found out, and never guessed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import LedgerUnavailable
+
+from signup_emulator.api.calls import Call
+from signup_emulator.api.faults import Fault
+from tests.support.builders import (  # fmt: skip
+    ABORT,
+    PROBLEM,
+    Answer,
+    SetClock,
+    bridge,
+    check_problem,
+    problem,
+    replies_held,
+    signed,
+    wait_for_calls,
+)
+from tests.support.lost_replies import CREATE, DESCRIBE, WRONG, World, describe_with, verified
+
+
+@pytest.mark.parametrize("fault", ["close", "reset", "truncate"])
+def test_a_verification_whose_answer_was_lost_is_found(world: World, fault: str) -> None:
+    world.lose(fault)
+    assert world.deliver("a").status in (502, 504)
+    world.wait(60)
+    given = world.deliver("a")
+    assert given.status == 200
+    assert given.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
+    assert world.seen() == f"C:{fault} D:OK"
+    again = world.deliver("a")
+    assert (again.status, again.body) == (given.status, given.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert world.seen() == ""
+
+
+def test_a_call_that_was_not_processed_is_made_once_more(world: World) -> None:
+    world.lose("unprocessed")
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    given = world.deliver("a")
+    assert verified(given)
+    assert given.json["request_id"] == world.emulator.calls[-1].request_id
+    assert world.seen() == "C:unprocessed D:OK C:OK"
+
+
+def test_whoever_clicks_again_gets_the_same(world: World) -> None:
+    """The person's second click is another delivery of the same contact and code."""
+    world.lose()
+    world.deliver("a")
+    assert verified(world.deliver("b"))
+    assert world.seen() == "C:close D:OK"
+    assert verified(world.deliver("a"))
+    assert world.seen() == ""
+
+
+def test_whoever_clicks_again_while_the_list_cannot_be_had(world: World) -> None:
+    """It was told that the outcome is unknown, and so it is remembered."""
+    world.lose("http-502")
+    world.deliver("a")
+    world.lose("close", DESCRIBE)
+    assert world.deliver("b").json["code"] == "outcome-unknown"
+    for name in "ab":
+        asked = world.bridge.client.get(f"/deliveries/{name}", headers=signed(b"", at=world.clock.time()))
+        assert asked.status_code == 504
+    assert verified(world.deliver("b"))
+    assert verified(world.deliver("a"))
+
+
+def test_a_wrong_code_whose_answer_was_lost_stays_unresolved(world: World) -> None:
+    world.lose()
+    world.deliver("a", WRONG)
+    given = world.deliver("a", WRONG)
+    request_id = world.emulator.calls[2].request_id
+    check_problem(given, problem("outcome-unresolved", 409, retryable=False, request_id=request_id), ABORT)
+    assert world.seen() == "C:close D:OK C:VerifyCodeErr D:OK"
+    assert world.deliver("a", WRONG).body == given.body
+    assert world.seen() == ""
+    assert world.deliver("b").json["status"] == "verified"
+
+
+def test_two_lost_answers_are_the_end_of_it(world: World) -> None:
+    for fault in ("unprocessed", "unprocessed"):
+        world.lose(fault)
+        assert world.deliver("a").json["code"] == "outcome-unknown"
+    given = world.deliver("a")
+    check_problem(given, problem("outcome-unresolved", 409, retryable=False), ABORT)
+    assert world.seen() == "C:unprocessed D:OK C:unprocessed D:OK"
+
+
+def test_the_second_call_verified_and_its_answer_was_lost(world: World) -> None:
+    world.lose("unprocessed")
+    world.deliver("a")
+    world.wait(600)
+    world.lose("close")
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    world.wait(10)
+    assert verified(world.deliver("a"))
+    assert world.seen() == "C:unprocessed D:OK C:close D:OK"
+
+
+def test_a_call_that_was_processed_late_is_found_after_the_second_one(world: World) -> None:
+    """The list did not have it yet; then the second call says that it is there."""
+    world.lose("unprocessed")
+    world.deliver("a")
+    slow = {"done": False}
+    perform = world.emulator.domain.perform
+
+    def late(action: str, parameters: Any) -> dict[str, Any]:
+        if action == CREATE and not slow["done"]:
+            slow["done"] = True
+            perform(CREATE, parameters)
+        return perform(action, parameters)
+
+    world.emulator.domain.perform = late  # type: ignore[method-assign]  # the first call's work, done late
+    assert verified(world.deliver("a"))
+    assert world.seen() == "C:unprocessed D:OK C:VerifiedPhoneEmailErr D:OK"
+    assert "request_id" not in world.deliver("a").json
+
+
+@pytest.mark.parametrize("fault", ["InternalError", "http-502", "RequestLimitExceeded", "empty-response", "close"])
+def test_while_the_list_cannot_be_had_it_is_still_unknown(world: World, fault: str) -> None:
+    world.lose()
+    world.deliver("a")
+    world.lose(fault, DESCRIBE)
+    check_problem(world.deliver("a"), problem("outcome-unknown", 504, retryable=True), PROBLEM)
+    assert world.seen() == f"C:close D:{fault}"
+    assert verified(world.deliver("a"))
+
+
+def test_the_second_call_or_the_list_finds_no_slot(new_world: Callable[..., World]) -> None:
+    world = new_world(DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
+    world.lose("unprocessed")
+    world.deliver("a")
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+    assert world.seen() == "C:unprocessed D:OK"
+    world.wait(20)
+    assert verified(world.deliver("a"))
+
+
+@pytest.mark.parametrize(("verb", "code"), [("reserve", "outcome-unknown"), ("attempt", "ledger-unavailable")])
+def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPatch, verb: str, code: str) -> None:
+    world.lose("unprocessed")
+    world.deliver("a")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("for a moment")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(world.bridge.app.extensions["ledger"], verb, fail)
+        assert world.deliver("a").json["code"] == code
+    assert verified(world.deliver("a"))
+    assert world.seen().split()[-1] == "C:OK"
+
+
+def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World) -> None:
+    """Its time would lie behind the row that it made."""
+    world.deliver("warm", contact="10086")
+    world.seen()
+    world.lose()
+    thread = threading.Thread(target=world.deliver, args=("a",))
+    file = world.bridge.app.extensions["ledger"]._file
+    begun = threading.Event()
+
+    def hold(_: object) -> None:
+        begun.set()
+        while not file._waiting:  # until the lost answer is to be recorded
+            time.sleep(0.005)
+        world.clock.wall += 3.0
+        world.clock.run += 3.0
+
+    with replies_held(world.emulator):
+        thread.start()
+        wait_for_calls(world.emulator)
+        writing = threading.Thread(target=file.write, args=(hold, Deadline(world.clock, 60)))
+        writing.start()
+        begun.wait()
+    writing.join()
+    thread.join()
+    assert verified(world.deliver("a"))
+
+
+@pytest.mark.parametrize("code", ["verified", "outcome-unknown"])
+def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[..., World], code: str) -> None:
+    """An instance whose clock is far ahead believes that the lease is over, and finds the outcome out."""
+    slow = new_world()
+    hasty = new_world()
+    hasty.clock = SetClock()
+    hasty.clock.wall = 20.0
+    hasty.bridge = bridge(slow.emulator.url, hasty.clock, LEDGER_URL=slow.ledger)
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(slow.deliver("a")))
+    asked, found_out = threading.Event(), threading.Event()
+
+    def hold(call: Call) -> None:
+        """The slow one's reply comes when the hasty one has found the outcome out, or while it does."""
+        if call.action == CREATE:
+            (found_out if code == "verified" else asked).wait()
+        elif code == "outcome-unknown":
+            asked.set()
+            thread.join()
+
+    slow.emulator.told = hold
+    thread.start()
+    wait_for_calls(slow.emulator)
+    taken_over = hasty.deliver("a")
+    found_out.set()
+    thread.join()
+    assert verified(taken_over)
+    assert (answers[0].json.get("code") or answers[0].json["status"]) == code
+    if code == "verified":
+        assert answers[0].body == taken_over.body
+    assert slow.deliver("a").body == taken_over.body
+    assert slow.seen() == "C:OK D:OK"
+
+
+def test_the_list_fails_after_the_second_call(world: World) -> None:
+    world.lose("unprocessed")
+    world.deliver("a", WRONG)
+    world.emulator.faults.arm(Fault("InternalError.VerifyCodeErr", CREATE))
+    describe = world.emulator.domain._describe
+    asked = []
+
+    def once(*of: Any) -> dict[str, Any]:
+        asked.append(of)
+        if len(asked) == 2:
+            return {"PhoneEmailList": None, "TotalCount": 0}
+        return describe(*of)
+
+    describe_with(world, once)
+    assert world.deliver("a", WRONG).json["code"] == "outcome-unknown"
+    assert world.deliver("a", WRONG).json["code"] == "outcome-unresolved"
+    assert world.seen() == "C:unprocessed D:OK C:InternalError.VerifyCodeErr D:OK D:OK"
+
+
+def test_without_the_list_one_more_call_is_all(new_world: Callable[..., World]) -> None:
+    world = new_world(RESOLVE_UNKNOWN="never")
+    world.lose("unprocessed")
+    world.deliver("a")
+    assert verified(world.deliver("a"))
+    world.lose("close")
+    world.deliver("b", WRONG, contact="10086")
+    assert world.deliver("b", WRONG, contact="10086").json["code"] == "outcome-unresolved"
+    assert world.seen() == "C:unprocessed C:OK C:close C:VerifyCodeErr"
+
+
+def test_what_the_second_call_says_of_the_contact_holds(world: World) -> None:
+    world.lose("unprocessed")
+    world.deliver("a")
+    world.lose("InvalidParameter.TelephoneIsInvalid")
+    assert world.deliver("a").json["code"] == "contact-invalid"
+    assert world.deliver("a").json["code"] == "contact-invalid"
+    assert world.seen() == "C:unprocessed D:OK C:InvalidParameter.TelephoneIsInvalid"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("LimitExceeded.RequestLimit", "outcome-unknown"), ("AuthFailure.MFAFailure", "bridge-misconfigured")],
+)
+def test_a_second_call_that_was_not_processed_decides_nothing(world: World, fault: str, code: str) -> None:
+    world.lose("close")
+    world.deliver("a")
+    world.emulator.domain._verified.clear()
+    world.lose(fault)
+    given = world.deliver("a")
+    assert given.json["code"] == code
+    assert "retry-after" not in given.headers
+    assert world.deliver("a", WRONG).json["code"] == "idempotency-key-reused"
+    assert world.deliver("a").json["code"] == "outcome-unresolved"

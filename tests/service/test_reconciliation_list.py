@@ -1,0 +1,92 @@
+"""The list that tells what became of a call: its quota, what is no list, and which pages of a long one are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from signup_bridge.core.clock import Deadline
+
+from tests.support.builders import PHONE, Bridge, SetClock
+from tests.support.lost_replies import DESCRIBE, World, describe_with, verified
+
+
+def test_the_lists_quota_is_minded_too(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    world.lose("RequestLimitExceeded", DESCRIBE)
+    world.deliver("a")
+    assert factor(world.bridge, DESCRIBE) == 0.7
+
+
+def factor(of: Bridge, action: str) -> float:
+    """What the rate of an action is multiplied by."""
+    query = "SELECT factor FROM paces WHERE action = ?"
+    ledger = of.app.extensions["ledger"]
+    (found,) = ledger._file.read(lambda db: db.execute(query, (action,)).fetchone(), Deadline(SetClock(), 5))
+    return float(found)
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        {"PhoneEmailList": [], "TotalCount": "0"},
+        {"PhoneEmailList": [], "TotalCount": True},
+        {"PhoneEmailList": {}, "TotalCount": 0},
+        {"TotalCount": 0},
+        {"PhoneEmailList": ["x"], "TotalCount": 1},
+        {"PhoneEmailList": [{"Code": 5}], "TotalCount": 1},
+    ],
+)
+def test_a_list_that_is_none_decides_nothing(world: World, answered: dict[str, Any]) -> None:
+    world.lose()
+    world.deliver("a")
+    describe_with(world, lambda *_: answered)
+    assert world.deliver("a").json["code"] == "outcome-unknown"
+
+
+@pytest.mark.parametrize("order", ["newest first", "oldest first"])
+@pytest.mark.parametrize("offset", ["rows", "pages", "pages from one"])
+@pytest.mark.parametrize("others", [150, 430, 600])
+def test_a_long_list_is_read_where_the_newest_are(world: World, order: str, offset: str, others: int) -> None:
+    """The reference says neither how the rows are ordered nor what Offset counts."""
+    world.lose()
+    world.deliver("a")
+    now = world.clock.time()
+    for number in range(others):
+        world.emulator.domain._verified[(1, f"{number:09}")] = now - 10_000 + number
+    describe = world.emulator.domain._describe
+
+    def page(kind: int, limit: int, start: int) -> dict[str, Any]:
+        rows = describe(kind, 10_000, 0)["PhoneEmailList"]
+        if order == "oldest first":
+            rows.reverse()
+        if offset != "rows":
+            start = max(0, start - (offset == "pages from one")) * limit
+        return {"PhoneEmailList": rows[start : start + limit], "TotalCount": len(rows)}
+
+    describe_with(world, page)
+    assert verified(world.deliver("a"))
+    assert 1 <= world.seen().count("D:OK") <= 4
+
+
+def test_a_list_whose_pages_are_shorter_than_asked_for(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    row = {"Code": PHONE, "Type": 1, "CreatedOn": "2020-01-01 00:00:00"}
+    asked: list[int] = []
+
+    def page(_kind: int, _limit: int, start: int) -> dict[str, Any]:
+        asked.append(start)
+        return {"PhoneEmailList": [{**row, "Code": f"{start}{n}"} for n in range(20)], "TotalCount": 105}
+
+    describe_with(world, page)
+    world.deliver("a")
+    assert asked[:4] == [0, 5, 6, 85]
+
+
+def test_a_list_that_says_it_is_long_and_is_empty(world: World) -> None:
+    world.lose("unprocessed")
+    world.deliver("a")
+    describe_with(world, lambda *_: {"PhoneEmailList": [], "TotalCount": 1})
+    assert verified(world.deliver("a"))

@@ -1,0 +1,201 @@
+"""What must never pass: a wrong code's answer was lost, and somebody else's verification is on the list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from signup_bridge.ledger import Claim, Interval
+from signup_bridge.service.reconciliation import is_ours
+
+from tests.support.builders import CODE, PHONE, Answer, body
+from tests.support.lost_replies import CREATE, WRONG, World, describe_with, verified
+
+
+def stranger_verifies(world: World) -> None:
+    """The contact's owner, through another system of the same account."""
+    world.emulator.domain.perform(CREATE, {"Type": 1, "Code": PHONE, "VerifyCode": CODE})
+
+
+@pytest.mark.parametrize("before", [3 * 86_400.0, 3600.0, 60.0, 3.0])
+@pytest.mark.parametrize("through", ["another system", "this bridge"])
+def test_the_contact_was_verified_before(world: World, before: float, through: str) -> None:
+    if through == "this bridge":
+        assert world.deliver("b").status == 200
+    else:
+        stranger_verifies(world)
+    world.wait(before)
+    world.lose()
+    world.deliver("a", WRONG)
+    for later in (0, 1, 30, 4000):
+        world.wait(later)
+        given = world.deliver("a", WRONG)
+        assert given.json["code"] == "already-verified"
+        assert world.deliver(f"c{later}", WRONG).json["code"] == "already-verified"
+
+
+@pytest.mark.parametrize("fault", ["close", "unprocessed"])
+def test_the_right_code_verifies_a_second_later(world: World, fault: str) -> None:
+    world.lose(fault)
+    world.deliver("a", WRONG)
+    world.wait(1)
+    assert world.deliver("b").status == 200
+    for later in (0, 5, 60):
+        world.wait(later)
+        assert world.deliver("a", WRONG).json["code"] == "outcome-unresolved"
+
+
+def test_the_right_code_verified_two_seconds_earlier(world: World) -> None:
+    """Its own wrong code's answer is lost; the list's row is as near as can be."""
+    assert world.deliver("b").status == 200
+    world.wait(2)
+    world.lose()
+    world.deliver("a", WRONG)
+    world.wait(1)
+    assert world.deliver("a", WRONG).json["code"] in ("already-verified", "outcome-unresolved")
+
+
+@pytest.mark.parametrize("gap", [-2.0, -1.0, 0.0, 1.0, 14.0])
+def test_another_spelling_with_the_right_code_is_a_rival(world: World, gap: float) -> None:
+    """The list names the spelling that the wrong code was given for, too."""
+    first, second = ("+8618766554433", PHONE) if gap < 0 else (PHONE, "+8618766554433")
+    world.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+8618766554433"})
+    right = world.emulator.domain.sent_codes()[0].code
+    for contact in (first, second):
+        if contact == PHONE:
+            world.lose("unprocessed")
+            world.deliver("a", WRONG)
+            stranger_verifies(world)
+        else:
+            assert world.deliver("b", right, contact="+8618766554433").status == 200
+        world.wait(abs(gap))
+    assert world.deliver("a", WRONG).json["code"] == "outcome-unresolved"
+
+
+@pytest.mark.parametrize("hours", [7.9, 8.0, 8.1])
+def test_the_list_is_in_utc(world: World, hours: float) -> None:
+    """Read as UTC+8, a verification eight hours later looks as if it were the lost one."""
+    world.emulator.domain.change({"list_zone": 0})
+    world.lose()
+    world.deliver("a", WRONG)
+    world.wait(hours * 3600)
+    stranger_verifies(world)
+    assert world.deliver("a", WRONG).status == 409
+
+
+def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
+    """It cannot be told, and so it does not pass."""
+    world.emulator.domain.change({"list_zone": 0})
+    world.lose()
+    world.deliver("a")
+    assert world.deliver("a").json["code"] == "already-verified"
+
+
+def test_a_rival_that_was_called_again_an_hour_later(new_world: Callable[..., World]) -> None:
+    """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
+    world = new_world(WEBHOOK_AUTH="none")
+
+    def post(code: str, contact: str = PHONE) -> Answer:
+        return world.bridge.post(body(contact=contact, verify_code=code), {})
+
+    world.lose("unprocessed")
+    assert post(CODE).json["code"] == "outcome-unknown"
+    world.wait(3940)
+    world.lose()
+    assert post(WRONG).json["code"] == "outcome-unknown"
+    world.wait(3)
+    assert verified(post(CODE))
+    world.wait(130)
+    for number in range(4):
+        post(WRONG, f"10086{number}")
+    assert post(WRONG).json["code"] == "outcome-unresolved"
+
+
+def test_the_list_is_masked(world: World) -> None:
+    """A row that may be anybody's proves nothing; whether it was verified before or by the lost call."""
+    world.emulator.domain.change({"list_masked": True})
+    world.lose()
+    world.deliver("a", WRONG)
+    stranger_verifies(world)
+    assert world.deliver("a", WRONG).json["code"] == "outcome-unresolved"
+    assert world.seen() == "C:close D:OK C:VerifiedPhoneEmailErr D:OK"
+
+
+def test_after_an_hour_the_list_proves_nothing(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    world.wait(3601)
+    assert world.deliver("a").json["code"] == "outcome-unresolved"
+
+
+@pytest.mark.parametrize("seconds", [-3.0, 20.0])
+def test_a_row_at_another_time_is_not_ours(world: World, seconds: float) -> None:
+    world.lose()
+    world.deliver("a")
+    contact = (1, PHONE)
+    world.emulator.domain._verified[contact] += seconds
+    world.wait(30)
+    expected = "already-verified" if seconds < 0 else "outcome-unresolved"
+    assert world.deliver("a").json["code"] == expected
+
+
+@pytest.mark.parametrize("created", ["2026-11-23T10:00:00", "", "soon", "0000-00-00 00:00:00"])
+def test_a_time_of_another_form_proves_nothing(world: World, created: str) -> None:
+    world.lose()
+    world.deliver("a")
+    row = {"Code": PHONE, "Type": 1, "CreatedOn": created}
+    describe_with(world, lambda *_: {"PhoneEmailList": [row], "TotalCount": 1})
+    assert world.deliver("a").json["code"] == "outcome-unresolved"
+
+
+def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
+    world.lose()
+    world.deliver("a")
+    (row,) = world.emulator.domain._describe(1, 200, 0)["PhoneEmailList"]
+    rows = [row, row | {"CreatedOn": "2020-01-01 00:00:00"}]
+    describe_with(world, lambda *_: {"PhoneEmailList": rows, "TotalCount": 2})
+    assert world.deliver("a").json["code"] == "outcome-unresolved"
+
+
+def test_unresolved_outcomes_count_as_wrong_codes(new_world: Callable[..., World]) -> None:
+    world = new_world(MAX_WRONG_CODES=2)
+    for number in range(2):
+        for _ in range(2):
+            if not _:
+                world.lose()
+            code = world.deliver(f"m{number}", f"{number:06}").json["code"]
+        assert code == "outcome-unresolved"
+    assert world.deliver("next").json["code"] == "attempts-exhausted"
+
+
+# -- the judgement alone --
+
+
+CALL = Interval(1000.0, 1008.0)
+
+
+@pytest.mark.parametrize(
+    ("created", "now", "rival", "ours"),
+    [
+        (1000.0, 1010.0, None, True),
+        (998.0, 1010.0, None, True),
+        (997.9, 1010.0, None, False),
+        (1013.0, 1014.0, None, True),
+        (1013.1, 1014.0, None, False),
+        (1000.0, 4599.9, None, True),
+        (1000.0, 4600.0, None, False),
+        (1000.0, 1010.0, Interval(980.0, 984.9), True),
+        (1000.0, 1010.0, Interval(980.0, 985.0), False),
+        (1000.0, 1010.0, Interval(970.0, 1100.0), False),
+        (1000.0, 1010.0, Interval(1003.0, 1004.0), False),
+        (1000.0, 1030.0, Interval(1023.0, 1024.0), False),
+        (1000.0, 1030.0, Interval(1023.1, 1024.0), True),
+    ],
+)
+def test_whose_a_row_is(created: float, now: float, rival: Interval | None, ours: bool) -> None:
+    claim = Claim("owned", now, calls=(CALL,), rivals=(rival,) if rival else (), unknown=True)
+    assert is_ours(created, claim) is ours
+    two = Claim("owned", now, calls=(Interval(10.0, 20.0), CALL), rivals=claim.rivals, unknown=True)
+    assert is_ours(created, two) is ours
+    assert not is_ours(created, Claim("owned", now, unknown=True))
+    assert not is_ours(created, claim._replace(crowded=True))

@@ -1,0 +1,161 @@
+"""More at once than there are places or threads for: who is told so, what goes on all the same, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+from signup_bridge.service.admission import Places
+from signup_bridge.settings import WAITING
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (  # fmt: skip
+    PROBLEM,
+    Answer,
+    StillClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    gunicorn,
+    post,
+    problem,
+    replies_held,
+    signed,
+    wait_for_calls,
+)
+from tests.support.deliveries import Build, at_once, deliver, replay_of
+
+# -- places --
+
+
+def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
+    instance = build(CONCURRENCY=2, REQUEST_BUDGET=60)
+    known = deliver(instance, "known", contact="10086")
+    busy = [
+        threading.Thread(target=deliver, args=(instance, f"msg_{n}"), kwargs={"contact": f"1001{n}0"}) for n in range(2)
+    ]
+    with replies_held(emulator):
+        for thread in busy:
+            thread.start()
+        wait_for_calls(emulator, 3)
+        given = deliver(instance, "new")
+        check_problem(given, problem("overloaded", 503, retryable=True), PROBLEM | {"retry-after": "1"})
+        assert deliver(instance, "known", contact="10086") == replay_of(known)
+        assert deliver(instance, "known").json["code"] == "idempotency-key-reused"
+    assert deliver(instance, "msg_0", contact="100100").json["code"] == "code-incorrect"
+    for thread in busy:
+        thread.join()
+    assert deliver(instance, "new").json["status"] == "verified"
+
+
+def test_one_too_many_waits_a_moment_for_a_place(
+    emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = build(StillClock(), CONCURRENCY=1)
+    busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
+    wait = Places.wait
+    with ExitStack() as held:
+        held.enter_context(replies_held(emulator))
+        busy.start()
+        wait_for_calls(emulator)
+
+        def let_go_and_wait(places: Places, _seconds: float) -> bool:
+            held.close()
+            return wait(places, 60)
+
+        monkeypatch.setattr(Places, "wait", let_go_and_wait)
+        assert deliver(instance).json["status"] == "verified"
+    busy.join()
+
+
+def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) -> None:
+    instance = bridge(emulator.url, StillClock(), CONCURRENCY=1, DOMAIN_API_RATE=0.5)
+    busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
+    with replies_held(emulator):
+        busy.start()
+        wait_for_calls(emulator)
+        told = at_once(3, lambda n: deliver(instance, f"m{n}", contact=f"1001{n}0"))
+    assert sorted(int(one.headers["retry-after"]) for one in told) == [1, 2, 3]
+    busy.join()
+
+
+def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert WAITING >= 49
+    monkeypatch.setattr("signup_bridge.service.admission.WAITING", 2)
+    instance = build(REQUEST_BUDGET=60)
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda: answers.append(deliver(instance))) for _ in range(6)]
+    with replies_held(emulator):
+        for thread in threads:
+            thread.start()
+        while len(answers) < 3:
+            time.sleep(0.005)
+    for thread in threads:
+        thread.join()
+    assert sorted(one.status for one in answers) == [200, 200, 200, 503, 503, 503]
+
+
+# -- the server's threads --
+
+
+def test_the_time_in_the_servers_line_counts(emulator: Emulator, tmp_path: Path) -> None:
+    """There is one thread; who stood in line for most of its budget is told so, and nothing is called."""
+    emulator.faults.arm(Fault("hang", times=5))
+    with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
+        given: list[Answer] = []
+        data = [body(contact=f"{number:09}") for number in range(5)]
+        threads = [threading.Thread(target=lambda one: given.append(post(url, one)), args=(one,)) for one in data]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(one.json["code"] for one in given) == ["outcome-unknown"] + ["overloaded"] * 4
+    assert len(emulator.calls) == 1
+
+
+def test_a_ledger_that_hangs_leaves_threads_for_the_rest(emulator: Emulator, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        settings = {"LEDGER_URL": url, "LEDGER_KEY": "k" * 32, "REQUEST_BUDGET": 8, "CONCURRENCY": 4}
+        with gunicorn(emulator.url, tmp_path / "log", **settings) as bridged:
+            data = [body(contact=f"{number:09}") for number in range(80)]
+            threads = [threading.Thread(target=post, args=(bridged, one)) for one in data]
+            asking = [
+                threading.Thread(target=requests.get, args=(f"{bridged}/ready",), kwargs={"timeout": 20})
+                for _ in range(20)
+            ]
+            for thread in threads + asking:
+                thread.start()
+            asked, _ = silent.accept()  # and the ledger says nothing
+            assert requests.get(f"{bridged}/health", timeout=60).status_code == 200
+            assert any(thread.is_alive() for thread in threads)
+            for thread in threads + asking:
+                thread.join()
+            asked.close()
+    assert calls(emulator) == []
+
+
+def test_a_stop_lets_what_is_under_way_finish(emulator: Emulator, tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    data = body()
+    given: list[Answer] = []
+    held = ExitStack()
+    held.enter_context(replies_held(emulator))
+    with gunicorn(emulator.url, tmp_path / "log", LEDGER_URL=ledger, REQUEST_BUDGET=60) as url:
+        headers = signed(data, delivery_id="msg_1")
+        thread = threading.Thread(target=lambda: given.append(post(url, data, headers)))
+        thread.start()
+        wait_for_calls(emulator)
+        threading.Timer(1.0, held.close).start()
+    thread.join()
+    assert given[0].json["status"] == "verified"
+    again = bridge(emulator.url, LEDGER_URL=ledger).post(data, signed(data, delivery_id="msg_1"))
+    assert (again.body, again.headers["idempotent-replayed"]) == (given[0].body, "true")
+    assert len(emulator.calls) == 1

@@ -1,0 +1,240 @@
+"""The command `python -m signup_deploy deploy`, in a process of its own: what it prints, how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from signup_deploy.command import credentials_of, greeting
+from signup_deploy.errors import DeployError
+from signup_deploy.package import Package
+from tests.support.builders import ROOT
+from tests.support.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
+from tests.support.scf_api import SECRET_ID, SECRET_KEY, ScfCloud
+
+DEPLOYER = {"TENCENT_SECRET_ID": SECRET_ID, "TENCENT_SECRET_KEY": SECRET_KEY}
+URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
+KEPT = ("PATH", "HOME", "COV")
+
+
+@pytest.fixture
+def cloud(cloud: ScfCloud) -> ScfCloud:
+    """One that works fast: the command looks once a second."""
+    cloud.turns = cloud.reserving_turns = cloud.url_turns = 0
+    return cloud
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> str:
+    path = tmp_path / "function.zip"
+    path.write_bytes(archive().data)
+    return str(path)
+
+
+def command(cloud: ScfCloud, *arguments: str, before: str = "") -> list[str]:
+    program = f"import sys; {before}from signup_deploy.__main__ import main; sys.exit(main(endpoint={cloud.url!r}))"
+    return [sys.executable, "-c", program, *arguments]
+
+
+def environment(environ: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(KEPT)} | environ
+
+
+def run(
+    cloud: ScfCloud, *arguments: str, environ: dict[str, str] | None = None, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """One run to its end; it printed no secret."""
+    done = subprocess.run(
+        command(cloud, *arguments, before=before),
+        cwd=ROOT,
+        env=environment({**ENVIRON, **DEPLOYER} if environ is None else environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert_no_secret(done.stdout + done.stderr)
+    return done
+
+
+def test_it_deploys_and_prints_the_url_and_how_to_try_it(cloud: ScfCloud, package: str) -> None:
+    done = run(cloud, "deploy", "--package", package)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-6] == URL
+    assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set there")
+    sent = f" -m signup_emulator send --url {URL}/webhooks/signup --contact … --code …"
+    assert lines[-1].endswith(sent)
+    interpreter = lines[-1].strip().removesuffix(sent)
+    assert os.access(ROOT / interpreter, os.X_OK)
+    again = run(cloud, "deploy", "--package", package)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[0] == "nothing to change"
+    assert URL in again.stdout
+
+
+def test_what_is_packaged_can_be_sent(cloud: ScfCloud, built: Package) -> None:
+    done = run(cloud, "deploy", "--package", str(built.archive))
+    assert done.returncode == 0, done.stderr
+    assert cloud.function.code == built.archive.read_bytes()
+
+
+def test_another_way_to_sign_stands_in_the_command(cloud: ScfCloud, package: str) -> None:
+    done = run(cloud, "deploy", "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
+    assert f"send --url {URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
+
+
+def test_a_url_that_is_not_told_yet_or_that_only_cam_may_call(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert greeting(config, None).startswith("\nSCF tells no URL yet; run this again")
+    config = load(tmp_path, YAML.replace("authType: NONE", "authType: CAM"))
+    assert greeting(config, URL) == f"\n{URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
+
+
+def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, package: str) -> None:
+    done = run(cloud, "deploy", "--dry-run", "--package", package, environ=ENVIRON)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment"
+    assert "  would call CreateFunction" in lines
+    assert lines[-1] == "nothing was changed (--dry-run)"
+    assert cloud.calls == []
+
+
+def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package: str) -> None:
+    done = run(cloud, "deploy", "--dry-run", "--package", package)
+    assert done.returncode == 0
+    assert cloud.calls
+    assert cloud.writes == []
+
+
+def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) -> None:
+    """Packages of the developers' lock alone cannot be imported."""
+    locks = "".join((ROOT / lock).read_text() for lock in ("requirements.txt", "requirements-deploy.txt"))
+    installed = set(re.findall("^([a-z0-9-]+)==", locks, re.MULTILINE))
+    absent = [
+        module
+        for module, names in packages_distributions().items()
+        if not installed & {re.sub("[-_.]+", "-", name).lower() for name in names}
+    ]
+    assert "pytest" in absent
+    before = f"[sys.modules.setdefault(module, None) for module in {absent!r}]; "
+    done = run(cloud, "deploy", "--dry-run", "--package", package, before=before)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(cloud, "deploy", "--package", package, before=before)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_knows_ascii_only_is_no_reason_to_stop(cloud: ScfCloud, package: str) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = run(cloud, "deploy", "--dry-run", "--package", package, environ={**ENVIRON, **ascii_only})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "WEBHOOK_SECRETS=?" in done.stdout
+
+
+def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> None:
+    done = run(cloud, "deploy", environ=DEPLOYER)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("deploy refused, serverless.yml:\n")
+    assert "(set FUNCTION_SECRET_ID in the environment)" in done.stderr
+    assert cloud.calls == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, "TENCENT_SECRET_ID and TENCENT_SECRET_KEY not set"),
+        ({"TENCENT_SECRET_ID": "a", "TENCENT_SECRET_KEY": " "}, "TENCENT_SECRET_KEY not set"),
+    ],
+)
+def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
+    done = run(cloud, "deploy", environ={**ENVIRON, **environ})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"deploy refused: {missing}; that is your own API key, which deploys")
+
+
+@pytest.mark.parametrize("name", [*DEPLOYER, "TENCENT_SESSION_TOKEN"])
+@pytest.mark.parametrize("value", ["canary key", "canary\u00e9", "canary\tkey", "canary\u3000key"])
+def test_a_key_that_was_copied_wrongly_is_refused(name: str, value: str) -> None:
+    with pytest.raises(DeployError) as raised:
+        credentials_of({**DEPLOYER, name: value}, needed=True)
+    told = f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it"
+    assert str(raised.value) == told
+
+
+def test_half_a_key_is_refused_in_a_dry_run_too(cloud: ScfCloud) -> None:
+    done = run(cloud, "deploy", "--dry-run", environ={**ENVIRON, "TENCENT_SECRET_KEY": "b"})
+    assert done.stderr.startswith("deploy refused: TENCENT_SECRET_ID not set")
+
+
+def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
+    same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
+    done = run(cloud, "deploy", "--package", package, environ={**DEPLOYER, **same})
+    first, second, *_ = done.stdout.splitlines()
+    assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can")
+    assert second == "WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed"
+
+
+def test_a_refusal_ends_in_1_and_its_words(cloud: ScfCloud, package: str) -> None:
+    cloud.refuse("CreateFunction", "UnauthorizedOperation.CAM", f"no: {' '.join(FUNCTION_KEY.values())}")
+    done = run(cloud, "deploy", "--package", package)
+    assert done.returncode == 1
+    assert done.stderr.startswith("CreateFunction: the deployer's key lacks the permission scf:CreateFunction;")
+
+
+def test_a_zip_that_is_not_there_is_told(cloud: ScfCloud) -> None:
+    done = run(cloud, "deploy", "--package", "/nowhere/function.zip")
+    assert done.returncode == 1
+    assert "No such file or directory: '/nowhere/function.zip'" in done.stderr
+
+
+def test_without_what_is_developed_with_it_says_what_to_install(cloud: ScfCloud, package: str) -> None:
+    done = run(cloud, "deploy", "--package", package, before="sys.modules['yaml'] = None; ")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "deploy: PyYAML is missing; `python3 tools/venv.py` installs it\n"
+
+
+def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
+    cloud.turns = 1000
+    with subprocess.Popen(
+        command(cloud, "deploy", "--package", package),
+        cwd=ROOT,
+        env=environment({**ENVIRON, **DEPLOYER}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        end = time.monotonic() + 120
+        while "CreateFunction" not in cloud.writes:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        printed, told = process.communicate(timeout=150)
+    assert process.returncode == 130
+    assert told == "\nstopped; run it again, it goes on from what is there\n"
+    assert_no_secret(printed + told)
+    cloud.turns = cloud.function.turns = 0
+    assert run(cloud, "deploy", "--package", package).returncode == 0
+    assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
+
+
+def test_the_help_says_which_key_is_whose(cloud: ScfCloud) -> None:
+    done = run(cloud, "deploy", "--help")
+    assert done.returncode == 0
+    for name in (*DEPLOYER, *FUNCTION_KEY, "WEBHOOK_SECRETS", "--dry-run", "--force", "--package"):
+        assert name in done.stdout
+
+
+def test_make_deploy_sets_itself_up() -> None:
+    of_make_test = ("MAKE", "PYTHON", "VENV_DIR")  # `make test PYTHON=…` exports its variables to the tests
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(of_make_test)}
+    done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["python3 tools/venv.py", ".venv/bin/python -m signup_deploy deploy"]

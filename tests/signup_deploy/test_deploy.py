@@ -1,0 +1,323 @@
+"""`make deploy` against a stand-in of the SCF API: each run makes exactly the calls that are needed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from signup_deploy.config import Config
+from signup_deploy.errors import DeployError
+from signup_deploy.state import ZIP_LIMIT, Archive
+from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, event_function, load
+from tests.support.scf_api import ScfCloud
+
+URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
+UPDATE = "UpdateFunctionConfiguration"
+
+
+def changed(tmp_path: Path, old: str, new: str, **environ: str) -> Config:
+    """serverless.yml with one text replaced by another."""
+    assert old in YAML
+    return load(tmp_path, YAML.replace(old, new), ENVIRON, **environ)
+
+
+def test_the_first_run_makes_the_function_its_limit_and_its_url(cloud: ScfCloud, config: Config) -> None:
+    cloud.url_turns = 2
+    run = deploy(cloud, config)
+    assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
+    function = cloud.function
+    assert function.code == archive().data
+    assert function.variables == config.variables
+    assert function.reserved == 128
+    created = cloud.parameters("CreateFunction")
+    assert {key: value for key, value in created.items() if key not in ("Code", "Environment")} == {
+        "Type": "HTTP",
+        "Runtime": "Python3.10",
+        "Description": f"Signup bridge, package {archive().marker}",
+        "MemorySize": 128,
+        "Timeout": 12,
+        "InitTimeout": 30,
+        "PublicNetConfig": {"PublicNetStatus": "ENABLE", "EipConfig": {"EipStatus": "DISABLE"}},
+        "InstanceConcurrencyConfig": {"DynamicEnabled": "FALSE", "MaxConcurrency": 16},
+    }
+    trigger = cloud.parameters("CreateTrigger")
+    assert json.loads(trigger.pop("TriggerDesc")) == {
+        "AuthType": "NONE",
+        "NetConfig": {"EnableIntranet": False, "EnableExtranet": True},
+    }
+    assert trigger == {"TriggerName": "url-trigger", "Type": "http", "Qualifier": "$DEFAULT", "Enable": "OPEN"}
+    assert run.url == URL
+    lines = run.printed.splitlines()
+    assert lines[0] == "creating the function signup-bridge in ap-guangzhou, namespace default …... 0 s"
+    assert lines[1].startswith("limiting the function to one instance: its SQLite ledger is that instance's own")
+    assert lines[2:] == ["creating the Function URL … 0 s", "waiting for the URL …. 0 s"]
+
+
+def test_the_second_run_changes_nothing(deployed: ScfCloud, config: Config) -> None:
+    run = deploy(deployed, config)
+    assert deployed.writes == []
+    assert run.printed == "nothing to change\n"
+    assert run.url == URL
+
+
+def test_changed_code_is_uploaded_and_noted_when_it_runs(deployed: ScfCloud, config: Config) -> None:
+    run = deploy(deployed, config, archive("changed"))
+    assert deployed.writes == [UPDATE, "UpdateFunctionCode", UPDATE]
+    assert deployed.function.code == archive("changed").data
+    assert "Handler" not in deployed.parameters("UpdateFunctionCode")
+    assert deployed.parameters(UPDATE) == {"Description": f"Signup bridge, package {archive('changed').marker}"}
+    assert "uploading the code, 0.00 MiB …" in run.printed
+    deployed.forget()
+    deploy(deployed, config, archive("changed"))
+    assert deployed.writes == []
+
+
+def test_an_upload_that_was_broken_off_is_not_taken_for_the_code_before(deployed: ScfCloud, config: Config) -> None:
+    deployed.refuse(UPDATE, "InternalError", after=1)
+    with pytest.raises(DeployError, match="the platform failed; run it again"):
+        deploy(deployed, config, archive("changed"))
+    assert deployed.function.code == archive("changed").data
+    deployed.forget()
+    deploy(deployed, config)
+    assert deployed.writes == ["UpdateFunctionCode", UPDATE]
+    assert deployed.function.code == archive().data
+
+
+def test_force_uploads_what_seems_to_run(deployed: ScfCloud, config: Config) -> None:
+    deploy(deployed, config, force=True)
+    assert deployed.writes == [UPDATE, "UpdateFunctionCode", UPDATE]
+
+
+def test_code_that_somebody_else_uploaded_is_replaced(deployed: ScfCloud, config: Config) -> None:
+    deployed.function.about["Description"] = "This is a function in signup-bridge application"
+    deploy(deployed, config)
+    assert deployed.writes == ["UpdateFunctionCode", UPDATE]
+
+
+def test_a_changed_variable_is_named_and_never_shown(deployed: ScfCloud, tmp_path: Path) -> None:
+    config = load(tmp_path, YAML, ENVIRON, WEBHOOK_SECRETS="whsec_Y2FuYXJ5", LOG_LEVEL="DEBUG")
+    run = deploy(deployed, config)
+    assert deployed.writes == [UPDATE]
+    assert set(deployed.parameters(UPDATE)) == {"Environment"}
+    assert deployed.function.variables == config.variables
+    assert run.printed.startswith("updating LOG_LEVEL, WEBHOOK_SECRETS …")
+
+
+def test_a_variable_that_is_gone_is_taken_away_and_told(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, YAML, ENVIRON, LOG_LEVEL="DEBUG", LEDGER_TTL="60", MAX_WRONG_CODES="3"))
+    run = deploy(cloud, load(tmp_path, YAML, ENVIRON, MAX_WRONG_CODES="4"))
+    assert "LOG_LEVEL" not in cloud.function.variables
+    assert run.printed.startswith("updating MAX_WRONG_CODES; removing LEDGER_TTL, LOG_LEVEL …")
+    assert deploy(cloud, load(tmp_path)).printed.startswith("removing MAX_WRONG_CODES …")
+
+
+def test_a_redis_that_becomes_a_sqlite_file_is_warned_of(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, YAML, ENVIRON, **REDIS))
+    first, *_ = deploy(cloud, load(tmp_path), dry=True).printed.splitlines()
+    assert first.startswith("WARNING: the function's ledger is a Redis, and becomes a SQLite file")
+    printed = deploy(cloud, load(tmp_path)).printed
+    assert first in printed
+    assert "removing LEDGER_KEY, LEDGER_URL …" in printed
+    assert "WARNING" not in deploy(cloud, load(tmp_path)).printed
+
+
+def test_a_changed_time_out_alone_is_sent(deployed: ScfCloud, tmp_path: Path) -> None:
+    run = deploy(deployed, changed(tmp_path, "timeout: 12", "timeout: 20"))
+    assert deployed.writes == [UPDATE]
+    assert deployed.parameters(UPDATE) == {"Timeout": 20}
+    assert run.printed.startswith("updating Timeout …")
+
+
+def test_the_rest_of_the_configuration_is_compared_too(deployed: ScfCloud, tmp_path: Path) -> None:
+    text = event_function()  # what is commented out, in a web function
+    commented = text[text.index("  eip: true") : text.index("  events:")]
+    config = changed(tmp_path, "  events:", commented + "  events:")
+    deploy(deployed, config)
+    assert deployed.writes == [UPDATE]
+    assert deployed.parameters(UPDATE) == {
+        "PublicNetConfig": {"PublicNetStatus": "ENABLE", "EipConfig": {"EipStatus": "ENABLE"}},
+        "Role": "signup-bridge",
+        "VpcConfig": {"VpcId": "vpc-xxxxxxxx", "SubnetId": "subnet-xxxxxxxx"},
+        "ClsLogsetId": "00000000-0000-0000-0000-000000000000",
+        "ClsTopicId": "00000000-0000-0000-0000-000000000000",
+    }
+    deployed.forget()
+    deploy(deployed, config)
+    assert deployed.writes == []
+    deployed.function.about["ClsTopicId"] = "another"
+    deploy(deployed, config)
+    assert set(deployed.parameters(UPDATE)) == {"ClsLogsetId", "ClsTopicId", "Role"}, "SCF wants them together"
+
+
+def test_what_the_file_does_not_name_is_left_and_told(deployed: ScfCloud, config: Config) -> None:
+    deployed.function.about |= {"Role": "theirs", "VpcConfig": {"VpcId": "vpc-1", "SubnetId": "subnet-1"}}
+    deployed.function.about |= {"Tags": [{"Key": "a", "Value": "b"}], "AvailableStatus": "InsufficientBalance"}
+    timer = {"Type": "timer", "TriggerName": "t", "TriggerDesc": '{"cron":"* * * * * * *"}', "Enable": 1}
+    deployed.function.triggers.append({**timer, "Qualifier": "$DEFAULT"})
+    run = deploy(deployed, config)
+    assert deployed.writes == []
+    assert run.printed.splitlines() == [
+        "WARNING: the function has a role, serverless.yml names none; left as it is",
+        "WARNING: the function has a vpcConfig, serverless.yml names none; left as it is",
+        "WARNING: the tags differ; they are set at the creation only, and left as they are",
+        "WARNING: the account has no money left; the function is not called until it has",
+        "WARNING: serverless.yml does not name the timer trigger t; left as it is",
+        "nothing to change",
+    ]
+
+
+def test_tags_are_set_at_the_creation(cloud: ScfCloud, tmp_path: Path) -> None:
+    config = changed(tmp_path, "  events:", "  tags: [{key: team, value: signup}]\n  events:")
+    deploy(cloud, config)
+    assert cloud.function.about["Tags"] == [{"Key": "team", "Value": "signup"}]
+    assert deploy(cloud, config).printed == "nothing to change\n"
+
+
+def test_a_url_of_another_name_is_changed_where_it_differs(deployed: ScfCloud, config: Config) -> None:
+    trigger = deployed.function.triggers[0]
+    described = json.loads(trigger["TriggerDesc"])
+    described["NetConfig"]["EnableIntranet"] = True
+    trigger |= {"TriggerName": "hulrzrbh9f", "TriggerDesc": json.dumps(described)}
+    deploy(deployed, config)
+    assert deployed.writes == ["UpdateTrigger"]
+    assert deployed.parameters("UpdateTrigger")["TriggerName"] == "hulrzrbh9f"
+    trigger["Enable"] = 0
+    deploy(deployed, config)
+    assert deployed.writes == ["UpdateTrigger"] * 2
+    assert trigger["Enable"] == 1
+    trigger["TriggerDesc"] = '{"AuthType": "NONE"}'
+    deploy(deployed, config)
+    assert deployed.writes == ["UpdateTrigger"] * 3
+
+
+def test_each_trigger_that_the_file_does_not_name_is_told(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, load(tmp_path, event_function(), ENVIRON, **REDIS))
+    cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
+    run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
+    assert run.printed.splitlines()[-2:] == [
+        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; left as it is",
+        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; left as it is",
+    ]
+    assert run.url == URL
+
+
+def test_a_name_that_another_trigger_has_is_told(deployed: ScfCloud, config: Config) -> None:
+    deployed.function.triggers[0]["Qualifier"] = "$LATEST"
+    with pytest.raises(DeployError) as raised:
+        deploy(deployed, config)
+    assert str(raised.value) == (
+        "CreateTrigger: the name is taken by the http trigger url-trigger of the qualifier $LATEST; "
+        "remove that one in the console, or give `events` in serverless.yml another `name`"
+    )
+
+
+def test_a_url_that_does_not_appear_is_not_waited_for_for_ever(cloud: ScfCloud, config: Config) -> None:
+    cloud.url_turns = 1_000_000
+    assert deploy(cloud, config).url is None
+
+
+def test_an_event_function_with_its_topic(cloud: ScfCloud, tmp_path: Path) -> None:
+    config = load(tmp_path, event_function(), ENVIRON, **REDIS)
+    assert deploy(cloud, config).url == URL
+    assert cloud.writes == ["CreateFunction", "CreateTrigger", "CreateTrigger"]
+    created = cloud.parameters("CreateFunction")
+    assert (created["Type"], created["Handler"]) == ("Event", "index.main_handler")
+    trigger = cloud.parameters("CreateTrigger")
+    assert json.loads(trigger.pop("TriggerDesc")) == {
+        "maxMsgNum": 10,
+        "offset": "latest",
+        "retry": 10_000,
+        "timeOut": 60,
+        "consumerGroupName": "",
+        "InstanceId": "ckafka-xxxxxxxx",
+        "Topic": "signups",
+    }
+    name = "ckafka-xxxxxxxx-signups"
+    assert trigger == {"TriggerName": name, "Type": "ckafka", "Qualifier": "$DEFAULT", "Enable": "OPEN"}
+    cloud.forget()
+    assert deploy(cloud, config).printed == "nothing to change\n"
+    assert cloud.writes == []
+    more = load(tmp_path, event_function().replace("maxMsgNum: 10 ", "maxMsgNum: 20 "), ENVIRON, **REDIS)
+    deploy(cloud, more, archive("changed"))
+    assert cloud.writes == [UPDATE, "UpdateFunctionCode", UPDATE, "UpdateTrigger"]
+    assert cloud.parameters("UpdateFunctionCode")["Handler"] == "index.main_handler"
+
+
+def test_a_dry_run_reads_and_tells(deployed: ScfCloud, tmp_path: Path) -> None:
+    config = changed(tmp_path, "timeout: 12", "timeout: 20", **REDIS)
+    run = deploy(deployed, config, archive("changed"), dry=True)
+    assert deployed.writes == []
+    assert deployed.calls
+    assert run.url is None
+    lines = run.printed.splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("  would call ")] == [
+        UPDATE,
+        "UpdateFunctionCode",
+        UPDATE,
+        "DeleteReservedConcurrencyConfig",
+    ]
+    assert "    Timeout: 20" in lines
+    names = " ".join(f"{name}=…" for name in sorted(config.variables))
+    assert f"    Environment: {names}" in lines
+
+
+def test_a_dry_run_of_what_is_not_there_or_never_was(cloud: ScfCloud, config: Config) -> None:
+    first = deploy(cloud, config, dry=True).printed
+    assert cloud.writes == []
+    assert [line.strip() for line in first.splitlines() if "would call" in line] == [
+        "would call CreateFunction",
+        "would call PutReservedConcurrencyConfig",
+        "would call CreateTrigger",
+    ]
+    cloud.fails.append("CreateFailed")
+    with pytest.raises(DeployError):
+        deploy(cloud, config)
+    cloud.forget()
+    again = deploy(cloud, config, dry=True).printed
+    assert cloud.writes == []
+    assert "  would call DeleteFunction\n" in again
+    assert "  would call CreateFunction\n" in again
+
+
+def test_a_dry_run_of_what_is_the_same(deployed: ScfCloud, config: Config) -> None:
+    assert deploy(deployed, config, dry=True).printed == "nothing to change\n"
+
+
+def test_a_zip_that_cannot_be_sent_is_refused_before_the_call(tmp_path: Path) -> None:
+    large = tmp_path / "function.zip"
+    data = bytearray(ZIP_LIMIT + 1)
+    small = archive().data
+    data[-len(small) :] = small  # a zip is read from its end
+    large.write_bytes(data)
+    with pytest.raises(DeployError, match="has 7,800,001 bytes; SCF's API takes at most 7,800,000"):
+        Archive.read(large)
+    large.write_bytes(b"no zip")
+    with pytest.raises(DeployError, match="is no zip"):
+        Archive.read(large)
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "function.zip"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("function/index.py", "")
+        out.writestr("scf_bootstrap", "")
+    with pytest.raises(DeployError, match=r"has no index\.py at its root, by which SCF starts the function; deploy a"):
+        Archive.read(path)
+
+
+def test_the_largest_zip_can_be_sent(cloud: ScfCloud, config: Config) -> None:
+    data = bytes(ZIP_LIMIT - len(archive().data)) + archive().data
+    deploy(cloud, config, Archive.of(data))
+    assert cloud.function.code == data
+
+
+def test_code_of_another_deployer_is_replaced(deployed: ScfCloud, config: Config) -> None:
+    ours = deployed.function.code
+    deployed.function.code = ours + b"theirs"
+    deploy(deployed, config)
+    assert deployed.function.code == ours
+    deployed.forget()
+    assert deploy(deployed, config).printed == "nothing to change\n"

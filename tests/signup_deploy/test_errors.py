@@ -1,0 +1,243 @@
+"""What `make deploy` says when it is refused, or gets no answer: in words, with what to do, and without a secret."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from signup_deploy.api import Credentials
+from signup_deploy.config import Config
+from signup_deploy.errors import BUSY, MEANINGS, ApiError, DeployError
+from signup_deploy.state import Found
+from signup_deploy.triggers import listed
+from tests.support.deployments import api, assert_no_secret, deploy
+from tests.support.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
+
+NO_PERMISSION = "[request id:1]you are not authorized to perform operation"
+WHO = {"FunctionName": "signup-bridge", "Namespace": "default"}
+
+
+def refused(cloud: ScfCloud, config: Config) -> str:
+    with pytest.raises(DeployError) as raised:
+        deploy(cloud, config)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "message", "told"),
+    [
+        (
+            "CreateFunction",
+            "UnauthorizedOperation.CAM",
+            f"{NO_PERMISSION} (scf:CreateFunction)\nresource (qcs::scf:gz:uin/1:ns/default) has no permission",
+            "CreateFunction: the deployer's key lacks the permission scf:CreateFunction on qcs::scf:gz:uin/1:ns/",
+        ),
+        (
+            "CreateTrigger",
+            "AuthFailure.UnauthorizedOperation",
+            "No.",
+            "CreateTrigger: the deployer's key lacks the permission scf:CreateTrigger; the policy",
+        ),
+        (
+            "CreateFunction",
+            "UnauthorizedOperation.CAM",
+            f"{NO_PERMISSION} (cam:PassRole)",
+            "CreateFunction: the deployer's key lacks the permission cam:PassRole; the policy",
+        ),
+        ("GetFunction", "UnauthorizedOperation.Region", "No.", "GetFunction: the account may not use this region;"),
+        ("GetFunction", "ResourceNotFound.Namespace", "No.", "GetFunction: the namespace does not exist"),
+        ("CreateFunction", "InvalidParameterValue.VpcX", "No.", "CreateFunction: the platform refused it\n"),
+        ("CreateFunction", "LimitExceeded.Quota", "No.", "CreateFunction: a quota of the account is used up;"),
+        ("CreateFunction", "ResourceInUse.Function", "No.", "CreateFunction: somebody else made the same thing"),
+        ("CreateTrigger", "ResourceInUse.TriggerName", "No.", "CreateTrigger: the function has such a trigger already"),
+        ("CreateTrigger", "ResourceInUse.Trigger", "No.", "CreateTrigger: the function has such a trigger already"),
+        (
+            "PutReservedConcurrencyConfig",
+            "FailedOperation.ReservedExceedTotal",
+            "No.",
+            "PutReservedConcurrencyConfig: the account's concurrency quota leaves no room",
+        ),
+    ],
+)
+def test_a_refusal_says_what_it_means_and_what_to_do(
+    cloud: ScfCloud, config: Config, action: str, code: str, message: str, told: str
+) -> None:
+    cloud.refuse(action, code, message)
+    text = refused(cloud, config)
+    assert text.startswith(told), text
+    assert f"\n  the API said: {code}: " in text
+
+
+def test_what_the_api_repeats_of_the_variables_is_taken_out(cloud: ScfCloud, config: Config) -> None:
+    values = " ".join((*config.variables.values(), SECRET_ID, SECRET_KEY))
+    cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"faulty: {values}")
+    text = refused(cloud, config)
+    assert text.startswith("CreateFunction: the variables are not accepted; see `environment` in serverless.yml")
+    assert "faulty: " in text
+    assert_no_secret(text)
+    assert SECRET_ID not in text
+
+
+def test_why_the_platform_failed_is_told_without_what_it_repeats(cloud: ScfCloud, config: Config) -> None:
+    cloud.fails.append("CreateFailed")
+    cloud.reason = f"unhealthy: {config.variables['WEBHOOK_SECRETS']}"
+    assert refused(cloud, config) == "CreateFunction: the function is CreateFailed: unhealthy: …"
+
+
+@pytest.mark.parametrize(
+    ("secret_id", "secret_key", "token", "told"),
+    [
+        (SECRET_ID, "wrong", None, "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID"),
+        ("AKIDofNobody", SECRET_KEY, None, "the key of TENCENT_SECRET_ID does not exist, or is disabled"),
+        (SECRET_ID, SECRET_KEY, "old", "TENCENT_SESSION_TOKEN has run out"),
+        (" spaced ", SECRET_KEY, None, "TENCENT_SECRET_ID, TENCENT_SECRET_KEY: secret id should not contain spaces"),
+    ],
+)
+def test_a_wrong_key_is_told(
+    cloud: ScfCloud, config: Config, secret_id: str, secret_key: str, token: str | None, told: str
+) -> None:
+    with pytest.raises(DeployError) as raised:
+        api(cloud, config, credentials=Credentials(secret_id, secret_key, token)).call("GetFunction", WHO)
+    assert told in str(raised.value)
+    assert secret_key not in str(raised.value)
+
+
+def test_a_temporary_key_works(cloud: ScfCloud, config: Config) -> None:
+    client = api(cloud, config, credentials=Credentials(SECRET_ID, SECRET_KEY, TOKEN))
+    with pytest.raises(ApiError) as raised:
+        client.call("GetFunction", WHO)
+    assert raised.value.is_not_there()
+
+
+def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Config) -> None:
+    cloud.refuse("CreateFunction", "RequestLimitExceeded", times=2)
+    deploy(cloud, config)
+    assert cloud.writes.count("CreateFunction") == 3
+    cloud.refuse("GetFunction", "RequestLimitExceeded.UinLimitExceeded", times=3)
+    assert refused(cloud, config).startswith(
+        "GetFunction: too many calls at once, and after several more tries still; run it"
+    )
+
+
+@pytest.mark.parametrize("code", sorted(BUSY))
+def test_a_busy_function_is_asked_again(cloud: ScfCloud, config: Config, code: str) -> None:
+    cloud.refuse("PutReservedConcurrencyConfig", code, times=2)
+    deploy(cloud, config)
+    assert cloud.function.reserved == 128
+
+
+def test_one_that_stays_busy_is_told(cloud: ScfCloud, config: Config) -> None:
+    cloud.refuse("CreateTrigger", "FailedOperation.CreateTrigger", times=1000)
+    assert refused(cloud, config).startswith("CreateTrigger: the platform could not do it; run it again")
+
+
+def test_what_only_reads_is_asked_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
+    cloud.refuse("GetFunction", None, times=2)
+    deploy(cloud, config)
+    assert cloud.function.about["Status"] == "Active"
+
+
+@pytest.mark.parametrize("action", ["GetFunction", "ListTriggers"])
+def test_what_only_reads_is_asked_again_when_the_platform_failed(cloud: ScfCloud, config: Config, action: str) -> None:
+    cloud.refuse(action, "InternalError.System", times=2)
+    deploy(cloud, config)
+    assert cloud.function.about["Status"] == "Active"
+    cloud.refuse("UpdateFunctionConfiguration", "InternalError")
+    cloud.function.about["Timeout"] = 1
+    cloud.forget()
+    assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run it again")
+    assert cloud.writes == ["UpdateFunctionConfiguration"]
+
+
+def test_what_writes_is_not_made_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
+    cloud.refuse("CreateFunction", None)
+    text = refused(cloud, config)
+    assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} gave no answer; look at the network")
+    assert cloud.writes == ["CreateFunction"]
+    deploy(cloud, config)
+    assert cloud.function.about["Status"] == "Active"
+
+
+def test_nobody_there_is_told(config: Config) -> None:
+    with ScfCloud() as gone:
+        pass
+    text = refused(gone, config)
+    assert "gave no answer; look at the network and at HTTPS_PROXY, and run it again" in text
+    assert "refused" in text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/html", b"<p>Please sign in to the network."),
+        ("application/json", b"<p>Please sign in to the network."),
+        ("application/json", b"{}"),
+        ("text/html", b"{}"),
+        ("text/html", b"[]"),
+        ("text/html", b'{"Response": {}}'),
+    ],
+)
+def test_what_is_not_the_apis_answer_is_no_success(
+    cloud: ScfCloud, config: Config, content_type: str, body: bytes
+) -> None:
+    cloud.answer = content_type, body
+    with pytest.raises(DeployError, match="the answer is not the API's"):
+        api(cloud, config).call("GetFunction", WHO)
+
+
+@pytest.mark.parametrize(
+    ("action", "reply", "needed"),
+    [
+        ("GetFunction", {}, "Status, MemorySize"),
+        ("GetFunction", {"Status": "Active", "MemorySize": None}, "Status, MemorySize"),
+        ("GetFunction", {"Status": "Active", "MemorySize": 128, "Tags": [{"Key": "a"}]}, "Key, Value"),
+        ("ListTriggers", {"Triggers": [{"Type": "http"}]}, "Type, TriggerName"),
+        ("ListTriggers", {"Triggers": ["http"]}, "Type, TriggerName"),
+    ],
+)
+def test_an_answer_in_which_something_is_missing_is_told(action: str, reply: dict[str, Any], needed: str) -> None:
+    read = {"GetFunction": Found.of, "ListTriggers": listed}[action]
+    with pytest.raises(DeployError, match=f"{action}: the answer is not as it must be, with {needed}; run it again"):
+        read(reply)
+
+
+def test_a_refusal_under_another_content_type_is_one(cloud: ScfCloud, config: Config) -> None:
+    body = b'{"Response": {"Error": {"Code": "LimitExceeded.Function", "Message": "No."}, "RequestId": "r"}}'
+    cloud.answer = "application/json; charset=utf-8", body
+    with pytest.raises(ApiError, match="the quota of functions is used up"):
+        api(cloud, config).call("GetFunction", WHO)
+
+
+def test_an_answer_that_breaks_off_is_told(config: Config) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ScfCloud() as cloud:
+        port = listening.getsockname()[1]
+        client = api(cloud, config, endpoint=f"http://127.0.0.1:{port}")
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(DeployError, match=re.escape(f"127.0.0.1:{port} gave no answer")):
+            client.call("GetFunction", WHO)
+        thread.join()
+
+
+def test_an_answer_of_another_status_is_told(config: Config, cloud: ScfCloud) -> None:
+    cloud.status = 502
+    with pytest.raises(DeployError, match="gave no answer"):
+        api(cloud, config).call("GetFunction", WHO)
+
+
+def test_each_meaning_says_what_to_do() -> None:
+    for code, meaning in MEANINGS.items():
+        assert ";" in meaning or "," in meaning, code
+        assert not meaning.endswith(".")
+    assert not BUSY & set(MEANINGS)

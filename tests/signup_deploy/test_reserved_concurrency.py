@@ -1,0 +1,124 @@
+"""`make deploy` and the limit to one instance: with a SQLite ledger there is never room for two."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from signup_deploy.config import Config
+from signup_deploy.errors import DeployError
+from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, load
+from tests.support.scf_api import ScfCloud
+
+PUT, DELETE = "PutReservedConcurrencyConfig", "DeleteReservedConcurrencyConfig"
+UPDATE = "UpdateFunctionConfiguration"
+
+
+def configured(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
+    return load(tmp_path, YAML.replace("memorySize: 128", f"memorySize: {memory}"), ENVIRON, **environ)
+
+
+def deployed(cloud: ScfCloud, config: Config) -> None:
+    """Deploy it, and forget the calls."""
+    deploy(cloud, config)
+    cloud.forget()
+
+
+def test_no_moment_of_a_first_run_has_room_for_two(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, configured(tmp_path))
+    assert max(cloud.instances) == 1
+    assert cloud.function.instances == 1
+
+
+@pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 128)])
+def test_memory_changes_without_room_for_two(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
+    deployed(cloud, configured(tmp_path, memory))
+    run = deploy(cloud, configured(tmp_path, other), archive("changed"))
+    assert max(cloud.instances) == 1
+    assert cloud.function.reserved == other
+    assert cloud.writes.count(PUT) == 1
+    told = f"the memory changes from {memory} to {other} MB: for some seconds no instance may answer\n"
+    assert run.printed.startswith(told)
+
+
+@pytest.mark.parametrize("memory", [128, 256, 512])
+def test_a_function_without_a_limit_gets_it_before_anything_else(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
+    deployed(cloud, configured(tmp_path, 256))
+    cloud.function.reserved = None  # as `scf deploy` makes it
+    deploy(cloud, configured(tmp_path, memory), archive("changed"))
+    assert cloud.writes[0] == PUT
+    limited = [one != math.inf for one in cloud.instances]
+    assert limited == sorted(limited), "once it is there, it stays"
+    actions = [action for action, _ in cloud.calls]
+    assert limited.index(True) < actions.index(UPDATE)
+    assert max(cloud.instances[limited.index(True) :]) <= 1
+    assert cloud.function.reserved == memory
+
+
+@pytest.mark.parametrize(("memory", "other"), [(128, 128), (128, 256), (256, 128)])
+def test_from_redis_to_sqlite_the_limit_comes_first(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
+    deployed(cloud, configured(tmp_path, memory, **REDIS))
+    deploy(cloud, configured(tmp_path, other))
+    assert cloud.writes[:2] == [PUT, UPDATE]
+    update = [action for action, _ in cloud.calls].index(UPDATE)
+    assert max(cloud.instances[update:]) <= 1
+    assert cloud.function.reserved == other
+
+
+def test_a_limit_that_cannot_be_set_changes_nothing(cloud: ScfCloud, tmp_path: Path) -> None:
+    deployed(cloud, configured(tmp_path, 128, **REDIS))
+    cloud.refuse(PUT, "FailedOperation.ReservedExceedTotal")
+    with pytest.raises(DeployError, match="the account's concurrency quota leaves no room"):
+        deploy(cloud, configured(tmp_path))
+    assert cloud.writes == [PUT]
+    assert "LEDGER_URL" in cloud.function.variables
+
+
+def test_a_limit_is_waited_for(cloud: ScfCloud, tmp_path: Path) -> None:
+    cloud.reserving_turns = 1_000_000
+    with pytest.raises(DeployError, match="128 MB are not reserved after 1 s; look at the function's concurrency"):
+        deploy(cloud, configured(tmp_path))
+    assert not cloud.function.triggers
+
+
+def test_a_redis_needs_no_limit(cloud: ScfCloud, tmp_path: Path) -> None:
+    deploy(cloud, configured(tmp_path, 128, **REDIS))
+    assert cloud.writes == ["CreateFunction", "CreateTrigger"]
+
+
+@pytest.mark.parametrize("memory", [128, 256])
+def test_from_sqlite_to_redis_our_limit_is_lifted_afterwards(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
+    deployed(cloud, configured(tmp_path))
+    run = deploy(cloud, configured(tmp_path, memory, **REDIS))
+    assert cloud.writes == [UPDATE, DELETE]
+    assert "lifting the limit to one instance: the instances share a Redis" in run.printed
+
+
+@pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 512)])
+def test_a_limit_that_lets_no_instance_start_is_lifted(
+    cloud: ScfCloud, tmp_path: Path, memory: int, other: int
+) -> None:
+    deployed(cloud, configured(tmp_path, memory))
+    config = configured(tmp_path, other, **REDIS)
+    cloud.refuse(DELETE, "InternalError")
+    with pytest.raises(DeployError):
+        deploy(cloud, config)
+    assert cloud.function.instances == 0
+    deploy(cloud, config)
+    assert cloud.function.instances == math.inf
+
+
+def test_a_reservation_of_somebody_else_stays(cloud: ScfCloud, tmp_path: Path) -> None:
+    deployed(cloud, configured(tmp_path))
+    cloud.function.reserved = 1280
+    run = deploy(cloud, configured(tmp_path, 128, **REDIS))
+    assert cloud.writes == [UPDATE]
+    assert "a reservation of 1280 MB, room for 10 instances, is left as it is; if it is not yours" in run.printed
+
+
+def test_a_dry_run_tells_the_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:
+    deployed(cloud, configured(tmp_path, 256))
+    printed = deploy(cloud, configured(tmp_path), dry=True).printed
+    assert [line.split()[2] for line in printed.splitlines() if "would call" in line] == [PUT, UPDATE]

@@ -1,0 +1,92 @@
+"""How serverless.yml is read: what is resolved, what is no YAML or not the same to every reader, and no line quoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from signup_deploy.serverless_file import ConfigError, read
+from tests.support.deployments import ENVIRON, YAML, load, problems
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "expected"),
+    [
+        ("${env:A}", {"A": "1"}, "1"),
+        ("${env:A}", {}, None),
+        ("${env:A}", {"A": ""}, ""),
+        ("<${env:A}, ${env:B.c}>", {"A": "1", "B.c": "2"}, "<1, 2>"),
+        ("${env:A}", {"A": "${env:B}", "B": "2"}, "2"),
+        ("${env:A, 'default'}", {"A": "1"}, "${env:A, 'default'}"),
+        ("${env:A:-default}", {"A": "1"}, "${env:A:-default}"),
+        ("${env: A}", {"A": "1"}, "${env: A}"),
+        ("${name}", {}, "${name}"),
+    ],
+)
+def test_variables_are_resolved_as_the_scf_command_does(
+    tmp_path: Path, written: str, environ: dict[str, str], expected: str | None
+) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_text(yaml.safe_dump({"inputs": {"key": written, "list": [written], "null": None}}))
+    file = read(path, environ)
+    keys = {"key": expected} if expected is not None else {}
+    assert file.tree == {"inputs": {**keys, "list": [expected], "null": None}}
+    assert file.problems == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "publicAccess: true",
+            "publicAccess: no",
+            "column 17: a text to one reader, a number or a truth value to anot",
+        ),
+        ("publicAccess: true", "publicAccess: ON", "column 17: a text to one reader"),
+        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a text to one reader"),
+        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a text to one reader"),
+        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a text to one reader"),
+        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a text to one reader"),
+        ("${env:LEDGER_KEY}", "canary: canary: x", "mapping values are not allowed here"),
+        ("${env:LEDGER_KEY}", '"canary\\q"', "found unknown escape character 'q'"),
+        ("${env:LEDGER_KEY}", "*canary", "found undefined alias …"),
+        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY stands twice"),
+        ("${env:LEDGER_KEY}", "canary\x00", "a sign in it is not allowed in YAML"),
+    ],
+)
+def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in YAML
+    (found,) = problems(tmp_path, YAML.replace(old, new))
+    assert found.startswith("is not YAML: ")
+    assert problem in found
+    assert "canary" not in found
+
+
+def test_what_every_reader_reads_alike_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_text("a: [true, false, 0, -1, 1.5, null, ~, 'no', \"014\", a b, 1.2.3]")
+    assert read(path, {}).tree == {"a": [True, False, 0, -1, 1.5, None, None, "no", "014", "a b", "1.2.3"]}
+
+
+def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
+    text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
+    (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
+    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, of which the `scf` command")
+    assert "canary" not in problem
+    assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
+
+
+def test_a_files_repr_holds_no_variable(tmp_path: Path) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_text(YAML)
+    assert "canary" not in repr(read(path, ENVIRON))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "", "\xe9"])
+def test_what_is_no_such_file_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "serverless.yml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"is not YAML|must be a mapping"):
+        read(path, {})

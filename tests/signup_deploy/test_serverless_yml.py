@@ -1,0 +1,354 @@
+"""serverless.yml: what it says, how its variables are resolved, and what is refused before anything is deployed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
+from signup_bridge.settings import SETTINGS
+
+from signup_deploy.config import Cls, Config, UrlTrigger, Vpc
+from tests.support import scf_api
+from tests.support.builders import ROOT, SECRET
+from tests.support.deployments import ENVIRON, REDIS, YAML, event_function, load, problems
+
+
+def changed(**members: Any) -> str:
+    """The file with members of `inputs` changed, added, or (None) left out."""
+    tree = yaml.safe_load(YAML)
+    tree["inputs"] = {key: value for key, value in {**tree["inputs"], **members}.items() if value is not None}
+    return yaml.safe_dump(tree)
+
+
+def test_it_is_a_web_function_with_a_url(tmp_path: Path) -> None:
+    config = load(tmp_path)
+    assert config == Config(
+        name="signup-bridge",
+        namespace="default",
+        region="ap-guangzhou",
+        shape="web",
+        runtime="Python3.10",
+        memory=128,
+        timeout=12,
+        init_timeout=30,
+        variables={
+            "CONCURRENCY": "16",
+            "TENCENT_SECRET_ID": ENVIRON["FUNCTION_SECRET_ID"],
+            "TENCENT_SECRET_KEY": ENVIRON["FUNCTION_SECRET_KEY"],
+            "WEBHOOK_SECRETS": ENVIRON["WEBHOOK_SECRETS"],
+        },
+        concurrency=16,
+        url=UrlTrigger("url-trigger", "$DEFAULT", "NONE", extranet=True, intranet=False, enabled=True),
+        ckafka=None,
+        description=None,
+        role=None,
+        vpc=None,
+        cls=None,
+        public_access=True,
+        eip=False,
+        tags={},
+    )
+    assert not config.shared_ledger
+    assert config.handler is None
+
+
+def test_every_setting_is_in_it() -> None:
+    named = set(yaml.safe_load(YAML)["inputs"]["environment"]["variables"])
+    settings = {setting.name for setting in SETTINGS} - {"HOST", "PORT"}  # SCF expects these two as they are
+    assert named == settings
+
+
+def test_no_secret_is_in_it_and_the_deployers_key_stays_outside() -> None:
+    variables = yaml.safe_load(YAML)["inputs"]["environment"]["variables"]
+    literal = {name: value for name, value in variables.items() if not re.fullmatch(r"\$\{env:\w+\}", value)}
+    assert literal == {"CONCURRENCY": "16"}
+    sources = {name: value[6:-1] for name, value in variables.items() if name not in literal}
+    assert {name: source for name, source in sources.items() if name != source} == {
+        "TENCENT_SECRET_ID": "FUNCTION_SECRET_ID",
+        "TENCENT_SECRET_KEY": "FUNCTION_SECRET_KEY",
+        "TENCENT_SESSION_TOKEN": "FUNCTION_SESSION_TOKEN",
+    }
+
+
+def test_the_budget_is_the_senders_unless_it_is_set(tmp_path: Path) -> None:
+    assert load(tmp_path, SENDER_PROFILE="supabase").settings.request_budget == 4
+    assert load(tmp_path, YAML.replace("timeout: 12", "timeout: 5"), SENDER_PROFILE="supabase").timeout == 5
+    too_short = "inputs.timeout: must be more than REQUEST_BUDGET, "
+    assert problems(tmp_path, YAML.replace("timeout: 12", "timeout: 5"))[0].startswith(f"{too_short}8;")
+    assert problems(tmp_path, YAML, REQUEST_BUDGET="20")[0].startswith(f"{too_short}20;")
+    (problem,) = problems(tmp_path, YAML, REQUEST_BUDGET="8", SENDER_PROFILE="supabase")
+    assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be 4 at most")
+
+
+def test_what_is_commented_out_works_as_an_event_function(tmp_path: Path) -> None:
+    config = load(tmp_path, event_function(), ENVIRON, **REDIS)
+    assert (config.shape, config.handler, config.concurrency) == ("event", "index.main_handler", None)
+    assert config.shared_ledger
+    assert config.url
+    assert config.ckafka
+    assert (config.ckafka.name, config.ckafka.enabled) == ("ckafka-xxxxxxxx-signups", True)
+    assert (config.role, config.eip) == ("signup-bridge", True)
+    assert config.vpc == Vpc("vpc-xxxxxxxx", "subnet-xxxxxxxx")
+    assert config.cls == Cls("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
+
+
+def test_what_the_scf_command_would_get_wrong_is_a_problem(tmp_path: Path) -> None:
+    text = changed(role="role-of-${env:NOBODY}", description="${env:SELF}")
+    found = problems(tmp_path, text, SELF="a ${env:SELF}")
+    assert found[:2] == [
+        "inputs.description: SELF names itself; write its value out",
+        "inputs.role: NOBODY is not set, and within a longer text cannot be left out; set it",
+    ]
+
+
+def test_every_problem_is_told_at_once_with_what_to_set(tmp_path: Path) -> None:
+    text = changed(timeout="12", memorySize=100, region=None, layer=[], description="a-b")
+    path = "inputs.environment.variables"
+    hint = "is not set; it comes with the account's API key (set FUNCTION_SECRET"
+    secrets = (
+        f"{path}.WEBHOOK_SECRETS: is not set; give the sender's secret, or say WEBHOOK_AUTH=none to believe whoever "
+        "reaches the bridge (set WEBHOOK_SECRETS in the environment)"
+    )
+    assert problems(tmp_path, text, {}) == [
+        "inputs.layer: is not known to `make deploy`; correct it, or take it out",
+        "inputs.region: is missing; it must be a region such as ap-guangzhou",
+        "inputs.memorySize: must be a number: 64, 128, or more by 128 up to 3072",
+        "inputs.timeout: must be a number from 1 to 900; SCF's default is 3",
+        "inputs.description: must be letters, digits, blanks, commas, full stops",
+        f"{path}.TENCENT_SECRET_ID: {hint}_ID in the environment)",
+        f"{path}.TENCENT_SECRET_KEY: {hint}_KEY in the environment)",
+        secrets,
+    ]
+
+
+def test_a_file_of_variables_that_was_not_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
+    assert problems(tmp_path, YAML, {})[-1].startswith("(.env was not read: `set -a; . ./.env; set +a`")
+
+
+def http(**members: Any) -> list[dict[str, Any]]:
+    network = {"enableExtranet": True, "enableIntranet": False}
+    parameters = {"qualifier": "$DEFAULT", "authType": "NONE", "netConfig": network, **members}
+    return [{"http": {"parameters": {key: value for key, value in parameters.items() if value is not None}}}]
+
+
+CONCURRENCY = {"enable": True, "dynamicEnabled": False, "maxConcurrency": 16}
+VARIABLES = {
+    "TENCENT_SECRET_ID": "a",
+    "TENCENT_SECRET_KEY": "b",
+    "WEBHOOK_SECRETS": SECRET,
+}
+
+
+def variables(**members: Any) -> dict[str, Any]:
+    return {"variables": {**VARIABLES, **members}}
+
+
+@pytest.mark.parametrize(
+    ("members", "problem"),
+    [
+        ({"name": "1st"}, "inputs.name: must be 2 to 60 letters"),
+        ({"name": "a" * 61}, "inputs.name: must be 2 to 60 letters"),
+        ({"name": "bridge-"}, "inputs.name: must be 2 to 60 letters"),
+        ({"name": "brücke"}, "inputs.name: must be 2 to 60 letters"),
+        ({"name": "${name}-x"}, "inputs.name: holds ${…}; only ${env:NAME} is resolved"),
+        ({"namespace": "1"}, "inputs.namespace: must be at most 30 letters"),
+        ({"type": "http"}, "inputs.type: must be web or event"),
+        ({"type": None}, "inputs.type: is missing; it must be web or event"),
+        ({"runtime": "Python3.9"}, "inputs.runtime: must be Python3.10"),
+        ({"src": "./"}, "inputs.src: must be ./build/function"),
+        ({"memorySize": True}, "inputs.memorySize: must be a number"),
+        ({"timeout": 901}, "inputs.timeout: must be a number from 1 to 900"),
+        ({"timeout": 8}, "inputs.timeout: must be more than REQUEST_BUDGET, 8"),
+        ({"initTimeout": 2}, "inputs.initTimeout: must be a number from 3 to 300"),
+        ({"publicAccess": "false"}, "inputs.publicAccess: must be true or false"),
+        ({"publicAccess": False, "eip": True}, "inputs.eip: is an address on the internet"),
+        ({"vpcConfig": {"vpcId": "vpc-1"}}, "inputs.vpcConfig: must have vpcId and subnetId"),
+        ({"cls": {"logsetId": "a", "topicId": "b"}}, "inputs.cls: needs `role`, by which the function may write"),
+        ({"cls": {}}, "inputs.cls: must have logsetId and topicId"),
+        ({"tags": {"a": "b"}}, "inputs.tags: must be a list of `key` and `value`"),
+        ({"handler": "index.main_handler"}, "inputs.handler: is an event function's"),
+        ({"instanceConcurrencyConfig": None}, "inputs.instanceConcurrencyConfig: is missing; without it"),
+        ({"instanceConcurrencyConfig": True}, "inputs.instanceConcurrencyConfig: must have"),
+        (
+            {"instanceConcurrencyConfig": {**CONCURRENCY, "maxConcurrency": 17}},
+            "inputs.instanceConcurrencyConfig.maxConcurrency: must be CONCURRENCY, 16; change both",
+        ),
+        (
+            {"instanceConcurrencyConfig": {**CONCURRENCY, "maxConcurrency": 101}},
+            "inputs.instanceConcurrencyConfig.maxConcurrency: must be a number from 1 to 100",
+        ),
+        ({"instanceConcurrencyConfig": {**CONCURRENCY, "enable": False}}, "inputs.instanceConcurrencyConfig.enable"),
+        ({"environment": variables(CONCURRENCY="4")}, "inputs.instanceConcurrencyConfig.maxConcurrency: must be C"),
+        ({"environment": variables(CONCURRENCY="many")}, "inputs.environment.variables.CONCURRENCY: must be a whole"),
+        ({"environment": {"variable": {}}}, "inputs.environment: must have `variables`"),
+        ({"environment": variables(LOG_LEVEL=1)}, "inputs.environment.variables.LOG_LEVEL: must be a text"),
+        ({"environment": variables(LOG_LEVEL="")}, "inputs.environment.variables.LOG_LEVEL: is empty"),
+        ({"environment": variables(LOG_LEVEL="${env:L, 'I'}")}, "inputs.environment.variables.LOG_LEVEL: holds ${…}"),
+        ({"environment": variables(LOG_LEVEL="LOUD")}, "inputs.environment.variables.LOG_LEVEL: must be one of"),
+        ({"environment": variables(SCF_X="1")}, "inputs.environment.variables.SCF_X: begins as SCF's own names do"),
+        ({"environment": variables(TENCENTCLOUD_X="1")}, "inputs.environment.variables.TENCENTCLOUD_X: begins as"),
+        ({"environment": variables(QCLOUD_X="1")}, "inputs.environment.variables.QCLOUD_X: begins as"),
+        ({"environment": variables(**{"A-B": "1"})}, "inputs.environment.variables.A-B: is no name"),
+        ({"environment": variables(X="x" * 4096)}, "inputs.environment.variables: take 4187 bytes; SCF allows 4096"),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:////var/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:////tmp/../var/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:////tmp/%2e%2e/x.db")},
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="sqlite:///tmp/x.db")},
+            "inputs.environment.variables.LEDGER_URL: is a relative path; write four slashes",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="Redis://r:6379")},
+            "inputs.environment.variables.LEDGER_URL: must be sqlite:////absolute/path, redis://host:port/0",
+        ),
+        (
+            {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS=" true ", WEBHOOK_AUTH=" none ")},
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
+        ),
+        (
+            {"environment": variables(LEDGER_URL="redis://r:6379")},
+            "inputs.environment.variables.LEDGER_KEY: is not set; with a Redis",
+        ),
+        (
+            {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS="true", WEBHOOK_AUTH="none")},
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
+        ),
+        ({"events": {}}, "inputs.events: must be a list of one key each"),
+        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not known to `make deploy`; it knows http"),
+        ({"events": http() * 2}, "inputs.events[0].http: stands 2 times"),
+        ({"events": [{"http": {}}]}, "inputs.events[0].http: must have `parameters`"),
+        ({"events": [{"http": {"parameters": []}}]}, "inputs.events[0].http.parameters: must be a mapping"),
+        ({"events": http(qualifier=None)}, "inputs.events[0].http.parameters.qualifier: is missing"),
+        ({"events": http(authType="none")}, "inputs.events[0].http.parameters.authType: must be NONE or CAM"),
+        (
+            {"events": http(netConfig={"enableExtranet": True})},
+            "inputs.events[0].http.parameters.netConfig: must say both enableExtranet and enableIntranet",
+        ),
+    ],
+)
+def test_what_scf_or_its_engine_would_refuse_is_refused_here(
+    tmp_path: Path, members: dict[str, Any], problem: str
+) -> None:
+    found = problems(tmp_path, changed(**members))
+    assert [one for one in found if one.startswith(problem)], found
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "problem"),
+    [
+        ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is missing"),
+        ("name: ckafka-xxxxxxxx-signups", "name: other", "inputs.events: ckafka's name must be <instanceId>-<topic>"),
+        ("maxMsgNum: 10 ", "maxMsgNum: 0 ", "inputs.events[1].ckafka.parameters.maxMsgNum: must be a number from 1"),
+        ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
+        ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
+        ("handler: index.main_handler", "#", "inputs.handler: is missing; it must be index.main_handler"),
+        ("memorySize: 128", "type: event", "column 3: the key type stands twice"),
+        (
+            "memorySize: 128",
+            "memorySize: 128\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
+            "inputs.instanceConcurrencyConfig: is a web function's; take it out",
+        ),
+    ],
+)
+def test_an_event_function_of_which_something_is_wrong(tmp_path: Path, line: str, other: str, problem: str) -> None:
+    text = event_function()
+    assert line in text
+    assert problem in "\n".join(problems(tmp_path, text.replace(line, other, 1), None, **REDIS))
+
+
+def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, event_function())
+    assert problem.startswith("inputs.environment.variables.LEDGER_URL: must be redis://… or rediss://…")
+    needed, wrong = problems(tmp_path, event_function(), LEDGER_URL="mysql://h/0")
+    assert needed == problem
+    assert wrong.startswith("inputs.environment.variables.LEDGER_URL: must be sqlite:////absolute/path, redis://")
+    without_key = {"WEBHOOK_SECRETS": SECRET, **REDIS}
+    assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
+    text = event_function().replace("  role: signup-bridge\n", "")
+    cls, problem = problems(tmp_path, text, without_key)
+    assert cls.startswith("inputs.cls: needs `role`")
+    assert problem == (
+        "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
+    )
+    half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
+    assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
+
+
+def test_blanks_around_a_variable_mean_nothing_and_are_not_deployed(tmp_path: Path) -> None:
+    spaced = {name: f" {value}\n" for name, value in {**ENVIRON, **REDIS}.items()}
+    config = load(tmp_path, YAML, spaced, WEBHOOK_AUTH=" github ")
+    assert config.shared_ledger
+    assert config.variables["LEDGER_URL"] == REDIS["LEDGER_URL"]
+    assert config.settings.webhook_auth == "github"
+    assert load(tmp_path, event_function(), spaced).shared_ledger
+    environ = {"WEBHOOK_SECRETS": SECRET}
+    config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")
+    assert config.settings.role_credentials_from_headers
+    assert len(problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")) == 1
+
+
+def test_a_web_function_calls_no_ckafka(tmp_path: Path) -> None:
+    events = yaml.safe_load(event_function())["inputs"]["events"]
+    (problem,) = problems(tmp_path, changed(events=events))
+    assert problem == "inputs.events: ckafka calls event functions only; say `type: event`"
+
+
+def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: Path) -> None:
+    environ = {"WEBHOOK_SECRETS": SECRET}
+    assert len(problems(tmp_path, changed(role="signup-bridge"), environ)) == 2
+    config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
+    assert "TENCENT_SECRET_ID" not in config.variables
+    (problem,) = problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
+    assert problem.startswith("inputs.role: is missing")
+
+
+def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
+    environ = {name: value for name, value in ENVIRON.items() if name != "WEBHOOK_SECRETS"}
+    assert load(tmp_path, YAML, environ, WEBHOOK_AUTH="none").variables["WEBHOOK_AUTH"] == "none"
+
+
+def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
+    config = load(tmp_path, DOMAIN_API_CA_BUNDLE="/var/user/ca.pem")
+    assert config.variables["DOMAIN_API_CA_BUNDLE"] == "/var/user/ca.pem"
+    redis = {**ENVIRON, **REDIS, "LEDGER_URL": "rediss://:p@h/0?ssl_ca_certs=/var/user/ca.pem"}
+    assert load(tmp_path, YAML, redis).shared_ledger
+
+
+@pytest.mark.parametrize("text", ["a: 1", "inputs: []", "component: scf\nname: a\ninputs: {environment: 1}"])
+def test_what_is_another_file_is_told(tmp_path: Path, text: str) -> None:
+    assert problems(tmp_path, text)
+
+
+def test_no_problem_shows_a_value(tmp_path: Path) -> None:
+    text = changed(environment=variables(WEBHOOK_SECRETS="whsec_@canary", LEDGER_KEY="canary", LEDGER_URL="canary://"))
+    assert "canary" not in "\n".join(problems(tmp_path, text))
+
+
+GUIDE = (ROOT / "docs" / "deploying.md").read_text()
+
+
+def test_the_guide_names_whose_key_is_whose() -> None:
+    for name in ("FUNCTION_SECRET_ID", "FUNCTION_SECRET_KEY", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"):
+        assert name in GUIDE
+
+
+def test_the_guides_policies_allow_what_is_called_and_no_more() -> None:
+    deployers, functions = (json.loads(policy) for policy in re.findall("```json\n(.*?)```", GUIDE, re.DOTALL))
+    assert set(deployers["statement"][0]["action"]) == {f"scf:{action}" for action in scf_api.PARAMETERS}
+    assert set(functions["statement"][0]["action"]) == {f"domain:{action}" for action in (CREATE, DESCRIBE)}
+    assert f"with `domain:{DELETE}`" in GUIDE

@@ -1,0 +1,196 @@
+"""The command line of the emulator: `run`, `serve`, `send`, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from signup_emulator import ports, sample_payloads, senders
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_emulator.server import Emulator
+from tests.support import log_audit
+from tests.support.builders import CODE, PHONE, ROOT, bridge
+
+
+def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
+    command = [sys.executable, "-m", "signup_emulator", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
+    log = tmp_path_factory.mktemp("run") / "log"
+    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    mine = {
+        "TENCENT_SECRET_ID": "mine",
+        "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
+        "TENCENT_SESSION_TOKEN": "x",
+        "LOG_LEVEL": "DEBUG",
+    }
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "signup_emulator", "run"],
+            cwd=ROOT,
+            env=os.environ | given | mine,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        end = time.monotonic() + 120
+        while "Ctrl-C stops both" not in log.read_text():
+            assert time.monotonic() < end
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield log.read_text(), f"http://127.0.0.1:{given['EMULATOR_PORT']}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # a second one, of somebody impatient
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+    assert "Shutting down: Master" in log.read_text()
+
+
+def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str]) -> None:
+    printed, emulator_url = run
+    requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=60)
+    (line,) = [line.strip() for line in printed.splitlines() if " -m signup_emulator send" in line]
+    command = shlex.split(line)
+
+    def send(*more: str) -> tuple[int, str, Any]:
+        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+        head, _, data = done.stdout.partition("\n\n")
+        return done.returncode, head.splitlines()[0], json.loads(data)
+
+    status, first, document = send()
+    assert (status, first, document["status"]) == (0, "200 OK", "verified")
+    status, first, document = send()
+    assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
+    status, _, document = send("--contact", "jo@example.com", "--code", "000000")
+    assert (status, document["code"]) == (1, "code-incorrect")
+    status, _, document = send("--sender", "none")
+    assert (status, document["code"]) == (1, "signature-invalid")
+
+
+@pytest.mark.parametrize("auth", ["github", "bearer", "none"])
+def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
+    data = sample_payloads.body_of(PHONE, CODE)
+    assert bridged.post(data, senders.headers_of(data, sender=senders.usual(auth), secret="a-secret")).status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Signals) -> None:
+    """Also where a shell started it in the background, with SIGINT ignored."""
+    log, port = tmp_path / "log", ports.free()
+    environ = os.environ | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "signup_emulator", "run"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + 120
+        while "Ctrl-C stops both" not in log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/health", timeout=60)
+    finally:
+        process.kill()
+
+
+def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
+    url = f"http://127.0.0.1:{ports.free()}/"
+    done = python("send", "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"send: nobody answers at {url}; is `make run` running?\n"
+    unusable = python("send", "--url", url, environ={"WEBHOOK_SECRETS": "abc"})
+    assert (unusable.returncode, unusable.stdout) == (2, "")
+    assert unusable.stderr == "send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
+    assert "WEBHOOK_AUTH=x" not in python("send", environ={"WEBHOOK_AUTH": "x"}).stdout
+    assert python("send", environ={"WEBHOOK_AUTH": "x"}).returncode == 2
+    other = python("send", "--url", f"{emulator.url}/nothing")
+    assert other.returncode == 1
+    assert other.stdout.startswith("404")
+
+
+def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
+    port = emulator.url.rpartition(":")[2]
+    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
+    assert (taken.returncode, taken.stdout) == (1, "")
+    assert taken.stderr.startswith(f"run: port {port} on 127.0.0.1 is taken")
+    assert python("serve", "--emulator-port", port).stderr.startswith(f"serve: port {port} on 127.0.0.1 is taken")
+    same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
+    assert same.stderr.startswith(f"run: PORT and EMULATOR_PORT are both {port}")
+    for value in ("http", "0", "99999"):
+        none = python("serve", environ={"EMULATOR_PORT": value})
+        assert none.stderr.endswith(f"{value} is no port: a whole number from 1 to 65535\n")
+
+
+def test_a_bridge_that_does_not_start_ends_the_run() -> None:
+    environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
+    done = python("run", environ=environ)
+    assert done.returncode == 1
+    assert "REQUEST_BUDGET: must be a number" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "taught"),
+    [
+        ([], ["run", "serve", "send"]),
+        (["run"], ["$PORT", "$EMULATOR_PORT", "--allow-host NAME"]),
+        (["serve"], ["stall-body", "/emulator/codes", "curl", "--allow-host NAME"]),
+        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "Exit status 0"]),
+    ],
+)
+def test_help(command: list[str], taught: list[str]) -> None:
+    done = python(*command, "--help")
+    assert done.returncode == 0
+    assert [words for words in taught if words not in done.stdout] == []
+
+
+@pytest.mark.parametrize("value", ["http://emulator", "emulator:9010", "*", "a/b", "", "a..b", "-a"])
+def test_a_host_that_is_no_name(value: str) -> None:
+    done = python("serve", f"--allow-host={value}")
+    assert (done.returncode, done.stdout) == (2, "")
+    wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
+    assert done.stderr.endswith(wanted)
+
+
+def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
+    port = ports.free()
+    log, names = tmp_path / "log", ["--allow-host", "emulator", "--allow-host", "other.test."]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "signup_emulator", "serve", "--emulator-port", str(port), *names],
+            cwd=ROOT,
+            stdout=output,
+        )
+    end = time.monotonic() + 120
+    while not log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert DEMO_SECRET_ID in log.read_text()
+    for host, status in (("emulator", 200), ("other.test:1", 200), ("evil.example", 403)):
+        url = f"http://127.0.0.1:{port}/emulator/codes"
+        assert requests.get(url, headers={"Host": host}, timeout=5).status_code == status
+    process.terminate()
+    assert process.wait(timeout=60) == 0

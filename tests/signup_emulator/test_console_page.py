@@ -1,0 +1,274 @@
+"""The console in a browser: what a person does there, and what is seen of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from signup_emulator import senders
+from tests.support.browser import Console, wrong
+from tests.support.builders import body, signed
+from tests.support.make_run import Pair
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_newcomer_signs_up_by_clicking_what_stands_out(console: Console) -> None:
+    console.open()
+    expect(console.contact).to_have_value(re.compile(r"\d{11}"))
+    console.button("Send code").click()
+    expect(console.code).to_be_focused()
+    console.button("Use it").click()
+    expect(console.button("Verify")).to_be_focused()
+    expect(console.codes.first).to_contain_text("unused")
+    console.button("Verify").click()
+
+    expect(console.result).to_have_text("You are verified. Welcome!")
+    expect(console.newest).to_contain_text(re.compile(r"verified .*200 .*187\*\*\*\*0001 .*standard"))
+    expect(console.codes.first).to_contain_text("used")
+    console.button("Sign up another").click()
+    expect(console.contact).to_have_value("18766550002")
+
+
+def test_a_wrong_code_is_refused_and_the_right_one_still_good(console: Console) -> None:
+    console.open()
+    code = console.send("jo@example.com")
+    console.verify(wrong(code))
+    expect(console.result).not_to_contain_text("verified")
+    expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422 .*j.*@example\.com"))
+    expect(console.codes.first).to_contain_text("unused")
+    expect(console.code).to_be_focused()
+
+    console.verify(code)
+    expect(console.newest).to_contain_text(re.compile(r"✓.*verified .*200"))
+    expect(console.rows).to_have_count(3)
+
+
+def test_a_contact_that_is_none_is_told(console: Console) -> None:
+    console.open()
+    console.contact.fill("nobody")
+    console.button("Send code").click()
+    expect(console.result).to_contain_text("Check the number or address")
+    expect(console.newest).to_contain_text(re.compile(r"body-invalid .*422"))
+    expect(console.codes).to_have_count(0)
+
+
+def test_the_code_is_sent_through_the_bridge_and_no_second_one_at_once(console: Console) -> None:
+    console.open()
+    console.send("18712340009")
+    expect(console.newest).to_contain_text(re.compile(r"✓.*sent .*202 .*187\*\*\*\*0009"))
+    expect(console.unfold(console.newest)).to_contain_text("POST /webhooks/code")
+    console.button("Send code").click()
+    expect(console.result).to_contain_text("too many codes")
+    expect(console.newest).to_contain_text(re.compile(r"send-limited .*429"))
+    expect(console.codes).to_have_count(1)
+
+
+def test_the_inbox_shows_masks_and_copies(console: Console) -> None:
+    console.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    console.open()
+    code = console.send("18711112222")
+    newer = console.send("18733334444")
+    expect(console.codes).to_have_count(2)
+    expect(console.codes.first).to_contain_text(newer)
+    expect(console.codes.first).to_contain_text("187****4444")
+    expect(console.codes.first.locator("time")).to_have_text(re.compile("now|s ago"))
+    console.page.get_by_label("Show contacts").check()
+    expect(console.codes.first).to_contain_text("18733334444")
+
+    console.button(f"Copy {code}").click()
+    expect(console.button(f"Copy {code}")).to_have_text("Copied")
+    assert console.page.evaluate("navigator.clipboard.readText()") == code
+    console.button(f"Use {code}").click()
+    expect(console.contact).to_have_value("18711112222")
+    expect(console.code).to_have_value(code)
+
+
+def test_the_inbox_shows_five_until_it_is_asked_for_all(console: Console, pair: Pair) -> None:
+    console.open()
+    for number in range(7):
+        pair.post("codes", {"contact": f"1871111000{number}"})
+    console.button("Show all 7").click()
+    expect(console.codes).to_have_count(7)
+    console.button("Show the newest 5").click()
+    expect(console.codes).to_have_count(5)
+
+
+def test_a_row_opens_into_the_whole_way(console: Console) -> None:
+    console.open()
+    console.sign_up("18712340001")
+    way = console.unfold(console.newest)
+    code = console.code.input_value()
+    for seen in (
+        "POST /webhooks/signup", "webhook-signature:", f'"verify_code": "{code}"', "Valid", "waiting for a slot",
+        "in the API’s calls", "API call CreateIntlPhoneEmail", f'"VerifyCode": "{code}"', '"RequestId"',
+        "Answer 200 OK", "Server-Timing:", '"status": "verified"',
+    ):  # fmt: skip
+        expect(way).to_contain_text(seen)
+    console.newest.locator("h3 button").click()
+    expect(way).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("pressed", "expected", "seen"),
+    [
+        ("Redeliver", r"✓.*verified .*replay .*200", "from the ledger"),
+        ("Redeliver stale", r"signature-invalid .*stale .*401", "Refused: timestamp outside the tolerance."),
+        ("Tamper", r"signature-invalid .*tampered .*401", "Refused: no signature matches."),
+    ],
+)
+def test_a_delivery_again(console: Console, pressed: str, expected: str, seen: str) -> None:
+    console.open()
+    console.sign_up("18712340002")
+    first = console.newest.get_attribute("id")
+    way = console.unfold(console.newest)
+    console.button(pressed, way).click()
+    expect(console.rows).to_have_count(3)
+    expect(console.newest).to_contain_text(re.compile(expected))
+    expect(console.button(pressed, way)).to_be_focused()
+
+    way.get_by_role("button", name="See delivery").click()
+    opened = console.newest.locator(".panel")
+    expect(opened).to_contain_text(seen)
+    opened.get_by_role("button", name=re.compile("^delivery")).click()
+    expect(console.page.locator(f"#{first} h3 button")).to_be_focused()
+
+
+def test_a_delivery_as_curl(console: Console) -> None:
+    console.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    console.open()
+    console.sign_up("18712340003")
+    way = console.unfold(console.newest)
+    console.button("Copy as curl", way).click()
+    expect(console.button("Copied", way)).to_be_visible()
+    words = shlex.split(console.page.evaluate("navigator.clipboard.readText()"))
+    assert words[0] == "curl"
+    assert [word for word in words if word.lower().startswith("webhook-signature: v1,")]
+    assert [word for word in words if word.endswith("/webhooks/signup")]
+
+
+def test_where_the_page_may_not_use_the_clipboard_it_copies_by_hand(console: Console) -> None:
+    console.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    console.open()
+    code = console.send("18712340004")
+    console.button(f"Copy {code}").click()
+    expect(console.button(f"Copy {code}")).to_have_text("Copied")
+    console.code.focus()
+    console.page.keyboard.press("Control+V")
+    expect(console.code).to_have_value(code)
+
+
+def post_signed(url: str, data: bytes) -> int:
+    answer = requests.post(
+        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=60
+    )
+    return answer.status_code
+
+
+def test_what_a_signup_system_posts_is_shown(console: Console, pair: Pair) -> None:
+    console.open()
+    assert post_signed(pair.url, body(verify_code="000000")) == 422
+    expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
+    way = console.unfold(console.newest)
+    expect(way).to_contain_text("posted to this port")
+    expect(way).to_contain_text('"verify_code": "000000"')
+
+    assert post_signed(pair.bridge, body()) == 200
+    expect(console.newest).to_contain_text(re.compile(r"verified .*direct .*200"))
+    way = console.unfold(console.newest)
+    expect(way).to_contain_text("Posted straight to the bridge")
+    expect(way).to_contain_text(f"{pair.url}/webhooks/signup")
+    expect(way).to_contain_text("API call CreateIntlPhoneEmail")
+    expect(console.button("Redeliver", way)).to_have_count(0)
+
+
+def test_reload_keeps_the_lists(console: Console, pair: Pair) -> None:
+    console.open()
+    console.sign_up("18712340005")
+    pair.post("faults", {"fault": "hang", "contact": "18700000000"})
+    expect(console.page.locator("#armed")).to_contain_text("hang for the next call with 18700000000")
+    before = [console.codes.first.locator(".digits").inner_text(), console.newest.inner_text()]
+    console.page.reload()
+    console.live()
+    assert [console.codes.first.locator(".digits").inner_text(), console.newest.inner_text()] == before
+    expect(console.page.locator("#armed")).to_contain_text("hang")
+
+
+def test_a_connection_that_was_lost_is_told_and_caught_up(console: Console, pair: Pair) -> None:
+    console.page.route("**/emulator/events", lambda route: route.abort())
+    console.page.goto(pair.url)
+    expect(console.page.locator("#connection")).to_contain_text("Connection lost")
+    pair.post("codes", {"contact": "18712340006"})
+    expect(console.codes).to_have_count(0)
+    console.page.unroute("**/emulator/events")
+    console.live()
+    expect(console.codes).to_have_count(1)
+    console.forgive("/emulator/events")
+
+
+MARKUP = "<img/src=x/onerror=document.title='taken'>@example.com"
+
+
+def test_a_contact_that_holds_markup_is_text(console: Console, pair: Pair) -> None:
+    console.open()
+    console.page.get_by_label("Show contacts").check()
+    console.sign_up(MARKUP)
+    pair.post("deliveries", {"contact": "18712340007", "verify_code": "<b>1</b>", "type": "phone"})
+    pair.post("faults", {"fault": "hang", "contact": MARKUP})
+    expect(console.rows).to_have_count(3)
+    for row in console.rows.all():
+        console.unfold(row)
+    expect(console.codes.first).to_contain_text(MARKUP)
+    expect(console.rows.nth(1)).to_contain_text(json.dumps(MARKUP))
+    expect(console.page.locator("#armed")).to_contain_text(MARKUP)
+    assert console.page.locator("main :is(img, b)").count() == 0
+    assert console.page.title() == "signup-bridge console"
+
+
+def test_a_contact_that_chooses_its_outcome(console: Console, pair: Pair) -> None:
+    console.open()
+    inputs = pair.get("inputs")
+    console.page.get_by_role("link", name="Chosen outcomes").click()
+    expect(console.page.locator("#input-rows").get_by_role("button")).to_have_text([one["contact"] for one in inputs])
+    (wanted,) = [one for one in inputs if one["type"] == "phone" and one["outcome"] == "code-incorrect"][:1]
+    console.button(wanted["contact"]).click()
+    expect(console.contact).to_have_value(wanted["contact"])
+    console.verify("123456")
+    expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
+
+
+def test_the_switches(console: Console, pair: Pair) -> None:
+    console.open()
+    console.page.get_by_role("link", name="Switches").click()
+    console.page.get_by_label("list masked").check()
+    expect(console.page.locator("#switches-said")).to_have_text("list masked is set.")
+    console.page.get_by_label("list order").select_option("oldest-first")
+    expect(console.page.locator("#switches-said")).to_have_text("list order is set.")
+    console.page.get_by_label("code life").fill("30")
+    console.page.keyboard.press("Enter")
+    expect(console.page.locator("#switches-said")).to_have_text("code life is set.")
+    behaviour = pair.get("behaviour")
+    assert [behaviour[name] for name in ("list_masked", "list_order", "code_life")] == [True, "oldest-first", 30]
+    assert len(behaviour) == console.page.locator(".switch").count()
+
+    console.page.get_by_label("code life").fill("-1")
+    console.page.keyboard.press("Enter")
+    expect(console.page.locator("#switches-said")).to_contain_text("code_life")
+    console.forgive("422")
+
+
+def test_two_pages_show_the_same(console: Console, another: Callable[[], Console]) -> None:
+    console.open()
+    other = another().open()
+    console.sign_up("18712340008")
+    expect(other.newest).to_contain_text(re.compile(r"verified .*200"))
+    expect(other.codes.first).to_contain_text("used")
+    other.button("Reset everything").click()
+    expect(console.rows).to_have_count(0)
+    expect(console.codes).to_have_count(0)

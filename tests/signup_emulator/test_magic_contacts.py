@@ -1,0 +1,240 @@
+"""Outcomes chosen by the contact, each through a bridge and real sockets; what is noted of a call."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+import requests
+from signup_bridge.core.outcomes import API_CODES as JUDGED
+from signup_bridge.core.outcomes import BY_CODE
+
+from signup_emulator.api.calls import Call, Calls
+from signup_emulator.api.domain import ACTIONS
+from signup_emulator.api.faults import API_CODES, WIRE_FAULTS, Fault
+from signup_emulator.api.magic_contacts import CREATE, INPUTS, SEND, Input, chosen
+from signup_emulator.server import Emulator
+from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
+from tests.support.builders import CODE, PHONE, Bridge, body, bridge, documented, patient, signed
+
+BY_NAME = {row.name: row for row in INPUTS}
+
+
+def given(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -> tuple[str, int]:
+    """What the bridge answers: code and status."""
+    data = body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
+    answer = bridged.post(data, signed(data, delivery_id=delivery_id))
+    return answer.json.get("code", answer.json["status"]), answer.status
+
+
+@pytest.fixture
+def at_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let a slow contact's reply come at once; the seconds that it would have taken."""
+    waited: list[float] = []
+    monkeypatch.setattr(emulator.stopping, "wait", waited.append)
+    return waited
+
+
+@pytest.mark.parametrize("form", ["phone", "email"])
+@pytest.mark.parametrize("row", INPUTS, ids=lambda row: row.name)
+def test_each_contact_ends_as_the_table_says(emulator: Emulator, at_once: list[float], row: Input, form: str) -> None:
+    bridged = patient(emulator, row.fault)
+    contact = getattr(row, form)
+    assert given(bridged, contact, "msg_1") == (row.outcome, row.status)
+    given(bridged, contact, "msg_1")
+    assert given(bridged, contact, "msg_1") == (row.end, row.end_status)
+    assert (row.status, row.end_status) == (BY_CODE[row.outcome].status, BY_CODE[row.end].status)
+    assert at_once == ([row.delay] if row.delay else [])
+
+
+@pytest.mark.parametrize("row", [row for row in INPUTS if row.outcome != "outcome-unknown"], ids=lambda row: row.name)
+def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: list[float], row: Input) -> None:
+    """Another delivery, another code, an emulator that knows nothing any more: the same."""
+    bridged = patient(emulator, row.fault)
+    for code in ("4711", "4712"):
+        assert given(bridged, row.email, f"msg_{code}", code) == (row.outcome, row.status)
+    emulator.reset()
+    assert given(bridged, row.email, "msg_3", "4713") == (row.outcome, row.status)
+
+
+def test_nobody_else_is_meant(emulator: Emulator, wired: Bridge) -> None:
+    others = ("jo@outcome.example", "wrong-code@example.com", "wrong-code@other.outcome.example", "12025550199")
+    for number, contact in enumerate(others):
+        assert [chosen(action, contact) for action in ACTIONS] == [None] * 4
+        emulator.domain.perform(SEND, {"Type": 2 if "@" in contact else 1, "Code": contact})
+        code = emulator.domain.sent_codes()[0].code
+        assert given(wired, contact, f"msg_{number}", code) == ("verified", 200)
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "+12025550101",
+        "12025550101",
+        "+1.2025550101",
+        "+1 (202) 555-0101",
+        "Wrong-Code@Outcome.example",
+        "wrong-code+of-my-test-7@outcome.example",
+    ],
+)
+def test_every_spelling_is_meant(emulator: Emulator, wired: Bridge, contact: str) -> None:
+    assert chosen(CREATE, contact) is BY_NAME["wrong-code"]
+    assert given(wired, contact, "msg_1") == ("code-incorrect", 422)
+
+
+def test_only_its_own_action_is_decided(emulator: Emulator) -> None:
+    """A code is sent to whom every code is wrong; who gets none can be taken off the list."""
+    client, wrong, limited = sdk(emulator), BY_NAME["wrong-code"], BY_NAME["send-limited"]
+    client.call_json(SEND, {"Type": 1, "Code": wrong.phone})
+    assert [sent.contact for sent in emulator.domain.sent_codes()] == [(1, wrong.phone)]
+    assert error_of(client, SEND, {"Type": 2, "Code": limited.email}) == "FailedOperation.SendVerifyCodeIsLimited"
+    assert error_of(client, "DeleteIntlPhoneEmail", {"Type": 2, "Code": limited.email}) == "ResourceNotFound"
+    assert len(emulator.domain.sent_codes()) == 1
+
+
+def test_who_is_always_right_is_on_the_list(emulator: Emulator) -> None:
+    contact = {"Type": 2, "Code": BY_NAME["any-code"].email}
+    client = sdk(emulator)
+    client.call_json(CREATE, contact | {"VerifyCode": "4711"})
+    client.call_json(CREATE, contact | {"VerifyCode": "4712"})
+    assert client.call_json("DescribeIntlPhoneEmailList", {"Type": 2})["Response"]["TotalCount"] == 1
+    client.call_json("DeleteIntlPhoneEmail", contact)
+
+
+def test_the_apis_own_checks_and_what_is_armed_come_first(emulator: Emulator) -> None:
+    contact = {"Type": 2, "Code": BY_NAME["any-code"].email, "VerifyCode": CODE}
+    client = sdk(emulator)
+    assert error_of(sdk(emulator, key="wrong"), CREATE, contact) == "AuthFailure.SignatureFailure"
+    assert error_of(client, CREATE, contact | {"Type": 1}) == "InvalidParameterValue.InvalidParameterFormat"
+    emulator.domain.change({"rate": 1})
+    assert error_of(client, CREATE, contact) == "RequestLimitExceeded"
+    emulator.domain.change({"rate": 0})
+    emulator.faults.arm(Fault("InternalError.JsonMarshal"))
+    assert error_of(client, CREATE, contact) == "InternalError.JsonMarshal"
+    client.call_json(CREATE, contact)
+
+
+def test_the_table_is_sound() -> None:
+    assert len({row.phone for row in INPUTS}) == len({row.email for row in INPUTS}) == len(INPUTS)
+    for row in INPUTS:
+        assert 12025550100 <= int(row.phone.removeprefix("+")) <= 12025550199
+        assert row.fault is None or row.fault in WIRE_FAULTS or Fault(row.fault)
+
+
+def test_an_emulator_that_stops_waits_for_no_slow_contact() -> None:
+    with Emulator(rate=0) as emulator:
+        emulator.delay = 3600.0  # the test's own time-out would end it
+        bridged = bridge(emulator.url)
+        waiting = threading.Thread(target=bridged.deliver)
+        waiting.start()
+        while not emulator.calls:
+            time.sleep(0.01)
+    waiting.join()
+
+
+def test_every_code_that_the_bridge_judges_can_be_looked_up() -> None:
+    sent = {"InternalError.SendVerifyCodeErr", "FailedOperation.SendVerifyCodeIsLimited"}
+    others = {"InternalError.DeletePhoneEmailVerifyErr", "InternalError.DescribePhoneEmailListErr"}  # in no table there
+    assert set(API_CODES) == {*JUDGED, *sent, *others}
+    for code, meaning in API_CODES.items():
+        assert Fault(code)
+        assert meaning
+
+
+def test_an_error_says_what_it_means(emulator: Emulator) -> None:
+    emulator.faults.arm(Fault("InternalError.NeedLogin"))
+    emulator.faults.arm(Fault("FailedOperation.Newer"))
+    for message in (API_CODES["InternalError.NeedLogin"], "An error that was asked for."):
+        assert error_of(sdk(emulator), CREATE, EXAMPLE)
+        assert json.loads(emulator.calls[-1].reply or "")["Response"]["Error"]["Message"] == message
+
+
+REPLIES: dict[str, Any] = {
+    "hang": None, "reset": None, "close": None, "unprocessed": None, "truncate": "half", "stall-body": "half",
+    "drip": "whole", "empty-object": "{}", "empty-response": '{"Response": {}}', "http-502": "Sign in",
+    "html": "Sign in", "redirect": "Sign in", "error-with-charset": "VerifyCodeErr",
+    "error-without-content-type": "VerifyCodeErr",
+}  # fmt: skip
+
+
+def test_every_wire_fault_has_its_reply() -> None:
+    assert set(REPLIES) == set(WIRE_FAULTS)
+
+
+@pytest.mark.parametrize("fault", REPLIES)
+def test_what_is_noted_of_a_reply_that_breaks(emulator: Emulator, fault: str) -> None:
+    emulator.faults.arm(Fault(fault))
+    patient(emulator, fault).deliver()
+    (call,) = emulator.calls
+    whole = json.dumps({"Response": {"RequestId": call.request_id}})
+    wanted = REPLIES[fault]
+    if wanted is None:
+        assert call.reply is None
+    elif wanted in ("half", "whole"):
+        assert call.reply == (whole if wanted == "whole" else whole[: len(whole) // 2])
+    else:
+        assert wanted in (call.reply or "")
+
+
+def test_what_is_noted_of_a_call(emulator: Emulator) -> None:
+    emulator.delay = 0.05
+    trace = {"X-TC-TraceId": "0af7651916cd43dd8448eb211c80319c"}
+    sdk(emulator).call(CREATE, EXAMPLE, headers=dict(trace))
+    again = json.dumps(EXAMPLE).encode()
+    untraced = signed_by_hand(again, emulator.url.removeprefix("http://"))
+    assert ask(emulator, again, untraced) == "InternalError.VerifiedPhoneEmailErr"
+    second, first = requests.get(f"{emulator.url}/emulator/calls", timeout=60).json()
+    assert first.pop("at")
+    assert first.pop("duration_ms") >= 50
+    request_id = first.pop("request_id")
+    assert first == {
+        "action": CREATE,
+        "contact": PHONE,
+        "result": "OK",
+        "fault": None,
+        "trace_id": trace["X-TC-TraceId"],
+        "request": EXAMPLE,
+        "reply": json.dumps({"Response": {"RequestId": request_id}}),
+    }
+    assert second["trace_id"] is None
+    assert second["result"] in second["reply"]
+    assert second["request_id"] in second["reply"]
+
+
+def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
+    def call(number: int) -> Call:
+        return Call(number, CREATE, PHONE, "OK", str(number))
+
+    calls = Calls(kept=3)
+    for number in range(5):
+        calls.append(call(number))
+    assert calls == [call(2), call(3), call(4)] == calls[0:]
+    calls.clear()
+
+    def note() -> None:
+        for number in range(500):
+            calls.append(call(number))
+
+    threads = [threading.Thread(target=note) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 3
+    assert emulator.calls._kept == 10_000
+
+
+def test_the_documented_contacts_are_the_table() -> None:
+    assert documented("Outcomes chosen by the contact") == [
+        [
+            f"`{row.phone}`",
+            f"`{row.email}`",
+            row.does + (f" (`{row.fault}`)" if row.fault else ""),
+            f"{row.status} `{row.outcome}`",
+            f"{row.end_status} `{row.end}`",
+        ]
+        for row in INPUTS
+    ]

@@ -1,0 +1,123 @@
+"""What is there after a restart, and who may reach it: `run` with its options, and the commands that ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from signup_emulator import ports
+from tests.support.builders import ROOT
+from tests.support.make_run import Pair, running_pair
+
+CONTACT = "18700005678"
+
+
+def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "signup_emulator", *arguments, "--emulator", emulator]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+
+
+def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
+    with running_pair(tmp_path) as pair:
+        code = ask("codes", "--send", CONTACT, "--json", emulator=pair.url)
+        order = ("send", "--contact", CONTACT, "--code", json.loads(code.stdout)[0]["code"])
+        assert ask(*order, emulator=pair.url).returncode == 0
+        before = [pair.get(path) for path in ("codes", "verified", "deliveries")]
+        assert [len(one) for one in before] == [1, 1, 1]
+    assert (tmp_path / "state" / "emulator.json").stat().st_mode & 0o777 == 0o600
+
+    with running_pair(tmp_path, "--keep") as pair:
+        assert [pair.get(path) for path in ("codes", "verified", "deliveries")] == before
+        again = pair.post("deliveries/1/redeliver", {})
+        assert (again["number"], again["outcome"], again["replayed"]) == (2, "verified", True)
+
+    with running_pair(tmp_path, KEEP="1") as pair:
+        assert [one["number"] for one in pair.get("deliveries")] == [2, 1]
+
+    with running_pair(tmp_path) as pair:
+        assert [pair.get(path) for path in ("codes", "verified", "deliveries")] == [[], [], []]
+        assert ask(*order, emulator=pair.url).returncode == 1
+
+
+def test_the_commands_that_ask(pair: Pair) -> None:
+    url = pair.url
+    assert "codes --send" in ask("codes", emulator=url).stdout
+    sent = ask("codes", "--send", "jo@example.com", emulator=url).stdout.split()
+    assert sent[2:] == ["jo@example.com", "good"]
+    refused = ask("codes", "--send", "jo", emulator=url)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("codes: ")
+
+    wrong = ask("send", "--contact", "jo@example.com", "--code", "0000", "--json", emulator=url)
+    told = json.loads(wrong.stdout)
+    assert (wrong.returncode, told["status"], told["body"]["code"]) == (1, 422, "code-incorrect")
+    assert told["headers"]["webhook-delivery"] == "abort-message"
+    lost = ask("send", "--contact", "jo@example.com", "--code", sent[1], "--fault", "reset", emulator=url)
+    assert lost.stdout.startswith("504 ")
+    assert ask("send", "--fault", "nothing", emulator=url).stderr.startswith("send: fault: must be an API error code")
+
+    lines = ask("deliveries", emulator=url).stdout.splitlines()
+    assert [line.split()[2:4] for line in lines] == [["504", "outcome-unknown"], ["422", "code-incorrect"]]
+    listed = json.loads(ask("deliveries", "--json", "--contact", "jo@example.com", emulator=url).stdout)
+    assert [one["number"] for one in listed] == [2, 1]
+    assert ask("deliveries", "--contact", "10086", emulator=url).stdout == ""
+
+
+def test_deliveries_are_followed(pair: Pair) -> None:
+    command = [sys.executable, "-m", "signup_emulator", "deliveries", "--follow", "--json", "--emulator", pair.url]
+    process = subprocess.Popen([*command, "--contact", CONTACT], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    told, end = b"", time.monotonic() + 120
+    try:
+        while not told.endswith(b"\n"):  # it may not be watching yet
+            pair.post("deliveries", {"contact": "10086", "verify_code": "000000"})
+            pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
+            with suppress(BlockingIOError):
+                told += os.read(process.stdout.fileno(), 65_536)
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        first = json.loads(told.splitlines()[0])
+        assert (first["contact"], first["state"]) == ("187****5678", "done")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
+    nobody = f"http://127.0.0.1:{ports.free()}"
+    for command in (["codes"], ["deliveries"], ["deliveries", "--follow"]):
+        done = ask(*command, emulator=nobody)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"{command[0]}: nobody answers at {nobody}; is `make run` running?\n"
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
+    with running_pair(tmp_path, "--host", host) as pair:
+        assert ask("send", emulator=pair.url).returncode == 0
+        assert ("WARNING: whoever reaches this machine" in pair.log.read_text()) is warned
+        listening = {"0.0.0.0": "00000000", "127.0.0.1": "0100007F"}[host]
+        port = f"{int(pair.url.rpartition(':')[2]):04X}"
+        rows = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
+        assert f"{listening}:{port}" in rows
+
+
+def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "emulator.json").write_text("[]")
+    given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    command = [sys.executable, "-m", "signup_emulator", "run", "--keep", "--state", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 1
+    assert "is not the emulator's; remove it" in done.stderr

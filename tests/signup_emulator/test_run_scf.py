@@ -1,0 +1,97 @@
+"""`make run-scf`: the built zip beside the emulator, started and stopped as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from signup_emulator import ports
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tests.support import log_audit
+from tests.support.builders import ROOT
+from tests.support.targets import Scf
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from deploy import python310
+from emulator import __main__
+from signup_emulator.scf import launcher
+launcher.ARCHIVE = Path(sys.argv[1])
+if sys.argv[2] == "without":
+    python310.find = lambda: None
+sys.exit(__main__.main(sys.argv[3:]))
+"""
+
+
+def start(
+    archive: Path, log: Path, *arguments: str, python310: str = "with", **environ: str
+) -> subprocess.Popen[bytes]:
+    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free()), "LOG_LEVEL": "DEBUG"}
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
+    command = [
+        sys.executable,
+        "-c",
+        PROGRAM,
+        str(archive),
+        python310,
+        "run",
+        "--state",
+        str(log.with_name("state")),
+        *arguments,
+    ]
+    with log.open("wb") as output:
+        return subprocess.Popen(command, cwd=ROOT, env=os.environ | given | environ, stdout=output, stderr=output)
+
+
+@pytest.mark.parametrize("shape", ["web", "event"])
+def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) -> None:
+    log = tmp_path / "log"
+    process = start(scf.archive, log, "--scf", shape)
+    try:
+        end = time.monotonic() + 120
+        while "Ctrl-C stops both" not in log.read_text():
+            assert time.monotonic() < end, log.read_text()
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        (line,) = [line.strip() for line in log.read_text().splitlines() if " -m signup_emulator send" in line]
+        first, again = (
+            subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+            for _ in range(2)
+        )
+        assert (first.returncode, first.stdout.splitlines()[0]) == (0, "200 OK")
+        assert (again.returncode, again.stdout.splitlines()[0]) == (1, "409 Conflict")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert re.search(f"as SCF runs an? {shape} function", log.read_text())
+    assert '"outcome": "verified"' in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("archive", "python310", "says"),
+    [
+        (False, "with", "there is no build/function.zip; build it first: make package"),
+        (True, "without", "there is no CPython 3.10 on this machine, and SCF has no other; install one"),
+    ],
+)
+def test_what_is_missing_is_said(scf: Scf, tmp_path: Path, archive: bool, python310: str, says: str) -> None:
+    there = scf.archive if archive else tmp_path / "none.zip"
+    process = start(there, tmp_path / "log", "--scf", "web", python310=python310)
+    assert process.wait(timeout=60) == 1
+    assert (tmp_path / "log").read_text() == f"run: {says}\n"
+
+
+def test_a_setting_that_is_wrong_is_said_before_anything_starts(scf: Scf, tmp_path: Path) -> None:
+    process = start(scf.archive, tmp_path / "log", "--scf", "web", WEBHOOK_TOLERANCE="soon")
+    assert process.wait(timeout=60) == 1
+    told = (tmp_path / "log").read_text()
+    assert re.fullmatch(r"run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", told), told

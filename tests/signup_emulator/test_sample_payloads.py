@@ -1,0 +1,107 @@
+"""The bodies that the emulator's senders write: those that the bridge beside them reads."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.inbound import body
+from signup_bridge.inbound.cloudevents import Reading
+from signup_bridge.inbound.payload_mapping import PRESETS
+
+from signup_emulator import sample_payloads
+from tests.support.builders import CODE, PHONE, ROOT
+from tests.support.make_run import running_pair
+
+EMAIL = "jo@example.com"
+
+
+def places(document: Any, at: str = "") -> Iterator[str]:
+    """Where something stands in a document."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield from places(value, f"{at}/{name}")
+    elif isinstance(document, list):
+        for value in document:
+            yield from places(value, f"{at}/0")
+    else:
+        yield at
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
+    sample = json.loads((ROOT / "tests" / "samples" / f"{preset}.json").read_text())
+    written = sample_payloads.body_of(EMAIL, CODE, preset=preset)
+    assert set(places(json.loads(written))) <= set(places(sample))
+    assert written != sample_payloads.body_of(EMAIL, CODE, preset=preset)
+
+
+@pytest.mark.parametrize(("contact", "kind"), [(EMAIL, "email"), (PHONE, "phone"), ("+1 555-0100", "phone")])
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> None:
+    mapping = PRESETS[preset] if preset else None
+    reading = Reading(mapping, mapping.event if mapping else False)
+    found = body.parse(sample_payloads.body_of(contact, "abcd", preset=preset), reading=reading)
+    assert (found.contact.type.word, found.contact.value, found.verify_code) == (kind, contact, "abcd")
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
+    mapping = PRESETS[preset] if preset else None
+    reading = Reading(mapping, mapping.event if mapping else False)
+    found = body.parse_send(sample_payloads.body_of(EMAIL, None, preset=preset), reading=reading)
+    assert found.contact.value == EMAIL
+
+
+def test_every_preset_of_the_bridge_has_one() -> None:
+    assert set(sample_payloads.OF_PRESETS) == set(PRESETS)
+
+
+def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tmp_path: Path) -> None:
+    def send(*options: str) -> tuple[int, Any]:
+        command = [
+            sys.executable,
+            "-m",
+            "signup_emulator",
+            "send",
+            "--emulator",
+            pair.url,
+            "--sender",
+            "supabase",
+            "--json",
+        ]
+        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+        return done.returncode, json.loads(done.stdout)["body"]
+
+    with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
+        assert pair.get("status")["preset"] == "supabase"
+        status, told = send()
+        assert (status, told["status"], told["contact"]) == (0, "verified", "187****4433")
+        assert send("--contact", EMAIL, "--code", "000000") == (
+            1, {"error": {"http_code": 422, "message": "The verification code is wrong"}},
+        )  # fmt: skip
+        code = pair.post("codes", {"contact": EMAIL})["code"]
+        delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
+        assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
+        (printed,) = [line for line in pair.log.read_text().splitlines() if " -m signup_emulator send" in line]
+        done = subprocess.run(
+            [*shlex.split(printed), "--json"], cwd=ROOT, capture_output=True, timeout=150, check=False
+        )
+        assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
+        status, told = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
+        assert (status, told["error"]["http_code"]) == (1, 422)
+
+
+def test_a_preset_that_is_none(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "signup_emulator", "send", "--url", "http://127.0.0.1:9/"]
+    environ = {"PAYLOAD_PRESET": "okta"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
+    assert (done.returncode, done.stderr) == (
+        2, "send: PAYLOAD_PRESET: okta is none of supabase, clerk, auth0, cloudevents\n",
+    )  # fmt: skip

@@ -1,0 +1,132 @@
+"""The console in a real browser: the pair that `make run` starts, a Chromium, and what a person does on the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect, sync_playwright
+
+from tests.support.make_run import Pair
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 90_000
+"""Milliseconds that the page is given for anything: the machine may be busy."""
+
+NARROW: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+
+expect.set_options(timeout=PATIENCE)
+
+
+def chromium() -> str | None:
+    """Where the machine's own Chromium is; None when it has none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def running_browser(path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()
+
+
+class Console:
+    """The page, open in a browser, and what a person does with it. ``problems``: what the browser complained of."""
+
+    def __init__(self, browser: Browser, pair: Pair, **options: Any) -> None:
+        given: dict[str, Any] = {"viewport": WIDE, "reduced_motion": "reduce", "locale": "en-GB", **options}
+        self.context = browser.new_context(**given)
+        self.context.set_default_timeout(PATIENCE)
+        self.pair = pair
+        self.problems: list[str] = []
+        self.asked: list[str] = []
+        self.page: Page = self.context.new_page()
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.problems.append(f"{message.text} {message.location}")
+
+    def forgive(self, words: str) -> None:
+        """The browser complained of this, and only of this."""
+        assert self.problems
+        assert [problem for problem in self.problems if words not in problem] == []
+        self.problems.clear()
+
+    def open(self) -> Console:
+        self.page.goto(self.pair.url)
+        return self.live()
+
+    def live(self) -> Console:
+        expect(self.page.locator("#connection")).to_have_text("Live")
+        return self
+
+    @property
+    def contact(self) -> Locator:
+        return self.page.get_by_label("Phone number or email")
+
+    @property
+    def code(self) -> Locator:
+        return self.page.get_by_label("Code", exact=True)
+
+    @property
+    def result(self) -> Locator:
+        return self.page.locator("#result .says")
+
+    @property
+    def rows(self) -> Locator:
+        return self.page.locator("#delivery-list > li")
+
+    @property
+    def newest(self) -> Locator:
+        return self.rows.first
+
+    @property
+    def codes(self) -> Locator:
+        return self.page.locator("#codes > li")
+
+    def button(self, name: str, within: Locator | None = None) -> Locator:
+        return (within or self.page).get_by_role("button", name=name, exact=True)
+
+    def send(self, contact: str) -> str:
+        """Have a code sent; the code."""
+        self.contact.fill(contact)
+        self.button("Send code").click()
+        expect(self.code).to_be_focused()
+        shown = self.page.locator("#newest-code")
+        expect(shown).to_have_text(re.compile(r"\d{6}"))
+        return shown.inner_text()
+
+    def verify(self, code: str) -> None:
+        """Verify it and wait for what a person sees."""
+        self.code.fill(code)
+        self.button("Verify").click()
+        expect(self.page.locator("#result").get_by_role("button", name="See delivery")).to_be_visible()
+
+    def sign_up(self, contact: str) -> None:
+        self.verify(self.send(contact))
+
+    def unfold(self, row: Locator) -> Locator:
+        """Open a row; what is in it, also when the row is not the newest any more."""
+        held = self.page.locator(f"#{row.get_attribute('id')}")
+        head = held.locator("h3 button")
+        head.click()
+        expect(head).to_have_attribute("aria-expanded", "true")
+        return held.locator(".panel")
+
+    def sideways(self) -> int:
+        """Pixels by which the page is wider than its window."""
+        wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return wide
+
+
+def wrong(code: str) -> str:
+    """A code that is certainly another one."""
+    return f"{(int(code) + 1) % 10**6:06}"

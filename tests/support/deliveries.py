@@ -1,0 +1,37 @@
+"""Deliveries under ids of the test's own, one or many at once, and asking for what became of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.builders import Answer, Bridge, body, signed
+
+Build = Callable[..., Bridge]
+WRONG = "000000"
+
+
+def deliver(to: Bridge, delivery_id: str = "msg_1", **members: Any) -> Answer:
+    data = body(**members)
+    return to.post(data, signed(data, delivery_id=delivery_id))
+
+
+def at_once(count: int, work: Callable[[int], Answer]) -> list[Answer]:
+    answers: list[Answer] = []
+    threads = [threading.Thread(target=lambda n: answers.append(work(n)), args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == count
+    return answers
+
+
+def replay_of(first: Answer) -> Answer:
+    return Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+
+
+def ask(of: Bridge, delivery_id: str, **headers: str) -> tuple[int, Any]:
+    response = of.client.get(f"/deliveries/{delivery_id}", headers=signed(b"") | headers)
+    return response.status_code, response.get_json()

@@ -1,0 +1,123 @@
+"""What the tests of the deployment build: configurations, zips, runs against the stand-in of the SCF API."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from signup_deploy import config
+from signup_deploy.api import Api, Credentials, Rehearsal, ScfApi
+from signup_deploy.calls import Patience
+from signup_deploy.config import Config
+from signup_deploy.errors import DeployError
+from signup_deploy.masking import secrets_of
+from signup_deploy.progress import Progress
+from signup_deploy.scf import Deployment
+from signup_deploy.serverless_file import ConfigError
+from signup_deploy.state import Archive
+from tests.support.builders import ROOT, SECRET
+from tests.support.scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
+
+YAML = (ROOT / "serverless.yml").read_text()
+
+FUNCTION_KEY = {"FUNCTION_SECRET_ID": "AKIDcanaryOfTheFunction", "FUNCTION_SECRET_KEY": "canary-of-the-functions-key"}
+ENVIRON = {**FUNCTION_KEY, "WEBHOOK_SECRETS": f"{SECRET} whsec_Y2FuYXJ5LW9mLWFub3RoZXItc2VjcmV0"}
+REDIS = {
+    "LEDGER_URL": "rediss://:canary-password@redis.example:6379/0",
+    "LEDGER_KEY": "canary-of-a-ledger-key-0123456789",
+}
+CANARIES = ("canary", "Canary", "Y2FuYXJ5", SECRET.removeprefix("whsec_"), SECRET_KEY)
+
+
+def event_function(text: str = YAML) -> str:
+    """serverless.yml with all that is commented out in force, and without what belongs to the web function alone."""
+    text = re.sub(r"^( *)#(?! \S)", r"\1", text, flags=re.MULTILINE)
+    text = text.replace("  type: web\n", "")
+    return re.sub(r"^  instanceConcurrencyConfig:\n(    .*\n)+", "", text, flags=re.MULTILINE)
+
+
+def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON, **changed: str) -> Config:
+    """The configuration of this text and environment; with variables of the environment changed or added."""
+    path = tmp_path / "serverless.yml"
+    path.write_text(text)
+    return config.load(path, {**environ, **changed})
+
+
+def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
+    """What is refused of this text and environment."""
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
+    assert str(raised.value).startswith("deploy refused, serverless.yml:\n  ")
+    return raised.value.problems
+
+
+def archive(content: str = "print()") -> Archive:
+    """The zip of a function of one line."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as out:
+        out.writestr(zipfile.ZipInfo("index.py"), content)
+        out.writestr(zipfile.ZipInfo("scf_bootstrap"), "")
+    return Archive.of(data.getvalue())
+
+
+@dataclass
+class Run:
+    """What a run printed, and the URL that it gave."""
+
+    printed: str
+    url: str | None
+
+
+def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
+    credentials = Credentials(SECRET_ID, SECRET_KEY)
+    secrets = secrets_of(configured.variables)
+    given: dict[str, Any] = {"credentials": credentials, "region": REGION, "secrets": secrets, "endpoint": cloud.url}
+    return ScfApi(**{**given, **changed})
+
+
+class LeapingTime:
+    """In place of the module ``time``: a sleep takes no time, and nothing else passes any."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
+QUICK = Patience(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
+
+
+def deploy(
+    cloud: ScfCloud, configured: Config, code: Archive | None = None, *, dry: bool = False, **options: Any
+) -> Run:
+    """One run against the stand-in; whatever it prints or raises holds no secret."""
+    out = io.StringIO()
+    progress = Progress(out, live=not dry)
+    real: Api = api(cloud, configured)
+    called = Rehearsal(real, progress.say) if dry else real
+    run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
+    time = LeapingTime()
+    try:
+        with patch("signup_deploy.calls.time", time), patch("signup_deploy.scf.time", time):
+            url = run.run()
+    except DeployError as error:
+        assert_no_secret(out.getvalue() + str(error))
+        raise
+    assert_no_secret(out.getvalue())
+    return Run(out.getvalue(), url)
+
+
+def assert_no_secret(text: str) -> None:
+    assert not [canary for canary in CANARIES if canary in text]

@@ -1,0 +1,86 @@
+"""The events that the platform gives to an event function, and the ways to hand them over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from tests.support import log_audit
+from tests.support.builders import CODE, PHONE, ROOT, Answer, Bridge, answer, body, signed  # fmt: skip
+from tests.support.log_lines import lines_of
+
+CONTEXT = {
+    "memory_limit_in_mb": 128,
+    "time_limit_in_ms": 10_000,
+    "request_id": "c1ab2d3e-0000-4000-8000-000000000000",
+    "function_name": "signup-bridge",
+    "tencentcloud_region": "ap-singapore",
+}
+DIRECT = {"type": "phone", "contact": PHONE, "verify_code": CODE}
+
+
+def url_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
+    """What a Function URL gives to an event function."""
+    data = body() if data is None else data
+    headers = {name.lower(): value for name, value in signed(data).items()}
+    event = {"body": data.decode(), "headers": headers, "httpMethod": "POST", "path": "/", "queryString": {}}
+    return {name: value for name, value in (event | changed).items() if value is not ...}
+
+
+def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
+    """What an API gateway gives."""
+    data = body() if data is None else data
+    return (
+        url_event(
+            data,
+            headers=signed(data),
+            path="/webhooks/signup",
+            requestContext={"serviceId": "s", "path": "/webhooks/signup", "httpMethod": "POST", "stage": "release"},
+            queryStringParameters={},
+            pathParameters={},
+            headerParameters={},
+            stageVariables={},
+            isBase64Encoded=False,
+        )
+        | changed
+    )
+
+
+def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> Answer:
+    given_answer = bridged.events.handle(event, context)
+    assert set(given_answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
+    assert given_answer["isBase64Encoded"] is False
+    assert json.loads(json.dumps(given_answer)) == given_answer
+    return answer(given_answer["statusCode"], given_answer["headers"].items(), given_answer["body"].encode())
+
+
+INVOKE = """
+import json, sys
+from index import main_handler
+for line in sys.stdin:
+    print("ANSWER", json.dumps(main_handler(json.loads(line), {"request_id": "r-1"})), flush=True)
+"""
+
+
+def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[str, Any]], str]:
+    """Call the deployed entry point in a process of its own; the answers and what it wrote."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, "-c", INVOKE],
+        cwd=ROOT / "function",
+        env=kept | environ,
+        input="".join(json.dumps(event) + "\n" for event in given_events),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert log_audit.leaks(done.stdout + done.stderr) == []
+    answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
+    written = "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
+    lines_of(written)
+    return answers, written

@@ -1,0 +1,316 @@
+"""What the bridge promises, whatever happens: the model that test_state_machine.py runs.
+
+The model knows what the API was asked, what it did, and what the sender heard; of the bridge it knows only the promises
+that it checks. Where the bridge may have forgotten, it asks for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from unittest.mock import patch
+
+from hypothesis.stateful import RuleBasedStateMachine
+from signup_bridge.core import outcomes
+
+from signup_emulator.api.calls import Call
+from signup_emulator.api.domain import Contact, Domain
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import Answer, Bridge, SetClock, body, bridge, signed
+from tests.support.ledgers import KEY
+
+CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
+CONTACTS: tuple[Contact, ...] = ((1, "18766554433"), (2, "jo@example.com"))
+WORDS = {1: "phone", 2: "email"}
+
+BUDGET = 4
+TTL = 14_400
+MARGIN = 60.0
+"""Seconds before its life is over from which on a delivery is not counted on to be remembered."""
+
+UNDER_WAY = 0.01
+"""Seconds of real time after which a caller waits for its reply: a clock that leaps earlier lets it give up at once."""
+
+DEFINITIVE = {one.code for one in outcomes.OUTCOMES if one.stored == "definitive"}
+UNKNOWN = {one.code for one in outcomes.OUTCOMES if one.stored == "unknown"}
+SAID = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr")
+"""What the API says when it has looked at the code."""
+
+NOT_PROCESSED = ("RequestLimitExceeded", "LimitExceeded.RequestLimit", "AuthFailure.SignatureFailure")
+LOST = ("close", "truncate", "unprocessed", "http-502", "InternalError.AddPhoneEmailErr")
+
+Crash = tuple[Literal["claim", "attempt", "settle", "release"], Literal["before", "after"]]
+
+
+class Died(BaseException):
+    """An instance ends here: nothing in it may catch this."""
+
+
+class Clock(SetClock):
+    """A clock that whoever sleeps moves on, so that nobody waits, and that takes the ledger's own with it."""
+
+    def __init__(self, shift: Callable[[float], object]) -> None:
+        super().__init__()
+        self._shift = shift
+
+    def leap(self, seconds: float) -> None:
+        self.wall += seconds
+        self.run += max(0.0, seconds)
+        self._shift(self.wall)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.leap(seconds)
+
+
+class WatchedDomain(Domain):
+    """The emulated account, which notes what it accepted; ``meanwhile`` happens while a call of Create is with it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(now, rate=0)
+        self.accepted: set[tuple[Contact, str]] = set()
+        self.meanwhile: Callable[[], None] | None = None
+        self.processed_first = False
+
+    def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if action != CREATE:
+            return super().perform(action, parameters)
+        if not self.processed_first:
+            self._let_happen()
+        try:
+            response = super().perform(action, parameters)
+            self.accepted.add(((parameters["Type"], parameters["Code"]), parameters["VerifyCode"]))
+        finally:
+            self._let_happen()
+        return response
+
+    def _let_happen(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+
+
+@dataclass(eq=False)
+class Sent:
+    """A delivery, and what is known of it since it can last have been forgotten.
+
+    ``calls`` may have been processed, those ``open`` since its content last came to a definitive end; of those
+    ``answered`` the API's word reached an instance that lived to tell.
+    ``accepted``: an open one was. ``pending``: what came of it is unknown.
+    ``settled``: the ledger said that it is definitive; ``answer`` is the definitive one that was heard.
+    """
+
+    contact: Contact
+    code: str
+    id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
+    until: float = 0.0
+    calls: int = 0
+    open: int = 0
+    answered: int = 0
+    accepted: bool = False
+    pending: bool = False
+    settled: bool = False
+    answer: Answer | None = None
+
+    @property
+    def content(self) -> tuple[Contact, str]:
+        return self.contact, self.code
+
+    @property
+    def body(self) -> bytes:
+        return self.body_of(self.code)
+
+    def body_of(self, code: str) -> bytes:
+        return body(type=WORDS[self.contact[0]], contact=self.contact[1], verify_code=code)
+
+    def forget(self) -> None:
+        self.calls = self.open = self.answered = 0
+        self.accepted = self.pending = self.settled = False
+        self.answer = None
+
+
+def code_of(document: Any) -> str:
+    return "verified" if document.get("status") == "verified" else str(document["code"])
+
+
+class Model(RuleBasedStateMachine):
+    """Two instances and the promises that they keep; ``url`` is that of a ledger which knows nothing yet."""
+
+    wrong_codes: int
+
+    def __init__(self, emulator: Emulator, clock: Clock, url: str) -> None:
+        super().__init__()
+        self.emulator, self.clock, self.url = emulator, clock, url
+        self.emulator.reset()
+        self.domain = self.emulator.domain = WatchedDomain(self.clock.time)
+        self.sent: list[Sent] = []
+        self.bridges: list[Bridge] = []
+
+    def teardown(self) -> None:
+        for one in self.bridges:
+            one.app.extensions["ledger"].close()
+
+    def instance(self) -> Bridge:
+        return bridge(
+            self.emulator.url, self.clock, LEDGER_URL=self.url, LEDGER_KEY=KEY.decode(), LEDGER_TTL=TTL,
+            REQUEST_BUDGET=BUDGET, MAX_WRONG_CODES=self.wrong_codes,
+        )  # fmt: skip
+
+    # -- how it is done --
+
+    def code(self, contact: Contact, which: str) -> str:
+        sent = [one.code for one in self.domain.sent_codes() if one.contact == contact]
+        if which == "wrong":
+            return "wrong"
+        return sent[0] if which == "latest" else sent[-1]
+
+    def made(self, contact: Contact, code: str) -> Sent:
+        self.sent.append(Sent(contact, self.code(contact, code)))
+        return self.sent[-1]
+
+    def clone(self, earlier: Sent) -> Sent:
+        self.sent.append(Sent(earlier.contact, earlier.code))
+        return self.sent[-1]
+
+    def request(self, delivery: Sent, of: int, data: bytes | None = None) -> Answer:
+        data = delivery.body if data is None else data
+        return self.bridges[of].post(data, signed(data, delivery_id=delivery.id, at=self.clock.time()))
+
+    @contextmanager
+    def armed(self, faults: list[Fault]) -> Iterator[None]:
+        for one in faults:
+            self.emulator.faults.arm(Fault(one.fault, one.action))
+        try:
+            yield
+        finally:
+            self.emulator.faults.clear()
+
+    def post(self, delivery: Sent, of: int, faults: list[Fault], crash: Crash | None) -> Sent:
+        before = len(self.emulator.calls)
+        with self.armed(faults), ExitStack() as doomed:
+            if crash is not None:
+                doomed.enter_context(self.dying(of, crash))
+            try:
+                given = self.request(delivery, of)
+            except Died:
+                self.bridges[of].app.extensions["ledger"].close()
+                self.bridges[of] = self.instance()
+                if crash != ("release", "after"):
+                    self.left(delivery)
+                self.count(delivery, self.emulator.calls[before:])
+            else:
+                self.heard(delivery, given, self.emulator.calls[before:])
+        self.look(delivery, 1 - of)
+        return delivery
+
+    @contextmanager
+    def dying(self, of: int, crash: Crash) -> Iterator[None]:
+        verb, when = crash
+        ledger = self.bridges[of].app.extensions["ledger"]
+        alive = getattr(ledger, verb)
+
+        def die(*args: Any, **named: Any) -> Any:
+            if when == "before":
+                raise Died
+            result = alive(*args, **named)
+            if verb != "claim" or result.kind == "owned":
+                raise Died
+            return result
+
+        with patch.object(ledger, verb, die):
+            yield
+
+    @staticmethod
+    def wait_until(holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+    # -- what must hold --
+
+    def is_remembered(self, delivery: Sent) -> bool:
+        return self.clock.time() < delivery.until - MARGIN
+
+    def left(self, delivery: Sent) -> None:
+        """It was claimed, and nobody heard what became of it."""
+        if not self.is_remembered(delivery):
+            delivery.forget()
+        delivery.pending = True
+        delivery.until = self.clock.time() + TTL
+
+    def count(self, delivery: Sent, calls: list[Call]) -> int:
+        """Two calls at most may be processed for a delivery, or for a content before it comes to a definitive end."""
+        creates = [one for one in calls if one.action == CREATE and one.result not in NOT_PROCESSED]
+        delivery.calls += len(creates)
+        delivery.open += len(creates)
+        delivery.accepted = delivery.accepted or any(one.result == "OK" for one in creates)
+        assert delivery.calls <= 2
+        assert sum(one.open for one in self.alike(delivery)) <= 2
+        return sum(one.fault is None and one.result in SAID for one in creates)
+
+    def alike(self, delivery: Sent) -> list[Sent]:
+        """The deliveries of its content, itself included, that must be remembered."""
+        return [
+            one for one in self.sent if one.content == delivery.content and (one is delivery or self.is_remembered(one))
+        ]
+
+    def heard(self, delivery: Sent, given: Answer, calls: list[Call]) -> None:
+        """An answer reached the sender."""
+        code = code_of(given.json)
+        replayed = given.headers.get("idempotent-replayed") == "true"
+        if not self.is_remembered(delivery):
+            delivery.forget()
+        if delivery.settled:
+            assert replayed
+        if delivery.answer is not None:
+            assert (given.status, given.body) == (delivery.answer.status, delivery.answer.body)
+        if replayed:
+            assert calls == []
+        if any(one.pending for one in self.alike(delivery)):
+            assert not calls or calls[0].action == DESCRIBE, "called as if nothing had happened"
+        if given.status == 200:
+            assert delivery.content in self.domain.accepted, "verified, and the API never said so"
+
+        delivery.answered += self.count(delivery, calls)
+        assert delivery.answered <= 1
+        if code in ("code-incorrect", "already-verified"):
+            assert not any(one.accepted for one in self.alike(delivery)), "refused, and the API had accepted it"
+        if code in DEFINITIVE:
+            delivery.answer = given
+            self.end(delivery)
+        else:
+            assert code in UNKNOWN or not [one for one in calls if one.action == CREATE and one.fault is None]
+            delivery.pending = delivery.pending or code in UNKNOWN
+        if not replayed:
+            delivery.until = self.clock.time() + TTL
+
+    def end(self, delivery: Sent) -> None:
+        """It is definitive, and with it whatever was unknown of its content."""
+        delivery.settled = True
+        for one in self.sent:
+            if one.content == delivery.content:
+                one.pending, one.accepted, one.open = False, False, 0
+
+    def look(self, delivery: Sent, of: int) -> None:
+        """What the ledger tells of it is no less than what was heard."""
+        before = len(self.emulator.calls)
+        response = self.bridges[of].client.get(f"/deliveries/{delivery.id}", headers=signed(b"", at=self.clock.time()))
+        code = code_of(json.loads(response.data))
+        assert self.emulator.calls[before:] == []
+        if not self.is_remembered(delivery):
+            return
+        if delivery.answer is not None:
+            assert (response.status_code, code) == (delivery.answer.status, code_of(delivery.answer.json))
+        elif delivery.settled:
+            assert code in DEFINITIVE
+        elif delivery.pending:
+            assert code in DEFINITIVE | {"outcome-unknown", "in-progress"}, "forgotten"
+        if code in DEFINITIVE:
+            self.end(delivery)

@@ -1,0 +1,158 @@
+"""Both engines of the ledger for one contract suite, each with a clock that the test can move."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signup_bridge.core.clock import Deadline, Stopwatch
+from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
+from signup_bridge.ledger import Claim, Found, Interval, Ledger, Policy, Record, Settlement, Slot
+from signup_bridge.ledger.keys import Hasher, Keys
+from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
+from signup_bridge.ledger.sqlite.ledger import SqliteLedger
+
+from tests.support.builders import CODE, PHONE, SetClock, StillClock
+from tests.support.redis_server import RedisServer
+
+KEY = b"a key of thirty-two bytes, or more"
+POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)
+FAST = POLICY._replace(interval=1e-6)
+"""As many calls as a test likes."""
+
+SHIFTED = SCRIPT.replace(
+    "tonumber(time[2]) / 1000000", "tonumber(time[2]) / 1000000 + tonumber(redis.call('GET', 'shift') or '0')"
+)
+STILL = SCRIPT.replace("redis.call('TIME')", "{redis.call('GET', 'now') or redis.call('TIME')[1], '0'}")
+assert SCRIPT not in (SHIFTED, STILL)
+
+
+def delivery(
+    name: str | None = "msg_1", *, contact: str = PHONE, code: str = CODE, kind: ContactType = ContactType.PHONE
+) -> Delivery:
+    key = DeliveryKey("content", f"{contact} {code}".encode()) if name is None else DeliveryKey("signed", name)
+    return Delivery(Contact(kind, contact), code, key)
+
+
+def keys(name: str | None = "msg_1", **of: Any) -> Keys:
+    return Hasher(KEY).keys(delivery(name, **of))
+
+
+VERIFIED = Record("verified", "r-1", contact_type=1)
+WRONG = Record("code-incorrect", "r-2", contact_type=1)
+
+OTHER = keys("msg_2")
+"""The same content under another id."""
+GUESS = keys("msg_3", code="000000")
+"""Another code for the same contact."""
+
+
+def guess(number: int) -> Keys:
+    return keys(f"guess_{number}", code=f"{number:06}")
+
+
+def near(interval: Interval, sent: float, gave_up: float) -> bool:
+    return abs(interval.sent - sent) < 0.5 and abs(interval.gave_up - gave_up) < 0.5
+
+
+class Ago(Stopwatch):
+    """It has run for so many seconds, whenever it is read."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def seconds(self) -> float:
+        return self._seconds
+
+
+@dataclass
+class Engine:
+    """A ledger, and the moving of its clock. The verbs have defaults where a test does not care."""
+
+    ledger: Ledger
+    clock: SetClock
+    shift: Callable[[float], object]
+    again: Callable[[], Ledger]
+
+    @property
+    def deadline(self) -> Deadline:
+        return Deadline(SetClock(), 60)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time go by, or back."""
+        self.clock.wall += seconds
+        self.shift(self.clock.wall)
+
+    def claim(self, of: Keys | None = None, token: str | None = None, **given: float) -> Claim:
+        given = {"lease": 10.0, "max_wait": 6.0} | given
+        return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **given)
+
+    def own(self, of: Keys | None = None, **given: float) -> str:
+        """Claim it, which must succeed; the token."""
+        token = secrets.token_hex(8)
+        claim = self.claim(of, token, **given)
+        assert claim.kind == "owned", claim
+        return token
+
+    def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
+        times = {name: given.pop(name, default) for name, default in (("sent", 0.3), ("gave_up", 0.0), ("asked", 1e9))}
+        watches: dict[str, Any] = {name: None if ago is None else Ago(ago) for name, ago in times.items()}
+        settlement = Settlement(record)._replace(**watches, **given)
+        return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
+
+    def end(self, record: Record | None, of: Keys | None = None, **given: Any) -> None:
+        """Claim it and settle it."""
+        assert self.settle(self.own(of), record, of, **given)
+
+    def release(self, token: str, of: Keys | None = None) -> None:
+        self.ledger.release(of or keys(), token, deadline=self.deadline)
+
+    def attempt(self, token: str, of: Keys | None = None, max_wait: float = 6.0) -> Slot | None:
+        return self.ledger.attempt(of or keys(), token, max_wait=max_wait, deadline=self.deadline)
+
+    @property
+    def unknown(self) -> int:
+        return self.ledger.count_unknown(deadline=self.deadline)
+
+    def look(self, of: Keys | None = None) -> Found | None:
+        return self.ledger.look((of or keys()).delivery, deadline=self.deadline)
+
+
+Make = Callable[..., Engine]
+
+
+def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY) -> Engine:
+    clock = clock or StillClock()
+
+    def again() -> Ledger:
+        return SqliteLedger(folder / "ledger.db", policy, clock, key=key)
+
+    return Engine(again(), clock, lambda _: None, again)
+
+
+def redis_engine(
+    server: RedisServer, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY
+) -> Engine:
+    clock = clock or StillClock()
+    client = server.client
+
+    def again() -> Ledger:
+        return RedisLedger(server.url, policy, clock, key=key, script=STILL)
+
+    def set_clock(_shift: float) -> None:
+        client.set("now", f"{clock.time():.6f}")  # as exact as Redis's own
+
+    set_clock(0.0)
+    return Engine(again(), clock, set_clock, again)
+
+
+def rows(folder: Path, table: str = "deliveries") -> int:
+    """How many deliveries the SQLite ledger of this folder holds, or rows of another table."""
+    with sqlite3.connect(folder / "ledger.db") as db:
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+    db.close()
+    return int(count)

@@ -1,0 +1,67 @@
+"""An account that loses answers, a bridge, and one clock for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import CODE, PHONE, Answer, Bridge, SetClock, body, bridge, signed
+
+CREATE = "CreateIntlPhoneEmail"
+DESCRIBE = "DescribeIntlPhoneEmailList"
+WRONG = "000000"
+
+
+@dataclass
+class World:
+    """An account, a bridge, and one clock for both."""
+
+    emulator: Emulator
+    clock: SetClock
+    ledger: str
+    bridge: Bridge
+
+    def wait(self, seconds: float) -> None:
+        self.clock.wall += seconds
+
+    def lose(self, fault: str = "close", action: str = CREATE) -> None:
+        """Lose the answer to the next call; by default it has been processed."""
+        self.emulator.faults.arm(Fault(fault, action))
+
+    def deliver(self, delivery_id: str, code: str = CODE, contact: str = PHONE, **members: Any) -> Answer:
+        data = body(contact=contact, verify_code=code, **members)
+        return self.bridge.post(data, signed(data, delivery_id=delivery_id, at=self.clock.time()))
+
+    def seen(self) -> str:
+        """The calls that the API saw since the last time, each by its first letter and what came of it."""
+        of = "".join(
+            f" {call.action[0]}:{call.fault or call.result.rpartition('.')[2]}" for call in self.emulator.calls
+        ).strip()
+        self.emulator.calls.clear()
+        return of
+
+
+def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
+    """Make worlds over one account, one ledger and one clock."""
+    clock = SetClock()
+    emulator.domain._now = clock.time
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+
+    def world(**changed: Any) -> World:
+        changed = {"LEDGER_URL": ledger, "MAX_WRONG_CODES": 0} | changed
+        return World(emulator, clock, ledger, bridge(emulator.url, clock, **changed))
+
+    return world
+
+
+def describe_with(world: World, answer: Callable[..., dict[str, Any]]) -> None:
+    """Let the list be answered by a function of type, limit and offset."""
+    world.emulator.domain._describe = answer  # type: ignore[method-assign]
+
+
+def verified(given: Answer, *, resolved: bool = True) -> bool:
+    return given.status == 200 and given.json.get("resolved") == (resolved or None)

@@ -1,0 +1,68 @@
+"""The pair that `make run` starts: the emulator with its console, and the bridge wired to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from signup_emulator import ports
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from tests.support import log_audit
+from tests.support.builders import ROOT
+from tests.support.log_lines import lines_of
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The console's own URL and the bridge's; ``log`` is the file with what was printed."""
+
+    url: str
+    bridge: str
+    log: Path
+
+    def reset(self) -> None:
+        assert self.post("reset", {}) == {"reset": True}
+
+    def post(self, path: str, document: dict[str, Any]) -> Any:
+        answer = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        return requests.get(f"{self.url}/emulator/{path}", timeout=60).json()
+
+
+@contextmanager
+def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair]:
+    """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after three seconds."""
+    port, own, log = ports.free(), ports.free(), folder / "log"
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
+    kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "3", "LOG_LEVEL": "DEBUG"}
+    log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
+    log_audit.watch_ledger(folder / "state" / "ledger.db")
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "signup_emulator", "run", "--state", str(folder / "state"), *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=kept | environ, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + 120
+        while "Ctrl-C stops both" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        yield Pair(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}", log)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        lines_of(log.read_text())
+    finally:
+        process.kill()
+        process.wait()

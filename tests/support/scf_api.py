@@ -1,0 +1,389 @@
+"""A stand-in of the SCF API on a loopback port: the functions of one account, in memory.
+
+It speaks API 3.0 with the signature checked, knows the parameters of each action and refuses any other, and works on a
+function for a while after each change, as the platform does, refusing whatever else changes it meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+from signup_emulator.api import tc3
+from signup_emulator.api.errors import ApiError
+
+SECRET_ID, SECRET_KEY, TOKEN = "AKIDdeployer0000000000000000000000", "canary-of-the-deployers-key", "canary-of-a-token"
+REGION = "ap-guangzhou"
+BODY_LIMIT = 10_485_760
+
+_WHO = {"FunctionName", "Namespace"}
+_CONFIGURATION = {
+    "Description", "MemorySize", "Timeout", "InitTimeout", "Environment", "Role", "VpcConfig", "ClsLogsetId",
+    "ClsTopicId", "PublicNetConfig", "InstanceConcurrencyConfig",
+}  # fmt: skip
+_TRIGGER = {"TriggerName", "Type", "TriggerDesc", "Qualifier", "Enable", "Description"}
+PARAMETERS = {
+    "GetFunction": {"ShowCode", "Qualifier"},
+    "CreateFunction": {"Code", "Type", "Runtime", "Handler", "Tags", *_CONFIGURATION},
+    "UpdateFunctionCode": {"Code", "Handler"},
+    "UpdateFunctionConfiguration": _CONFIGURATION,
+    "DeleteFunction": {"Qualifier"},
+    "ListTriggers": {"Offset", "Limit", "Filters"},
+    "CreateTrigger": _TRIGGER,
+    "UpdateTrigger": _TRIGGER,
+    "GetReservedConcurrencyConfig": set(),
+    "PutReservedConcurrencyConfig": {"ReservedConcurrencyMem"},
+    "DeleteReservedConcurrencyConfig": set(),
+}
+"""Beside the function's name and namespace. Source: API 3.0, product scf, version 2018-04-16."""
+
+READING = {"GetFunction", "ListTriggers", "GetReservedConcurrencyConfig"}
+
+
+@dataclass
+class Function:
+    """``about`` is what GetFunction tells; ``turns`` is how often it is asked for until ``then`` is its status."""
+
+    about: dict[str, Any]
+    code: bytes
+    turns: int = 0
+    then: str = "Active"
+    triggers: list[dict[str, Any]] = field(default_factory=list)
+    reserved: int | None = None
+    reserving: tuple[int, int] | None = None  # how often it is asked for until this is what is reserved
+
+    @property
+    def instances(self) -> float:
+        """How many of them may answer at once."""
+        if not self.triggers:
+            return 0  # nobody can call it
+        return math.inf if self.reserved is None else self.reserved // int(self.about["MemorySize"])
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {one["Key"]: one["Value"] for one in self.about["Environment"]["Variables"]}
+
+
+@dataclass
+class Refusal:
+    """What calls of an action are answered by, after the next ``after``; no code: the connection is closed."""
+
+    action: str
+    code: str | None
+    message: str = "It is refused."
+    times: int = 1
+    after: int = 0
+
+
+class ScfCloud(ThreadingHTTPServer):
+    """``turns``: for how many looks a change takes; ``fails``: what the next changes of a function end in.
+
+    ``url_turns`` and ``reserving_turns``: for how many looks a URL and a reservation take.
+    """
+
+    def __init__(self) -> None:
+        self.functions: dict[str, Function] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.refusals: list[Refusal] = []
+        self.fails: list[str] = []
+        self.reason = "something is wrong inside"
+        self.turns = 2
+        self.url_turns = 1
+        self.reserving_turns = 1
+        self.lag = 0  # how often a function that was created is not seen
+        self.instances: list[float] = []  # how many had room after each call
+        self.vanishing = False  # whether somebody else removes a function that is being changed
+        self.status = 200
+        self.answer: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def writes(self) -> list[str]:
+        """The actions since the last `forget` that change something."""
+        return [action for action, _ in self.calls if action not in READING]
+
+    def parameters(self, action: str) -> dict[str, Any]:
+        """Those of the last call of an action, without whose function it is."""
+        found = next(parameters for name, parameters in reversed(self.calls) if name == action)
+        return {key: value for key, value in found.items() if key not in _WHO}
+
+    def forget(self) -> None:
+        self.calls.clear()
+        self.instances.clear()
+
+    def refuse(
+        self, action: str, code: str | None, message: str = "It is refused.", *, times: int = 1, after: int = 0
+    ) -> None:
+        self.refusals.append(Refusal(action, code, message, times, after))
+
+    def refusal_of(self, action: str) -> Refusal | None:
+        for one in self.refusals:
+            if one.action == action and one.after:
+                one.after -= 1
+            elif one.action == action and one.times:
+                one.times -= 1
+                return one
+        return None
+
+    @property
+    def function(self) -> Function:
+        (one,) = self.functions.values()
+        return one
+
+    def __enter__(self) -> ScfCloud:  # noqa: PYI034  typing.Self came with Python 3.11
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def perform(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
+        """One call; the content of its reply. Raises ApiError."""
+        known = PARAMETERS.get(action)
+        if known is None:
+            raise ApiError("InvalidAction", f"The action {action} does not exist.")
+        if unknown := set(given) - known - _WHO:
+            raise ApiError("UnknownParameter", f"The parameter {unknown} is not recognized.")
+        name = given["FunctionName"]
+        if given.get("Namespace") != "default":
+            raise ApiError("ResourceNotFound.Namespace", "The namespace does not exist.")
+        function = self.functions.get(name)
+        if action == "CreateFunction":
+            return self._create(function, given)
+        if function is None:
+            raise ApiError("ResourceNotFound.FunctionName", "The function does not exist.")
+        if action not in READING and action != "DeleteFunction" and function.about["Status"] not in _USABLE:
+            raise ApiError(f"FailedOperation.{_BUSY.get(action, action)}", "The function's status does not allow it.")
+        reply: dict[str, Any] = getattr(self, f"_{_snake(action)}")(function, given)
+        self.instances.append(function.instances)
+        return reply
+
+    def _work_on(self, function: Function, status: str) -> None:
+        function.about["Status"] = status
+        function.about["StatusReasons"] = []
+        function.turns, function.then = self.turns, self.fails.pop(0) if self.fails else "Active"
+
+    def _create(self, present: Function | None, given: dict[str, Any]) -> dict[str, Any]:
+        if present:
+            raise ApiError("ResourceInUse.FunctionName", "The function exists.")
+        about = {**_EMPTY, "Type": given.get("Type", "Event"), "Runtime": given["Runtime"]}
+        about |= {"Handler": given.get("Handler", ""), "Tags": given.get("Tags", [])}
+        function = Function(about, _zip_of(given))
+        if (about["Type"] == "Event") != ("Handler" in given):
+            raise ApiError("InvalidParameterValue.Handler", "The handler is invalid.")
+        _configure(function, given)
+        self.functions[given["FunctionName"]] = function
+        self._work_on(function, "Creating")
+        return {}
+
+    def _get_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        if self.lag:
+            self.lag -= 1
+            raise ApiError("ResourceNotFound.FunctionName", "The function does not exist.")
+        if function.turns:
+            function.turns -= 1
+        elif function.about["Status"] == "Deleting" or (self.vanishing and function.then):
+            self.functions.clear()
+            raise ApiError("ResourceNotFound.Function", "The function does not exist.")
+        elif function.then:
+            function.about["Status"], function.then = function.then, ""
+            if "Failed" in function.about["Status"]:
+                function.about["StatusReasons"] = [{"ErrorCode": "Oops", "ErrorMessage": self.reason}]
+        # The API's models (PyPI tencentcloud-sdk-python-scf 3.1.100) have CodeSize here, and no hash of the code.
+        return {**function.about, "FunctionName": given["FunctionName"], "CodeSize": len(function.code)}
+
+    def _update_function_code(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        function.code = _zip_of(given)
+        self._work_on(function, "Updating")
+        return {}
+
+    def _update_function_configuration(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        _configure(function, given)
+        self._work_on(function, "Updating")
+        return {}
+
+    def _delete_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        self._work_on(function, "Deleting")
+        return {}
+
+    def _get_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        if function.reserving:
+            turns, memory = function.reserving
+            if turns:
+                function.reserving = turns - 1, memory
+            else:
+                function.reserved, function.reserving = memory, None
+        return {"ReservedMem": function.reserved}
+
+    def _put_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        function.reserving = self.reserving_turns, given["ReservedConcurrencyMem"]
+        return {}
+
+    def _delete_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        function.reserved = None
+        return {}
+
+    def _list_triggers(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        for one in function.triggers:
+            described = json.loads(one["TriggerDesc"])
+            if one["Type"] == "http":
+                one["looks"] = one.get("looks", 0) + 1
+                if one["looks"] > self.url_turns and described.get("NetConfig", {}).get("EnableExtranet"):
+                    described["NetConfig"]["ExtranetUrl"] = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
+                one["TriggerDesc"] = json.dumps(described)
+        shown = [{key: value for key, value in one.items() if key != "looks"} for one in function.triggers]
+        return {"TotalCount": len(shown), "Triggers": shown}
+
+    def _create_trigger(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        if any(one["TriggerName"] == given["TriggerName"] for one in function.triggers):
+            raise ApiError("ResourceInUse.TriggerName", "The trigger exists.")
+        if function.about["Type"] == "HTTP" and given["Type"] != "http":
+            raise ApiError("InvalidParameterValue.Type", "A web function has URLs only.")
+        trigger = {"Type": given["Type"], "TriggerName": given["TriggerName"], "CustomArgument": None}
+        trigger |= {"Qualifier": given.get("Qualifier", "$LATEST"), "AvailableStatus": "Available", "BindStatus": "on"}
+        function.triggers.append(trigger)
+        _describe(trigger, given)
+        return {"TriggerInfo": trigger}
+
+    def _update_trigger(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+        names = [(one["TriggerName"], one["Type"], one["Qualifier"]) for one in function.triggers]
+        wanted = (given["TriggerName"], given["Type"], given.get("Qualifier", "$LATEST"))
+        if wanted not in names:
+            raise ApiError("ResourceNotFound.Trigger", "The trigger does not exist.")
+        _describe(function.triggers[names.index(wanted)], given)
+        return {}
+
+
+_USABLE = {"Active", "UpdateFailed", "PublishFailed"}
+_BUSY = {"PutReservedConcurrencyConfig": "ReservedInProgress", "UpdateTrigger": "FunctionStatusError"}
+_EMPTY = {
+    "Description": "", "Handler": "", "Timeout": 3, "InitTimeout": 65, "MemorySize": 128, "Role": "",
+    "VpcConfig": {"VpcId": "", "SubnetId": ""}, "Environment": {"Variables": []}, "Status": "Creating",
+    "StatusDesc": "", "StatusReasons": [], "AvailableStatus": "Available", "InstanceConcurrencyConfig": None,
+    # The platform makes a topic by itself.
+    "ClsLogsetId": "b91e2c12-0000-0000-0000-000000000000", "ClsTopicId": "a3b039f5-0000-0000-0000-000000000000",
+    "PublicNetConfig": None, "Tags": [], "FunctionVersion": "$LATEST", "Namespace": "default", "Layers": [],
+}  # fmt: skip
+
+
+def _snake(action: str) -> str:
+    return re.sub("(?<!^)([A-Z])", r"_\1", action).lower()
+
+
+def _zip_of(given: dict[str, Any]) -> bytes:
+    if set(given["Code"]) != {"ZipFile"}:
+        raise ApiError("InvalidParameterValue.Code", "The code is invalid.")
+    return base64.b64decode(given["Code"]["ZipFile"], validate=True)
+
+
+def _configure(function: Function, given: dict[str, Any]) -> None:
+    _check_configuration(function, given)
+    function.about |= {key: value for key, value in given.items() if key in _CONFIGURATION}
+    if "Environment" in given:  # in an order of the service's own
+        function.about["Environment"] = {"Variables": given["Environment"]["Variables"][::-1]}
+    if "PublicNetConfig" in given:
+        eip = {**given["PublicNetConfig"]["EipConfig"], "EipAddress": []}
+        function.about["PublicNetConfig"] = {**given["PublicNetConfig"], "EipConfig": eip}
+    if "InstanceConcurrencyConfig" in given:
+        more = {"InstanceIsolationEnabled": "", "Type": "", "MixNodeConfig": []}
+        function.about["InstanceConcurrencyConfig"] = {**given["InstanceConcurrencyConfig"], **more}
+
+
+def _check_configuration(function: Function, given: dict[str, Any]) -> None:
+    variables = given.get("Environment", {"Variables": []})["Variables"]
+    checks = {
+        "Environment": all(set(one) == {"Key", "Value"} and one["Key"] and one["Value"] for one in variables),
+        "Description": re.fullmatch(r"[A-Za-z0-9 ,.\n]{0,1000}", given.get("Description", "")) is not None,
+        "MemorySize": type(given.get("MemorySize", 128)) is int,
+        "Timeout": type(given.get("Timeout", 3)) is int,
+        "InitTimeout": type(given.get("InitTimeout", 3)) is int,
+        "InstanceConcurrencyConfig": "InstanceConcurrencyConfig" not in given or function.about["Type"] == "HTTP",
+        "ClsRole": "ClsTopicId" not in given or "Role" in given,
+    }
+    for name, holds in checks.items():
+        if not holds:
+            raise ApiError(f"InvalidParameterValue.{name}", f"The value of {name} is invalid.")
+    if sum(len(one["Key"] + one["Value"]) for one in variables) > 4096:
+        raise ApiError("InvalidParameterValue.EnvironmentExceededLimit", "More than 4 KB.")
+
+
+def _describe(trigger: dict[str, Any], given: dict[str, Any]) -> None:
+    described = json.loads(given["TriggerDesc"])
+    if given["Type"] == "http":
+        network = described["NetConfig"]
+        if set(described) != {"AuthType", "NetConfig"} or set(network) != {"EnableIntranet", "EnableExtranet"}:
+            raise ApiError("InvalidParameterValue.TriggerDesc", "The description is invalid.")
+        network |= {"ExtranetUrl": "", "IntranetUrl": "", "WsExtranetUrl": ""}
+    else:
+        name = f"{described.pop('InstanceId')}-{described.pop('Topic')}"
+        if given["TriggerName"] != name:
+            raise ApiError("InvalidParameterValue.TriggerName", "The name is invalid.")
+        described |= {"consumerGroupName": described["consumerGroupName"] or f"scf_{name}", "topicStatus": "ok"}
+        described["maxMsgNum"] = str(described["maxMsgNum"])
+    trigger["TriggerDesc"] = json.dumps(described)
+    trigger["Enable"] = {"OPEN": 1, "CLOSE": 0}[given.get("Enable", "OPEN")]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ScfCloud
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # one write a reply
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
+        """Nothing."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        action = headers.get("x-tc-action", "")
+        response: dict[str, Any]
+        try:
+            self._check(headers, body)
+            given = json.loads(body)
+            self.server.calls.append((action, given))
+            if refusal := self.server.refusal_of(action):
+                if refusal.code is None:
+                    self.close_connection = True
+                    return
+                raise ApiError(refusal.code, refusal.message)  # noqa: TRY301  as the API itself would
+            response = self.server.perform(action, given)
+        except KeyError as missing:
+            response = {"Error": {"Code": "MissingParameter", "Message": f"{missing} is missing."}}
+        except ApiError as error:
+            response = {"Error": {"Code": error.code, "Message": error.message}}
+        document = json.dumps({"Response": {**response, "RequestId": str(uuid.uuid4())}}).encode()
+        media_type, document = self.server.answer or ("application/json", document)
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(document)))
+        self.end_headers()
+        self.wfile.write(document)
+        self.wfile.flush()
+
+    def _check(self, headers: dict[str, str], body: bytes) -> None:
+        if len(body) > BODY_LIMIT:
+            raise ApiError("RequestSizeLimitExceeded", "Your current request size exceeds max 10485760B.")
+        tokens = {SECRET_ID: TOKEN} if headers.get("x-tc-token") else {}  # a key of either kind
+        request = tc3.Request(self.command, urlsplit(self.path).query, headers, body)
+        tc3.check(request, keys={SECRET_ID: SECRET_KEY}, tokens=tokens, now=time.time(), service="scf")
+        if headers.get("x-tc-version") != "2018-04-16" or headers.get("x-tc-region") != REGION:
+            raise ApiError("InvalidParameter", "The version or the region is wrong.")
+        if headers.get("x-tc-language") != "en-US":
+            raise ApiError("InvalidParameter", "The language is another one.")

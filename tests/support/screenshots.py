@@ -1,0 +1,56 @@
+"""`make screenshots`: docs/console.png and docs/console-dark.png, of the page as a person has it after some signups."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import NAMES, Console, chromium, running_browser, wrong
+from tests.support.builders import ROOT
+from tests.support.make_run import Pair, running_pair
+
+PICTURES = {"light": ROOT / "docs" / "console.png", "dark": ROOT / "docs" / "console-dark.png"}
+SIZE = {"width": 1280, "height": 1120}
+
+
+def main() -> int:
+    found = chromium()
+    if found is None:
+        print(f"screenshots: no Chromium: install one of {', '.join(NAMES)}", file=sys.stderr)  # noqa: T201
+        return 1
+    with tempfile.TemporaryDirectory() as folder, running_pair(Path(folder)) as pair, running_browser(found) as browser:
+        for scheme, picture in PICTURES.items():
+            take(browser, pair, scheme, picture)
+    return 0
+
+
+def take(browser: Browser, pair: Pair, scheme: str, picture: Path) -> None:
+    """A signup, whose way is open, a forgery of it, a wrong code, a lost answer, found out later, another signup."""
+    pair.reset()
+    console = Console(browser, pair, color_scheme=scheme, viewport=SIZE).open()
+    console.sign_up("18766550001")
+    first = console.newest.get_attribute("id")
+    pair.post(f"deliveries/{number(console)}/redeliver", {"as": "tampered"})
+    console.verify(wrong(console.send("18766550009")))
+    code = console.send("jo@example.com")
+    console.button("Hang").click()
+    expect(console.page.locator("#armed > li")).to_have_count(1)
+    console.verify(code)
+    pair.post(f"deliveries/{number(console)}/redeliver", {"as": "fresh"})
+    console.sign_up("18766550002")
+    expect(console.rows).to_have_count(10)
+    console.unfold(console.page.locator(f"#{first}"))
+    console.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    console.page.screenshot(path=picture)
+    console.context.close()
+
+
+def number(console: Console) -> str:
+    return str(console.newest.get_attribute("id")).removeprefix("delivery-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""How each sender signs, how often it sends, and what it makes of an answer: what docs/senders.md says, as a table.
+
+Real libraries sign where there are any. The waits are the senders' own, in seconds of a clock that the test moves.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+import standardwebhooks
+import svix.webhooks
+
+from tests.support import node_packages
+from tests.support.builders import CODE, ROOT, SECRET, Answer, body
+
+MINUTE, HOUR = 60, 3600
+TOKEN = "a-token-that-nobody-guesses-000000"
+OLD_SECRET = "whsec_" + "b2xkIHNlY3JldCwgbm8gbG9uZ2VyIHVzZWQ="
+"""What a rotation leaves: Supabase signs with every secret that it knows."""
+
+Judgement = Literal["done", "stop", "again"]
+"""What a sender makes of an answer: delivered; final, and it knows; to be sent again, if it has a try left."""
+
+Sign = Callable[[str, datetime, str], str]
+"""A delivery's id, the time of a try and a body in, the signature out."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A sender. ``waits`` are the seconds before each try but the first. ``new_id``: each try has an id of its own.
+
+    ``forgotten``: it names no delivery, and its second try comes after what is known by its content is forgotten.
+    """
+
+    name: str
+    sign: str
+    judge: Callable[[Answer | None], Judgement]
+    waits: tuple[float, ...] = ()
+    preset: str | None = None
+    new_id: bool = False
+    auth: str = "standard-webhooks"
+    forgotten: bool = False
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a bridge that believes this sender."""
+        secrets = SECRET if self.auth == "standard-webhooks" else TOKEN
+        named = {"WEBHOOK_AUTH": self.auth, "WEBHOOK_SECRETS": secrets, "PAYLOAD_PRESET": self.preset}
+        return {name: value for name, value in named.items() if value}
+
+    def body_of(self, contact: str, code: str, number: int) -> bytes:
+        """A delivery's body, in the form that the sender documents."""
+        if self.preset is None:
+            return body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
+        text = (ROOT / "tests" / "samples" / f"{self.preset}.json").read_text()
+        text = text.replace("0000000001", f"{number:010}")  # an event's id, or a user's
+        return text.replace("jo@example.com", contact).replace(CODE, code).encode()
+
+
+def of_any_2xx(answer: Answer | None) -> Judgement:
+    """Standard Webhooks, section "Delivery"; Auth0's "Events Best Practices"."""
+    return "done" if answer and 200 <= answer.status < 300 else "again"
+
+
+def of_svix(answer: Answer | None) -> Judgement:
+    """https://docs.svix.com/retries and https://docs.svix.com/receiving/delivery-control."""
+    if answer and answer.headers.get("webhook-delivery") == "abort-message":
+        return "stop"
+    return of_any_2xx(answer)
+
+
+def of_one_try(answer: Answer | None) -> Judgement:
+    """GitHub sends once; a person may send it again."""
+    return "done" if of_any_2xx(answer) == "done" else "stop"
+
+
+def of_4xx_is_final(answer: Answer | None) -> Judgement:
+    """Zapier and Brevo: 429, 5xx and no answer come again, any other 4xx does not."""
+    return "stop" if answer and answer.status < 500 and answer.status not in (200, 429) else of_any_2xx(answer)
+
+
+def of_supabase(answer: Answer | None) -> Judgement:
+    """github.com/supabase/auth, internal/hooks/hookshttp and hookserrors: ``done`` lets the user be created."""
+    if answer is None or (answer.status in (429, 503) and answer.headers.get("retry-after")):
+        return "again"
+    if answer.status == 204:
+        return "done"
+    if answer.status not in (200, 202) or answer.headers.get("content-type", "").split(";")[0] != "application/json":
+        return "stop"
+    error = json.loads(answer.body).get("error")
+    return "stop" if error and error.get("message") else "done"
+
+
+STANDARD_WAITS = (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+SVIX_WAITS = (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR)
+POLICIES = (
+    Policy("Standard Webhooks, PyPI", "standardwebhooks", of_any_2xx, STANDARD_WAITS),
+    Policy("Standard Webhooks, npm", "standardwebhooks of npm", of_any_2xx, STANDARD_WAITS),
+    Policy("Svix, PyPI", "svix", of_svix, SVIX_WAITS),
+    Policy("Svix, npm", "svix of npm", of_svix, SVIX_WAITS),
+    Policy("Clerk", "svix", of_svix, SVIX_WAITS, preset="clerk"),
+    Policy("Supabase", "supabase", of_supabase, (0, 0), preset="supabase", new_id=True),
+    # How often, and after what time, is not documented.
+    Policy("Auth0", "bearer", of_any_2xx, (MINUTE, 10 * MINUTE, HOUR), preset="auth0", auth="bearer"),
+    Policy("GitHub", "github", of_one_try, auth="github"),
+    Policy("Zapier", "idempotency-key", of_4xx_is_final, (10 * MINUTE, 15 * MINUTE), auth="bearer"),
+    Policy("Brevo", "bearer", of_4xx_is_final, (10 * MINUTE, HOUR, 2 * HOUR, 8 * HOUR), auth="bearer", forgotten=True),
+)
+
+
+class Signers:
+    """What signs: the libraries of PyPI in this process, those of npm in one of their own; the rest by hand."""
+
+    def __init__(self, npm: subprocess.Popen[str] | None = None) -> None:
+        self._npm = npm
+        self._lock = threading.Lock()
+        self._webhooks: dict[str, Sign] = {
+            "standardwebhooks": standardwebhooks.Webhook(SECRET).sign,
+            "svix": svix.webhooks.Webhook(SECRET).sign,
+            "standardwebhooks of npm": self._of_npm("standardwebhooks"),
+            "svix of npm": self._of_npm("svix"),
+            "supabase": _rotation,
+        }
+
+    def headers(self, policy: Policy, data: bytes, delivery_id: str, at: float) -> dict[str, str]:
+        """The headers of one try, at a Unix time."""
+        headers = {"Content-Type": "application/json"}
+        if policy.auth == "bearer":
+            named = {"Idempotency-Key": delivery_id} if policy.sign == "idempotency-key" else {}
+            return headers | {"Authorization": f"Bearer {TOKEN}"} | named
+        if policy.sign == "github":
+            signature = "sha256=" + hmac.digest(TOKEN.encode(), data, "sha256").hex()
+            return headers | {"X-Hub-Signature-256": signature, "X-GitHub-Delivery": delivery_id}
+        prefix = "svix" if policy.sign.startswith("svix") else "webhook"
+        signature = self._webhooks[policy.sign](
+            delivery_id, datetime.fromtimestamp(int(at), timezone.utc), data.decode()
+        )
+        values = {"id": delivery_id, "timestamp": str(int(at)), "signature": signature}
+        return headers | {f"{prefix}-{name}": value for name, value in values.items()}
+
+    def _of_npm(self, library: str) -> Sign:
+        def sign(delivery_id: str, moment: datetime, text: str) -> str:
+            assert self._npm
+            assert self._npm.stdin
+            assert self._npm.stdout
+            wanted = {"library": library, "secret": SECRET, "id": delivery_id, "at": moment.timestamp(), "body": text}
+            with self._lock:
+                self._npm.stdin.write(json.dumps(wanted) + "\n")
+                self._npm.stdin.flush()
+                return self._npm.stdout.readline().strip()
+
+        return sign
+
+
+def _rotation(delivery_id: str, moment: datetime, text: str) -> str:
+    """Every secret's signature, as Supabase joins them."""
+    by = (standardwebhooks.Webhook(secret) for secret in (OLD_SECRET, SECRET))
+    return ", ".join(webhook.sign(delivery_id, moment, text) for webhook in by)
+
+
+@contextmanager
+def signers(packages: Path | None) -> Iterator[Signers]:
+    """Those of npm need the folder of its packages, and end with this."""
+    if packages is None:
+        yield Signers()
+        return
+    command = ["node", str(node_packages.HERE / "sign.js")]
+    environ = node_packages.environ(packages)
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Signers(process)

@@ -1,0 +1,194 @@
+"""What a user sees first: a delivery, an API, and a bridge: the tree's, or the built zip's on SCF in either shape."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterator
+
+import pytest
+import requests
+from signup_bridge.core import outcomes
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (
+    ABORT,
+    CODE,
+    PHONE,
+    PROBLEM,
+    Answer,
+    body,
+    calls,
+    check_problem,
+    post,
+    problem,
+    signed,
+)
+from tests.support.deliveries import at_once
+from tests.support.targets import Running, Scf, running_tree
+
+OF_THE_API = (
+    "InternalError.VerifyCodeErr",
+    "InternalError.VerifiedPhoneEmailErr",
+    "InvalidParameterValue.InvalidParameterFormat",
+    "InternalError.AddPhoneEmailErr",
+    "InternalError.ForbiddenRequest",
+    "AuthFailure.SignatureFailure",
+    "LimitExceeded.RequestLimit",
+    "SomethingNew",
+)
+
+
+@pytest.fixture(scope="module", params=["tree", "web", "event"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    if request.param == "tree":
+        with running_tree(tmp_path_factory.mktemp("bridge") / "log") as tree:
+            yield tree
+        return
+    scf: Scf = request.getfixturevalue("scf")
+    with Emulator(rate=0) as emulator, scf.start(request.param, emulator.url) as platform:
+        yield Running(platform.url, emulator, platform.log)
+
+
+@pytest.fixture(autouse=True)
+def fresh(running: Running) -> None:
+    running.emulator.reset()
+
+
+def test_the_reference_example_is_verified_once(running: Running) -> None:
+    first = post(f"{running.url}/webhooks/signup", body())
+    request_id = running.emulator.calls[0].request_id
+
+    assert first.status == 200
+    assert first.headers == {"content-type": "application/json"}
+    assert first.json == {"status": "verified", "type": "phone", "contact": "187****4433", "request_id": request_id}
+
+    again = post(f"{running.url}/webhooks/signup", body())
+    expected = problem("already-verified", 409, retryable=False, request_id=running.emulator.calls[1].request_id)
+    check_problem(again, expected, ABORT)
+
+
+def test_a_sent_code_is_verified_and_a_wrong_one_is_not(running: Running) -> None:
+    running.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 2, "Code": "jo@example.com"})
+    (sent,) = requests.get(f"{running.emulator.url}/emulator/codes", timeout=60).json()
+    wrong = "000000" if sent["code"] != "000000" else "000001"
+
+    refused = post(running.url, body(type="email", contact="jo@example.com", verify_code=wrong))
+    verified = post(running.url, body(type="email", contact=" jo@example.com ", verify_code=sent["code"]))
+
+    expected = problem("code-incorrect", 422, retryable=False, request_id=running.emulator.calls[0].request_id)
+    check_problem(refused, expected, ABORT)
+    assert verified.json["status"] == "verified"
+    assert verified.json["contact"] == "j***@example.com"
+    assert sent["type"] == "email"
+
+
+def test_the_api_names_are_taken_too(running: Running) -> None:
+    data = json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE, "trace": [1, 2]}).encode()
+    assert post(f"{running.url}/", data).json["status"] == "verified"
+
+
+def test_an_unsigned_delivery_calls_nothing(running: Running) -> None:
+    given = post(f"{running.url}/webhooks/signup", body(), {"Content-Type": "application/json"})
+    check_problem(given, problem("signature-invalid", 401, retryable=False), PROBLEM)
+    assert calls(running.emulator) == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_not_read(running: Running, chunked: bool) -> None:
+    data = body(padding="x" * 20_000)
+    sent = iter([data]) if chunked else data
+    response = requests.post(f"{running.url}/", data=sent, headers=signed(data), timeout=60)
+    assert response.status_code == 413
+    assert response.json()["code"] == "body-too-large"
+    assert calls(running.emulator) == []
+
+
+def test_a_body_in_chunks_is_read(running: Running) -> None:
+    data = body()
+    response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=60)
+    assert response.json()["status"] == "verified"
+
+
+def test_health(running: Running) -> None:
+    response = requests.get(f"{running.url}/health", timeout=60)
+    assert response.json() == {"status": "ok", "version": "0.1.0"}
+    assert calls(running.emulator) == []
+
+
+def test_every_line_of_output_is_a_json_object(running: Running) -> None:
+    post(f"{running.url}/", body())
+    lines = [json.loads(line) for line in running.log.read_text().splitlines()]
+    assert {"time", "level", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert [line for line in lines if line["message"] == "delivery"][-1]["outcome"] == "verified"
+
+
+def test_a_delivery_that_comes_again_is_replayed(running: Running) -> None:
+    data = body(contact="10086")
+    headers = signed(data)
+    first = post(running.url, data, headers)
+    assert first.json["code"] == "code-incorrect"
+    again = post(f"{running.url}/webhooks/signup", data, headers)
+    assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+    asked = requests.get(
+        f"{running.url}/deliveries/{headers['webhook-id']}", headers=signed(b"", delivery_id="q"), timeout=60
+    )
+    assert (asked.status_code, asked.json()) == (422, first.json)
+    assert len(running.emulator.calls) == 1
+
+
+def test_ten_at_once_are_one_call(running: Running) -> None:
+    running.emulator.delay = 0.3
+    data = body(contact=f"20{len(running.url)}86")
+    headers = signed(data)
+    answers = at_once(10, lambda _: post(running.url, data, headers))
+    running.emulator.delay = 0.0
+    assert {(one.status, one.body) for one in answers} == {(422, answers[0].body)}
+    assert len(running.emulator.calls) == 1
+
+
+@pytest.mark.parametrize("api_code", OF_THE_API)
+def test_each_error_of_the_api(running: Running, api_code: str) -> None:
+    expected = outcomes.of_api_code(api_code)
+    running.emulator.faults.arm(Fault(api_code, times=100))
+    given = post(running.url, body(contact=f"3{zlib.crc32(api_code.encode()):010}"))
+    assert (given.status, given.json["code"]) == (expected.status, expected.code)
+
+
+def test_an_answer_that_is_lost_is_found_out(running: Running) -> None:
+    running.emulator.faults.arm(Fault("close"))
+    data = body(contact=PHONE)
+    headers = signed(data)
+    lost = post(running.url, data, headers)
+    found = post(running.url, data, headers)
+    assert lost.json["code"] in ("outcome-unknown", "upstream-failed")
+    assert found.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
+
+
+def test_stale_and_tampered_deliveries(running: Running) -> None:
+    data = body()
+    for given in (
+        post(running.url, data, signed(data, at=time.time() - 400)),
+        post(running.url, data + b" ", signed(data)),
+    ):
+        check_problem(given, problem("signature-invalid", 401, retryable=False), PROBLEM)
+    assert calls(running.emulator) == []
+
+
+@pytest.mark.parametrize(("path", "status"), [("/ready", 200), ("/openapi.json", 200), ("/nowhere", 404)])
+def test_the_other_routes(running: Running, path: str, status: int) -> None:
+    assert requests.get(running.url + path, timeout=60).status_code == status
+    assert requests.post(f"{running.url}/health", data=b"", timeout=60).status_code == 405
+
+
+def test_the_headers_of_an_answer_are_within_the_platforms_limit(running: Running) -> None:
+    """SCF takes 4 KB in all."""
+    data = body()
+    told = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]
+    told += [
+        requests.get(running.url + path, timeout=60) for path in ("/health", "/ready", "/openapi.json", "/nowhere")
+    ]
+    assert {one.status_code for one in told} == {200, 401, 404}
+    assert max(sum(len(f"{name}: {value}") for name, value in one.headers.items()) for one in told) < 1024

@@ -1,0 +1,285 @@
+"""Many deliveries at once, over real sockets, from senders that send again: each is verified once, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from signup_bridge.core.actions import CREATE
+
+from signup_emulator.api.calls import Call
+from signup_emulator.server import Emulator
+from tests.support.builders import body, gunicorn, signed
+from tests.support.redis_server import RedisServer
+
+QUOTA = 20
+"""Calls a second that the emulated account grants; the bridge's own default."""
+
+BRISK = 100
+"""The same where a test would otherwise wait for the quota most of its time."""
+
+DECIDED = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr")
+"""What a call of ours ends in when the API looked at the code."""
+
+SENDER_TIMEOUT = 15.0
+SENDER_PAUSE = 0.5
+"""Seconds after which a sender gives up one request, and sends again when it was not told when."""
+
+SHARED_KEY = "a key of thirty-two bytes, or more"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a sender keeps of an answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def definitive(self) -> bool:
+        return self.status == 200 or not json.loads(self.body)["retryable"]
+
+
+@dataclass
+class Sent:
+    """A delivery: the same id and body each time it is sent. ``heard`` is its end."""
+
+    number: int
+    contact: str
+    data: bytes
+    heard: Heard | None = None
+
+    @property
+    def delivery_id(self) -> str:
+        return f"msg_{self.number}"
+
+
+@dataclass
+class Senders:
+    """Those who send to these bridges, each time to the next one, until they are told the end."""
+
+    urls: list[str]
+    deliveries: list[Sent]
+    path: str = "/webhooks/signup"
+    answers: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def requests(self) -> int:
+        return self.answers.total()
+
+    async def send_all(self, *, within: float = 0.0) -> float:
+        """Send them, spread evenly over so many seconds; the seconds until the last one was over."""
+        began = time.monotonic()
+        step = within / len(self.deliveries)
+        await asyncio.gather(*(self._send(one, after=one.number * step) for one in self.deliveries))
+        return time.monotonic() - began
+
+    async def send_all_again(self) -> None:
+        """What was decided stays so, to the byte."""
+        places = asyncio.Semaphore(8)
+
+        async def again(one: Sent) -> None:
+            async with places:
+                heard = await self.post(one, self.urls[one.number % len(self.urls)])
+            assert one.heard is not None
+            assert (heard.status, heard.body) == (one.heard.status, one.heard.body)
+            assert heard.headers["idempotent-replayed"] == "true"
+
+        await asyncio.gather(*map(again, self.deliveries))
+
+    async def _send(self, one: Sent, *, after: float) -> None:
+        await asyncio.sleep(after)
+        for attempt in itertools.count(one.number):
+            try:
+                heard = await asyncio.wait_for(self.post(one, self.urls[attempt % len(self.urls)]), SENDER_TIMEOUT)
+            except (OSError, EOFError, asyncio.TimeoutError):
+                self.answers["nothing"] += 1
+                await asyncio.sleep(SENDER_PAUSE)
+                continue
+            members = json.loads(heard.body)
+            self.answers[members.get("code", "verified")] += 1
+            if heard.definitive:
+                one.heard = heard
+                return
+            await asyncio.sleep(float(heard.headers.get("retry-after", SENDER_PAUSE)))
+
+    async def post(self, one: Sent, url: str) -> Heard:
+        """One request on a connection of its own. Raises OSError or EOFError."""
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            headers = signed(one.data, delivery_id=one.delivery_id) | {
+                "Host": parts.netloc,
+                "Connection": "close",
+                "Content-Length": str(len(one.data)),
+            }
+            lines = [f"POST {self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            writer.write("\r\n".join(lines).encode() + one.data)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            first, *rest = head.strip().split("\r\n")
+            told = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+            return Heard(int(first.split()[1]), told, await reader.readexactly(int(told["content-length"])))
+        finally:
+            writer.close()
+
+
+class Account:
+    """An emulated account in a process of its own, as the API is, so that nobody here makes its calls late.
+
+    ``deliveries`` are for as many contacts, each with the code that was sent there.
+    """
+
+    def __init__(self, deliveries: int, *, quota: int, delay: float = 0.0) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve_account, args=(theirs, deliveries, quota, delay))
+        self._process.start()
+        self.url: str
+        self.deliveries: list[Sent]
+        self.url, self.deliveries = self._pipe.recv()
+
+    @property
+    def calls(self) -> list[Call]:
+        self._pipe.send("calls")
+        calls: list[Call] = self._pipe.recv()
+        return calls
+
+    def __enter__(self) -> Account:  # noqa: PYI034  typing.Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(None)
+        self._process.join(20)
+        self._process.close()
+        self._pipe.close()
+
+
+def serve_account(pipe: Connection, deliveries: int, quota: int, delay: float) -> None:
+    with Emulator(rate=quota) as emulator:
+        emulator.delay = delay
+        pipe.send((emulator.url, sent_codes(emulator, deliveries)))
+        while pipe.recv():
+            pipe.send(emulator.calls)
+
+
+def sent_codes(emulator: Emulator, count: int) -> list[Sent]:
+    """Deliveries for as many contacts, each with the code that was sent there."""
+    contacts = [f"187{number:08}" for number in range(count)]
+    for contact in contacts:
+        emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": contact})
+    codes = {one.contact[1]: one.code for one in emulator.domain.sent_codes()}
+    return [Sent(n, one, body(contact=one, verify_code=codes[one])) for n, one in enumerate(contacts)]
+
+
+def assert_each_verified_once(senders: Senders, calls: list[Call]) -> None:
+    """Every sender heard "verified", and the API decided one call for each contact: the one that it accepted."""
+    heard = Counter(one.heard.status for one in senders.deliveries if one.heard)
+    assert heard == {200: len(senders.deliveries)}, senders.answers
+    decided = Counter((call.contact, call.result) for call in calls if call.action == CREATE and call.result in DECIDED)
+    assert decided == {(one.contact, "OK"): 1 for one in senders.deliveries}
+
+
+def master_of(folder: Path) -> int:
+    return int((folder / "pid").read_text())
+
+
+def workers_of(master: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+
+
+async def kill_workers(master: int, emulator: Emulator, after_calls: tuple[int, ...]) -> None:
+    """Kill the worker, without a warning, each time when so many calls were made and one more is in flight."""
+    for wanted in after_calls:
+        while len(emulator.calls) < wanted:
+            await asyncio.sleep(0.005)
+        emulator.delay = 3600.0  # a call from here on is in flight until the worker that made it is killed
+        before = len(emulator.calls)
+        while len(emulator.calls) == before:
+            await asyncio.sleep(0.005)
+        (worker,) = workers_of(master)
+        os.kill(worker, signal.SIGKILL)
+        emulator.let_go()
+        emulator.delay = 0.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a worker's process is found in /proc")
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    changed = {"REQUEST_BUDGET": 2, "GUNICORN_CMD_ARGS": f"--pid {tmp_path / 'pid'}"}
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
+        senders = Senders([url], sent_codes(emulator, 200))
+
+        async def run() -> None:
+            killing = asyncio.create_task(kill_workers(master_of(tmp_path), emulator, (25, 80, 140)))
+            await senders.send_all()
+            await killing
+
+        asyncio.run(run())
+        assert_each_verified_once(senders, emulator.calls)
+        assert senders.answers["nothing"] > 0
+        asyncio.run(senders.send_all_again())
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
+def test_a_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: bool) -> None:
+    """At what pace, and that the API refuses none of the calls, `make bench` measures on a quiet machine."""
+    changed: dict[str, object] = {"DOMAIN_API_RATE": BRISK}
+    if shared:
+        changed |= {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
+    with Account(100, quota=BRISK) as account, ExitStack() as running:
+        urls = [running.enter_context(gunicorn(account.url, tmp_path / str(n), **changed)) for n in range(1 + shared)]
+        senders = Senders(urls, account.deliveries)
+        asyncio.run(senders.send_all())
+        assert_each_verified_once(senders, account.calls)
+        asyncio.run(senders.send_all_again())
+
+
+def test_a_redis_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server, Account(150, quota=BRISK, delay=0.1) as account, ExitStack() as running:
+        changed = {"DOMAIN_API_RATE": BRISK, "LEDGER_URL": server.url, "LEDGER_KEY": SHARED_KEY}
+        urls = [running.enter_context(gunicorn(account.url, tmp_path / f"log {n}", **changed)) for n in range(2)]
+        senders = Senders(urls, account.deliveries)
+
+        async def restart() -> None:
+            while len(account.calls) < 60:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(server.stop)
+            while not senders.answers["ledger-unavailable"]:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(server.start)
+
+        async def run() -> None:
+            await asyncio.gather(restart(), senders.send_all())
+
+        asyncio.run(run())
+
+        assert_each_verified_once(senders, account.calls)
+        asyncio.run(senders.send_all_again())
+
+
+def test_one_delivery_fifty_times_at_once_is_one_call(tmp_path: Path) -> None:
+    with Emulator(rate=QUOTA) as emulator, gunicorn(emulator.url, tmp_path / "log", DOMAIN_API_RATE=QUOTA) as url:
+        emulator.delay = 0.5
+        (one,) = sent_codes(emulator, 1)
+        senders = Senders([url], [one])
+
+        async def run() -> list[Heard]:
+            return await asyncio.gather(*(senders.post(one, url) for _ in range(50)))
+
+        heard = asyncio.run(run())
+
+        assert {(each.status, each.body) for each in heard} == {(200, heard[0].body)}
+        assert [(call.action, call.result) for call in emulator.calls] == [(CREATE, "OK")]
+        assert sum("idempotent-replayed" in each.headers for each in heard) == 49

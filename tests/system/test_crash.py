@@ -1,0 +1,196 @@
+"""The worker is killed between every two writes; what the next delivery hears, and what the API saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from signup_bridge.ledger.redis.ledger import RedisLedger
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support import log_audit
+from tests.support.builders import CODE, PHONE, ROOT, Answer, StillClock, body, bridge, environment, signed
+from tests.support.ledgers import KEY, SHIFTED
+from tests.support.redis_server import RedisServer
+
+WRONG = "000000"
+
+
+Die = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def die(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Die]:
+    """Let a bridge with these settings work on a delivery in a process of its own, until it is killed."""
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("function", "."))
+    errors = tmp_path_factory.mktemp("dying") / "errors"
+    command = [sys.executable, str(ROOT / "tests" / "support" / "crashing_bridge.py")]
+    with errors.open("w") as log, subprocess.Popen(
+        command, env={"PATH": os.environ["PATH"], "PYTHONPATH": path}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+
+        def one(settings: dict[str, str], *arguments: str) -> None:
+            before = len(errors.read_text())
+            print(json.dumps([settings, *arguments]), file=process.stdin, flush=True)
+            status = process.stdout.readline()  # type: ignore[union-attr]
+            written = errors.read_text()[before:]
+            assert status == f"{-signal.SIGKILL}\n", written
+            assert log_audit.leaks(written) == []
+
+        yield one
+        process.stdin.close()
+
+
+@dataclass
+class World:
+    emulator: Emulator
+    clock: StillClock
+    kill: Die
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def die(self, moment: str, delivery_id: str = "a", code: str = CODE) -> None:
+        """Let a bridge work on a delivery until it is killed at this moment."""
+        self.kill(environment(self.emulator.url, **self.settings), *moment.split(), delivery_id, code)
+        self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the process that died had the machine's clock
+
+    def deliver(self, delivery_id: str = "a", code: str = CODE) -> Answer:
+        """What a bridge that took its place answers."""
+        instance = bridge(self.emulator.url, self.clock, **self.settings)
+        data = body(verify_code=code)
+        try:
+            return instance.post(data, signed(data, delivery_id=delivery_id, at=self.clock.time()))
+        finally:
+            instance.app.extensions["ledger"].close()
+
+    def seen(self) -> str:
+        of = " ".join(
+            f"{call.action[0]}:{call.fault or call.result.rpartition('.')[2]}" for call in self.emulator.calls
+        )
+        self.emulator.calls.clear()
+        return of
+
+
+@pytest.fixture
+def world(emulator: Emulator, tmp_path: Path, die: Die) -> World:
+    settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "REQUEST_BUDGET": "5"}
+    return World(emulator, StillClock(), die, settings)
+
+
+def lease_over(world: World) -> None:
+    world.clock.wall += 8
+
+
+def shape(given: Answer) -> tuple[int, str, bool | None, bool]:
+    document: Any = given.json
+    return (
+        given.status,
+        document.get("code") or document["status"],
+        document.get("resolved"),
+        "idempotent-replayed" in given.headers,
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "code", "answered", "seen"),
+    [
+        ("before claim 1", CODE, (200, "verified", None, False), "C:OK"),
+        ("after claim 1", CODE, (200, "verified", True, False), "D:OK C:OK"),
+        ("after claim 1", WRONG, (409, "outcome-unresolved", None, False), "D:OK C:VerifyCodeErr D:OK"),
+        ("before settle 1", CODE, (200, "verified", True, False), "C:OK D:OK"),
+        ("before settle 1", WRONG, (409, "outcome-unresolved", None, False),
+         "C:VerifyCodeErr D:OK C:VerifyCodeErr D:OK"),
+        ("after settle 1", CODE, (200, "verified", None, True), "C:OK"),
+        ("after settle 1", WRONG, (422, "code-incorrect", None, True), "C:VerifyCodeErr"),
+    ],
+)  # fmt: skip
+def test_a_first_call(world: World, moment: str, code: str, answered: Any, seen: str) -> None:
+    world.die(moment, code=code)
+    if moment != "before claim 1" and "after settle" not in moment:
+        assert shape(world.deliver(code=code)) == (409, "in-progress", None, False)
+    lease_over(world)
+    given = world.deliver(code=code)
+    assert shape(given) == answered
+    assert world.seen() == seen
+    again = world.deliver(code=code)
+    assert (again.status, again.body) == (given.status, given.body)
+    assert world.seen() == ""
+
+
+@pytest.mark.parametrize("moment", ["before release 1", "after slow_down 1", "after reserve 1"])
+def test_a_call_that_was_refused_for_the_quota(world: World, moment: str) -> None:
+    world.emulator.faults.arm(
+        Fault("RequestLimitExceeded" if "release" not in moment else "LimitExceeded.RequestLimit")
+    )
+    world.die(moment)
+    lease_over(world)
+    assert shape(world.deliver()) == (200, "verified", True, False)
+    assert world.seen().split(" ")[1:] == ["D:OK", "C:OK"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "answered", "seen"),
+    [
+        ("after claim 1", (200, "verified", True, False), "D:OK C:OK"),
+        ("after reserve 1", (200, "verified", True, False), "D:OK C:OK"),
+        ("before attempt 1", (200, "verified", True, False), "D:OK D:OK C:OK"),
+        ("after attempt 1", (409, "outcome-unresolved", None, False), "D:OK D:OK"),
+        ("before settle 1", (200, "verified", True, False), "D:OK C:OK D:OK"),
+        ("after settle 1", (200, "verified", True, True), "D:OK C:OK"),
+    ],
+)
+def test_the_resolution_of_an_unknown(world: World, moment: str, answered: Any, seen: str) -> None:
+    world.emulator.faults.arm(Fault("unprocessed"))
+    assert world.deliver().json["code"] == "outcome-unknown"
+    world.seen()
+    world.die(moment)
+    lease_over(world)
+    assert shape(world.deliver()) == answered
+    assert world.seen() == seen
+
+
+@pytest.mark.parametrize(
+    ("moment", "seen"),
+    [
+        ("after settle 1", "C:OK | D:OK C:OK D:OK"),
+        ("after reserve 1", "C:OK | D:OK C:OK D:OK"),
+        ("before unlock 1", "C:OK D:OK | D:ResourceNotFound C:OK D:OK"),
+        ("after unlock 1", "C:OK D:OK | C:OK D:OK"),
+    ],
+)
+def test_the_removal_of_a_contact(world: World, moment: str, seen: str) -> None:
+    world.settings["AFTER_VERIFIED"] = "release"
+    world.die(moment)
+    assert shape(world.deliver()) == (200, "verified", None, True)
+    first = world.seen()
+    lease_over(world)
+    world.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": PHONE})
+    assert world.deliver("b", world.emulator.domain.sent_codes()[0].code).status == 200
+    assert f"{first} | {world.seen()}" == seen
+
+
+def test_over_a_redis(emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease runs on its own clock."""
+    monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, script=SHIFTED))
+    settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "5"}
+    world = World(emulator, StillClock(), die, settings)
+    world.die("before settle 1")
+    assert shape(world.deliver()) == (409, "in-progress", None, False)
+    with redis_server.client as client:
+        client.set("shift", 8)
+    lease_over(world)
+    assert shape(world.deliver()) == (200, "verified", True, False)
+    assert world.seen() == "C:OK D:OK"

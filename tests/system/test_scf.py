@@ -1,0 +1,322 @@
+"""The built zip on SCF as it is emulated: what it may write, what it is given, how it sleeps, wakes and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+
+import pytest
+import requests
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.scf import confine
+from signup_emulator.scf.instances import Function, FunctionError, Shape, WebInstance
+from signup_emulator.scf.platform import Platform, Role, unpacked
+from signup_emulator.server import Emulator
+from tests.support.builders import CODE, PHONE, ROOT, SUCCESS, Answer, Upstream, body, cut, post, reply, signed
+from tests.support.event_builders import DIRECT
+from tests.support.redis_server import RedisServer
+from tests.support.targets import Scf
+
+both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
+IDLE_LIMIT = 0.3
+
+
+def changed(archive: Path, target: Path, name: str, old: str, new: str) -> Path:
+    """The zip with one thing changed in one of its modules, and without that one's bytecode."""
+    stale = (PurePosixPath(name).parent / "__pycache__" / f"{Path(name).stem}.cpython-310.pyc").as_posix()
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as out:
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename == name:
+                assert old.encode() in data
+                data = data.replace(old.encode(), new.encode())
+            if info.filename != stale:
+                out.writestr(info, data, zipfile.ZIP_STORED)
+    return target
+
+
+@pytest.fixture(scope="module")
+def impatient(scf: Scf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built zip with a low limit for idle connections."""
+    target = tmp_path_factory.mktemp("zip") / "function.zip"
+    return changed(
+        scf.archive, target, "signup_bridge/core/network.py", "IDLE_LIMIT = 20.0", f"IDLE_LIMIT = {IDLE_LIMIT}"
+    )
+
+
+@both_shapes
+@pytest.mark.parametrize("cutting", ["silent", "reset"])
+def test_a_thawed_instance_uses_no_connection_of_before(scf: Scf, impatient: Path, shape: Shape, cutting: str) -> None:
+    """While it was frozen its pooled connection was cut, in silence or not: one call for each delivery, answered."""
+    asked: list[socket.socket] = []
+
+    def once(connection: socket.socket) -> None:
+        if connection not in asked:  # a connection that was cut in silence takes everything, and says nothing
+            asked.append(connection)
+            connection.sendall(reply(SUCCESS))
+
+    with Upstream(once) as upstream, scf.start(shape, upstream.url, archive=impatient) as platform:
+        assert post(platform.url, body()).json["status"] == "verified"
+        if cutting == "reset":
+            cut(asked[0])
+        time.sleep(IDLE_LIMIT + 0.3)
+        assert post(platform.url, body(contact="10086")).json["status"] == "verified"
+        assert len(upstream.requests) == upstream.connections == 2
+
+
+@both_shapes
+def test_it_sleeps_while_nothing_is_asked(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    with scf.start(shape, emulator.url) as platform:
+        post(platform.url, body())
+        end = time.monotonic() + 120
+        while states(platform) != {"T"}:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert requests.get(f"{platform.url}/health", timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("awake", [0.0, 0.2], ids=["at once", "idle first"])
+def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
+    scf: Scf, emulator: Emulator, awake: float
+) -> None:
+    """The platform sends on it what arrives meanwhile, then thaws: no reset, and one call for each delivery."""
+    with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
+        assert post(platform.url, body(contact="10080")).json["code"] == "code-incorrect"
+        instance = platform._instance
+        assert isinstance(instance, WebInstance)
+        with instance._awake():
+            time.sleep(awake)  # until the event loop has the connection
+        time.sleep(1.2)
+        assert post(platform.url, body(contact="10081")).json["code"] == "code-incorrect"
+        assert (instance.connections, len(emulator.calls)) == (1, 2)
+
+
+def test_a_connection_that_the_function_closed_is_not_used_again(scf: Scf, emulator: Emulator) -> None:
+    with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
+        assert requests.get(f"{platform.url}/health", timeout=10).status_code == 200
+        instance = platform._instance
+        assert isinstance(instance, WebInstance)
+        with instance._awake():
+            assert instance._idle[0].sock.recv(1) == b""
+        assert post(platform.url, body()).json["status"] == "verified"
+        assert instance.connections == 2
+
+
+def states(platform: Platform) -> set[str]:
+    """The states of the instance's processes."""
+    assert platform._instance is not None
+    assert platform._instance._process is not None
+    leader = platform._instance._process.pid
+    stats = [path.read_text().rpartition(") ")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+    return {state for state, _, group, *_ in stats if int(group) == leader}
+
+
+@both_shapes
+def test_the_roles_credentials_may_change_in_the_middle_of_a_run(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    from_headers = "true" if shape == "web" else ""
+    with scf.start(
+        shape,
+        emulator.url,
+        TENCENT_SECRET_ID="",
+        TENCENT_SECRET_KEY="",
+        ROLE_CREDENTIALS_FROM_HEADERS=from_headers,
+    ) as platform:
+        assert post(platform.url, body(contact="10000")).json["code"] == "bridge-misconfigured"
+        for turn in ("first", "second"):
+            emulator.keys = {f"id-{turn}": f"key-{turn}"}
+            emulator.tokens = {f"id-{turn}": f"token-{turn}"}
+            platform.role = Role(f"id-{turn}", f"key-{turn}", f"token-{turn}")
+            assert post(platform.url, body(contact=f"1008{len(turn)}")).json["code"] == "code-incorrect"
+        log = platform.log.read_text()
+    assert "execution role" in log
+    assert not re.search("key-first|token-first|id-first|key-second|token-second", log)
+
+
+def test_a_callers_word_about_the_platform_is_not_passed_on(scf: Scf, emulator: Emulator) -> None:
+    forged = {"X-Scf-Secret-Id": "a", "X-Scf-Secret-Key": "b", "X-Scf-Session-Token": "c", "X-Scf-Request-Id": "forged"}
+    with scf.start(
+        "web", emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", ROLE_CREDENTIALS_FROM_HEADERS="true"
+    ) as platform:
+        data = body()
+        given = requests.post(platform.url, data=data, headers=signed(data) | forged, timeout=60)
+    assert given.json()["code"] == "bridge-misconfigured"
+    assert given.headers["X-Request-Id"] != "forged"
+
+
+@both_shapes
+def test_a_body_that_the_platform_refuses(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    with scf.start(shape, emulator.url) as platform:
+        given = requests.post(platform.url, data=b"x" * (6 * 2**20 + 1), timeout=60)
+        assert (given.status_code, platform.log.read_text()) == (413, "")
+
+
+@both_shapes
+def test_a_body_that_the_bridge_refuses(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    with scf.start(shape, emulator.url) as platform:
+        given = requests.post(platform.url, data=b"x" * 4 * 2**20, timeout=60)
+        assert (given.status_code, given.json()["code"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    "head", ["Content-Length: x", "Content-Length: -5", "Content-Length: 1_0", "Transfer-Encoding: chunked\r\n\r\n0x1"]
+)
+def test_a_request_that_is_none(scf: Scf, emulator: Emulator, head: str) -> None:
+    with scf.start("event", emulator.url) as platform, socket.create_connection(platform.address) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_instance_that_ended_is_replaced(scf: Scf, emulator: Emulator) -> None:
+    with scf.start("event", emulator.url) as platform:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            assert post(platform.url, body(contact="10086")).json["code"] == "code-incorrect"
+            assert platform._instance is not None
+            platform._instance._signal(signal.SIGKILL)
+            platform._instance._process.wait()  # type: ignore[union-attr]
+        assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+
+@both_shapes
+def test_redis_works_in_the_package(scf: Scf, emulator: Emulator, redis_server: RedisServer, shape: Shape) -> None:
+    with scf.start(shape, emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32) as platform:
+        data = body()
+        headers = signed(data)
+        first, again = (post(platform.url, data, headers) for _ in range(2))
+        assert requests.get(f"{platform.url}/ready", timeout=60).json()["ledger"]["engine"] == "redis"
+    assert first.json["status"] == "verified"
+    assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+
+
+def test_events_of_every_kind(scf: Scf, emulator: Emulator) -> None:
+    message = {"type": "phone", "contact": PHONE, "verify_code": CODE}
+    kafka = {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(message)}
+    with scf.start("event", emulator.url) as platform:
+        assert platform.invoke(DIRECT | {"contact": "10086"})["statusCode"] == 422
+        assert platform.invoke({"Records": [{"Ckafka": kafka}]}) == {"records": 1, "ends": {"verified": 1}}
+        assert platform.invoke({"Type": "Timer", "Message": ""}) == {"status": "pruned", "records": 0}
+        emulator.faults.arm(Fault("LimitExceeded.RequestLimit", contact="10010"))
+        broken = kafka | {"offset": 2, "msgBody": json.dumps(message | {"contact": "10010"})}
+        with pytest.raises(FunctionError, match=r"^Redeliver: 1 of 1 records may end otherwise"):
+            platform.invoke({"Records": [{"Ckafka": broken}]})
+        assert platform.invoke({"Records": [{"Ckafka": broken}]})["ends"] == {"code-incorrect": 1}
+    assert PHONE not in json.dumps(platform.returned)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Open more files than `select` can tell apart."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        for _ in range(1100):
+            opened.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        yield
+
+
+@pytest.mark.usefixtures("many_files")
+@both_shapes
+def test_any_number_of_files_may_be_open(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+    """Here, and in the emulated API, which waits for its caller to give up."""
+    emulator.faults.arm(Fault("hang"))
+    with scf.start(shape, emulator.url, REQUEST_BUDGET="1") as platform:
+        assert post(platform.url, body()).json["code"] == "outcome-unknown"
+    end = time.monotonic() + 10
+    while emulator.calls[0].duration_ms < 100:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_an_event_is_answered_before_the_platforms_time_is_over(scf: Scf, emulator: Emulator) -> None:
+    """A budget of 8 s in a function whose time-out is 3 s, SCF's default."""
+    emulator.faults.arm(Fault("hang"))
+    with scf.start("event", emulator.url, timeout=3.0) as platform:
+        assert post(platform.url, body()).json["code"] == "outcome-unknown"
+
+
+@both_shapes
+def test_what_takes_longer_than_the_time_out_is_told_by_the_platform(
+    scf: Scf, tmp_path: Path, emulator: Emulator, shape: Shape
+) -> None:
+    slow = changed(scf.archive, tmp_path / "slow.zip", "signup_bridge/inbound/body.py", "def parse(", SLOW)
+    with scf.start(shape, emulator.url, archive=slow, timeout=3.0) as platform:
+        requests.get(f"{platform.url}/health", timeout=60)
+        data = body()
+        assert requests.post(platform.url, data=data, headers=signed(data), timeout=60).status_code == 433
+        assert requests.get(f"{platform.url}/health", timeout=60).status_code == 200
+
+
+SLOW = """def parse(*of, **named):
+    import time
+    time.sleep(60)
+    return _parse(*of, **named)
+
+
+def _parse("""
+
+
+@both_shapes
+def test_it_says_why_it_does_not_start(scf: Scf, shape: Shape) -> None:
+    with scf.start(shape, "http://127.0.0.1:9", WEBHOOK_SECRETS="") as platform:
+        given = requests.get(f"{platform.url}/health", timeout=60)
+        assert given.status_code in (405, 430)
+        assert "WEBHOOK_SECRETS: is not set" in platform.log.read_text()
+
+
+@pytest.mark.parametrize("name", ["TENCENTCLOUD_REGION", "SCF_NAMESPACE", "QCLOUD_X"])
+def test_reserved_names_cannot_be_configured(scf: Scf, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: cannot be configured on SCF"):
+        Function(scf.archive, "web", {name: "x"}, scf.python)
+
+
+def test_an_environment_that_is_too_large(scf: Scf) -> None:
+    with pytest.raises(ValueError, match="4 KB"):
+        Function(scf.archive, "web", {"X": "x" * 4096}, scf.python)
+
+
+def test_nothing_but_tmp_can_be_written(scf: Scf, tmp_path: Path) -> None:
+    """By root as little as by anybody; where the kernel has no Landlock, the code's folder at least."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from signup_emulator.scf import confine
+from signup_emulator.api.faults import Fault
+print(confine.confine())
+"""
+    confined = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    with unpacked(scf.archive) as folder:
+        outside = Path(os.path.expanduser("~"))
+        script = "; ".join(f"touch {path}/canary && echo {path}" for path in (folder, outside, "/dev/shm", "/tmp"))
+        command = [sys.executable, "-I", confine.__file__, "/bin/sh", "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        written = done.stdout.split()
+        assert str(folder) not in written
+        if confined == "True\n":
+            assert written == ["/tmp"]
+    Path("/tmp/canary").unlink()
+    (outside / "canary").unlink(missing_ok=True)
+
+
+def test_the_code_finds_nothing_of_ours(scf: Scf, tmp_path: Path, emulator: Emulator) -> None:
+    program = 'import sys, os; print("PATHS", sys.path, sorted(os.environ)); from signup_bridge.events import handler'
+    told = changed(scf.archive, tmp_path / "told.zip", "index.py", "from signup_bridge.events import handler", program)
+    with scf.start("event", emulator.url, archive=told) as platform:
+        platform.invoke(DIRECT)
+        (line,) = [line for line in platform.log.read_text().splitlines() if line.startswith("PATHS")]
+    assert "site-packages" not in line
+    assert str(ROOT) not in line
+    assert ".venv" not in line
+    assert "TENCENTCLOUD_RUNENV" in line

@@ -1,0 +1,275 @@
+"""Each sender's own tries, through each profile: where its delivery ends, at the sender and on the account's list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from signup_bridge.core.outcomes import OUTCOMES
+
+from signup_emulator import ports
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support import node_packages
+from tests.support.builders import CODE, PHONE, Answer, StillClock, bridge, post
+from tests.support.lost_replies import CREATE
+from tests.support.sender_policies import POLICIES, Judgement, Policy, Signers, signers
+from tests.support.serving import serving
+
+pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What befalls a delivery. ``needs``: the try that hears the outcome; ``calls`` are `CreateIntlPhoneEmail`'s.
+
+    ``at_first`` is the number of calls, and whether the contact is listed, after the first try alone.
+    """
+
+    ends: str
+    calls: int = 1
+    needs: int = 1
+    listed: bool = True
+    at_first: tuple[int, bool] = (1, True)
+    fault: str | None = None
+    wrong: bool = False
+    before: bool = False
+    unheard: bool = False
+
+
+NO = (1, False)
+SCENES = {
+    "verified": Scene("verified"),
+    "wrong code": Scene("code-incorrect", wrong=True, listed=False, at_first=NO),
+    "verified before": Scene("already-verified", wrong=True, before=True),
+    "contact refused": Scene(
+        "contact-invalid", fault="InvalidParameterValue.InvalidParameterFormat", listed=False, at_first=NO
+    ),
+    "throttled once": Scene("verified", calls=2, needs=2, at_first=NO, fault="LimitExceeded.RequestLimit"),
+    "no answer in time": Scene("verified", needs=2, fault="hang"),
+    "reset after the request": Scene("verified", needs=2, fault="reset"),
+    "closed, and not processed": Scene("verified", calls=2, needs=2, at_first=NO, fault="unprocessed"),
+    "neither yes nor no": Scene("verified", calls=2, needs=2, at_first=NO, fault="InternalError.AddPhoneEmailErr"),
+    "a wrong code, and the answer lost": Scene(
+        "outcome-unresolved", calls=2, needs=2, at_first=NO, fault="reset", wrong=True, listed=False
+    ),
+    "answered, but the sender did not hear it": Scene("verified", needs=2, unheard=True),
+}
+
+ONE, ALL = False, True
+REFUSED: dict[tuple[str, str], tuple[Judgement, bool]] = {
+    ("Standard Webhooks", "status"): ("again", ALL),
+    ("Svix", "status"): ("stop", ONE),
+    ("Clerk", "status"): ("stop", ONE),
+    ("Auth0", "status"): ("again", ALL),
+    ("GitHub", "status"): ("stop", ONE),
+    ("Zapier", "status"): ("stop", ONE),
+    ("Brevo", "status"): ("stop", ONE),
+    ("Standard Webhooks", "ack"): ("done", ONE),
+    ("Svix", "ack"): ("done", ONE),
+    ("Clerk", "ack"): ("done", ONE),
+    ("Auth0", "ack"): ("done", ONE),
+    ("GitHub", "ack"): ("done", ONE),
+    ("Zapier", "ack"): ("done", ONE),
+    ("Brevo", "ack"): ("done", ONE),
+    ("Standard Webhooks", "supabase"): ("done", ONE),
+    ("Svix", "supabase"): ("done", ONE),
+    ("Supabase", "supabase"): ("stop", ONE),
+    ("Supabase", "status"): ("stop", ONE),
+    ("Supabase", "ack"): ("done", ONE),
+}
+"""What a sender makes of a refusal, and whether it sends it by all its tries or hears it by one, in each profile that
+makes sense for it. The libraries of Standard Webhooks and Svix are there under ``supabase``, too; and Supabase under
+the others, which shows why it has one of its own."""
+
+PAIRS = [
+    (policy, profile)
+    for policy in POLICIES
+    for profile in ("status", "ack", "supabase")
+    if (policy.name.partition(",")[0], profile) in REFUSED
+]
+
+
+@dataclass
+class Sending:
+    """One delivery of a sender, from its first try to its end."""
+
+    policy: Policy
+    scene: Scene
+    number: int
+    contact: str
+    data: bytes
+    end: Judgement = "again"
+    heard: list[Answer] = field(default_factory=list)
+
+    def go_on(self, street: Street, tries: int) -> None:
+        """Send it once more, and judge what comes back."""
+        delivery_id = f"msg_{self.number}" + (f"_{tries}" if self.policy.new_id else "")
+        url = street.hasty if self.scene.fault == "hang" and not self.heard else street.url
+        headers = street.signing.headers(self.policy, self.data, delivery_id, street.clock.time())
+        given = post(f"{url}/webhooks/signup", self.data, headers)
+        unheard = self.scene.unheard and not self.heard
+        self.heard.append(given)
+        self.end = self.policy.judge(None if unheard else given)
+
+
+@dataclass
+class Street:
+    """An account, a bridge behind a socket, and one clock for both and the sender.
+
+    ``hasty`` is a bridge on the same ledger that waits briefly for a reply that never comes. The clock stands still
+    otherwise, so that load uses up nobody's budget.
+    """
+
+    emulator: Emulator
+    clock: StillClock
+    url: str
+    hasty: str
+    signing: Signers
+
+    def sending(self, policy: Policy, scene: Scene, number: int) -> Sending:
+        contact = f"jo-{number}@example.com"
+        self.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 2, "Code": contact})
+        code = self.emulator.domain.sent_codes()[0].code
+        if scene.before:
+            self.emulator.domain.perform(CREATE, {"Type": 2, "Code": contact, "VerifyCode": code})
+        if scene.fault:
+            self.emulator.faults.arm(Fault(scene.fault, CREATE, contact))
+        if scene.wrong:
+            code = "000000" if code != "000000" else "111111"
+        return Sending(policy, scene, number, contact, policy.body_of(contact, code, number))
+
+    def send_all(self, sendings: list[Sending], before: Callable[[int], None] = lambda _: None) -> None:
+        """All of one sender's deliveries, each until its end; the clock moves on by the sender's own waits."""
+        with ThreadPoolExecutor(len(sendings)) as pool:
+            for tries, wait in enumerate((0.0, *sendings[0].policy.waits), 1):
+                before(tries)
+                self.clock.advance(wait)
+                work = [one for one in sendings if one.end == "again"]
+                list(pool.map(lambda one, tries=tries: one.go_on(self, tries), work))
+
+
+def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
+    """What the sender thinks, after how many tries, the API's calls, and whether the contact is on the list."""
+    calls = sum(call.action == CREATE and call.contact == one.contact for call in street.emulator.calls)
+    return (
+        one.end,
+        len(one.heard),
+        calls,
+        any(contact == one.contact for _, contact in street.emulator.domain.verified()),
+    )
+
+
+def goes_on(policy: Policy, profile: str, scene: Scene) -> bool:
+    """Supabase takes 502 and 504, which other profiles tell it, for the end."""
+    at_home = policy.name != "Supabase" or profile == "supabase"
+    return at_home or scene.needs == 1 or scene.unheard or scene.fault == "LimitExceeded.RequestLimit"
+
+
+def is_forgotten(policy: Policy, profile: str) -> bool:
+    """Whether its next try is another delivery: too late for one without an id, or under an id of its own."""
+    return policy.forgotten or (policy.new_id and profile != "supabase")
+
+
+def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int, int, bool]:
+    tries = len(policy.waits) + 1
+    if scene.needs > tries or not goes_on(policy, profile, scene):  # it never hears the outcome
+        return "stop", 1, *scene.at_first
+    end, by = REFUSED[policy.name.partition(",")[0], profile] if scene.ends != "verified" else ("done", ONE)
+    if scene.unheard and is_forgotten(policy, profile):  # called for once more, and told that it is so
+        return "stop" if profile == "status" else "done", scene.needs, scene.calls + 1, scene.listed
+    return end, tries if by is ALL else scene.needs, scene.calls, scene.listed
+
+
+def told(answer: Answer) -> str:
+    """The outcome that an answer tells; a hook's tells its title alone."""
+    members = answer.json
+    title: str = members.get("error", {}).get("message") or members.get("code") or members["status"]
+    return next((outcome.code for outcome in OUTCOMES if outcome.title == title), title)
+
+
+def is_of_npm(policy: Policy) -> bool:
+    return policy.sign.endswith("npm")
+
+
+@pytest.fixture(scope="module")
+def signing() -> Iterator[Signers]:
+    with signers(None) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def signing_by_npm(npm_packages: Path) -> Iterator[Signers]:
+    with signers(npm_packages) as found:
+        yield found
+
+
+@pytest.fixture
+def open_street(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path) -> Iterator[Callable[..., Street]]:
+    with ExitStack() as servers:
+
+        def one(policy: Policy, profile: str, url: str = emulator.url) -> Street:
+            clock = StillClock()
+            emulator.domain._now = clock.time
+            emulator.domain.change({"code_life": 86_400})  # a slow sender's second try comes after hours
+            settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "SENDER_PROFILE": profile, **policy.environ}
+
+            def url_of(budget: float) -> str:
+                bridged = bridge(url, clock, REQUEST_BUDGET=budget, **settings)
+                return f"http://127.0.0.1:{servers.enter_context(serving(bridged.app)).port}"
+
+            signing: Signers = request.getfixturevalue("signing_by_npm" if is_of_npm(policy) else "signing")
+            return Street(emulator, clock, url_of(4), url_of(0.3), signing)
+
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("policy", "profile"),
+    [
+        pytest.param(*pair, id=", ".join((pair[0].name, pair[1])),
+                     marks=[pytest.mark.toolchain] if is_of_npm(pair[0]) else [])
+        for pair in PAIRS
+    ],
+)  # fmt: skip
+def test_each_delivery_ends_as_it_should(open_street: Callable[..., Street], policy: Policy, profile: str) -> None:
+    street = open_street(policy, profile)
+    sendings = {name: street.sending(policy, scene, number) for number, (name, scene) in enumerate(SCENES.items(), 1)}
+    street.send_all(list(sendings.values()))
+    ends = {name: end_of(street, one) for name, one in sendings.items()}
+    assert ends == {name: expected(policy, profile, scene) for name, scene in SCENES.items()}
+    for one in sendings.values():
+        if len(one.heard) >= one.scene.needs and not (one.scene.unheard and is_forgotten(policy, profile)):
+            assert {told(answer) for answer in one.heard[one.scene.needs - 1 :]} == {one.scene.ends}
+            assert len({answer.body for answer in one.heard[one.scene.needs - 1 :]}) == 1
+
+
+RETRYING = [
+    (policy, profile)
+    for (policy, profile) in PAIRS
+    if policy.waits and not is_of_npm(policy) and profile != "ack" and policy.new_id == (profile == "supabase")
+]
+
+
+@pytest.mark.parametrize(("policy", "profile"), RETRYING, ids=[policy.name for policy, _ in RETRYING])
+def test_an_api_that_cannot_be_reached_at_first(
+    open_street: Callable[..., Street], policy: Policy, profile: str
+) -> None:
+    """Nothing listens where the API is, until the sender's second try."""
+    port = ports.free()
+    street = open_street(policy, profile, f"http://127.0.0.1:{port}")
+    sending = Sending(policy, Scene("verified", needs=2), 1, PHONE, policy.body_of(PHONE, CODE, 1))
+    with ExitStack() as servers:
+
+        def start(tries: int) -> None:
+            if tries == 2:
+                assert told(sending.heard[0]) == "upstream-unreachable"
+                street.emulator = servers.enter_context(Emulator(port=port, rate=0))
+                street.emulator.domain._now = street.clock.time
+
+        street.send_all([sending], start)
+        assert end_of(street, sending) == ("done", 2, 1, True)

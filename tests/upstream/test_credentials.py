@@ -1,0 +1,185 @@
+"""Whose account is used: the configured credentials, the execution role's from the environment or from headers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import pytest
+from signup_bridge import settings
+from signup_bridge.settings import SettingsError
+
+from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_emulator.server import Emulator
+from tests.support.builders import (
+    PHONE,
+    SUCCESS,
+    Answer,
+    Bridge,
+    Upstream,
+    body,
+    calls,
+    check_problem,
+    environment,
+    problem,
+    reply,
+    send,
+    signed,
+)
+from tests.support.deliveries import deliver
+from tests.support.event_builders import DIRECT, handle, url_event
+
+ON_SCF = {"TENCENT_SECRET_ID": "", "TENCENT_SECRET_KEY": "", "TENCENTCLOUD_RUNENV": "SCF"}
+FROM_HEADERS = ON_SCF | {"ROLE_CREDENTIALS_FROM_HEADERS": "true"}
+ROLE = {
+    "X-Scf-Secret-Id": "id-of-the-role",
+    "X-Scf-Secret-Key": "key-of-the-role",
+    "X-Scf-Session-Token": "token-of-the-role",
+}
+MISCONFIGURED = problem("bridge-misconfigured", 500, retryable=True)
+PLAIN = {"content-type": "application/problem+json"}
+
+
+@pytest.fixture(autouse=True)
+def account(emulator: Emulator) -> None:
+    """The role's credentials are the account's, too."""
+    emulator.keys["id-of-the-role"] = "key-of-the-role"
+    emulator.tokens["id-of-the-role"] = "token-of-the-role"
+
+
+def web(url: str, **changed: str) -> Bridge:
+    return Bridge(settings.load(environment(url, **FROM_HEADERS | changed)))
+
+
+def post(to: Bridge, headers: dict[str, Any], **members: Any) -> Answer:
+    data = body(**members)
+    return to.post(data, signed(data) | headers)
+
+
+def tokens(upstream: Upstream) -> list[str]:
+    return [re.findall(r"(?i)x-tc-token: (\S+)", request.decode())[0] for request in upstream.requests]
+
+
+def test_the_platforms_headers_sign_the_call(emulator: Emulator) -> None:
+    assert post(web(emulator.url), ROLE).json["status"] == "verified"
+
+
+def test_they_are_read_at_every_request_and_kept_for_none() -> None:
+    with Upstream(send(reply(SUCCESS))) as upstream:
+        bridged = web(upstream.url)
+        for turn in ("first", "second"):
+            post(bridged, ROLE | {"X-Scf-Session-Token": turn}, contact=f"10{turn.__len__()}86")
+        assert tokens(upstream) == ["first", "second"]
+        check_problem(post(bridged, {}, contact="10010"), MISCONFIGURED, PLAIN)
+        assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("name", list(ROLE))
+@pytest.mark.parametrize("value", [None, "", "two,values", "two values", "\u00e9", "tab\there"])
+def test_all_three_are_there_once_or_none_counts(emulator: Emulator, name: str, value: str | None) -> None:
+    headers = {key: one for key, one in (ROLE | {name: value}).items() if one is not None}
+    check_problem(post(web(emulator.url), headers), MISCONFIGURED, PLAIN)
+    assert calls(emulator) == []
+
+
+def test_nothing_of_them_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers = {"X-Scf-Secret-Id": "id-canary", "X-Scf-Secret-Key": "key-canary", "X-Scf-Session-Token": "token-canary"}
+    given = post(web(emulator.url), headers)
+    assert given.json["code"] == "bridge-misconfigured"
+    assert "canary" not in f"{given}{[record.__dict__ for record in caplog.records]}"
+
+
+def test_without_a_signature_they_are_not_looked_at(emulator: Emulator) -> None:
+    bridged = web(emulator.url)
+    assert bridged.post(body(), {"Content-Type": "application/json", **ROLE}).json["code"] == "signature-invalid"
+    assert calls(emulator) == []
+
+
+def test_they_are_not_looked_at_unless_it_is_said(emulator: Emulator) -> None:
+    bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
+    assert post(bridged, ROLE).json["code"] == "bridge-misconfigured"
+    assert calls(emulator) == []
+
+
+def test_configured_credentials_come_first(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    static = {"TENCENT_SECRET_ID": DEMO_SECRET_ID, "TENCENT_SECRET_KEY": DEMO_SECRET_KEY}
+    bridged = web(emulator.url, **static)
+    forged = ROLE | {"X-Scf-Secret-Id": "of-a-stranger"}
+    assert post(bridged, forged).json["status"] == "verified"
+    assert "ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set" in caplog.text
+
+
+def test_an_event_function_reads_its_environment_at_every_call(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never the headers, which the caller of a Function URL writes."""
+    bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF), event_function=True))
+    event = url_event()
+    event["headers"] |= {name.lower(): value for name, value in ROLE.items()}
+    check_problem(handle(bridged, event), MISCONFIGURED, PLAIN)
+    for secret_id, secret_key, code in (
+        ("", DEMO_SECRET_KEY, "bridge-misconfigured"),
+        (DEMO_SECRET_ID, "", "bridge-misconfigured"),
+        (DEMO_SECRET_ID, "a key", "bridge-misconfigured"),
+        ("an\nid", DEMO_SECRET_KEY, "bridge-misconfigured"),
+        (DEMO_SECRET_ID, "old", "bridge-misconfigured"),
+        (DEMO_SECRET_ID, DEMO_SECRET_KEY, None),
+    ):
+        monkeypatch.setenv("TENCENTCLOUD_SECRETID", secret_id)
+        monkeypatch.setenv("TENCENTCLOUD_SECRETKEY", secret_key)
+        assert handle(bridged, DIRECT).json.get("code") == code
+    assert [result for _, result in calls(emulator)] == ["AuthFailure.SignatureFailure", "OK"]
+
+
+def test_a_web_functions_environment_goes_stale_and_is_not_read(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENCENTCLOUD_SECRETID", DEMO_SECRET_ID)
+    monkeypatch.setenv("TENCENTCLOUD_SECRETKEY", DEMO_SECRET_KEY)
+    bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
+    assert bridged.deliver().json["code"] == "bridge-misconfigured"
+
+
+def test_without_any_the_log_names_the_role(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
+    assert deliver(bridged).json["code"] == "bridge-misconfigured"
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    look_at = line.fields["look_at"]  # type: ignore[attr-defined]
+    assert look_at.startswith("there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY")
+    assert "execution role" in look_at
+    assert "ROLE_CREDENTIALS_FROM_HEADERS=true" in look_at
+    assert PHONE not in caplog.text
+
+
+def test_a_delivery_that_could_not_be_signed_is_new_again(emulator: Emulator) -> None:
+    bridged = web(emulator.url)
+    data = body()
+    headers = signed(data)
+    assert bridged.post(data, headers).json["code"] == "bridge-misconfigured"
+    assert bridged.post(data, headers | ROLE).json["status"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("changed", "event_function", "says"),
+    [
+        ({"TENCENTCLOUD_RUNENV": ""}, False, "only SCF puts them on a request"),
+        ({"WEBHOOK_AUTH": "none"}, False, "not with WEBHOOK_AUTH=none"),
+        ({}, True, "an event function has its role's credentials in its environment"),
+    ],
+)
+def test_where_headers_may_not_say_it(changed: dict[str, str], event_function: bool, says: str) -> None:
+    environ = environment(
+        "http://127.0.0.1:9", **FROM_HEADERS | {"TENCENT_SECRET_ID": "id", "TENCENT_SECRET_KEY": "key"}
+    )
+    with pytest.raises(SettingsError) as raised:
+        settings.load(environ | changed, event_function=event_function)
+    (told,) = raised.value.problems
+    assert told.startswith(f"ROLE_CREDENTIALS_FROM_HEADERS: {says}")
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "TRUE"])
+def test_it_is_said_in_so_many_words(value: str) -> None:
+    with pytest.raises(SettingsError, match="ROLE_CREDENTIALS_FROM_HEADERS: must be one of true, false"):
+        settings.load(environment("http://127.0.0.1:9", ROLE_CREDENTIALS_FROM_HEADERS=value))

@@ -1,0 +1,214 @@
+"""What never reached the API: the whole answer, which says so, and not one byte of a request on the other side."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from signup_bridge.core.clock import Deadline, SystemClock
+from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.telemetry.logs import JsonFormatter
+from signup_bridge.upstream.client import DomainApi
+from signup_bridge.upstream.credentials import Credentials
+
+from signup_emulator import ports
+from signup_emulator.server import Emulator
+from tests.support.builders import (  # fmt: skip
+    CODE,
+    PHONE,
+    PROBLEM,
+    SUCCESS,
+    SetClock,
+    StillClock,
+    Upstream,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    problem,
+    read_request,
+    reply,
+    send,
+)
+from tests.support.certificates import Tls
+
+UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
+RETRY = PROBLEM | {"retry-after": "5"}
+
+
+def test_a_certificate_that_is_not_trusted_gets_nothing(tls: Tls) -> None:
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        check_problem(bridge(upstream.url).deliver(), UNREACHABLE, RETRY)
+        assert upstream.requests == []
+
+
+def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        url = upstream.url.replace("127.0.0.1", "localhost")
+        check_problem(bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNREACHABLE, RETRY)
+        assert upstream.requests == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("action", ["create", "send", "describe", "delete"])
+def test_each_call_with_a_certificate_that_is_not_trusted_is_an_error(
+    tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
+) -> None:
+    """One that nobody trusts signed, and one of a trusted CA for another host."""
+    clock, contact = SystemClock(), Contact(ContactType.PHONE, PHONE)
+    deadline = Deadline(clock, 5)
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        api = DomainApi(
+            upstream.url.replace("127.0.0.1", host),
+            credentials=lambda: Credentials("id", "key"),
+            connections=1,
+            clock=clock,
+            ca_bundle=str(tls.bundle) if host == "localhost" else None,
+        )
+        calls = {
+            "create": lambda: api.create_intl_phone_email(contact, CODE, deadline),
+            "send": lambda: api.send_intl_phone_email_code(contact, deadline),
+            "describe": lambda: api.describe_intl_phone_email_list(ContactType.PHONE, 0, deadline),
+            "delete": lambda: api.delete_intl_phone_email(contact, deadline),
+        }
+        call = calls[action]()
+        assert upstream.requests == []
+    assert (call.result, call.error) == ("never-sent", "SSLCertVerificationError")
+    (line,) = (json.loads(JsonFormatter().format(record)) for record in caplog.records)
+    reason = line.pop("reason")
+    assert {name: line[name] for name in line if name != "time"} == {
+        "level": "ERROR",
+        "message": "the API's certificate is not trusted: nothing was sent",
+        "upstream_error": "SSLCertVerificationError",
+        "look_at": "DOMAIN_API_CA_BUNDLE",
+    }
+    assert reason.startswith("Hostname mismatch" if host == "localhost" else "self")
+
+
+def test_each_try_of_a_delivery_is_an_error_of_its_own(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
+    with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
+        assert bridge(upstream.url).deliver().json["code"] == "upstream-unreachable"
+        assert upstream.connections == 3
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert lines == [("ERROR", "the API's certificate is not trusted: nothing was sent")] * 3
+
+
+def test_a_handshake_that_never_ends(tls: Tls) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        bridged = bridge(url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.4)
+        check_problem(bridged.deliver(), UNREACHABLE, RETRY)
+
+
+def test_nobody_listens() -> None:
+    check_problem(bridge(f"http://127.0.0.1:{ports.free()}").deliver(), UNREACHABLE, RETRY)
+
+
+def test_a_name_without_an_address() -> None:
+    check_problem(bridge("https://domain.invalid").deliver(), UNREACHABLE, RETRY)
+
+
+def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    released = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        released.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        check_problem(bridge(emulator.url, StillClock(), REQUEST_BUDGET=0.3).deliver(), UNREACHABLE, RETRY)
+    finally:
+        released.set()
+    assert calls(emulator) == []
+
+
+def test_a_name_with_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
+
+
+def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signup_bridge.core.network.CONNECT_LIMIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            connection, _ = server.accept()
+            time.sleep(0.6)  # longer than the limit, however late
+            with tls.context.wrap_socket(connection, server_side=True) as secured:
+                read_request(secured)
+                secured.sendall(reply(SUCCESS))
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        assert bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver().status == 200
+        thread.join()
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch, emulator: Emulator
+) -> None:
+    """The first address takes no more connections: its queue is full."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        addresses = [full.getsockname(), emulator.server_address]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr("signup_bridge.core.network.CONNECT_LIMIT", 0.3)
+        assert bridge(emulator.url, StillClock()).deliver().json["status"] == "verified"
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
+        check_problem(bridge(emulator.url, StillClock()).deliver(), UNREACHABLE, RETRY)
+    assert len(emulator.calls) == 1
+
+
+def test_an_address_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    found = [
+        (socket.AF_DECnet if hasattr(socket, "AF_DECnet") else 12, socket.SOCK_STREAM, 0, "", ("::1", 1)),
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert bridge(emulator.url).deliver().json["status"] == "verified"
+
+
+def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        "\u00fc".encode("ascii")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
+
+
+def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url)
+    data = body()
+    answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.origin": "invocation",
+                                                                      "signup_bridge.budget": 0.0})  # fmt: skip
+    assert (answered.status_code, answered.json and answered.json["code"]) == (503, "overloaded")
+    assert calls(emulator) == []
+
+
+@pytest.mark.parametrize("clock_that_jumps", ["wall", "run"])
+def test_a_thread_that_slept_between_connect_and_send_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, clock_that_jumps: str
+) -> None:
+    clock = SetClock()
+    with Upstream(send(reply(SUCCESS))) as upstream:
+        bridged = bridge(upstream.url, clock=clock)
+        connect = socket.socket.connect
+
+        def sleep_after(self: socket.socket, address: Any) -> None:
+            connect(self, address)
+            setattr(clock, clock_that_jumps, 60.0)
+
+        monkeypatch.setattr(socket.socket, "connect", sleep_after)
+        check_problem(bridged.deliver(), UNREACHABLE, RETRY)
+        assert upstream.requests == []

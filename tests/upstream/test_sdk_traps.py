@@ -1,0 +1,411 @@
+"""The traps of the SDK and its transport, each closed by a measure; without it the test here fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from signup_bridge import settings
+from signup_bridge.core.clock import Deadline, SystemClock
+from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.upstream import transport
+from signup_bridge.upstream.client import DomainApi
+from signup_bridge.upstream.credentials import Credentials
+from signup_bridge.upstream.exchange import _Reader, exchange
+from signup_bridge.upstream.reply import Call, Reply, judge
+from tencentcloud.common.retry import NoopRetryer
+
+from tests.support.builders import (
+    CODE,
+    PHONE,
+    SUCCESS,
+    Bridge,
+    SetClock,
+    StillClock,
+    Upstream,
+    body,
+    bridge,
+    cut,
+    environment,
+    reply,
+)
+from tests.support.certificates import Tls
+
+CONTACT = Contact(ContactType.PHONE, PHONE)
+
+
+def succeed(connection: socket.socket) -> None:
+    connection.sendall(reply(SUCCESS))
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream(succeed) as running:
+        yield running
+
+
+def api_at(url: str, *, connections: int = 4, clock: SystemClock | None = None, secret: str = "key") -> DomainApi:
+    return DomainApi(
+        url, credentials=lambda: Credentials("id", secret), connections=connections, clock=clock or SystemClock()
+    )
+
+
+def call(api: DomainApi, budget: float = 5.0) -> Call:
+    return api.create_intl_phone_email(CONTACT, CODE, Deadline(SystemClock(), budget))
+
+
+def header_of(request: bytes, name: str) -> str | None:
+    match = re.search(rf"^{name}: (.*)\r$", request.decode(), re.IGNORECASE | re.MULTILINE)
+    return match and match[1]
+
+
+def test_what_is_sent(upstream: Upstream) -> None:
+    call(api_at(upstream.url))
+    request = upstream.requests[0]
+    assert json.loads(request.partition(b"\r\n\r\n")[2]) == {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
+    assert header_of(request, "X-TC-Action") == "CreateIntlPhoneEmail"
+    assert header_of(request, "X-TC-Version") == "2018-08-08"
+    assert header_of(request, "X-TC-Region") is None
+    assert header_of(request, "Accept-Encoding") == "identity"
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_no_proxy_of_the_environment_sees_the_contact(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with Upstream(succeed) as proxy:
+        monkeypatch.setenv(name, proxy.url)
+        call(api_at(upstream.url))
+        assert (len(upstream.requests), len(proxy.requests)) == (1, 0)
+
+
+def test_no_netrc_replaces_the_signature(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    call(api_at(upstream.url))
+    assert (header_of(upstream.requests[0], "Authorization") or "").startswith("TC3-HMAC-SHA256 Credential=id/")
+
+
+def test_no_cookie_passes_from_one_call_to_the_next() -> None:
+    def set_cookie(connection: socket.socket) -> None:
+        connection.sendall(reply(SUCCESS, headers="Set-Cookie: who=me; Path=/\r\n"))
+
+    with Upstream(set_cookie) as upstream:
+        api = api_at(upstream.url)
+        call(api)
+        call(api)
+        assert [header_of(request, "Cookie") for request in upstream.requests] == [None, None]
+
+
+def test_each_call_has_headers_of_its_own(upstream: Upstream) -> None:
+    api = api_at(upstream.url)
+    call(api)
+    call(api)
+    first, second = (header_of(request, "X-TC-TraceId") for request in upstream.requests)
+    assert first != second
+
+
+def test_the_sdk_sends_through_our_wire_alone(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own would be asked in vain."""
+
+    def own(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(requests.Session, "request", own)
+    assert isinstance(call(api_at(upstream.url)).result, Reply)
+
+
+def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:
+    given = iter([Credentials("first", "key"), Credentials("second", "key", "a-token")])
+    api = DomainApi(upstream.url, credentials=lambda: next(given), connections=1, clock=SystemClock())
+    call(api)
+    call(api)
+    ids = [re.findall("Credential=([a-z]+)/", header_of(one, "Authorization") or "") for one in upstream.requests]
+    assert ids == [["first"], ["second"]]
+    assert [header_of(one, "X-TC-Token") for one in upstream.requests] == [None, "a-token"]
+
+
+def test_a_configured_token_is_sent(upstream: Upstream) -> None:
+    bridge(upstream.url, TENCENT_SESSION_TOKEN="a-token").deliver()
+    assert header_of(upstream.requests[0], "X-TC-Token") == "a-token"
+
+
+def test_the_execution_roles_credentials_are_read_at_every_call(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = environment(upstream.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", TENCENTCLOUD_RUNENV="SCF")
+    bridged = Bridge(settings.load(environ, event_function=True))
+    for turn in ("first", "second"):
+        monkeypatch.setenv("TENCENTCLOUD_SECRETID", turn)
+        monkeypatch.setenv("TENCENTCLOUD_SECRETKEY", "key")
+        monkeypatch.setenv("TENCENTCLOUD_SESSIONTOKEN", f"token-{turn}")
+        bridged.deliver()
+    ids = [re.findall("Credential=([a-z]+)/", header_of(one, "Authorization") or "") for one in upstream.requests]
+    assert ids == [["first"], ["second"]]
+    assert [header_of(one, "X-TC-Token") for one in upstream.requests] == ["token-first", "token-second"]
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+def test_redirects_are_not_followed(upstream: Upstream, status: str) -> None:
+    def redirect(connection: socket.socket) -> None:
+        connection.sendall(reply(SUCCESS, status=status, headers=f"Location: {upstream.url}/elsewhere\r\n"))
+
+    with Upstream(redirect) as redirecting:
+        verdict = judge(call(api_at(redirecting.url)))
+        assert verdict.outcome.code == "upstream-failed"
+        assert (len(redirecting.requests), len(upstream.requests)) == (1, 0)
+
+
+CONTENT_TYPES = [
+    "application/json",
+    "application/json; charset=utf-8",
+    "Application/JSON",
+    "text/plain",
+    "text/html",
+    None,
+]
+
+
+@pytest.mark.parametrize("content_type", CONTENT_TYPES)
+@pytest.mark.parametrize(
+    ("document", "outcome"),
+    [
+        ({"Response": {"Error": {"Code": "InternalError.VerifyCodeErr"}, "RequestId": "1"}}, "code-incorrect"),
+        ({"Response": {}}, "upstream-failed"),
+        ({"Response": {"RequestId": ""}}, "upstream-failed"),
+        ({"Response": {"RequestId": "1", "Error": None}}, "upstream-failed"),
+        ({"Response": None}, "upstream-failed"),
+        ([], "upstream-failed"),
+        (b"{", "upstream-failed"),
+        (SUCCESS, "verified"),
+    ],
+)
+def test_the_bridge_judges_and_not_the_sdk(content_type: str | None, document: object, outcome: str) -> None:
+    headers = f"Content-Type: {content_type}\r\n" if content_type else ""
+    with Upstream(lambda connection: connection.sendall(reply(document, headers=headers))) as upstream:
+        assert judge(call(api_at(upstream.url))).outcome.code == outcome
+
+
+def test_a_deprecated_action_is_no_failure_and_changes_no_warnings() -> None:
+    """The SDK raises a Python warning for it and resets the process's filters."""
+    document = {"Response": {**SUCCESS["Response"], "DeprecatedWarning": "use another"}}
+    with Upstream(lambda connection: connection.sendall(reply(document))) as upstream, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # The SDK signs with it, and Python 3.12 and later say so.
+        warnings.filterwarnings("ignore", "datetime.datetime.utcfromtimestamp", DeprecationWarning)
+        filters = list(warnings.filters)
+        assert judge(call(api_at(upstream.url))).outcome.code == "verified"
+        assert warnings.filters == filters
+
+
+def test_the_sdk_never_retries() -> None:
+    throttled = {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "…"}, "RequestId": "1"}}
+    with Upstream(lambda connection: connection.sendall(reply(throttled))) as upstream:
+        api = api_at(upstream.url)
+        assert judge(call(api)).outcome.code == "upstream-throttled"
+        assert len(upstream.requests) == 1
+        assert isinstance(api._client.profile.retryer, NoopRetryer)
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.NOTSET])
+def test_the_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptureFixture, level: int) -> None:
+    caplog.set_level(level)
+    caplog.set_level(level, "tencentcloud_sdk_common")
+    call(api_at(upstream.url, secret="a-secret"))
+    assert [record for record in caplog.records if record.name.startswith("tencent")] == []
+    assert PHONE not in caplog.text
+
+
+def test_one_thread_does_not_change_the_deadline_of_another() -> None:
+    over = threading.Event()
+
+    def slow(connection: socket.socket) -> None:
+        over.wait()
+        succeed(connection)
+
+    with Upstream(slow) as upstream:
+        api = api_at(upstream.url, clock=StillClock())
+        patient: list[Call] = []
+        thread = threading.Thread(target=lambda: patient.append(call(api, 60)))
+        thread.start()
+        hurried = call(api, 0.2)
+        over.set()
+        thread.join()
+        assert hurried.result == "no-answer"
+        assert isinstance(patient[0].result, Reply)
+
+
+def test_connections_are_kept_for_all_threads() -> None:
+    """The SDK's own pool keeps ten, whatever is asked."""
+    together = threading.Barrier(16)
+
+    def wait_for_all(connection: socket.socket) -> None:
+        together.wait(timeout=60)
+        succeed(connection)
+
+    with Upstream(wait_for_all) as upstream:
+        app = bridge(upstream.url, CONCURRENCY=16, WEBHOOK_AUTH="none").app
+        for start in (0, 100):
+            threads = [
+                threading.Thread(
+                    target=lambda data: app.test_client().post("/", data=data), args=(body(contact=f"{n:09}"),)
+                )
+                for n in range(start, start + 16)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert (upstream.connections, len(upstream.requests)) == (16, 32)
+
+
+@pytest.mark.parametrize("which", ["wall", "run"])
+@pytest.mark.parametrize(("seconds", "connections"), [(19.0, 1), (21.0, 2)])
+def test_an_idle_connection_is_dropped_before_the_call(
+    upstream: Upstream, which: str, seconds: float, connections: int
+) -> None:
+    clock = SetClock()
+    api = api_at(upstream.url, clock=clock)
+    call(api)
+    setattr(clock, which, seconds)
+    assert isinstance(call(api).result, Reply)
+    assert (upstream.connections, len(upstream.requests)) == (connections, 2)
+
+
+def test_idle_is_counted_from_the_last_use(upstream: Upstream) -> None:
+    clock = SetClock()
+    api = api_at(upstream.url, clock=clock)
+    for _ in range(3):
+        call(api)
+        clock.run += 15.0
+    assert (upstream.connections, len(upstream.requests)) == (1, 3)
+
+
+def test_a_thread_that_slept_before_writing_to_a_kept_connection_sends_nothing(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    api = api_at(upstream.url, clock=clock)
+    call(api)
+    take = transport.Wire._take
+
+    def sleep_after(wire: transport.Wire) -> socket.socket | None:
+        sock = take(wire)
+        clock.run += 10.0
+        return sock
+
+    monkeypatch.setattr(transport.Wire, "_take", sleep_after)
+    known = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
+    assert (known.result, len(upstream.requests)) == ("never-sent", 1)
+
+
+def test_past_the_deadline_tls_is_not_waited_for_either(tls: Tls) -> None:
+    here, there = socket.socketpair()
+    client = ssl.create_default_context(cafile=str(tls.bundle))
+    thread = threading.Thread(target=lambda: served.append(tls.context.wrap_socket(there, server_side=True)))
+    served: list[ssl.SSLSocket] = []
+    thread.start()
+    with client.wrap_socket(here, server_hostname="127.0.0.1") as secured:
+        thread.join()
+        with served[0], exchange(Deadline(SystemClock(), 0)) as wire:
+            reader = _Reader(secured)
+            with pytest.raises(ssl.SSLWantReadError):
+                reader.read(1)
+            assert wire.timed_out
+            reader.close()
+
+
+def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_QUICKACK", raising=False)
+    api = api_at(upstream.url)
+    call(api)
+    call(api)
+    assert (upstream.connections, len(upstream.requests)) == (1, 2)
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
+    answered, gone = threading.Event(), threading.Event()
+
+    def answer_and_go(connection: socket.socket) -> None:
+        succeed(connection)
+        answered.wait()
+        cut(connection)
+        gone.set()
+
+    with Upstream(answer_and_go) as upstream:
+        api = api_at(upstream.url)
+        call(api)
+        answered.set()
+        gone.wait()
+        assert isinstance(call(api).result, Reply)
+        assert len(upstream.requests) == 2
+
+
+def test_past_the_deadline_only_what_is_here_is_read() -> None:
+    """As after a freeze: the thread wakes late, the answer lies in the socket's buffer."""
+    here, there = socket.socketpair()
+    with here, there, exchange(Deadline(SystemClock(), 0)) as wire:
+        reader = _Reader(here)
+        there.sendall(b"HTTP/1.1 200 OK")
+        assert reader.read(8) == b"HTTP/1.1"
+        assert reader.read(7) == b" 200 OK"
+        assert (wire.received, wire.timed_out) == (True, False)
+        with pytest.raises(TimeoutError):
+            reader.read(1)
+        assert wire.timed_out
+        reader.close()
+
+
+def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: socket.socket, data: bytes) -> None:
+        self.send(data[: len(data) // 2])
+        raise OSError(errno.EIO, "as a cable that is pulled")
+
+    monkeypatch.setattr(socket.socket, "sendall", half)
+    assert call(api_at(upstream.url)).result == "no-answer"
+
+
+def test_what_becomes_of_the_connection_loses_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EINVAL, "as a socket that its peer has reset, on some systems")
+
+    monkeypatch.setattr(transport.Wire, "_keep", fail)
+    assert isinstance(call(api_at(upstream.url)).result, Reply)
+
+
+def test_what_fails_before_the_wire_is_told() -> None:
+    bad = DomainApi(
+        "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()
+    )
+    known = call(bad)
+    assert (known.result, known.error) == ("never-sent", "ValueError")
+
+
+def test_errors_name_the_innermost_class() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert call(api_at(f"http://127.0.0.1:{port}")).error == "ConnectionRefusedError"
+    assert call(api_at("http://domain.invalid")).error == "gaierror"
+
+
+def test_nothing_is_shown_of_credentials_and_replies() -> None:
+    shown: list[Any] = [Credentials("an-id", "a-key", "a-token"), Reply(200, PHONE.encode())]
+    assert re.search("an-id|a-key|a-token|" + PHONE, repr(shown)) is None
+
+
+def test_the_upstream_time_is_told(upstream: Upstream) -> None:
+    response = bridge(upstream.url).client.get("/health")
+    assert response.headers["Server-Timing"] == "wait;dur=0.0, upstream;dur=0.0"
+    assert call(api_at(upstream.url)).seconds > 0

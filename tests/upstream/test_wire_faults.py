@@ -1,0 +1,316 @@
+"""What breaks between the bridge and the API, over real sockets: the whole answer, and how often the API was called."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from signup_emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (  # fmt: skip
+    ABORT,
+    PHONE,
+    PROBLEM,
+    SUCCESS,
+    Bridge,
+    Script,
+    StillClock,
+    Upstream,
+    bridge,
+    calls,
+    check_problem,
+    cut,
+    patient,
+    problem,
+    reply,
+    send,
+)
+from tests.support.certificates import Tls
+
+UNKNOWN = problem("outcome-unknown", 504, retryable=True)
+FAILED = problem("upstream-failed", 502, retryable=True)
+
+OF_FAULT: dict[str, dict[str, Any]] = {
+    "hang": UNKNOWN,
+    "reset": UNKNOWN,
+    "close": UNKNOWN,
+    "unprocessed": UNKNOWN,
+    "stall-body": UNKNOWN,
+    "drip": UNKNOWN,
+    "truncate": FAILED,
+    "http-502": FAILED,
+    "html": FAILED,
+    "empty-object": FAILED,
+    "empty-response": FAILED,
+    "redirect": FAILED,
+}
+
+
+def test_every_wire_fault_is_tried() -> None:
+    assert {*OF_FAULT, "error-with-charset", "error-without-content-type"} == set(WIRE_FAULTS)
+
+
+@pytest.mark.parametrize("fault", OF_FAULT)
+def test_a_reply_that_breaks_on_the_wire(emulator: Emulator, fault: str) -> None:
+    emulator.faults.arm(Fault(fault))
+    bridged = patient(emulator, fault)
+    check_problem(bridged.deliver(), OF_FAULT[fault], PROBLEM)
+    assert calls(emulator) == [("CreateIntlPhoneEmail", "OK" if fault in PROCESSED else fault)]
+
+
+@pytest.mark.parametrize("fault", ["error-with-charset", "error-without-content-type"])
+def test_an_error_that_the_sdk_takes_for_success(emulator: Emulator, wired: Bridge, fault: str) -> None:
+    emulator.faults.arm(Fault(fault))
+    given = wired.deliver()
+    request_id = emulator.calls[0].request_id
+    check_problem(given, problem("code-incorrect", 422, retryable=False, request_id=request_id), ABORT)
+    assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
+
+
+@pytest.mark.parametrize("fault", WIRE_FAULTS)
+def test_after_a_fault_the_next_delivery_is_answered(emulator: Emulator, fault: str) -> None:
+    emulator.faults.arm(Fault(fault, contact="10086"))
+    bridged = patient(emulator, fault)
+    bridged.deliver(contact="10086")
+    bridged = bridge(emulator.url)
+    assert bridged.deliver().json["status"] == "verified"
+
+
+def test_a_dripping_body_does_not_outlive_the_deadline() -> None:
+    """Each byte comes in time for a time-out that is counted from read to read."""
+
+    clock = StillClock()
+
+    def drip(connection: socket.socket) -> None:
+        head, _, data = reply(SUCCESS).partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\n\r\n")
+        for byte in data:
+            time.sleep(0.1)
+            clock.advance(1)
+            connection.sendall(bytes((byte,)))
+
+    with Upstream(drip) as upstream:
+        check_problem(bridge(upstream.url, clock, REQUEST_BUDGET=5).deliver(), UNKNOWN, PROBLEM)
+        assert clock.run < 10
+        assert len(upstream.requests) == 1
+
+
+ODD_STATUSES = ["+200 OK", "2_00 OK", " 200 OK", "0200 OK", "200OK"]
+ODD_NUMBERS = ["+", "0_", "-"]
+"""Prefixes that int() accepts."""
+
+
+def odd_length(prefix: str) -> bytes:
+    data = json.dumps(SUCCESS)
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {prefix}{len(data)}\r\nConnection: close\r\n\r\n{data}".encode()
+
+
+def odd_chunk(prefix: str) -> bytes:
+    data = json.dumps(SUCCESS)
+    head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return f"{head}{prefix}{len(data):x}\r\n{data}\r\n0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("size", ["{:x}", "{:X}", "00{:x}", "{:x};of=somebody", "{:x} ;a"])
+def test_a_reply_in_chunks(size: str) -> None:
+    data = json.dumps(SUCCESS)
+    head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = f"{head}{size.format(len(data))}\r\n{data}\r\n0\r\nX-Trailer: 1\r\n\r\n".encode()
+    with Upstream(send(whole)) as upstream:
+        assert bridge(upstream.url).deliver().status == 200
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"220 mail.example.com ESMTP\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        reply({**SUCCESS, "padding": "x" * 270_000}),
+        reply(b"\x1f\x8b not gzip", headers="Content-Type: application/json\r\nContent-Encoding: gzip\r\n"),
+        reply(SUCCESS, status="204 No Content"),
+        reply(SUCCESS, status="500 Internal Server Error"),
+        *(reply(SUCCESS, status=status) for status in ODD_STATUSES),
+        *(odd_length(length) for length in ODD_NUMBERS),
+        *(odd_chunk(size) for size in ODD_NUMBERS),
+        odd_chunk("0x"),
+    ],
+    ids=[
+        "not-http",
+        "bad-chunk",
+        "too-long",
+        "encoded",
+        "status-204",
+        "status-500",
+        *(f"status {status}" for status in ODD_STATUSES),
+        *(f"length {length}" for length in ODD_NUMBERS),
+        *(f"chunk {size}" for size in ODD_NUMBERS),
+        "chunk 0x",
+    ],
+)
+def test_an_unusable_reply(data: bytes) -> None:
+    with Upstream(send(data)) as upstream:
+        check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
+        assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        reply({})[:17] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",
+    ],
+    ids=["interim", "trailers", "header"],
+)
+def test_a_reply_without_end_is_left_at_its_limit(endless: bytes) -> None:
+    """However fast it comes, and whatever it consists of."""
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(endless)
+        piece = endless if b"100" in endless else b"a: b\r\n"
+        while True:
+            connection.sendall(piece * 1000)
+
+    with Upstream(flood) as upstream:
+        check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
+
+
+STRANGER = reply({"Response": {"RequestId": "of-somebody-else"}})
+WRONG = reply({"Response": {"Error": {"Code": "InternalError.VerifyCodeErr", "Message": "…"}, "RequestId": "mine"}})
+
+
+@pytest.mark.parametrize("size", [None, 8192])
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secure: bool) -> None:
+    """Two replies at once, the second one kept where a look at the socket does not see it."""
+    first = reply(SUCCESS)
+    if size:  # as much as the buffer takes at once: the rest stays in TLS
+        first = reply({**SUCCESS, "padding": "x" * (size - len(reply({**SUCCESS, "padding": "x" * 1000})) + 1000)})
+        assert len(first) == size
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(first + STRANGER if upstream.connections == 1 else WRONG)
+
+    with Upstream(talk, tls.context if secure else None) as upstream:
+        bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle if secure else "")
+        assert bridged.deliver().json["status"] == "verified"
+        assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+        assert (upstream.connections, len(upstream.requests)) == (2, 2)
+
+
+def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
+    """A second write, which the server's machine holds back until the first one is acknowledged."""
+
+    said = threading.Semaphore(0)
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(WRONG)
+        connection.sendall(STRANGER)
+        said.release()
+
+    with Upstream(talk, tls.context) as upstream:
+        bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
+        codes = []
+        for number in range(20):
+            codes.append(bridged.deliver(contact=f"10086{number:02}").json.get("code"))
+            assert said.acquire(timeout=60)
+            time.sleep(0.02)
+        assert codes == ["code-incorrect"] * 20
+
+
+@pytest.mark.parametrize("interim", ["102 Processing", "103 Early Hints"])
+def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        if upstream.connections == 1:
+            connection.sendall(f"HTTP/1.1 {interim}\r\n\r\n".encode())
+            time.sleep(0.1)
+            connection.sendall(STRANGER)
+        else:
+            connection.sendall(WRONG)
+
+    with Upstream(talk) as upstream:
+        bridged = bridge(upstream.url)
+        check_problem(bridged.deliver(), FAILED, PROBLEM)
+        assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"Content-Length: {len(json.dumps(SUCCESS)) + 9}\r\n\r\n",
+        f"Transfer-Encoding: chunked\r\n\r\n{len(json.dumps(SUCCESS)):x}\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+def test_a_success_that_breaks_off_behind_its_last_brace(head: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{head}{json.dumps(SUCCESS)}".encode())
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with Upstream(talk) as upstream:
+        check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
+
+
+def test_a_long_reply_is_read_whole() -> None:
+    with Upstream(send(reply({**SUCCESS, "padding": "x" * 200_000}))) as upstream:
+        assert bridge(upstream.url).deliver().status == 200
+
+
+def test_a_reply_that_ends_with_the_connection() -> None:
+    def answer_and_close(connection: socket.socket) -> None:
+        connection.sendall(reply(SUCCESS, headers="Connection: close\r\n"))
+        connection.close()
+
+    with Upstream(answer_and_close) as upstream:
+        bridged = bridge(upstream.url)
+        assert bridged.deliver().status == bridged.deliver().status == 200
+        assert len(upstream.requests) == upstream.connections == 2
+
+
+@pytest.mark.parametrize("break_off", [cut, lambda connection: connection.close()], ids=["reset", "no-goodbye"])
+def test_tls_that_breaks_after_the_request_was_read(tls: Tls, break_off: Script) -> None:
+    """Its error has the class of a handshake that failed, yet the code may be spent."""
+    with Upstream(break_off, tls.context) as upstream:
+        check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
+        assert len(upstream.requests) == 1
+        assert PHONE.encode() in upstream.requests[0]
+
+
+def test_tls_that_answers_nonsense_after_the_request_was_read(tls: Tls) -> None:
+    def nonsense(connection: socket.socket) -> None:
+        with socket.socket(fileno=connection.detach()) as plain:
+            plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            time.sleep(0.2)
+
+    with Upstream(nonsense, tls.context) as upstream:
+        check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
+        assert len(upstream.requests) == 1
+
+
+def test_tls_that_stalls_within_the_body(tls: Tls) -> None:
+    def stall(connection: socket.socket) -> None:
+        connection.sendall(reply(SUCCESS)[:-9])
+        connection.recv(1)  # until the bridge has gone
+
+    with Upstream(stall, tls.context) as upstream:
+        bridged = bridge(upstream.url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.8)
+        check_problem(bridged.deliver(), UNKNOWN, PROBLEM)
+
+
+def test_tls_is_used_and_kept_alive(tls: Tls) -> None:
+    with Emulator(rate=0, tls=tls.context) as emulator:
+        bridged = bridge(emulator.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
+        assert bridged.deliver().json["status"] == "verified"
+        assert bridged.deliver().json["code"] == "already-verified"
+
+
+def test_the_code_and_contact_arrive_as_they_came(emulator: Emulator) -> None:
+    emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+86 (137) 0000-0000"})
+    sent = emulator.domain.sent_codes()[0]
+    assert bridge(emulator.url).deliver(contact="\t+86 (137) 0000-0000 ", verify_code=sent.code).status == 200
+    assert emulator.calls[0].contact == "+86 (137) 0000-0000"

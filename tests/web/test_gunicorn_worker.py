@@ -1,0 +1,345 @@
+"""What is gunicorn's: what is no HTTP, callers that stop, connect early or drip, proxies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from signup_bridge.telemetry.logs import JsonFormatter
+from signup_bridge.web import gunicorn_worker
+from signup_bridge.web.gunicorn_worker import Worker
+from signup_bridge.web.profiles import PROFILES
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import body, gunicorn, post, signed
+from tests.support.raw_requests import raw
+from tests.support.targets import Running, running_tree
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running_tree(tmp_path_factory.mktemp("bridge") / "log") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh(running: Running) -> None:
+    running.emulator.reset()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/9.9\r\n\r\n",
+        b"POST  /\x00 HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nsecret-of-somebody\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: secret-of-somebody\x00\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\n" + b"X: secret-of-somebody\r\n" * 500 + b"\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 8300 + b"\r\n\r\n",
+        b"POST /" + b"y" * 8300 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secret-of-somebody\r\n\r\n",
+        CHUNKED + b"zz\r\n",
+        CHUNKED + b"-1\r\nx\r\n",
+        CHUNKED + b"1\r\nxy",
+        CHUNKED + b"0\r\nsecret-of-somebody\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_answered_like_everything_else(running: Running, data: bytes) -> None:
+    status, headers, document = raw(running.url, data)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(document)["code"] == "body-malformed"
+    assert {"x-request-id", "server-timing"} <= set(headers)
+    assert b"secret-of-somebody" not in document
+    assert "secret-of-somebody" not in running.log.read_text()
+
+
+LENGTH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
+BROKEN_OFF = {
+    "body": LENGTH + b'{"type": "phone"',
+    "no body": LENGTH,
+    "no chunk": CHUNKED,
+    "chunk size": CHUNKED + b"1",
+    "chunk": CHUNKED + b"5\r\nxy",
+    "chunk's end": CHUNKED + b"2\r\nxy",
+    "half of a chunk's end": CHUNKED + b"2\r\nxy\r",
+    "next chunk": CHUNKED + b"2\r\nxy\r\n",
+    "trailers": CHUNKED + b"2\r\nxy\r\n0\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("bridge") / "log"
+    with Emulator(rate=0) as emulator, gunicorn(
+        emulator.url, log, REQUEST_BUDGET=0.3, SENDER_PROFILE=request.param
+    ) as url:  # fmt: skip
+        yield url
+
+
+@pytest.mark.parametrize("hasty", ["status"], indirect=True)
+@pytest.mark.parametrize("data", BROKEN_OFF.values(), ids=BROKEN_OFF)
+def test_an_incomplete_body_is_sent_again(hasty: str, data: bytes) -> None:
+    assert_sent_again(hasty, data)
+
+
+@pytest.mark.parametrize("hasty", PROFILES, indirect=True)
+@pytest.mark.parametrize("data", [BROKEN_OFF["body"], BROKEN_OFF["chunk"]], ids=["length", "chunked"])
+@pytest.mark.parametrize("silent", [False, True], ids=["closed", "silent"])
+def test_an_incomplete_body_is_sent_again_in_every_profile(hasty: str, data: bytes, silent: bool) -> None:
+    assert_sent_again(hasty, data, silent=silent)
+
+
+def assert_sent_again(url: str, data: bytes, *, silent: bool = False) -> None:
+    status, headers, document = raw(url, data, silent=silent)
+    assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert "webhook-delivery" not in headers
+    told = json.loads(document)
+    assert (told.get("code", "body-incomplete"), told.get("retryable", True)) == ("body-incomplete", True)
+
+
+def test_what_is_no_http_is_answered_in_the_senders_profile(tmp_path: Path) -> None:
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", SENDER_PROFILE="ack") as url:
+        status, headers, document = raw(url, b"POST / HTTP/9.9\r\n\r\n")
+    told = json.loads(document)
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert (told["status"], told["verified"]) == ("body-malformed", False)
+
+
+def test_a_fault_of_the_server_itself(caplog: pytest.LogCaptureFixture) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("secret-of-somebody"))
+        answered = there.recv(65_536)
+    assert answered.startswith(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n")
+    assert json.loads(answered.partition(b"\r\n\r\n")[2])["code"] == "internal-error"
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert "secret-of-somebody" not in "".join(lines)
+    assert f"\r\nX-Request-Id: {json.loads(lines[0])['request_id']}\r\n".encode() in answered
+    Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("the caller has gone"))
+
+
+def test_a_proxy_on_this_machine_is_not_believed(running: Running) -> None:
+    forged = {"SCRIPT_NAME": "/x", "X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off", "PATH_INFO": "/x"}
+    assert requests.get(f"{running.url}/health", headers=forged, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new", "kept"])
+def test_a_request_during_a_freeze_is_answered(tmp_path: Path, used: bool) -> None:
+    """The connection expired meanwhile, and the event loop sees the request first."""
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", KEEP_ALIVE=1) as url:
+        parts = urlsplit(url)
+        worker_id = worker_of(parts.port or 80)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=10) as connection:
+            if used:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert b" 200 OK" in connection.recv(65_536)
+            time.sleep(0.2)  # until the event loop has it
+            os.kill(worker_id, signal.SIGSTOP)
+            try:
+                time.sleep(1.5)
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            finally:
+                os.kill(worker_id, signal.SIGCONT)
+            assert b" 200 OK" in connection.recv(65_536)
+
+
+def worker_of(port: int) -> int:
+    """The process id of the worker that listens on a port: the child among its two processes."""
+    inodes = {
+        line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if int(line.split()[1].rpartition(":")[2], 16) == port and line.split()[3] == "0A"
+    }  # fmt: skip
+    owners = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link) in {f"socket:[{inode}]" for inode in inodes}:
+                owners.add(int(link.parts[2]))
+    return next(
+        one for one in owners if int(Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()[1]) in owners
+    )
+
+
+def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """At the limit the one that has been silent longest is closed for a new one."""
+    arguments = "--worker-connections 140 --threads 100"
+    with (
+        ExitStack() as open_still,
+        Emulator(rate=0) as emulator,
+        gunicorn(emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS=arguments) as url,
+    ):
+        parts = urlsplit(url)
+        for _ in range(200):
+            open_still.enter_context(socket.create_connection((parts.hostname, parts.port or 80), timeout=10))
+        assert requests.get(f"{url}/health", timeout=10).status_code == 200
+
+
+def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_path: Path) -> None:
+    running.emulator.faults.arm(Fault("hang", times=2))
+    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=20) as url:
+        waiting = [threading.Thread(target=post, args=(url, body(contact=f"{n:09}"))) for n in range(2)]
+        for thread in waiting:
+            thread.start()
+        while len(running.emulator.calls) < 2:
+            time.sleep(0.02)
+        assert requests.get(f"{url}/health", timeout=60).status_code == 200
+        running.emulator.let_go()
+        for thread in waiting:
+            thread.join()
+
+
+def test_callers_that_stop_in_the_middle_do_not_hold_the_bridge(running: Running, tmp_path: Path) -> None:
+    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=4) as url:
+        parts = urlsplit(url)
+        half = (b"POST / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        stopped = [socket.create_connection((parts.hostname, parts.port or 80)) for _ in range(6)]
+        try:
+            for number, connection in enumerate(stopped):
+                connection.sendall(half[number % 2])
+            assert post(url, body()).json["status"] == "verified"
+            assert_cut(stopped, tmp_path / "log")
+        finally:
+            for connection in stopped:
+                connection.close()
+
+
+def assert_cut(stopped: list[socket.socket], log: Path) -> None:
+    """The bridge ends each connection by itself, and says so calmly."""
+    for connection in stopped:
+        connection.settimeout(10)
+        while connection.recv(4096):
+            pass
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert "a caller stopped in the middle of a request" in [line["message"] for line in lines]
+    assert {line["level"] for line in lines} == {"INFO"}
+
+
+def test_a_caller_that_connects_early_holds_nothing(running: Running, tmp_path: Path) -> None:
+    """It waits in the event loop, and its budget begins with its first byte."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
+            time.sleep(1.2)  # longer than the budget
+            assert post(url, body(contact="10086")).json["code"] == "code-incorrect"
+            data = body()
+            headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
+            lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            connection.sendall("\r\n".join(lines).encode() + data)
+            assert b"HTTP/1.1 200" in connection.recv(65_536)
+
+
+def test_a_caller_that_drips_is_cut_at_the_budget(running: Running, tmp_path: Path) -> None:
+    """Each byte comes in time, and the whole does not."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.6) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: ")
+            with suppress(OSError):  # reset, or a broken pipe
+                while True:
+                    connection.sendall(b"y")
+                    time.sleep(0.05)
+
+
+def test_a_caller_that_does_not_close_holds_nobody_up(running: Running, tmp_path: Path) -> None:
+    """gunicorn's event loop would wait for it, and everybody for the event loop."""
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=20) as url:
+        parts = urlsplit(url)
+        with ExitStack() as open_still:
+            address = (parts.hostname, parts.port or 80)
+            callers = [open_still.enter_context(socket.create_connection(address, timeout=60)) for _ in range(5)]
+            for caller in callers:
+                caller.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            for caller in callers:
+                assert caller.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert requests.get(f"{url}/health", timeout=60).status_code == 200
+
+
+def test_the_budget_of_a_kept_connections_request_begins_with_it(running: Running, tmp_path: Path) -> None:
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=3) as url, requests.Session() as session:
+        began = time.monotonic()
+        while time.monotonic() - began < 3.2:  # without a pause that would give the connection back to the event loop
+            time.sleep(0.01)
+            assert session.get(f"{url}/health", timeout=60).status_code == 200
+        data = body()
+        assert session.post(f"{url}/", data, headers=signed(data), timeout=60).json()["status"] == "verified"
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(running: Running) -> None:
+    question = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    *first, last = (part.split(b"\r\n") for part in answered_by(running.url, (question + b"\r\n") * 9 + question))
+    assert [part[0] for part in first] == [b" 200 OK"] * 9
+    assert (last[0], b"Connection: close" in last) == (b" 200 OK", True)
+
+
+def answered_by(url: str, questions: bytes) -> list[bytes]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
+        connection.sendall(questions + b"Connection: close\r\n\r\n")
+        answered = b""
+        while chunk := connection.recv(65_536):
+            answered += chunk
+    return answered.split(b"HTTP/1.1")[1:]
+
+
+def test_a_caller_that_goes_on_and_on_leaves_the_thread_to_others(running: Running, tmp_path: Path) -> None:
+    """Whoever waits for the only thread is next, though the connection that has it has always something to ask."""
+    with gunicorn(running.emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS="--threads 1") as url:
+        over = threading.Event()
+
+        def ask_on_and_on() -> None:
+            with requests.Session() as session:
+                while not over.is_set():
+                    session.get(f"{url}/health", timeout=60)
+
+        asking = threading.Thread(target=ask_on_and_on)
+        asking.start()
+        try:
+            for _ in range(5):
+                assert requests.get(f"{url}/health", timeout=60).status_code == 200
+        finally:
+            over.set()
+            asking.join()
+
+
+def test_a_caller_that_does_not_take_its_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gunicorn_worker, "TAKING_TIME", 0.05)
+    here, there = socket.socketpair()
+    with there, gunicorn_worker._Socket(here) as connection, pytest.raises(BrokenPipeError):
+        connection.sendall(bytes(10_000_000))
+
+
+def test_a_caller_that_takes_its_answer_slowly_gets_all_of_it() -> None:
+    here, there = socket.socketpair()
+    sent = bytes(range(250)) * 40_000
+    with there, gunicorn_worker._Socket(here) as connection:
+        sending = threading.Thread(target=connection.sendall, args=(sent,))
+        sending.start()
+        taken = b""
+        while len(taken) < len(sent):
+            taken += there.recv(100_000)
+        sending.join()
+    assert taken == sent
+
+
+def test_gunicorns_own_time_out_is_kept_to() -> None:
+    here, there = socket.socketpair()
+    with there, gunicorn_worker._Socket(here) as connection:
+        connection.settimeout(0.05)
+        assert connection.gettimeout() == 0.05
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        there.sendall(b"x")
+        assert connection.recv(1) == b"x"

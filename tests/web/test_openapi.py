@@ -1,0 +1,196 @@
+"""The description and the answers: schemathesis asks everything that the one allows, the other must agree."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from signup_bridge import settings
+from signup_bridge.inbound.payload_mapping import PRESETS
+from signup_bridge.settings import WEBHOOK_AUTHS
+from signup_bridge.web.openapi import document as openapi
+from signup_bridge.web.profiles import PROFILES, Profile
+
+from signup_emulator.server import Emulator
+from tests.support.builders import ROOT, bridge, environment, gunicorn
+from tests.support.scenarios import SCENES, Way
+
+TESTS = ROOT / "tests"
+
+
+def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]:
+    """Ask a running bridge all that its description allows, and more; the actions that were called for it."""
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(TESTS / "schemathesis.toml"), "run"]
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'function'}",
+    }
+    if changed.get("SENDER_PROFILE", "status") != "status":  # what is refused is answered by 200: that is its purpose
+        options += ("--exclude-checks", "negative_data_rejection", "--phases", "examples,fuzzing")
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
+        done = subprocess.run(
+            [*command, f"{url}/openapi.json", "--no-color", "--checks", "all", *options],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [call.action for call in emulator.calls]
+
+
+@pytest.mark.timeout(900)
+def test_the_running_bridge_keeps_to_its_description(tmp_path: Path) -> None:
+    """Every check of schemathesis, with a few examples of each."""
+    options = ("--max-examples", "3", "--phases", "examples,fuzzing")
+    calls = run_schemathesis(tmp_path, *options, WEBHOOK_AUTH="none", SEND_CODES="true", METRICS="true")
+    assert set(calls) == {"CreateIntlPhoneEmail", "SendIntlPhoneEmailCode"}
+
+
+@pytest.mark.toolchain
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"WEBHOOK_AUTH": "none", "SEND_CODES": "true", "METRICS": "true"},
+        {"WEBHOOK_AUTH": "standard-webhooks", "METRICS": "true"},  # as anybody would run it: without a signature
+        {"WEBHOOK_AUTH": "none", "SENDER_PROFILE": "ack"},
+        {"WEBHOOK_AUTH": "none", "SENDER_PROFILE": "supabase", "PAYLOAD_PRESET": "supabase"},
+        *({"WEBHOOK_AUTH": "none", "PAYLOAD_PRESET": preset, "SEND_CODES": "true"} for preset in PRESETS),
+    ],
+    ids=lambda changed: "-".join(changed.values()),
+)
+def test_it_keeps_to_its_description_for_long(tmp_path: Path, changed: dict[str, str]) -> None:
+    """Every phase and every check."""
+    calls = run_schemathesis(tmp_path, "--max-examples", "25", **changed)
+    assert bool(calls) is (changed["WEBHOOK_AUTH"] == "none")
+
+
+OWN_POINTERS: list[dict[str, str]] = [
+    {},
+    *({"PAYLOAD_PRESET": preset} for preset in PRESETS),
+    {"PAYLOAD_CONTACT": "/0/contact", "PAYLOAD_CODE": "/1", "PAYLOAD_TYPE": "=phone"},
+    {"PAYLOAD_CONTACT": "/~1 ~0/9999999", "PAYLOAD_CODE": "/Event/code", "PAYLOAD_TYPE": "/Event/type"},
+    {"PAYLOAD_CONTACT": "/a", "PAYLOAD_CODE": "/a/b", "PAYLOAD_TYPE": "/a"},
+    {"PAYLOAD_CONTACT": "/ü b/c", "PAYLOAD_CODE": "/b/c", "PAYLOAD_TYPE": "/B/c"},
+    {"PAYLOAD_PRESET": "cloudevents", "PAYLOAD_CONTACT": "/data", "PAYLOAD_CODE": "/id"},
+]
+
+
+@pytest.mark.parametrize("mapped", OWN_POINTERS, ids=lambda mapped: "-".join(mapped.values()).replace("/", "."))
+def test_it_is_valid_with_any_settings(mapped: dict[str, str]) -> None:
+    flags = ("SEND_CODES", "METRICS", "REVEAL_ALREADY_VERIFIED")
+    for auth, profile, flag in itertools.product(WEBHOOK_AUTHS, PROFILES, ("true", "false")):
+        changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile, **dict.fromkeys(flags, flag)}
+        check_document(openapi.document(settings.load(environment("", **changed, **mapped))))
+
+
+def check_document(document: Any) -> None:
+    """All that it refers to is there, and used, and nothing is of a form that a generator stumbles over."""
+    text = json.dumps(document)
+    assert json.loads(text) == document
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) == set(document["components"]["schemas"])
+    for name, schema in document["components"]["schemas"].items():
+        assert re.fullmatch("[A-Za-z0-9._-]+", name)
+        jsonschema_rs.meta.validate(schema)
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    assert len({one["operationId"] for one in operations}) == len(operations)
+    assert document["servers"] == [{"url": "/"}]
+    for node in nodes(document):
+        assert "const" not in node
+        assert "additionalProperties" not in node
+        assert len({type(value) for value in node.get("enum", ())}) < 2
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from nodes(one)
+
+
+def schema_of(document: Any, path: str, method: str, status: int, media_type: str) -> Any:
+    response = document["paths"][path][method]["responses"][str(status)]
+    for one in document["components"]["schemas"].values():
+        close(one)
+    return response, {**response["content"][media_type]["schema"], "components": document["components"]}
+
+
+def close(schema: Any) -> None:
+    """Admit no member that is not described: what is described for clients is open, so that later ones fail none."""
+    for node in nodes(schema):
+        if isinstance(node.get("required"), list) and "properties" in node:
+            node["unevaluatedProperties"] = False
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("code", SCENES)
+def test_each_answer_is_described(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, profile: str) -> None:
+    bridged, given = SCENES[code].play(Way("http"), emulator, monkeypatch, SENDER_PROFILE=profile)
+    if code in ("not-found", "method-not-allowed"):  # no path and no method that is described
+        return
+    document = bridged.client.get("/openapi.json").json
+    described, schema = schema_of(
+        document, SCENES[code].request.path, "post", given.status, given.headers["content-type"]
+    )
+    jsonschema_rs.validate(schema, given.json)
+    assert set(given.headers) <= {name.lower() for name in described["headers"]} | {"content-type"}
+    for name, value in given.headers.items():
+        allowed = {n.lower(): header["schema"].get("enum") for n, header in described["headers"].items()}.get(name)
+        assert allowed in (None, [value])
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None:
+    configured = settings.load(environment("", SENDER_PROFILE=profile.name))
+    responses = openapi.document(configured)["paths"]["/"]["post"]["responses"]
+    may = {
+        name: {status for status, response in responses.items() if name in response["headers"]}
+        for name in ("Retry-After", "webhook-delivery")
+    }
+    assert (
+        may
+        == {
+            "status": {"Retry-After": {"409", "503"}, "webhook-delivery": {"400", "409", "422"}},
+            "ack": {"Retry-After": {"409", "503"}, "webhook-delivery": set()},
+            "supabase": {"Retry-After": {"503"}, "webhook-delivery": set()},
+        }[profile.name]
+    )
+
+
+@pytest.mark.parametrize("auth", WEBHOOK_AUTHS)
+def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH=auth)
+    document = bridged.client.get("/openapi.json").json
+    assert document == openapi.document(settings.load(environment(emulator.url, WEBHOOK_AUTH=auth)))
+    schemes = document["components"]["securitySchemes"]
+    asked = {name for one in document["paths"]["/"]["post"]["security"] for name in one}
+    assert asked == set(schemes)
+    assert (asked == set()) is (auth == "none")
+
+
+def test_the_responses_are_open_to_new_members(emulator: Emulator) -> None:
+    document = openapi.document(settings.load(environment(emulator.url, SENDER_PROFILE="ack", SEND_CODES="true")))
+    for name in ("Verified", "Sent", "Problem", "Acknowledged"):
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        described = document["components"]["schemas"][name]
+        samples = {"string": "sent", "integer": 1, "boolean": False, "array": []}
+        members = {
+            member: one["enum"][0] if "enum" in one else samples[one["type"]]
+            for member, one in described["properties"].items()
+        }
+        members |= {"type": "urn:signup-bridge:problem:x"} if name == "Problem" else {}
+        jsonschema_rs.validate(schema, members | {"a_later_one": {"x": 1}})

@@ -1,0 +1,178 @@
+"""Other people's tools read /openapi.json: linters, and generators whose clients then drive a running bridge."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from signup_bridge import settings
+from signup_bridge.inbound.payload_mapping import PRESETS
+from signup_bridge.web.openapi import document as openapi
+
+from signup_emulator.server import Emulator
+from tests.support import node_packages, openapi_tools
+from tests.support.builders import SECRET, environment, gunicorn
+
+pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(node_packages.INSTALL_LIMIT + 120)]
+
+MASKED = "187****4433"
+SETTINGS: list[dict[str, str]] = [
+    {"SEND_CODES": "true", "METRICS": "true"},
+    {"WEBHOOK_AUTH": "github", "SENDER_PROFILE": "ack", "REVEAL_ALREADY_VERIFIED": "false"},
+    {"WEBHOOK_AUTH": "none", "SENDER_PROFILE": "supabase", "SEND_CODES": "true"},
+    {"WEBHOOK_AUTH": "bearer", "PAYLOAD_CONTACT": "/fields/1/value", "PAYLOAD_CODE": "/0", "PAYLOAD_TYPE": "/Event/-"},
+    *({"WEBHOOK_AUTH": "bearer", "PAYLOAD_PRESET": preset, "SEND_CODES": "true"} for preset in PRESETS),
+]
+
+
+def name_of(changed: dict[str, str]) -> str:
+    return "-".join(changed.values()).replace("/", ".")
+
+
+def described(folder: Path, **changed: str) -> Path:
+    """Return a file with the response of GET /openapi.json for these settings."""
+    file = folder / "openapi.json"
+    file.write_text(json.dumps(openapi.document(settings.load(environment("", **changed)))))
+    return file
+
+
+def generate_python(file: Path) -> None:
+    """Make the package `bridge_client` beside the description. Nothing of it may be left out."""
+    packages = openapi_tools.python_packages()
+    command = [str(packages / "openapi-python-client"), "generate", "--path", str(file), "--meta", "none"]
+    environ = os.environ | {"PATH": f"{packages}:{os.environ['PATH']}"}  # it formats by the ruff that comes with it
+    options = ["--output-path", "bridge_client", "--fail-on-warning"]
+    openapi_tools.run([*command, *options], cwd=file.parent, env=environ)
+
+
+IMPORT = """
+import importlib, json, pkgutil, bridge_client
+modules = [one.name for one in pkgutil.walk_packages(bridge_client.__path__, "bridge_client.")]
+print(json.dumps([name for name in modules if importlib.import_module(name) and ".api." in name]))
+"""
+
+
+@pytest.mark.parametrize("changed", SETTINGS, ids=name_of)
+def test_a_client_in_python_has_every_route(tmp_path: Path, changed: dict[str, str]) -> None:
+    file = described(tmp_path, **changed)
+    generate_python(file)
+    python = str(openapi_tools.python_packages() / "python")
+    modules = json.loads(openapi_tools.run([python, "-c", IMPORT], cwd=tmp_path))
+    operations = [one for methods in json.loads(file.read_text())["paths"].values() for one in methods.values()]
+    wanted = {f"bridge_client.api.{one['tags'][0]}.{one['operationId']}" for one in operations}
+    assert wanted <= set(modules)
+
+
+def test_the_linters_find_no_error(tmp_path: Path) -> None:
+    programs = openapi_tools.node_modules() / ".bin"
+    files: list[str] = []
+    for changed in SETTINGS:
+        folder = tmp_path / str(len(files))
+        folder.mkdir()
+        files.append(str(described(folder, **changed)))
+    environ = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    openapi_tools.run([str(programs / "redocly"), "lint", *files], cwd=tmp_path, env=environ)
+    (tmp_path / "rules.yaml").write_text('extends: ["spectral:oas"]\n')
+    openapi_tools.run([str(programs / "spectral"), "lint", "-r", "rules.yaml", *files], cwd=tmp_path, env=environ)
+
+
+# -- clients --
+
+
+def fetched(url: str, folder: Path) -> Path:
+    """Return a file with the description by a running bridge."""
+    file = folder / "openapi.json"
+    file.write_bytes(requests.get(f"{url}/openapi.json", timeout=10).content)
+    return file
+
+
+def drive(scenario: str, folder: Path, **changed: str) -> Any:
+    """Return the responses that a client in Python received from a bridge with these settings."""
+    with Emulator(rate=0) as emulator, gunicorn(emulator.url, folder / "log", **changed) as url:
+        generate_python(fetched(url, folder))
+        python = str(openapi_tools.python_packages() / "python")
+        script = str(openapi_tools.HERE / "drive.py")
+        environ = os.environ | {"PYTHONPATH": str(folder)}
+        return json.loads(openapi_tools.run([python, script, scenario, url], cwd=folder, env=environ))
+
+
+def members(answer: list[Any], *names: str) -> list[Any]:
+    """The status, the class, and some members of what was read."""
+    status, kind, told = answer
+    return [status, kind, *(told.get(name) for name in names)]
+
+
+def test_a_client_in_python_drives_the_bridge(tmp_path: Path) -> None:
+    told = drive("standard_webhooks", tmp_path, SEND_CODES="true", METRICS="true")
+    assert members(told["sent"], "status", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
+    assert members(told["wrong"], "code", "retryable") == [422, "SignupProblem422", "code-incorrect", False]
+    assert members(told["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+    assert told["replayed"] == [True, "true"]
+    assert members(told["listed"], "code") == [409, "SignupProblem409", "already-verified"]
+    assert members(told["delivered"], "status", "type", "contact") == [200, "Verified", "verified", "phone", None]
+    assert members(told["not found"], "code") == [404, "DeliveredProblem404", "not-found"]
+    assert members(told["health"], "status") == [200, "Health", "ok"]
+    assert members(told["ready"], "ledger") == [200, "Ready", {"engine": "sqlite", "reach": "instance"}]
+    assert (told["openapi"], told["metrics"][:6]) == (200, "# HELP")
+
+
+def test_a_client_in_python_names_its_deliveries(tmp_path: Path) -> None:
+    told = drive("bearer_and_ack", tmp_path, WEBHOOK_AUTH="bearer", SENDER_PROFILE="ack", WEBHOOK_SECRETS=SECRET)
+    assert members(told["stranger"], "code") == [401, "SignupProblem401", "signature-invalid"]
+    assert members(told["wrong"], "status", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
+    assert members(told["verified"], "status") == [200, "Verified", "verified"]
+    assert members(told["reused"], "status") == [200, "SignupAcknowledged", "idempotency-key-reused"]
+    assert members(told["delivered"], "status") == [200, "DeliveredAcknowledged", "code-incorrect"]
+
+
+def test_a_client_in_python_writes_a_mapped_body(tmp_path: Path) -> None:
+    told = drive("supabase", tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase")
+    status, kind, document = told["wrong"]
+    assert (status, kind, document["error"]["http_code"]) == (200, "HookError", 422)
+    assert members(told["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+
+
+COMPILER = ["--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
+
+
+def test_a_client_in_typescript_drives_the_bridge(tmp_path: Path) -> None:
+    modules = openapi_tools.node_modules()
+    (tmp_path / "node_modules").symlink_to(modules)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "drive.ts").write_text((openapi_tools.HERE / "drive.ts").read_text())
+    with (
+        Emulator(rate=0) as emulator,
+        gunicorn(emulator.url, tmp_path / "log", SEND_CODES="true") as url,
+    ):
+        environ = node_packages.environ(modules)
+        programs = modules / ".bin"
+        fetched(url, tmp_path)
+        openapi_tools.run(
+            [str(programs / "openapi-typescript"), "openapi.json", "-o", "bridge.d.ts"], cwd=tmp_path, env=environ
+        )
+        openapi_tools.run([str(programs / "tsc"), *COMPILER, "drive.ts"], cwd=tmp_path, env=environ)
+        told = json.loads(openapi_tools.run(["node", "drive.js", url], cwd=tmp_path, env=environ))
+    assert told == {
+        "sent": [202, 60],
+        "wrong": [422, "code-incorrect", False],
+        "verified": [200, "verified", MASKED],
+        "listed": [409, "already-verified"],
+        "delivered": [200, {"status": "verified", "type": "phone", "request_id": told["delivered"][1]["request_id"]}],
+        "ready": [200, "sqlite"],
+    }
+
+
+def test_the_packages_are_locked_and_no_registry_is_named() -> None:
+    lock = json.loads((openapi_tools.HERE / "package-lock.json").read_text())
+    wanted = json.loads((openapi_tools.HERE / "package.json").read_text())["dependencies"]
+    assert lock["packages"].pop("")["dependencies"] == wanted
+    for package in lock["packages"].values():
+        assert package["integrity"].startswith("sha512-")
+        assert "resolved" not in package
+    requirements = openapi_tools.LOCK.read_text()
+    assert "openapi-python-client==0.29.1 \\\n    --hash=sha256:" in requirements
+    assert "://" not in requirements

@@ -1,0 +1,303 @@
+"""What each kind of sender hears: for every outcome and profile the whole answer, over HTTP and by an event."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from signup_bridge import settings
+from signup_bridge.core.outcomes import BY_CODE, OUTCOMES, Refusal
+from signup_bridge.web import responses
+from signup_bridge.web.profiles import PROFILES, Form, Profile
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import Answer, Bridge, StillClock, body, bridge, calls, environment, signed
+from tests.support.deliveries import WRONG, replay_of
+from tests.support.event_builders import CONTEXT, DIRECT, handle
+from tests.support.scenarios import SCENES, Way
+
+CONTRACT = """
+verified               200 -       request-id
+sent                   202 -       request-id
+code-incorrect         422 abort   request-id
+contact-invalid        422 abort   request-id
+already-verified       409 abort   request-id
+attempts-exhausted     422 abort   -
+outcome-unresolved     409 abort   request-id
+idempotency-key-reused 422 abort   -
+body-malformed         400 abort   -
+body-invalid           422 abort   errors
+in-progress            409 retry-1 -
+upstream-throttled     503 retry-1 request-id
+upstream-unreachable   503 retry-5 -
+outcome-unknown        504 retry   -
+upstream-failed        502 retry   request-id
+send-limited           429 retry-60 -
+send-failed            502 retry   request-id
+bridge-misconfigured   500 retry   request-id
+ledger-unavailable     503 retry-2 -
+overloaded             503 retry-1 -
+body-incomplete        503 retry-1 -
+internal-error         500 retry   -
+signature-invalid      401 -       -
+not-found              404 -       -
+method-not-allowed     405 allow   -
+body-too-large         413 -       -
+media-type-unsupported 415 -       -
+"""
+"""In the profile ``status``: the status, what the sender is told to do, and what there is beside the texts."""
+
+ROWS = {line.split()[0]: line.split()[1:] for line in CONTRACT.split("\n")[1:-1]}
+ERRORS = [
+    {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
+    {"pointer": "#/contact", "detail": "is missing"},
+]
+JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "application/problem+json"}
+
+
+def expected(code: str, profile: str, request_id: str | None) -> Answer:
+    """The whole answer, from the contract's words."""
+    status, action, member = int(ROWS[code][0]), ROWS[code][1], ROWS[code][2]
+    outcome = BY_CODE[code]
+    more: dict[str, Any] = {"request_id": request_id} if member == "request-id" else {}
+    more |= {"errors": ERRORS} if member == "errors" else {}
+    if code == "verified":
+        told = {"status": "verified", "type": "phone", "contact": "187****4433", **more}
+        return Answer(200, JSON, json.dumps(told).encode() + b"\n")
+    if code == "sent":
+        told = {"status": "sent", "type": "phone", "contact": "187****4433", **more, "resend_after": 60}
+        return Answer(202, JSON, json.dumps(told).encode() + b"\n")
+    detail = "Send at most 16384 bytes." if code == "body-too-large" else outcome.detail
+    texts = {"title": outcome.title, "detail": detail}
+    if action == "abort" and profile == "ack":
+        return Answer(200, JSON, json.dumps({"status": code, "verified": False} | texts | more).encode() + b"\n")
+    if action == "abort" and profile == "supabase":
+        error = {"http_code": status, "message": outcome.title}
+        return Answer(200, JSON, json.dumps({"error": error}).encode() + b"\n")
+    if action.startswith("retry") and profile == "supabase":
+        error = {"http_code": 503, "message": outcome.title}
+        return Answer(503, JSON | {"retry-after": "1"}, json.dumps({"error": error}).encode() + b"\n")
+    headers = PROBLEM | {
+        "abort": {"webhook-delivery": "abort-message"},
+        "allow": {"allow": "POST"},
+    }.get(action, {})
+    if action.startswith("retry-"):
+        headers = headers | {"retry-after": action[6:]}
+    told = {
+        "type": f"urn:signup-bridge:problem:{code}",
+        "title": outcome.title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": action.startswith("retry"),
+    }
+    return Answer(status, headers, json.dumps(told | more).encode() + b"\n")
+
+
+def test_every_outcome_is_in_the_table_and_has_a_scene() -> None:
+    assert list(ROWS) == list(SCENES) == [outcome.code for outcome in OUTCOMES]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_a_profiles_forms_are_forms(profile: Profile) -> None:
+    assert {profile.refused, profile.retryable} <= set(get_args(Form))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("way", ["http", "event"])
+@pytest.mark.parametrize("code", SCENES)
+def test_the_whole_answer(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, way: str, profile: str
+) -> None:
+    if (code, way) == ("body-incomplete", "event"):
+        return  # an event has its body whole
+    if (code, profile) == ("idempotency-key-reused", "supabase"):
+        return  # no delivery has an id there: see the test below
+    _, given = SCENES[code].play(Way(way), emulator, monkeypatch, SENDER_PROFILE=profile)
+    if (code, profile) == ("send-limited", "supabase"):
+        assert given.headers["idempotent-replayed"] == "true"  # the same body asks for nothing new
+        return
+    request_id = emulator.calls[-1].request_id if emulator.calls else None
+    assert given == expected(code, profile, request_id)
+
+
+def test_a_used_id_under_supabase_is_a_direct_invocations(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
+    handle(bridged, DIRECT | {"id": "msg_1"})
+    given = handle(bridged, DIRECT | {"id": "msg_1", "verify_code": WRONG})
+    assert given == expected("idempotency-key-reused", "supabase", None)
+
+
+@pytest.mark.parametrize("code", SCENES)
+def test_no_profile_says_what_a_sender_takes_for_verified(code: str) -> None:
+    for profile in PROFILES.values():
+        if BY_CODE[code].kind != "done":
+            told = json.loads(responses.of_refusal(Refusal(BY_CODE[code]), profile).body)
+            assert "verified" not in (told.get("status"), told.get("verified"))
+            assert told.get("verified") is not True
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("code", ["verified", "sent", "code-incorrect", "already-verified", "contact-invalid"])
+def test_what_comes_again_is_answered_byte_by_byte_as_before(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, profile: str, code: str
+) -> None:
+    scene, way = SCENES[code], Way("http")
+    request = scene.request
+    if profile != "supabase":  # there, each try has an id, a timestamp and a signature of its own
+        request = replace(request, headers=lambda data: signed(data, delivery_id="msg_1"))
+    bridged, first = replace(scene, request=request).play(way, emulator, monkeypatch, SENDER_PROFILE=profile)
+    made = len(emulator.calls)
+    replayed = way.ask(bridged, request)
+    assert "idempotent-replayed" not in first.headers
+    assert replayed == replay_of(first)
+    assert len(emulator.calls) == made
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_became_of_a_delivery_is_told_in_its_senders_form(emulator: Emulator, profile: str) -> None:
+    bridged = bridge(emulator.url, SENDER_PROFILE=profile)
+
+    def ask(delivery_id: str) -> Answer:
+        response = bridged.client.get(f"/deliveries/{delivery_id}", headers=signed(b""))
+        kept = {"content-type", "retry-after", "webhook-delivery"}
+        return Answer(
+            response.status_code,
+            {name.lower(): value for name, value in response.headers if name.lower() in kept},
+            response.data,
+        )
+
+    direct = {"id": "direct-1", **DIRECT, "verify_code": WRONG}
+    first = handle(bridged, direct)
+    assert ask("direct-1") == first == expected("code-incorrect", profile, emulator.calls[0].request_id)
+    emulator.faults.arm(Fault("close"))
+    bridged.events.handle(direct | {"id": "direct-2", "verify_code": "111111"}, CONTEXT)
+    assert ask("direct-2") == expected("outcome-unknown", profile, None)
+    data = body(verify_code=WRONG)
+    signed_id = bridged.post(data, signed(data, delivery_id="msg_1"))
+    found = ask("msg_1")
+    if profile == "supabase":  # its ids name no delivery
+        assert found.status == 404
+    else:
+        assert found == signed_id
+    assert ask("nobody").status == 404
+    assert ask("nobody").headers == PROBLEM
+
+
+FORMAT = "has the wrong format"
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"verify_code": "12"}, f"The verification code {FORMAT}"),
+        ({"verify_code": ""}, "The verification code is missing"),
+        ({"verify_code": None}, "The verification code is missing"),
+        ({"contact": "1008"}, f"The phone number {FORMAT}"),
+        ({"type": 2, "contact": "jo@example"}, f"The email address {FORMAT}"),
+        ({"contact": ""}, "The phone number is missing"),
+        ({"contact": "1008", "verify_code": "x"}, f"The phone number {FORMAT}. The verification code {FORMAT}"),
+        ({"contact": "1008", "verify_code": ""}, f"The phone number {FORMAT}. The verification code is missing"),
+        ({"verify_code": 123456}, "The request has invalid members"),
+        ({"verify_code": None, "verifyCode": "123456"}, "The request has invalid members"),
+        ({"type": 3, "verify_code": "12"}, "The request has invalid members"),
+        ({"Code": "1", "verify_code": "12"}, "The request has invalid members"),
+    ],
+)
+def test_the_person_who_signs_up_reads_what_to_correct(
+    emulator: Emulator, members: dict[str, Any], message: str
+) -> None:
+    data = body(**members)
+    by_hook, acknowledged, problem = (
+        bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE=profile).post(data, {}).json
+        for profile in ("supabase", "ack", "status")
+    )
+    assert by_hook == {"error": {"http_code": 422, "message": message}}
+    assert acknowledged["title"] == message
+    assert problem["title"] == BY_CODE["body-invalid"].title == "The request has invalid members", "always the same"
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ({"email": "jo@example", "user_metadata": {"verify_code": "123456"}}, f"The email address {FORMAT}"),
+        ({"email": "", "phone": "1", "user_metadata": {"verify_code": "123456"}}, f"The phone number {FORMAT}"),
+        ({"email": "jo@example.com", "user_metadata": {}}, "The verification code is missing"),
+        ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is missing"),
+    ],
+)
+def test_a_supabase_user_reads_what_to_correct(emulator: Emulator, user: dict[str, Any], message: str) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
+    given = bridged.post(json.dumps({"user": user}).encode(), {})
+    assert given.json == {"error": {"http_code": 422, "message": message}}
+
+
+def test_a_person_who_asks_for_a_code_reads_what_to_correct(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
+    given = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
+    assert given.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
+    with_a_code = bridged.post(body(contact="1008"), {}, path="/webhooks/code")
+    assert with_a_code.json["error"]["message"] == "The request has invalid members"
+
+
+def test_under_supabase_the_content_is_the_delivery(emulator: Emulator) -> None:
+    """Each of its tries has an id, a timestamp and a signature of its own."""
+    bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
+    data = body()
+    emulator.faults.arm(Fault("LimitExceeded.RequestLimit"))
+    tries = [bridged.post(data, signed(data)) for _ in range(3)]
+    assert [one.status for one in tries] == [503, 200, 200]
+    assert tries[2] == replay_of(tries[1])
+    assert [result for _, result in calls(emulator)] == ["LimitExceeded.RequestLimit", "OK"]
+
+
+def test_under_supabase_no_header_names_a_delivery(emulator: Emulator) -> None:
+    bridged = bridge(emulator.url, SENDER_PROFILE="supabase", WEBHOOK_AUTH="none")
+    for key in ("one", "two", 'a malformed "one'):
+        given = bridged.post(body(), {"Idempotency-Key": key, "ce-id": key})
+        assert given.status == 200
+    assert len(emulator.calls) == 1
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_asked_of_the_bridge_itself_is_the_same_in_every_profile(emulator: Emulator, profile: str) -> None:
+    bridged = bridge(emulator.url, SENDER_PROFILE=profile, LEDGER_URL="sqlite:////no/such/folder/x.db")
+    response = bridged.client.get("/ready")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
+    told = response.get_json()
+    assert (told["code"], told["retryable"]) == ("ledger-unavailable", True)
+    assert "LEDGER_URL" in told["detail"]
+    assert bridged.client.get("/health").get_json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_event_that_stands_for_no_request(emulator: Emulator, profile: str) -> None:
+    given = handle(bridge(emulator.url, SENDER_PROFILE=profile), {"headers": {}, "body": "{}"})
+    assert given.status == expected("body-malformed", profile, None).status
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_ckafka_goes_by_the_outcome_not_by_the_answer(emulator: Emulator, profile: str) -> None:
+    bridged: Bridge = bridge(emulator.url, StillClock(), SENDER_PROFILE=profile, REQUEST_BUDGET=2)
+    messages = [json.dumps(DIRECT), json.dumps(DIRECT | {"verify_code": WRONG}), "{"]
+    records = [
+        {"Ckafka": {"topic": "t", "partition": 0, "offset": at, "msgBody": message}}
+        for at, message in enumerate(messages)
+    ]
+    told = bridged.events.handle({"Records": records}, CONTEXT)
+    assert told == {"records": 3, "ends": {"verified": 1, "already-verified": 1, "body-malformed": 1}}
+    emulator.faults.arm(Fault("InternalError"))
+    again = {"Ckafka": {"topic": "t", "partition": 0, "offset": 9, "msgBody": body(contact="10086").decode()}}
+    with pytest.raises(Exception, match="1 of 1 records may end otherwise"):
+        bridged.events.handle({"Records": [again]}, CONTEXT)
+
+
+def test_supabase_hears_within_its_five_seconds(emulator: Emulator) -> None:
+    """The budget is less than that, without a setting, and an API that says nothing is not waited for any longer."""
+    assert settings.load(environment(emulator.url, SENDER_PROFILE="supabase")).request_budget < 5
+    bridged = bridge(emulator.url, StillClock(), SENDER_PROFILE="supabase", REQUEST_BUDGET=0.5)
+    emulator.faults.arm(Fault("hang"))
+    assert bridged.deliver() == expected("outcome-unknown", "supabase", None)

@@ -1,0 +1,291 @@
+"""The routes themselves: paths, methods, media types, what stands around every answer, and a fault of the bridge."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from typing import Any
+
+import pytest
+from signup_bridge.telemetry.logs import JsonFormatter
+
+from signup_emulator.api.faults import Fault
+from signup_emulator.server import Emulator
+from tests.support.builders import (
+    ABORT,
+    CODE,
+    PHONE,
+    PROBLEM,
+    Bridge,
+    SetClock,
+    body,
+    bridge,
+    calls,
+    check_problem,
+    problem,
+    signed,
+)
+
+
+def plain(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json["code"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/webhooks//signup", "/webhooks", "/health/", "/deliveries/"])
+def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
+    check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        *((method, "/", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
+        *((method, "/webhooks/signup", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
+        *((method, path, "GET, HEAD") for method in ("POST", "OPTIONS") for path in ("/health", "/openapi.json")),
+    ],
+)  # fmt: skip
+def test_other_methods(wired: Bridge, method: str, path: str, allowed: str) -> None:
+    response = wired.client.open(path, method=method)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+    assert response.content_type == "application/problem+json"
+    assert json.loads(response.data or '{"code": "method-not-allowed"}')["code"] == "method-not-allowed"
+    assert (response.data == b"") is (method == "HEAD")
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
+def test_another_media_type(emulator: Emulator, wired: Bridge, media_type: str) -> None:
+    given = wired.post(body(), signed(body()) | {"Content-Type": media_type})
+    check_problem(given, problem("media-type-unsupported", 415, retryable=False), PROBLEM)
+    assert calls(emulator) == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "BR"])
+def test_a_content_coding(emulator: Emulator, wired: Bridge, coding: str) -> None:
+    response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Encoding": coding})
+    assert plain(response) == (415, "media-type-unsupported")
+    assert response.headers["Accept-Encoding"] == "identity"
+    assert calls(emulator) == []
+    unsigned = wired.client.post("/", data=body(), headers={"Content-Encoding": coding})
+    assert plain(unsigned) == (401, "signature-invalid")
+
+
+def test_the_description_names_the_header_of_a_refused_coding(wired: Bridge) -> None:
+    described = wired.client.get("/openapi.json").json
+    assert described
+    responses = described["paths"]["/webhooks/signup"]["post"]["responses"]
+    named = [status for status, response in responses.items() if "Accept-Encoding" in response["headers"]]
+    assert named == ["415"]
+    assert responses["415"]["headers"]["Accept-Encoding"]["schema"]["enum"] == ["identity"]
+
+
+def test_another_media_type_is_no_matter_of_the_coding(wired: Bridge) -> None:
+    response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Type": "text/plain"})
+    assert response.status_code == 415
+    assert "Accept-Encoding" not in response.headers
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity "])
+def test_no_content_coding(wired: Bridge, coding: str) -> None:
+    assert wired.post(body(), signed(body()) | {"Content-Encoding": coding}).status == 200
+
+
+@pytest.mark.parametrize("path", ["/webhooks/signup/", "/webhooks/code/"])
+def test_a_slash_after_a_webhooks_path(emulator: Emulator, path: str) -> None:
+    data = body() if "signup" in path else body(verify_code=None)
+    assert bridge(emulator.url, SEND_CODES="true").post(data, path=path).status in (200, 202)
+
+
+def test_no_media_type_is_taken_for_json(wired: Bridge) -> None:
+    headers = signed(body())
+    del headers["Content-Type"]
+    assert wired.post(body(), headers).status == 200
+
+
+def test_a_body_that_is_no_json(wired: Bridge) -> None:
+    check_problem(wired.post(b"{"), problem("body-malformed", 400, retryable=False), ABORT)
+
+
+def test_the_signature_is_checked_before_the_body_is_read_as_json(wired: Bridge) -> None:
+    assert wired.post(b"{", {"Content-Type": "text/plain"}).json["code"] == "signature-invalid"
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385, 16_386, 1_000_000])
+def test_the_limit_of_the_body(wired: Bridge, size: int) -> None:
+    data = body(padding="")
+    data = data.replace(b'"padding": ""', b'"padding": "' + b"x" * (size - len(data)) + b'"')
+    assert len(data) == size
+    given = wired.post(data)
+    if size <= 16_384:
+        assert given.status == 200
+    else:
+        check_problem(given, problem("body-too-large", 413, retryable=False), PROBLEM)
+
+
+def test_the_limit_of_the_body_with_a_mapping(emulator: Emulator) -> None:
+    mapped: dict[str, Any] = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code"}
+    bridged = bridge(emulator.url, **mapped)
+    assert bridged.post(body(metadata="x" * 200_000)).status == 200
+    given = bridged.post(body(metadata="x" * 262_144))
+    assert (given.status, given.json["detail"]) == (413, "Send at most 262144 bytes.")
+    given = bridge(emulator.url, **mapped, BODY_LIMIT=2000).post(body(metadata="x" * 2000))
+    assert (given.status, given.json["detail"]) == (413, "Send at most 2000 bytes.")
+
+
+def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
+    """With no signature over the body, half of one must not be taken for the whole."""
+    bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
+    environ = {"CONTENT_LENGTH": str(len(body()) + 5), "wsgi.input_terminated": True}
+    broken = bridged.client.post("/", input_stream=io.BytesIO(body()), environ_overrides=environ)
+    assert plain(broken) == (503, "body-incomplete")
+
+    class Gone(io.BytesIO):
+        def readinto(self, _buffer: Any) -> int:
+            raise OSError("no more data after: …")
+
+    gone = bridged.client.post("/", input_stream=Gone(), environ_overrides={"wsgi.input_terminated": True})
+    assert plain(gone) == (503, "body-incomplete")
+    assert calls(emulator) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_a_malformed_host_is_the_callers_fault(wired: Bridge, path: str) -> None:
+    response = wired.client.open(path, method="GET", environ_overrides={"HTTP_HOST": "a..b"})
+    assert plain(response) == (400, "body-malformed")
+    assert response.json
+    assert response.json["detail"] == "The request is malformed."
+
+
+def test_a_body_that_is_announced_as_too_large_is_not_read(emulator: Emulator) -> None:
+    class Unread(io.BytesIO):
+        def readinto(self, _buffer: Any) -> int:
+            raise AssertionError("it was read")
+
+    environ = {"CONTENT_LENGTH": "1000000", "wsgi.input_terminated": True}
+    response = bridge(emulator.url).client.post("/", input_stream=Unread(), environ_overrides=environ)
+    assert plain(response) == (413, "body-too-large")
+
+
+def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
+    clock = SetClock()
+
+    class Slow(io.BytesIO):
+        def readinto(self, buffer: Any) -> int:
+            clock.run = 60.0
+            return super().readinto(buffer)
+
+    bridged = bridge(emulator.url, clock=clock, WEBHOOK_AUTH="none")
+    response = bridged.client.post("/", input_stream=Slow(body()), environ_overrides={"wsgi.input_terminated": True})
+    assert plain(response) == (503, "overloaded")
+    assert calls(emulator) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "told"),
+    [
+        (body(), {}, {"outcome": "signature-invalid", "reason": "no signature headers", "status": 401}),
+        (
+            body(type=3, verify_code=""),
+            None,
+            {"outcome": "body-invalid", "faulty": ["#/type", "#/verify_code"], "status": 422},
+        ),
+        (
+            body(contact="10086"),
+            None,
+            {
+                "outcome": "code-incorrect",
+                "type": "phone",
+                "contact": "***86",
+                "api_code": "InternalError.VerifyCodeErr",
+                "status": 422,
+            },
+        ),
+    ],
+)
+def test_the_line_of_a_delivery(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, data: bytes, headers: Any, told: dict[str, Any]
+) -> None:
+    bridged = bridge(emulator.url)
+    caplog.set_level(logging.INFO, "signup_bridge")
+    bridged.post(data, headers)
+    (line,) = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    assert {"duration_ms", "wait_ms", "upstream_ms", "time"} <= set(line)
+    kept = {name: value for name, value in line.items() if not name.endswith("_ms") and name != "time"}
+    assert kept.pop("api_request_id", None) == (emulator.calls[0].request_id if emulator.calls else None)
+    assert kept == {"level": "INFO", "message": "delivery", **told}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("7f3c2f1e-0000-4000-8000-000000000000", True),
+        ("00000000-0000-4000-8000-000000000000", True),
+        ("req-1", True),
+        ("13912345678", False),
+        ("139-1234-5678", False),
+        ("", False),
+        ("a b", False),
+        ("x" * 65, False),
+        ("é", False),
+    ],
+)
+def test_the_platforms_request_id_is_kept(wired: Bridge, given: str, kept: bool) -> None:
+    response = wired.client.get("/health", headers={"X-Scf-Request-Id": given})
+    request_id = response.headers["X-Request-Id"]
+    assert (request_id == given) is kept
+    assert re.fullmatch("[0-9A-Za-z-]{1,64}", request_id)
+
+
+def test_the_times_are_told(wired: Bridge) -> None:
+    response = wired.client.post("/", data=body(), headers=signed(body()))
+    match = re.fullmatch(r"wait;dur=([0-9.]+), upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
+    assert match
+    assert float(match[1]) < 1000
+    assert float(match[2]) > 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "status", "retryable", "headers"),
+    [
+        ("LimitExceeded.RequestLimit", "upstream-throttled", 503, True, PROBLEM | {"retry-after": "1"}),
+        ("AuthFailure.SecretIdNotFound", "bridge-misconfigured", 500, True, PROBLEM),
+        ("InternalError.AddPhoneEmailErr", "upstream-failed", 502, True, PROBLEM),
+        ("InvalidParameterValue.InvalidParameterFormat", "contact-invalid", 422, False, ABORT),
+    ],
+)
+def test_errors_of_the_api(  # noqa: PLR0917  pytest's fixtures and parameters
+    emulator: Emulator, wired: Bridge, fault: str, code: str, status: int, retryable: bool, headers: dict[str, str]
+) -> None:
+    emulator.faults.arm(Fault(fault))
+    given = wired.deliver()
+    request_id = emulator.calls[0].request_id
+    check_problem(given, problem(code, status, retryable=retryable, request_id=request_id), headers)
+    assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
+
+
+def test_a_wrong_key_is_told_with_the_setting_to_look_at(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    bridged = bridge(emulator.url, TENCENT_SECRET_KEY="wrong")
+    caplog.set_level(logging.INFO, "signup_bridge")
+    assert bridged.deliver().json["code"] == "bridge-misconfigured"
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    line = json.loads(JsonFormatter().format(record))
+    assert line["api_code"] == "AuthFailure.SignatureFailure"
+    assert line["look_at"].startswith("TENCENT_SECRET_KEY")
+
+
+def test_a_fault_of_the_bridge_shows_nothing_of_itself(
+    monkeypatch: pytest.MonkeyPatch, wired: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"with {PHONE} and {CODE}")
+
+    monkeypatch.setattr("signup_bridge.upstream.calls.Caller.create", fail)
+    caplog.set_level(logging.INFO, "signup_bridge")
+    check_problem(wired.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
+    lines = [JsonFormatter().format(record) for record in caplog.records]
+    assert [json.loads(line)["message"] for line in lines] == ["internal error", "delivery"]
+    assert json.loads(lines[0])["error"] == "RuntimeError"
+    assert json.loads(lines[0])["where"][-1].endswith("fail")
+    assert not any(PHONE in line or CODE in line for line in lines)
