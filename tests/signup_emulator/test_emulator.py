@@ -348,7 +348,7 @@ def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
 
 
 def test_what_is_kept_is_known_again(tmp_path: Path, emulator: Emulator) -> None:
-    """Its whole life is in test_emulator_run.py."""
+    """Its whole life is in signup_emulator/test_run.py."""
     state = State(tmp_path / "run", keep=False)
     sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
     emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})

@@ -22,8 +22,8 @@ from tests.support.targets import Scf
 PROGRAM = """
 import sys
 from pathlib import Path
-from deploy import python310
-from emulator import __main__
+from signup_deploy import python310
+from signup_emulator import __main__
 from signup_emulator.scf import launcher
 launcher.ARCHIVE = Path(sys.argv[1])
 if sys.argv[2] == "without":

@@ -1,4 +1,4 @@
-"""Bridges that are killed at a given moment of their work, as `kill -9` would: run as a program by test_crash.py.
+"""Bridges that are killed at a given moment of their work, as `kill -9` would: a program of system/test_crash.py.
 
 Each line of standard input is a JSON array: the settings, the moment (``before`` or ``after``, a verb of the ledger,
 the how manieth time), the delivery's id and its code. The program forks a bridge for each line and writes its exit

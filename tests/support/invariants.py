@@ -1,4 +1,4 @@
-"""What the bridge promises, whatever happens: the model that test_state_machine.py runs.
+"""What the bridge promises, whatever happens: the model that system/test_state_machine.py runs.
 
 The model knows what the API was asked, what it did, and what the sender heard; of the bridge it knows only the promises
 that it checks. Where the bridge may have forgotten, it asks for nothing.

@@ -1,4 +1,4 @@
-"""Checks and values that `schemathesis run` has beside its own; test_openapi.py runs it."""
+"""Checks and values that `schemathesis run` has beside its own; web/test_openapi.py runs it."""
 
 from __future__ import annotations
 

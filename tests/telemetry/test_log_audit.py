@@ -69,8 +69,9 @@ def test_what_is_there_by_chance_is_no_leak(text: str) -> None:
 
 
 LEAKING = """
-import log_audit, logging, os, sqlite3, subprocess, sys
+import logging, os, sqlite3, subprocess, sys
 from pathlib import Path
+from tests.support import log_audit
 
 log_audit.carry("18766554433", "c0dec0de")
 
@@ -104,7 +105,18 @@ def test_nothing():
 def test_whatever_leaks_fails_its_test(tmp_path: Path) -> None:
     (tmp_path / "test_leaking.py").write_text(LEAKING)
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("function", "."))}
-    command = [sys.executable, "-m", "pytest", "-p", "log_audit", "-p", "no:randomly", "-p", "no:cacheprovider", "-q"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.support.log_audit",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+    ]
     command += [option for unused in ("anyio", "schemathesis", "valkey") for option in ("-p", f"no:{unused}")]
     done = subprocess.run(
         [*command, "-c", os.devnull, "--rootdir", tmp_path, tmp_path],
