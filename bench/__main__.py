@@ -15,9 +15,9 @@ from typing import Any
 
 from bench import processes, report
 from bench.benchmarks import burst, cold_start, latency, memory, profile, records, speed
-from bench.harness import Setting, say, setting
+from bench.harness import Harness, say, setting
 
-MEASURES: dict[str, Callable[[Setting], Any]] = {
+MEASURES: dict[str, Callable[[Harness], Any]] = {
     "speed": speed.measure,
     "profile": profile.measure,
     "latency": latency.measure,

@@ -16,7 +16,7 @@ CONNECTIONS = 16
 """Of the senders, all at once: as many as SCF lets an instance have by our default."""
 
 
-class Setting(NamedTuple):
+class Harness(NamedTuple):
     folder: Path
     tls: certificates.Tls
     bundle: Path
@@ -29,11 +29,11 @@ class Setting(NamedTuple):
 
 
 @contextmanager
-def setting() -> Iterator[Setting]:
+def setting() -> Iterator[Harness]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, load.process() as senders:
         folder = Path(name)
         tls = certificates.self_signed(folder)
-        yield Setting(folder, tls, servers.trusted(tls.bundle, folder), senders)
+        yield Harness(folder, tls, servers.trusted(tls.bundle, folder), senders)
 
 
 def say(text: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Deadline, Stopwatch, SystemClock
-from signup_bridge.ledger import RIVAL_MARGIN, RIVALS, Ledger, Policy, Record, Settlement
+from signup_bridge.ledger import COMPETING_MARGIN, MAX_COMPETING_CALLS, Ledger, Policy, Record, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.ledger.redis.ledger import PREFIX, SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
@@ -53,7 +53,7 @@ class Store:
         token, deadline = secrets.token_hex(16), Deadline(CLOCK, 60)
         watch = Stopwatch(CLOCK)
         record = Record(outcomes.VERIFIED.code, str(uuid.uuid4()), contact_type=1)
-        settlement = Settlement(record, sent=watch, gave_up=watch, asked=watch)
+        settlement = Settlement(record, sent_at=watch, gave_up_at=watch, requested=watch)
         began = time.perf_counter_ns()
         claim = self.ledger.claim(keys, token, lease=10, max_wait=60, deadline=deadline)
         claimed = time.perf_counter_ns()
@@ -115,7 +115,23 @@ return verbs[verb]()
 
 def fill_redis(server: RedisServer, records: int) -> None:
     """Put in settled deliveries of the last days."""
-    held = [str(one) for one in (TTL, 5, 600, 1e-6, POLICY.kept, 1000, 120, 0.7, 0.25, 0.1, RIVALS, RIVAL_MARGIN)]
+    held = [
+        str(one)
+        for one in (
+            TTL,
+            5,
+            600,
+            1e-6,
+            POLICY.retention,
+            1000,
+            120,
+            0.7,
+            0.25,
+            0.1,
+            MAX_COMPETING_CALLS,
+            COMPETING_MARGIN,
+        )
+    ]
     step = TTL / 2 / records
     with server.client as client:
         script = client.register_script(SCRIPT.removesuffix("return verbs[verb]()\n") + FILL)
@@ -138,7 +154,7 @@ def sqlite_store(records: int) -> Iterator[tuple[Store, Path]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = Path(folder) / "ledger.db"
         ledger = SqliteLedger(file, POLICY, CLOCK, key=KEY)
-        ledger.check(deadline=Deadline(CLOCK, 10))
+        ledger.ping(deadline=Deadline(CLOCK, 10))
         fill_sqlite(file, records)
         yield Store(ledger, records), file
         ledger.close()

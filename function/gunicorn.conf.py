@@ -30,7 +30,7 @@ workers = 1
 worker_class = "signup_bridge.web.gunicorn_worker.Worker"
 # Those that are worked on and those that wait for them, which cost nothing but a thread; as many that wait a moment for
 # a connection's next request; and a few that are always free to answer /health, /ready, and who is one too many.
-threads = 2 * _settings.concurrency + settings.WAITING + 4
+threads = 2 * _settings.concurrency + settings.MAX_QUEUED + 4
 graceful_timeout = int(_settings.request_budget) + 2
 # gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
 timeout = 0
@@ -38,7 +38,7 @@ timeout = 0
 keepalive = _settings.keep_alive
 # gunicorn's own defaults, said: what is larger never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
-logconfig_dict = logs.configuration(_settings.log_level)
+logconfig_dict = logs.dict_config(_settings.log_level)
 logger_class = "signup_bridge.web.gunicorn_worker.Logger"
 accesslog = None
 control_socket_disable = True

@@ -19,7 +19,7 @@ try:
         _settings = settings.load(os.environ, event_function=True)
     except settings.SettingsError as error:
         startup.refuse(error)
-    logging.config.dictConfig(logs.configuration(_settings.log_level))
+    logging.config.dictConfig(logs.dict_config(_settings.log_level))
     _clock = SystemClock()
     _app = create_app(_settings, clock=_clock)
     _handler = handler.Handler(_app, _app.extensions["ledger"], _clock, budget=_settings.request_budget)

@@ -118,7 +118,7 @@ def _client(credential: Credential, region: str, endpoint: SplitResult, answer: 
     return client
 
 
-class Rehearsal:
+class DryRunApi:
     """Tells which calls would change something, and makes only those that read; none at all without ``api``."""
 
     real = False

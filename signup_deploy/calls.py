@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from .api import READING, Api
 from .config import Config
 from .errors import ApiError, DeployError, UnreachableError
-from .progress import Progress
+from .progress import ProgressReporter
 
 _Seen = TypeVar("_Seen")
 
 
 @dataclass(frozen=True)
-class Patience:
+class PollPolicy:
     """Seconds: between two looks, for a state to change, for a busy function to be free, for a URL to appear.
 
     And how often a call is made that is one too many, or, if it only reads, gets no answer.
@@ -35,7 +35,7 @@ class Patience:
 class Calls:
     """``real``: what is called happens; ``writes``: how many calls changed something."""
 
-    def __init__(self, config: Config, api: Api, progress: Progress, patience: Patience) -> None:
+    def __init__(self, config: Config, api: Api, progress: ProgressReporter, patience: PollPolicy) -> None:
         self._who = {"FunctionName": config.name, "Namespace": config.namespace}
         self._api = api
         self._progress = progress

@@ -11,12 +11,12 @@ from pathlib import Path
 from signup_emulator import senders
 
 from . import config as configuration
-from .api import ENDPOINT, Api, Credentials, Rehearsal, ScfApi
+from .api import ENDPOINT, Api, Credentials, DryRunApi, ScfApi
 from .config import ROOT, Config
 from .errors import DeployError
 from .masking import secrets_of
 from .package import build
-from .progress import Progress
+from .progress import ProgressReporter
 from .scf import Deployment
 from .serverless_file import ConfigError
 from .state import Archive
@@ -24,7 +24,7 @@ from .state import Archive
 
 def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
     """The exit status. Raises PackageError and OSError; KeyboardInterrupt at any point."""
-    progress = Progress(live=not dry_run)
+    progress = ProgressReporter(live=not dry_run)
     try:
         config = configuration.load()
         credentials = credentials_of(os.environ, needed=not dry_run)
@@ -38,7 +38,7 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
         if dry_run or api is None:
             if api is None:
                 progress.say("without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment")
-            api = Rehearsal(api, progress.say)
+            api = DryRunApi(api, progress.say)
         url = Deployment(config, archive, api, progress, force=force).run()
     except (ConfigError, DeployError) as error:
         print(error, file=sys.stderr)
@@ -69,7 +69,7 @@ def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials |
     return None
 
 
-def _warn(config: Config, credentials: Credentials | None, progress: Progress) -> None:
+def _warn(config: Config, credentials: Credentials | None, progress: ProgressReporter) -> None:
     if credentials and config.settings.tencent_secret_id == credentials.secret_id:
         progress.say(
             "WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can change it; "
@@ -88,7 +88,7 @@ def greeting(config: Config, url: str | None) -> str:
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "signup_emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
     if "WEBHOOK_AUTH" in config.variables:
-        command += ["--sender", senders.usual(config.settings.webhook_auth)]
+        command += ["--sender", senders.default_sender(config.settings.webhook_auth)]
     return f"""
 {url}
 

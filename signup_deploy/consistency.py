@@ -134,7 +134,7 @@ def _setting(variables: Mapping[str, str], name: str) -> Any:
     """A setting as the function will read it; None when it cannot."""
     setting = next(one for one in settings.SETTINGS if one.name == name)
     try:
-        return setting.read(variables.get(name, setting.default).strip())
+        return setting.parse(variables.get(name, setting.default).strip())
     except ValueError:
         return None
 

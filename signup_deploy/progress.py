@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 
-class Progress:
+class ProgressReporter:
     """Writes to ``out``, standard output if none is given; every sign is there at once, terminal or not.
 
     Not ``live``: the steps are named only, as nothing is waited for.

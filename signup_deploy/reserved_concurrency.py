@@ -6,11 +6,11 @@ the same delivery again. A reservation is in MB, so that the memory of an instan
 
 from __future__ import annotations
 
-from .calls import Calls, Patience
+from .calls import Calls, PollPolicy
 from .config import Config
 from .errors import DeployError
-from .progress import Progress
-from .state import Found
+from .progress import ProgressReporter
+from .state import DeployedFunction
 
 _WHY = "its SQLite ledger is that instance's own, and a second one would verify the same delivery again"
 
@@ -18,7 +18,7 @@ _WHY = "its SQLite ledger is that instance's own, and a second one would verify 
 class Limit:
     """One run's work on it: ``before`` an update of the function, and ``after`` it or its creation."""
 
-    def __init__(self, config: Config, calls: Calls, progress: Progress, patience: Patience) -> None:
+    def __init__(self, config: Config, calls: Calls, progress: ProgressReporter, patience: PollPolicy) -> None:
         self._memory = config.memory
         self._shared = config.shared_ledger
         self._calls = calls
@@ -26,7 +26,7 @@ class Limit:
         self._patience = patience
         self._reserved: int | None = None
 
-    def before(self, found: Found) -> None:
+    def before(self, found: DeployedFunction) -> None:
         """Leave room for one instance at most, whether it has the memory of now or the one that is wanted."""
         if self._shared:
             return
@@ -39,7 +39,7 @@ class Limit:
         if self._reserved is None or self._reserved > smaller:
             self._put(smaller)
 
-    def after(self, found: Found | None) -> None:
+    def after(self, found: DeployedFunction | None) -> None:
         """Room for exactly one instance; none reserved where the instances share a Redis. ``found``: before it all."""
         if found is None or self._shared:
             self._reserved = self._read()

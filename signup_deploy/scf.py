@@ -14,13 +14,13 @@ from typing import Any
 
 from . import state, triggers
 from .api import Api
-from .calls import Calls, Patience
+from .calls import Calls, PollPolicy
 from .config import Config
 from .consistency import is_redis
 from .errors import ApiError, DeployError
-from .progress import Progress
+from .progress import ProgressReporter
 from .reserved_concurrency import Limit
-from .state import Archive, Found
+from .state import Archive, DeployedFunction
 
 _WORKED_ON = {"Creating", "Updating", "Publishing", "Deleting"}
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
@@ -35,16 +35,16 @@ class Deployment:
         config: Config,
         archive: Archive,
         api: Api,
-        progress: Progress,
+        progress: ProgressReporter,
         *,
         force: bool = False,
-        patience: Patience | None = None,
+        patience: PollPolicy | None = None,
     ) -> None:
         self._config = config
         self._archive = archive
         self._progress = progress
         self._force = force
-        self._patience = patience or Patience()
+        self._patience = patience or PollPolicy()
         self._calls = Calls(config, api, progress, self._patience)
 
     def run(self) -> str | None:
@@ -64,15 +64,15 @@ class Deployment:
             self._progress.say("nothing to change")
         return url
 
-    def _find(self) -> Found | None:
+    def _find(self) -> DeployedFunction | None:
         try:
-            return Found.of(self._calls.read("GetFunction", {"ShowCode": "FALSE"}))
+            return DeployedFunction.of(self._calls.read("GetFunction", {"ShowCode": "FALSE"}))
         except ApiError as error:
             if error.is_not_there():
                 return None
             raise
 
-    def _usable(self, found: Found | None) -> Found | None:
+    def _usable(self, found: DeployedFunction | None) -> DeployedFunction | None:
         """The function when it can be updated; None when it is to be created. Raises DeployError."""
         if found and found.status in _WORKED_ON and self._calls.real:
             with self._progress.step(f"the function is {found.status}; waiting for that to end"):
@@ -88,7 +88,7 @@ class Deployment:
             )
         return found
 
-    def _wait(self, *, gone: bool = False, new: bool = False) -> Found | None:
+    def _wait(self, *, gone: bool = False, new: bool = False) -> DeployedFunction | None:
         """Wait until nothing works on the function; None when it is there no more. Raises DeployError.
 
         ``new``: it was just created, and may not be seen at once.
@@ -108,7 +108,7 @@ class Deployment:
             "look at it in the console, and run this again"
         )
 
-    def _check_kind(self, found: Found) -> None:
+    def _check_kind(self, found: DeployedFunction) -> None:
         wanted = state.API_TYPES[self._config.shape]
         for key, has, wants in (("type", found.type, wanted), ("runtime", found.runtime, self._config.runtime)):
             if has != wants:
@@ -117,7 +117,7 @@ class Deployment:
                     f"that; choose another `name` there, or remove the function first (its URL goes with it)"
                 )
 
-    def _warn(self, found: Found) -> None:
+    def _warn(self, found: DeployedFunction) -> None:
         wanted = state.wanted(self._config, "")
         for key, name in (("Role", "role"), ("VpcConfig", "vpcConfig")):
             has = found.configuration[key]
@@ -147,7 +147,7 @@ class Deployment:
         where = f"{self._config.region}, namespace {self._config.namespace}"
         self._change(f"creating the function {self._config.name} in {where}", "CreateFunction", parameters)
 
-    def _update(self, found: Found) -> None:
+    def _update(self, found: DeployedFunction) -> None:
         if self._force or not found.runs(self._archive):
             found = self._update_code(found)
         wanted = state.wanted(self._config, self._archive.marker)
@@ -161,7 +161,7 @@ class Deployment:
             text = "; ".join(f"{verb} {', '.join(which)}" for verb, which in verbs.items() if which)
             self._change(text, "UpdateFunctionConfiguration", changed)
 
-    def _update_code(self, found: Found) -> Found:
+    def _update_code(self, found: DeployedFunction) -> DeployedFunction:
         if found.package:
             # Broken off after the upload, the description would name a zip that does not run any more.
             unnamed = {"Description": state.description(self._config, state.REPLACING)}
@@ -226,5 +226,5 @@ class Deployment:
             raise DeployError(f"{action}: the function is {found.status}{_because(found)}")
 
 
-def _because(found: Found) -> str:
+def _because(found: DeployedFunction) -> str:
     return f": {'; '.join(found.reasons)}" if found.reasons else ""

@@ -100,7 +100,7 @@ def _public_network(*, enabled: bool, eip: bool) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Found:
+class DeployedFunction:
     """A function as ``GetFunction`` tells of it.
 
     ``package`` is the marker of its zip, None when it has none; ``code_size`` the bytes of what runs, 0 or None when
@@ -119,7 +119,7 @@ class Found:
     configuration: Mapping[str, Any] = field(repr=False)  # it holds the variables
 
     @classmethod
-    def of(cls, reply: Mapping[str, Any]) -> Found:
+    def of(cls, reply: Mapping[str, Any]) -> DeployedFunction:
         """Raises DeployError when what must be in it is not."""
         members_of("GetFunction", reply, "Status", "MemorySize")
         marker = _MARKER.search(reply.get("Description") or "")

@@ -153,6 +153,6 @@ def _clock(at: float) -> str:
 def _of_environment() -> str:
     """The sender that a bridge with this environment believes. Raises Refused."""
     try:
-        return senders.usual(os.environ.get("WEBHOOK_AUTH") or "standard-webhooks")
+        return senders.default_sender(os.environ.get("WEBHOOK_AUTH") or "standard-webhooks")
     except ValueError as error:
         raise Refused(str(error), 2) from None

@@ -210,7 +210,7 @@ def _greet(emulator: Emulator, options: Options, note: str) -> None:
     if options.emulator_port != EMULATOR_PORT:
         command += ["--emulator", emulator.url]
     if os.environ.get("WEBHOOK_AUTH"):
-        command += ["--sender", senders.usual(os.environ["WEBHOOK_AUTH"])]
+        command += ["--sender", senders.default_sender(os.environ["WEBHOOK_AUTH"])]
     hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
     bridge = f"http://{ports.address(options.host, options.port)}"
     code = "POST /webhooks/code, " if emulator.console.bridge and emulator.console.bridge.sends else ""

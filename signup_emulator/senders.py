@@ -32,7 +32,7 @@ class SecretUnusable(ValueError):  # noqa: N818  a secret that is none
     """The secret is none that a Standard Webhooks sender can sign with."""
 
 
-def usual(auth: str) -> str:
+def default_sender(auth: str) -> str:
     """The sender that speaks as this WEBHOOK_AUTH has it. Raises ValueError."""
     if auth not in _USUAL:
         raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_USUAL)}")
@@ -80,7 +80,7 @@ def _signature(body: bytes, secret: str, delivery_id: str, timestamp: str) -> st
     return "v1," + base64.b64encode(signature).decode()
 
 
-def who(headers: Mapping[str, str]) -> tuple[str, str | None]:
+def detect_sender(headers: Mapping[str, str]) -> tuple[str, str | None]:
     """Which sender's these headers are, by their lower-case names, and the delivery's id as it gave it."""
     for prefix, sender in (("webhook", "standard"), ("svix", "svix")):
         if f"{prefix}-signature" in headers:

@@ -15,8 +15,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from signup_bridge import __version__, metrics
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.core.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
+from signup_bridge.core.outcomes import OUTCOMES
 from signup_bridge.upstream import reply as judge
+from signup_bridge.upstream.error_codes import API_CODES, SEND_API_CODES
 
 from signup_emulator import ports
 from signup_emulator.api.faults import Fault

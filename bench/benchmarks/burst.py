@@ -6,7 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from bench import targets
-from bench.harness import Setting, say
+from bench.harness import Harness, say
 from bench.simulation import real
 from bench.simulation.run import Scenario
 from bench.simulation.world import Setup
@@ -23,7 +23,7 @@ class Burst(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(_: Setting) -> Burst:
+def measure(_: Harness) -> Burst:
     """With an emulated account, which counts its calls as the API does, and takes 0.3 s for each."""
     seen = []
     for turn, instances in itertools.product(range(1, TURNS + 1), INSTANCES):

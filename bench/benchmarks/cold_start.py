@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import targets
-from bench.harness import Setting, say
+from bench.harness import Harness, say
 from bench.processes import resident
 from bench.servers import PEERS
 from bench.targets import Result, Target
@@ -51,7 +51,7 @@ class ColdStart(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Setting) -> ColdStart:
+def measure(setting: Harness) -> ColdStart:
     interpreter = python310.find()
     if interpreter is None:
         return ColdStart((), tuple(Result(one, None, "no CPython 3.10 on this machine") for one in _TARGETS))

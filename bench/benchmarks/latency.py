@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from bench import load, servers, targets
-from bench.harness import Setting, say
+from bench.harness import Harness, say
 from bench.load import Target
 from bench.targets import Result
 
@@ -24,7 +24,7 @@ class Latency(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Setting) -> Latency:
+def measure(setting: Harness) -> Latency:
     with ExitStack() as running:
         api = running.enter_context(setting.api(UPSTREAM))
         given = (api, setting.bundle, setting.folder)

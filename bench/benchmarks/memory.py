@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bench import load, servers, targets
-from bench.harness import CONNECTIONS, Setting, say
+from bench.harness import CONNECTIONS, Harness, say
 from bench.processes import resident
 from bench.targets import Result
 
@@ -19,7 +19,7 @@ class Memory(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Setting) -> Memory:
+def measure(setting: Harness) -> Memory:
     with setting.api() as api, servers.bridge(api, setting.bundle, setting.folder / "memory") as bridge:
         setting.senders.run(load.counted, bridge.target, "first", WARM_UP, CONNECTIONS)
         held = [(0, resident(bridge.pid) / 2**20)]

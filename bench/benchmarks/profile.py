@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers
-from bench.harness import CONNECTIONS, Setting, say
+from bench.harness import CONNECTIONS, Harness, say
 from bench.processes import seconds_of, worker_of
 from bench.servers import Server
 
@@ -40,7 +40,7 @@ class Profile(NamedTuple):
     results: tuple[()] = ()
 
 
-def measure(setting: Setting) -> Profile:
+def measure(setting: Harness) -> Profile:
     with ExitStack() as running:
         api = running.enter_context(setting.api())
         bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
@@ -62,7 +62,7 @@ def measure(setting: Setting) -> Profile:
     return Profile(layers)
 
 
-def _taken(setting: Setting, server: Server, kind: str) -> float:
+def _taken(setting: Harness, server: Server, kind: str) -> float:
     """Microseconds of the processor that the worker takes for a request, while nobody looks at it."""
     worker = worker_of(server.pid)
     before = seconds_of(worker)
@@ -70,7 +70,7 @@ def _taken(setting: Setting, server: Server, kind: str) -> float:
     return (seconds_of(worker) - before) * 1e6 / len(sample.each)
 
 
-def _sampled(setting: Setting, server: Server, kind: str) -> dict[str, float]:
+def _sampled(setting: Harness, server: Server, kind: str) -> dict[str, float]:
     """Microseconds of a request by layer."""
     file = setting.folder / "samples"
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]

@@ -12,7 +12,7 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from bench import load, servers, targets
-from bench.harness import CONNECTIONS, Setting, say
+from bench.harness import CONNECTIONS, Harness, say
 from bench.ledger import CLOCK, POLICY, fill_sqlite
 from bench.targets import Result
 
@@ -28,7 +28,7 @@ class Records(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Setting) -> Records:
+def measure(setting: Harness) -> Records:
     key = secrets.token_hex(32)
     with ExitStack() as running:
         api = running.enter_context(setting.api())
@@ -38,7 +38,7 @@ def measure(setting: Setting) -> Records:
             folder.mkdir()
             if name == "many":
                 ledger = SqliteLedger(folder / "ledger.db", POLICY, CLOCK, key=key.encode())
-                ledger.check(deadline=Deadline(CLOCK, 10))
+                ledger.ping(deadline=Deadline(CLOCK, 10))
                 ledger.close()
                 fill_sqlite(folder / "ledger.db", RECORDS)
             there[name] = running.enter_context(servers.bridge(api, setting.bundle, folder, LEDGER_KEY=key))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers, targets
-from bench.harness import CONNECTIONS, Setting, say
+from bench.harness import CONNECTIONS, Harness, say
 from bench.load import Target
 from bench.targets import Result
 
@@ -33,7 +33,7 @@ class Throughput(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Setting) -> Throughput:
+def measure(setting: Harness) -> Throughput:
     with ExitStack() as running:
         there = _started(running, setting, setting.api(LATENCY))
         peers = _in_turns(setting, "throughput", {name: (target, "first") for name, target in there.items()})
@@ -53,7 +53,7 @@ def measure(setting: Setting) -> Throughput:
     return Throughput(peers, at_once, kinds, results)
 
 
-def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
+def _started(running: ExitStack, setting: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
     """The bridge and its peers."""
     api = running.enter_context(stand_in)
     given = (api, setting.bundle, setting.folder)
@@ -70,7 +70,7 @@ def _started(running: ExitStack, setting: Setting, stand_in: AbstractContextMana
     return {name: server.target for name, server in there.items()}
 
 
-def _in_turns(setting: Setting, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
+def _in_turns(setting: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
     """Requests a second of each, turn by turn; in each turn by lot, since what ran just before tells, too."""
     rates: dict[str, list[float]] = {name: [] for name in these}
     for turn in range(TURNS + 1):

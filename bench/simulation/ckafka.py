@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from signup_bridge.core.clock import Deadline
-from signup_bridge.events.handler import RESERVE
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.core.outcomes import Result
+from signup_bridge.events.handler import RESPONSE_RESERVE
 
 from bench.simulation.events import Bell, Steps, Wait, World
 from bench.simulation.world import Instance
@@ -35,7 +35,7 @@ class Consumer:
     def __init__(self, world: World, instance: Instance, trigger: Trigger, budget: float) -> None:
         self._world, self._instance, self._trigger, self._budget = world, instance, trigger, budget
         self._arrived = Bell(world)
-        self._line: deque[tuple[float, int, Callable[[Verdict], None]]] = deque()
+        self._line: deque[tuple[float, int, Callable[[Result], None]]] = deque()
         self._expected = 0
         self.raised = 0
 
@@ -43,7 +43,7 @@ class Consumer:
         """So many messages come in all: it ends with the last one."""
         self._expected = count
 
-    def put(self, delivery: int, heard: Callable[[Verdict], None]) -> None:
+    def put(self, delivery: int, heard: Callable[[Result], None]) -> None:
         self._line.append((self._world.now, delivery, heard))
         self._arrived.ring()
 
@@ -59,9 +59,9 @@ class Consumer:
                 self.raised += 1
             self._expected -= len(batch)
 
-    def _invoke(self, batch: list[tuple[float, int, Callable[[Verdict], None]]]) -> Steps[bool]:
+    def _invoke(self, batch: list[tuple[float, int, Callable[[Result], None]]]) -> Steps[bool]:
         """Whether the function returned; it raised otherwise. Follows `Handler._verify_all` and `ckafka.verify_all`."""
-        limit = self._trigger.timeout - RESERVE
+        limit = self._trigger.timeout - RESPONSE_RESERVE
         deadline = Deadline(self._world, limit)
         whole = min(self._budget, limit / 2)
         final = True

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from signup_bridge.core.outcomes import BY_CODE, VERIFIED
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.core.outcomes import BY_CODE, VERIFIED, Result
 
 from bench.simulation.ckafka import Consumer, Trigger
 from bench.simulation.events import Steps, World
@@ -155,7 +154,7 @@ def _put(number: int, world: World, account: Account, consumer: Consumer, seen: 
     """One message is written to the topic."""
     account.codes[number] = seen.began[number] = world.now
 
-    def heard(verdict: Verdict) -> None:
+    def heard(verdict: Result) -> None:
         seen.heard[verdict.outcome.code] += 1
         if verdict.outcome is VERIFIED:
             seen.verified[number] = world.now

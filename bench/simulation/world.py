@@ -13,21 +13,21 @@ import sys
 from functools import cache
 from typing import NamedTuple
 
-from signup_bridge.app import COME_BACK
+from signup_bridge.app import RETRY_SPREAD_FACTOR
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Deadline, Stopwatch
-from signup_bridge.core.outcomes import CODE_INCORRECT, OVERLOADED, UPSTREAM_THROTTLED, VERIFIED
-from signup_bridge.core.rate_limit import Pace, interval
-from signup_bridge.inbound.body import Contact, ContactType
-from signup_bridge.service.admission import Places
-from signup_bridge.service.idempotency import PATIENCE
-from signup_bridge.settings import WAITING
-from signup_bridge.upstream.calls import SLOT_GRACE, TURNS, Turn, max_slot_wait
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.outcomes import CODE_INCORRECT, OVERLOADED, UPSTREAM_THROTTLED, VERIFIED, Result
+from signup_bridge.core.rate_limit import RateLimiterState, interval
+from signup_bridge.service.admission import ConcurrencyLimiter
+from signup_bridge.service.idempotency import PERMIT_TIMEOUT
+from signup_bridge.settings import MAX_QUEUED
+from signup_bridge.upstream import error_codes
+from signup_bridge.upstream.calls import MAX_RESERVATIONS, SLOT_TOLERANCE, SlotReservation, max_slot_wait
 from signup_bridge.web import responses
 from signup_bridge.web.profiles import PROFILES
-from signup_bridge.web.routes import IN_LINE
+from signup_bridge.web.routes import MAX_QUEUE_FRACTION
 
 from bench.simulation.events import Bell, Crew, Processor, Steps, Wait, World
 from signup_emulator.api.behaviour import CODE_LIFE
@@ -87,7 +87,7 @@ class Account:
         self.calls: list[tuple[float, int, str]] = []
         """Each call's time, whose it was, and what came of it."""
 
-    def create(self, delivery: int) -> Steps[Verdict]:
+    def create(self, delivery: int) -> Steps[Result]:
         latency = self._setup.latency * math.exp(self._setup.spread * self._chance.gauss(0.0, 1.0))
         yield min(WAY_THERE, latency)
         began = self._world.now
@@ -96,14 +96,14 @@ class Account:
         yield max(0.0, latency - WAY_THERE)
         return verdict
 
-    def _decide(self, delivery: int) -> Verdict:
+    def _decide(self, delivery: int) -> Result:
         try:
             self._domain.check_rate(CREATE)
         except ApiError as error:
-            return Verdict(outcomes.of_api_code(error.code), api_code=error.code)
+            return Result(error_codes.outcome_for(error.code), api_code=error.code)
         if self._world.now - self.codes[delivery] > CODE_LIFE:
-            return Verdict(CODE_INCORRECT, api_code="InternalError.VerifyCodeErr")
-        return Verdict(VERIFIED)
+            return Result(CODE_INCORRECT, api_code="InternalError.VerifyCodeErr")
+        return Result(VERIFIED)
 
 
 class Ledger:
@@ -112,20 +112,20 @@ class Ledger:
     def __init__(self, world: World, setup: Setup) -> None:
         self._world = world
         self._interval = interval(setup.quota)
-        self.ended: dict[int, Verdict] = {}
-        self._pace = Pace()
+        self.ended: dict[int, Result] = {}
+        self._pace = RateLimiterState()
 
     def reserve(self, deadline: Deadline) -> tuple[float, bool]:
         """Seconds until the next free slot, and whether it fits, and is reserved. Follows the ledgers' ``_slot``."""
         now = self._world.now
-        wait = self._pace.slot(now) - now
+        wait = self._pace.next_slot(now) - now
         fits = wait <= max_slot_wait(deadline)
         if fits:
-            self._pace = self._pace.taken(now, self._interval)
+            self._pace = self._pace.after_reserve(now, self._interval)
         return wait, fits
 
     def slow_down(self) -> None:
-        self._pace = self._pace.slower(self._world.now)
+        self._pace = self._pace.after_throttle(self._world.now)
 
 
 class Instance:
@@ -134,9 +134,9 @@ class Instance:
     def __init__(self, world: World, setup: Setup, ledger: Ledger, account: Account) -> None:
         self._world, self._setup, self._costs = world, setup, setup.costs
         self._ledger, self._account = ledger, account
-        self._threads = Crew(world, setup.concurrency + WAITING + SPARE_THREADS)
+        self._threads = Crew(world, setup.concurrency + MAX_QUEUED + SPARE_THREADS)
         self._processor = Processor(world)
-        self._places = Places(setup.concurrency, interval(setup.quota) / COME_BACK, world)
+        self._places = ConcurrencyLimiter(setup.concurrency, interval(setup.quota) / RETRY_SPREAD_FACTOR, world)
         self._freed = Bell(world)
         self._inside = 0
 
@@ -148,7 +148,7 @@ class Instance:
         accepted, budget = self._world.now, self._setup.budget
         yield from self._threads.enter()
         age = self._world.now - accepted
-        deadline = Deadline(self._world, budget - age if age < budget * IN_LINE else 0.0, total=budget)
+        deadline = Deadline(self._world, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
         yield self._processor.work(self._costs.read)
         verdict = yield from self._process(delivery, deadline)
         yield self._processor.work(self._costs.answer)
@@ -157,61 +157,61 @@ class Instance:
         seconds = None if verdict.retry_after is None else math.ceil(verdict.retry_after)
         return answer_of(verdict.outcome, seconds, self._setup.profile)
 
-    def message(self, delivery: int, deadline: Deadline) -> Steps[Verdict]:
+    def message(self, delivery: int, deadline: Deadline) -> Steps[Result]:
         """What becomes of a CKafka record. Nothing else is worked on in the instance."""
         yield self._processor.work(self._costs.read)
         return (yield from self._process(delivery, deadline))
 
-    def _process(self, delivery: int, deadline: Deadline) -> Steps[Verdict]:
+    def _process(self, delivery: int, deadline: Deadline) -> Steps[Result]:
         """Follows `Once._process`; no sender here sends a delivery again that it waits for."""
-        verdict = Verdict(OVERLOADED)
+        verdict = Result(OVERLOADED)
         if deadline.remaining():
             verdict = yield from self._in_a_place(delivery, deadline)
             if verdict.outcome is OVERLOADED:
-                with self._places.seat() as seated:
+                with self._places.queue() as seated:
                     if seated:
                         verdict = yield from self._soon(delivery, deadline)
         if verdict.outcome is OVERLOADED:
-            return Verdict(OVERLOADED, retry_after=self._places.retry_after())
+            return Result(OVERLOADED, retry_after=self._places.next_retry_after())
         return verdict
 
-    def _in_a_place(self, delivery: int, deadline: Deadline) -> Steps[Verdict]:
-        with self._places.place(b"%d" % delivery) as taken:
+    def _in_a_place(self, delivery: int, deadline: Deadline) -> Steps[Result]:
+        with self._places.acquire(b"%d" % delivery) as taken:
             if not taken:
-                return self._ledger.ended.get(delivery, Verdict(OVERLOADED))
+                return self._ledger.ended.get(delivery, Result(OVERLOADED))
             verdict = yield from self._claim(delivery, deadline)
         self._freed.ring()
         return verdict
 
-    def _soon(self, delivery: int, deadline: Deadline) -> Steps[Verdict]:
+    def _soon(self, delivery: int, deadline: Deadline) -> Steps[Result]:
         """Follows `Once._soon`."""
-        patience = deadline.within(PATIENCE)
+        patience = deadline.within(PERMIT_TIMEOUT)
         while True:
             verdict = yield from self._in_a_place(delivery, deadline)
             if verdict.outcome is not OVERLOADED or not (yield Wait(self._freed, patience.remaining())):
                 return verdict
 
-    def _claim(self, delivery: int, deadline: Deadline) -> Steps[Verdict]:
+    def _claim(self, delivery: int, deadline: Deadline) -> Steps[Result]:
         """Follows `Once._claim` and `Once._work`."""
         yield self._processor.work(self._costs.claim)
         if delivery in self._ledger.ended:
             return self._ledger.ended[delivery]._replace(replayed=True)
         wait, fits = self._ledger.reserve(deadline)
         if not fits:
-            return Verdict(UPSTREAM_THROTTLED, retry_after=wait)
-        verdict = yield from self._call(delivery, Turn(wait, Stopwatch(self._world)), deadline)
+            return Result(UPSTREAM_THROTTLED, retry_after=wait)
+        verdict = yield from self._call(delivery, SlotReservation(wait, Stopwatch(self._world)), deadline)
         yield self._processor.work(self._costs.settle)
         if verdict.outcome.stored == "definitive":
             self._ledger.ended[delivery] = verdict
         return verdict
 
-    def _call(self, delivery: int, turn: Turn, deadline: Deadline) -> Steps[Verdict]:
+    def _call(self, delivery: int, turn: SlotReservation, deadline: Deadline) -> Steps[Result]:
         """Follows `Caller._made`: again only when the API refused the call for its quota."""
         while True:
             yield from self._wait_for(turn, deadline)
             yield self._processor.work(self._costs.call)
             if not deadline.remaining():
-                return Verdict(UPSTREAM_THROTTLED)
+                return Result(UPSTREAM_THROTTLED)
             verdict = yield from self._account.create(delivery)
             if verdict.outcome is not UPSTREAM_THROTTLED:
                 return verdict
@@ -219,19 +219,19 @@ class Instance:
             wait, fits = self._ledger.reserve(deadline)
             if not fits:
                 return verdict._replace(retry_after=wait)
-            turn = Turn(wait, Stopwatch(self._world))
+            turn = SlotReservation(wait, Stopwatch(self._world))
 
-    def _wait_for(self, turn: Turn, deadline: Deadline) -> Steps[None]:
+    def _wait_for(self, turn: SlotReservation, deadline: Deadline) -> Steps[None]:
         """Follows `Caller._wait_for`."""
-        for _ in range(TURNS):
+        for _ in range(MAX_RESERVATIONS):
             yield max(0.0, turn.wait - turn.since.seconds())
             yield min(self._processor.work(0.0), SWITCH)
-            if not turn.wait or turn.since.seconds() - turn.wait < SLOT_GRACE:
+            if not turn.wait or turn.since.seconds() - turn.wait < SLOT_TOLERANCE:
                 return
             wait, fits = self._ledger.reserve(deadline)
             if not fits:
                 return
-            turn = Turn(wait, Stopwatch(self._world))
+            turn = SlotReservation(wait, Stopwatch(self._world))
 
 
 REFUSED_BY_SCF = Answer(432, {}, b"")
@@ -241,8 +241,8 @@ REFUSED_BY_SCF = Answer(432, {}, b"")
 @cache
 def answer_of(outcome: outcomes.Outcome, retry_after: int | None, profile: str) -> Answer:
     """What a sender hears, in the form of its profile."""
-    told = responses.of_verdict(
-        Verdict(outcome, retry_after=retry_after),
+    told = responses.from_result(
+        Result(outcome, retry_after=retry_after),
         ContactType.PHONE,
         Contact(ContactType.PHONE, PHONE),
         PROFILES[profile],

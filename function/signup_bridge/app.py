@@ -9,30 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response
 
+from signup_bridge.ledger.factory import open_ledger
+
 from . import __version__, settings
 from .core import outcomes
 from .core.clock import Clock, Deadline, SystemClock
-from .core.outcomes import Refusal
+from .core.outcomes import RequestRejected
 from .core.rate_limit import interval
-from .ledger import Ledger, LedgerUnavailable, open_ledger
-from .service.admission import Places
-from .service.code_sending import Sending
-from .service.send_limits import Limits
+from .ledger import Ledger, LedgerUnavailable
+from .service.admission import ConcurrencyLimiter
+from .service.code_sending import CodeSender
+from .service.send_limits import SendLimits
 from .service.verification import Verification
 from .settings import Settings
 from .telemetry.logs import log
-from .telemetry.observer import Watch
+from .telemetry.observer import Observer
 from .upstream import credentials
-from .upstream.calls import Caller
+from .upstream.calls import RateLimitedApi
 from .upstream.client import DomainApi
 from .web import middleware, responses
 from .web.openapi import document
-from .web.routes import ASKING_TIME, Webhooks
+from .web.routes import LEDGER_QUERY_TIMEOUT, WebhookViews
 
 if TYPE_CHECKING:
     from .metrics import Metrics
 
-COME_BACK = 2
+RETRY_SPREAD_FACTOR = 2
 """How many times faster than calls leave those are called again who found no place: there is always one in time, and
 most need not come twice."""
 
@@ -47,63 +49,68 @@ def create_app(configured: Settings | None = None, *, clock: Clock | None = None
     """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
     configured = configured or settings.load(os.environ)
     clock = clock or SystemClock()
-    _warn(configured)
+    warn_weak_settings(configured)
     metrics, ledger = _metrics(configured), open_ledger(configured, clock)
     if metrics:
-        ledger = metrics.watched(ledger)
-    watch = metrics or Watch()
-    _look_at(ledger, clock)
-    webhooks = Webhooks(configured, *_ways(configured, ledger, clock, watch), clock)
+        ledger = metrics.instrument(ledger)
+    watch = metrics or Observer()
+    check_ledger(ledger, clock)
+    webhooks = WebhookViews(configured, *build_services(configured, ledger, clock, watch), clock)
     app = _App(__name__, static_folder=None)
     app.extensions["ledger"] = ledger
     app.config.update(MAX_CONTENT_LENGTH=configured.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    middleware.put_around(app, configured.profile, clock, watch)
+    middleware.init_app(app, configured.profile, clock, watch)
 
     app.post("/webhooks/signup", strict_slashes=False)(webhooks.signup)
     # A Function URL has no path of its own; a target in the absolute form may have none at all.
     app.post("/", strict_slashes=False, endpoint="function_url")(webhooks.signup)
     if configured.send_codes:
-        app.post("/webhooks/code", strict_slashes=False)(webhooks.code)
-    app.get("/deliveries/<path:delivery_id>")(webhooks.delivered)
+        app.post("/webhooks/code", strict_slashes=False)(webhooks.send_code)
+    app.get("/deliveries/<path:delivery_id>")(webhooks.get_delivery)
 
-    _tell_of_the_bridge(app, configured, ledger, metrics, webhooks)
+    register_service_routes(app, configured, ledger, metrics, webhooks)
     return app
 
 
-def _tell_of_the_bridge(
-    app: Flask, configured: Settings, ledger: Ledger, metrics: Metrics | None, webhooks: Webhooks
+def register_service_routes(
+    app: Flask, configured: Settings, ledger: Ledger, metrics: Metrics | None, webhooks: WebhookViews
 ) -> None:
     """The routes that no sender asks."""
 
     @app.get("/health")
     def health() -> Response:
-        return middleware.response_of(responses.of_document(200, {"status": "ok", "version": __version__}))
+        return middleware.to_flask_response(responses.json_response(200, {"status": "ok", "version": __version__}))
 
     @app.get("/ready")
     def ready() -> Response:
         told = {"engine": ledger.engine, "reach": ledger.reach}
         try:
-            with webhooks.asking() as deadline:
-                ledger.check(deadline=deadline)
+            with webhooks.ledger_query() as deadline:
+                ledger.ping(deadline=deadline)
         except LedgerUnavailable as error:
-            raise Refusal(outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}") from None
-        return middleware.response_of(
-            responses.of_document(200, {"status": "ok", "version": __version__, "ledger": told})
+            raise RequestRejected(
+                outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}"
+            ) from None
+        return middleware.to_flask_response(
+            responses.json_response(200, {"status": "ok", "version": __version__, "ledger": told})
         )
 
     @app.get("/openapi.json")
     def description() -> Response:
-        return middleware.response_of(responses.of_document(200, document.document(configured)))
+        return middleware.to_flask_response(responses.json_response(200, document.document(configured)))
 
     if metrics:
 
         @app.get("/metrics")
         def scrape() -> Response:
             unknown = None
-            with suppress(LedgerUnavailable, Refusal), webhooks.asking() as deadline:  # the rest is worth telling, too
+            with (
+                suppress(LedgerUnavailable, RequestRejected),
+                webhooks.ledger_query() as deadline,
+            ):  # the rest is worth telling, too
                 unknown = ledger.count_unknown(deadline=deadline)
-            return middleware.response_of(metrics.answer(unknown))
+            return middleware.to_flask_response(metrics.render(unknown))
 
 
 def _metrics(configured: Settings) -> Metrics | None:
@@ -114,17 +121,21 @@ def _metrics(configured: Settings) -> Metrics | None:
     return Metrics(configured.sender_profile, reveal=configured.reveal_already_verified)
 
 
-def _ways(configured: Settings, ledger: Ledger, clock: Clock, watch: Watch) -> tuple[Verification, Sending]:
+def build_services(
+    configured: Settings, ledger: Ledger, clock: Clock, watch: Observer
+) -> tuple[Verification, CodeSender]:
     """Both ways to the API, which share its client, the ledger and the places."""
     domain_api = DomainApi(
         configured.domain_api_url,
-        credentials=credentials.source(configured),
+        credentials=credentials.provider(configured),
         connections=configured.concurrency,
         clock=clock,
         ca_bundle=configured.domain_api_ca_bundle,
     )
-    caller = Caller(domain_api, ledger, clock, watch)
-    places = Places(configured.concurrency, interval(configured.domain_api_rate) / COME_BACK, clock)
+    caller = RateLimitedApi(domain_api, ledger, clock, watch)
+    places = ConcurrencyLimiter(
+        configured.concurrency, interval(configured.domain_api_rate) / RETRY_SPREAD_FACTOR, clock
+    )
     reveal = configured.reveal_already_verified
     verification = Verification(
         ledger,
@@ -135,17 +146,17 @@ def _ways(configured: Settings, ledger: Ledger, clock: Clock, watch: Watch) -> t
         release=configured.after_verified == "release",
         reveal=reveal,
     )
-    limits = Limits(
+    limits = SendLimits(
         interval=configured.send_interval,
         per_contact=configured.send_per_contact,
         per_prefix=configured.send_per_prefix,
         per_hour=configured.send_per_hour,
         allowed=configured.send_allowed_prefixes,
     )
-    return verification, Sending(ledger, caller, clock, places=places, limits=limits, reveal=reveal)
+    return verification, CodeSender(ledger, caller, clock, places=places, limits=limits, reveal=reveal)
 
 
-def _warn(configured: Settings) -> None:
+def warn_weak_settings(configured: Settings) -> None:
     """Say at the start what is allowed and yet weak."""
     if configured.webhook_auth == "none":
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
@@ -168,9 +179,9 @@ def _warn(configured: Settings) -> None:
         log.warning("SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase")
 
 
-def _look_at(ledger: Ledger, clock: Clock) -> None:
+def check_ledger(ledger: Ledger, clock: Clock) -> None:
     """Say at the start that the ledger does not work, or may forget; it may work later."""
     try:
-        ledger.check(deadline=Deadline(clock, ASKING_TIME))
+        ledger.ping(deadline=Deadline(clock, LEDGER_QUERY_TIMEOUT))
     except LedgerUnavailable as error:
         log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})

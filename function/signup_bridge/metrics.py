@@ -24,18 +24,19 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from signup_bridge.core.outcomes import Result
+
 from . import __version__
 from .core import outcomes
 from .core.actions import CREATE, DELETE, DESCRIBE, SEND
 from .core.outcomes import OUTCOMES, SENT, VERIFIED
 from .ledger import Ledger, LedgerUnavailable
-from .telemetry.observer import Watch
-from .upstream.reply import Verdict
-from .web.responses import Answer
+from .telemetry.observer import Observer
+from .web.responses import HttpResponse
 
 _NAMES = {"namespace": "signup_bridge"}
 
-SECONDS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
+BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
 """The histograms' buckets, by their upper ends: a slot of the pace is 0.05 s, a usual call 0.3 s, the budget 8 s."""
 
 RESULTS = (
@@ -56,7 +57,7 @@ RESULTS = (
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it began
 
 
-class Metrics(Watch):
+class Metrics(Observer):
     """Safe for threads. ``profile`` is ``SENDER_PROFILE``.
 
     Not to ``reveal`` that a contact was verified before is to count it as a wrong code.
@@ -72,9 +73,9 @@ class Metrics(Watch):
         )
         self._replays = Counter("replays", "Deliveries that were answered as before.", **given)
         self._calls = Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **given)
-        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=SECONDS, **given)
+        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **given)
         self._upstream = Histogram(
-            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=SECONDS, **given
+            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=BUCKETS, **given
         )
         self._ledger_errors = Counter("ledger_errors", "Steps that the ledger could not do.", **given)
         Info("build", "What runs.", **given).info({"version": __version__, "python": platform.python_version()})
@@ -85,36 +86,36 @@ class Metrics(Watch):
             for result in RESULTS:
                 self._calls.labels(action, _result(result.code))
 
-    def delivered(self, outcome: str, *, replayed: bool) -> None:
-        self._deliveries.labels(self._told(outcome, CREATE), self._profile).inc()
+    def on_response(self, outcome: str, *, replayed: bool) -> None:
+        self._deliveries.labels(self._public_code(outcome, CREATE), self._profile).inc()
         if replayed:
             self._replays.inc()
 
-    def called(self, action: str, verdict: Verdict) -> None:
-        self._calls.labels(action, _result(self._told(verdict.outcome.code, action))).inc()
-        self._upstream.labels(action).observe(verdict.upstream)
+    def on_api_call(self, action: str, verdict: Result) -> None:
+        self._calls.labels(action, _result(self._public_code(verdict.outcome.code, action))).inc()
+        self._upstream.labels(action).observe(verdict.upstream_seconds)
         if action == CREATE:
-            self._wait.observe(verdict.wait)
+            self._wait.observe(verdict.queue_seconds)
 
-    def _told(self, code: str, action: str) -> str:
+    def _public_code(self, code: str, action: str) -> str:
         if self._reveal or code != outcomes.ALREADY_VERIFIED.code:
             return code
         return (SENT if action == SEND else outcomes.CODE_INCORRECT).code
 
-    def watched(self, ledger: Ledger) -> Ledger:
+    def instrument(self, ledger: Ledger) -> Ledger:
         """The same ledger, whose failures are counted."""
-        return cast(Ledger, _Watched(ledger, self._ledger_errors.inc))
+        return cast(Ledger, InstrumentedLedger(ledger, self._ledger_errors.inc))
 
-    def answer(self, unknown: int | None) -> Answer:
+    def render(self, unknown: int | None) -> HttpResponse:
         """The text, with how many ``unknown`` outcomes the ledger has; None when it cannot say."""
         gauge = GaugeMetricFamily(f"{_NAMES['namespace']}_unknown_outcomes", "Deliveries whose outcome is not known.")
         if unknown is not None:
             gauge.add_metric([], unknown)
-        text = generate_latest(_Scrape([*self._registry.collect(), gauge]))
-        return Answer(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
+        text = generate_latest(_Families([*self._registry.collect(), gauge]))
+        return HttpResponse(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
 
 
-class _Watched:
+class InstrumentedLedger:
     """A `Ledger` that calls ``failed`` when it is unavailable."""
 
     def __init__(self, ledger: Ledger, failed: Callable[[], None]) -> None:
@@ -136,7 +137,7 @@ class _Watched:
         return verb
 
 
-class _Scrape(Collector):
+class _Families(Collector):
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 

@@ -17,7 +17,7 @@ from .inbound.json_pointer import Pointer
 from .inbound.payload_mapping import TypeWord
 
 
-def text(value: str) -> str:
+def parse_str(value: str) -> str:
     return value
 
 
@@ -54,11 +54,11 @@ def choice(*choices: str) -> Callable[[str], str]:
     return read
 
 
-def flag(value: str) -> bool:
+def parse_bool(value: str) -> bool:
     return choice("true", "false")(value) == "true"
 
 
-def words(value: str) -> tuple[str, ...]:
+def parse_list(value: str) -> tuple[str, ...]:
     if not value.isascii() or not value.isprintable():
         raise ValueError("must be visible ASCII characters, several secrets separated by a space")
     return tuple(value.split())

@@ -20,7 +20,7 @@ from .ledger import url as ledger_url
 from .web.profiles import PROFILES, Profile
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
-WAITING = 64
+MAX_QUEUED = 64
 """Deliveries that may wait at once for another one of the same id or contact to end, beside those worked on."""
 
 MAPPED_BODY_LIMIT = 262_144
@@ -48,20 +48,20 @@ class Setting(NamedTuple):
 
     name: str
     default: str
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
 
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("TENCENT_SECRET_ID", "", setting_parsers.credential),
     Setting("TENCENT_SECRET_KEY", "", setting_parsers.credential),
     Setting("TENCENT_SESSION_TOKEN", "", setting_parsers.credential),
-    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", setting_parsers.flag),
+    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", setting_parsers.parse_bool),
     Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", setting_parsers.api_url),
-    Setting("DOMAIN_API_CA_BUNDLE", "", setting_parsers.text),
+    Setting("DOMAIN_API_CA_BUNDLE", "", setting_parsers.parse_str),
     Setting("DOMAIN_API_RATE", "20", setting_parsers.number(0.1, 100_000)),
     Setting("REQUEST_BUDGET", "8", setting_parsers.number(0.1, 900)),
     Setting("WEBHOOK_AUTH", "standard-webhooks", setting_parsers.choice(*WEBHOOK_AUTHS)),
-    Setting("WEBHOOK_SECRETS", "", setting_parsers.words),
+    Setting("WEBHOOK_SECRETS", "", setting_parsers.parse_list),
     Setting("WEBHOOK_TOLERANCE", "300", setting_parsers.number(1, 86_400)),
     Setting("SENDER_PROFILE", "status", setting_parsers.choice(*PROFILES)),
     Setting("PAYLOAD_PRESET", "", setting_parsers.choice(*PRESETS)),
@@ -69,7 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PAYLOAD_CODE", "", json_pointer.parse),
     Setting("PAYLOAD_TYPE", "", setting_parsers.contact_type),
     Setting("BODY_LIMIT", "16384", setting_parsers.whole_number(1024, 1_048_576)),
-    Setting("SEND_CODES", "false", setting_parsers.flag),
+    Setting("SEND_CODES", "false", setting_parsers.parse_bool),
     Setting("SEND_INTERVAL", "60", setting_parsers.number(0, 3600)),
     Setting("SEND_PER_CONTACT", "5", setting_parsers.whole_number(0, 1000)),
     Setting("SEND_PER_PREFIX", "100", setting_parsers.whole_number(0, 100_000)),
@@ -79,13 +79,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_KEY", "", setting_parsers.ledger_key),
     Setting("LEDGER_TTL", "345600", setting_parsers.number(1, 31_536_000)),
     Setting("RESOLVE_UNKNOWN", "describe", setting_parsers.choice("describe", "never")),
-    Setting("REVEAL_ALREADY_VERIFIED", "true", setting_parsers.flag),
+    Setting("REVEAL_ALREADY_VERIFIED", "true", setting_parsers.parse_bool),
     Setting("MAX_WRONG_CODES", "5", setting_parsers.whole_number(0, 1000)),
     Setting("WRONG_CODE_WINDOW", "600", setting_parsers.number(1, 86_400)),
     Setting("AFTER_VERIFIED", "keep", setting_parsers.choice("keep", "release")),
     Setting("CONCURRENCY", "16", setting_parsers.whole_number(1, 100)),
     Setting("KEEP_ALIVE", "360", setting_parsers.whole_number(1, 3600)),
-    Setting("METRICS", "false", setting_parsers.flag),
+    Setting("METRICS", "false", setting_parsers.parse_bool),
     Setting("LOG_LEVEL", "INFO", setting_parsers.choice(*LOG_LEVELS)),
     Setting("HOST", "0.0.0.0", setting_parsers.host),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
     Setting("PORT", "9000", setting_parsers.whole_number(1, 65_535)),
@@ -202,7 +202,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
         value = written.get(setting.name, setting.default)
         if value:
             try:
-                values[setting.name.lower()] = setting.read(value)
+                values[setting.name.lower()] = setting.parse(value)
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}{setting_parsers.quotes_hint(value)}")
     problems += _budget(written, values)

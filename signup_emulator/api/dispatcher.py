@@ -75,7 +75,7 @@ def _check_method(method: str) -> None:
         raise ApiError("UnsupportedProtocol", f"The method {method} is not supported: send POST.")
 
 
-def _as_chosen(server: ApiServer, chosen: magic_contacts.Input, call: Call) -> None:
+def _as_chosen(server: ApiServer, chosen: magic_contacts.MagicContact, call: Call) -> None:
     server.domain.check_parameters(call.action, call.request)
     call.fault = chosen.fault
     _raise(chosen.fault)

@@ -15,7 +15,7 @@ DOMAIN = "outcome.example"
 _FIRST_PHONE = 1_202_555_0100
 
 
-class Input(NamedTuple):
+class MagicContact(NamedTuple):
     """One row: what the stand-in does for a contact, and what the bridge answers.
 
     ``fault`` is an API error code or a wire fault, in place of which nothing is processed, but for ``accepts``: any
@@ -26,7 +26,7 @@ class Input(NamedTuple):
 
     name: str
     phone: str
-    does: str
+    effect: str
     outcome: str
     status: int
     end: str
@@ -40,7 +40,7 @@ class Input(NamedTuple):
         """As JSON, a row for each of its two contacts."""
         told = {"outcome": self.outcome, "status": self.status, "end": self.end, "end_status": self.end_status}
         contacts = {"phone": self.phone, "email": self.email}
-        return [{"contact": contact, "type": kind, "does": self.does, **told} for kind, contact in contacts.items()]
+        return [{"contact": contact, "type": kind, "does": self.effect, **told} for kind, contact in contacts.items()]
 
     @property
     def email(self) -> str:
@@ -71,13 +71,13 @@ def _row(
     accepts: bool = False,
     delay: float = 0.0,
     action: str = CREATE,
-) -> Input:
+) -> MagicContact:
     phone = f"+{_FIRST_PHONE + number}"
     end = end or (_UNRESOLVED if answer in (_UNKNOWN, _FAILED) else answer)
-    return Input(name, phone, does, *answer, *end, fault, accepts, delay, action)
+    return MagicContact(name, phone, does, *answer, *end, fault, accepts, delay, action)
 
 
-INPUTS: tuple[Input, ...] = (
+INPUTS: tuple[MagicContact, ...] = (
     _row(0, "any-code", "any code is right, each time", _VERIFIED, accepts=True),
     _row(1, "wrong-code", "every code is wrong", _WRONG, fault="InternalError.VerifyCodeErr"),
     _row(2, "already-verified", "it was verified before", _LISTED, fault="InternalError.VerifiedPhoneEmailErr"),
@@ -111,7 +111,7 @@ _BY_PHONE = {row.phone[1:]: row for row in INPUTS}
 _BY_NAME = {row.name: row for row in INPUTS}
 
 
-def chosen(action: str, contact: str | None) -> Input | None:
+def chosen(action: str, contact: str | None) -> MagicContact | None:
     """The row for this contact: a phone in any spelling, an address in any case with or without ``+anything``."""
     name, at, domain = (contact or "").lower().rpartition("@")
     if at:

@@ -28,7 +28,7 @@ from .dispatcher import answer
 from .domain import Domain
 from .faults import Faults
 from .handler import Handler
-from .wire_faults import Reply, in_place_of, sent_of
+from .wire_faults import Reply, faulty_reply, partial_reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -191,8 +191,8 @@ class _Handler(Handler):
         call, broken = answered.call, answered.broken
         reply: Reply | None = Reply(200, "application/json", answered.reply)
         if broken is not None:
-            reply = in_place_of(broken, call.request_id, self.server.url + REDIRECTED)
-        sent = reply.body if reply else sent_of(broken or "", answered.reply)
+            reply = faulty_reply(broken, call.request_id, self.server.url + REDIRECTED)
+        sent = reply.body if reply else partial_reply(broken or "", answered.reply)
         call.reply = None if sent is None else sent.decode()
         self.server.calls.append(call)
         self.server.told(call)
@@ -208,7 +208,7 @@ class _Handler(Handler):
 
     def _break_connection(self, fault: str, reply: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
-        part = sent_of(fault, reply)
+        part = partial_reply(fault, reply)
         with contextlib.suppress(OSError):
             if part is not None and fault != "drip":
                 self.write(head + part)

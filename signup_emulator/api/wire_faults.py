@@ -21,7 +21,7 @@ class Reply(NamedTuple):
     location: str | None = None
 
 
-def in_place_of(fault: str, request_id: str, redirected: str) -> Reply | None:
+def faulty_reply(fault: str, request_id: str, redirected: str) -> Reply | None:
     """The reply that something else gives in the API's place; None for a fault that breaks the API's own."""
     refusal = json.dumps({"Response": {"Error": _WRONG_CODE, "RequestId": request_id}}).encode()
     return {
@@ -35,7 +35,7 @@ def in_place_of(fault: str, request_id: str, redirected: str) -> Reply | None:
     }.get(fault)
 
 
-def sent_of(fault: str, body: bytes) -> bytes | None:
+def partial_reply(fault: str, body: bytes) -> bytes | None:
     """How much of the API's own reply is sent before it breaks; None when nothing is."""
     if fault in ("truncate", "stall-body"):
         return body[: len(body) // 2]

@@ -29,7 +29,7 @@ from signup_emulator.masking import masked
 
 from . import proxy as way
 from .deliveries import As, Deliveries, Delivery, Request, Via
-from .event_stream import Live
+from .event_stream import EventStream
 from .proxy import Bridge
 
 STALE = 600.0
@@ -63,10 +63,10 @@ class Console:
 
     def __init__(self, api: ApiServer) -> None:
         self.api = api
-        self.live = Live()
+        self.live = EventStream()
         self.bridge: Bridge | None = None
         self.forget: Callable[[], None] = lambda: None
-        self.deliveries = Deliveries(lambda document: self.live.tell("delivery", document), lambda: api.calls)
+        self.deliveries = Deliveries(lambda document: self.live.publish("delivery", document), lambda: api.calls)
         api.told = self._called
 
     def send_code(self, contact: str, kind: str | None) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Console:
         bridge = self._bridge()
         if order.verify_code is None and not bridge.sends:
             raise Impossible("verify_code: is missing, and the bridge sends no codes: set SEND_CODES=true for that")
-        sender = order.sender or senders.usual(bridge.auth)
+        sender = order.sender or senders.default_sender(bridge.auth)
         body = sample_payloads.body_of(order.contact, order.verify_code, order.type, bridge.preset)
         path = CODE_PATH if order.verify_code is None else SIGNUP_PATH
         return self._make(self._signed(bridge, sender, body, path=path), "console", wait=wait)
@@ -159,7 +159,7 @@ class Console:
         self.api.reset()
         self.forget()
         self.deliveries.clear()
-        self.live.tell("reset", {})
+        self.live.publish("reset", {})
 
     def close(self) -> None:
         self.live.close()
@@ -219,7 +219,7 @@ class Console:
         """Note a delivery, pass it on, and note its answer; without ``wait`` after this returns."""
         bridge = self._bridge()
         headers, trace = way.traced(request.headers)
-        sender, delivery_id = senders.who({name.lower(): value for name, value in request.headers})
+        sender, delivery_id = senders.detect_sender({name.lower(): value for name, value in request.headers})
         delivery = self.deliveries.begin(
             via, sender=sender, delivery_id=delivery_id, request=request, trace=trace, **known
         )
@@ -243,9 +243,9 @@ class Console:
         """The API was called: codes may be used up, and faults."""
         if call.action in (SEND, CREATE) and call.contact is not None:
             for code in reversed(self.codes(call.contact)):
-                self.live.tell("code", code)
+                self.live.publish("code", code)
         if call.fault is not None:
-            self.live.tell("faults", self.api.faults.armed())
+            self.live.publish("faults", self.api.faults.armed())
 
 
 def _shown(contact: Contact) -> dict[str, str]:

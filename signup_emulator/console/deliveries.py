@@ -18,7 +18,7 @@ from typing import Any, Literal
 from signup_emulator.api.calls import Call
 from signup_emulator.masking import masked
 
-from .user_messages import said
+from .user_messages import message_for
 
 KEPT = 500
 """Deliveries that are remembered, the newest."""
@@ -100,7 +100,7 @@ class Delivery:
             "replayed": bool(line.get("replayed")) or "idempotent-replayed" in self._answered(),
             "resolved": bool(line.get("resolved")) or told.get("resolved") is True,
             "retryable": retryable,
-            "says": said(outcome, retryable=retryable) if self.done else None,
+            "says": message_for(outcome, retryable=retryable) if self.done else None,
             "duration_ms": self.duration_ms if self.duration_ms is not None else line.get("duration_ms"),
             "wait_ms": line.get("wait_ms"),
             "upstream_ms": line.get("upstream_ms"),

@@ -20,7 +20,7 @@ _HEARTBEAT = 10.0
 Watcher = queue.Queue[str | None]
 
 
-class Live:
+class EventStream:
     """Tells events to all watchers. Safe for threads."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Live:
         self._watchers: set[Watcher] = set()
         self._closed = False
 
-    def tell(self, event: str, document: object) -> None:
+    def publish(self, event: str, document: object) -> None:
         """Tell an event, whose data is a JSON document."""
         text = f"event: {event}\ndata: {json.dumps(document)}\n\n"
         with self._lock:

@@ -73,7 +73,7 @@ def _see(app: Flask, console: Console) -> None:
             "bridge": bridge.url if bridge else None,
             "auth": auth,
             "preset": bridge.preset if bridge else None,
-            "sender": senders.usual(auth) if auth else None,
+            "sender": senders.default_sender(auth) if auth else None,
             "senders": list(senders.AUTHS),
             "sends": bool(bridge and bridge.sends),
         }
@@ -169,13 +169,13 @@ def _arm(app: Flask, console: Console) -> None:
             wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
             return {"error": str(error), "wanted": wanted}, 422
         console.api.faults.arm(fault)
-        console.live.tell("faults", console.api.faults.armed())
+        console.live.publish("faults", console.api.faults.armed())
         return asdict(fault)
 
     @app.delete("/emulator/faults")
     def disarm() -> ResponseReturnValue:
         console.api.faults.clear()
-        console.live.tell("faults", [])
+        console.live.publish("faults", [])
         return {"armed": 0}
 
     @app.get("/emulator/behaviour")
@@ -193,7 +193,7 @@ def _arm(app: Flask, console: Console) -> None:
     @app.patch("/emulator/behaviour")
     def behave() -> ResponseReturnValue:
         changed = console.api.domain.change(_json()).document()
-        console.live.tell("behaviour", changed)
+        console.live.publish("behaviour", changed)
         return changed
 
 

@@ -19,6 +19,6 @@ _LATER = "We could not check your code yet, and try again for you. Nothing is lo
 _OURS = "Something is wrong with our signup. We have been told."
 
 
-def said(outcome: str | None, *, retryable: bool | None) -> str:
+def message_for(outcome: str | None, *, retryable: bool | None) -> str:
     """The words for an outcome; where it has none, those for whether it may end otherwise."""
     return _WORDS.get(outcome or "") or (_LATER if retryable in (True, None) else _OURS)

@@ -15,19 +15,19 @@ from bench.benchmarks.latency import Latency, at
 from bench.benchmarks.memory import Memory
 from bench.benchmarks.profile import LAYERS, Profile, _layer
 from bench.benchmarks.speed import Throughput
-from bench.harness import Setting, setting
+from bench.harness import Harness, setting
 from bench.load import Target
 from bench.targets import Result
 from tests.support.builders import ROOT
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Setting]:
+def running() -> Iterator[Harness]:
     with setting() as one:
         yield one
 
 
-def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
+def test_each_peer_answers_what_is_expected_of_it(running: Harness) -> None:
     folder = running.folder / "peers"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
         for kind in ("first", "before", "refused"):
@@ -42,13 +42,13 @@ def test_each_peer_answers_what_is_expected_of_it(running: Setting) -> None:
 
 
 @pytest.mark.toolchain
-def test_the_peer_in_node_answers_what_is_expected_of_it(running: Setting, npm_packages: Path) -> None:
+def test_the_peer_in_node_answers_what_is_expected_of_it(running: Harness, npm_packages: Path) -> None:
     with running.api() as api, servers.node_peer(api, running.bundle, running.folder) as peer:
         assert peer
         assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
 
 
-def test_the_stand_in_takes_the_time_that_it_is_given(running: Setting) -> None:
+def test_the_stand_in_takes_the_time_that_it_is_given(running: Harness) -> None:
     with running.api(0.05) as api:
         target = Target(int(api.rpartition(":")[2]), bundle=running.tls.bundle)
         sample = running.senders.run(load.at_a_rate, target, 20.0, 0.5)
@@ -56,7 +56,7 @@ def test_the_stand_in_takes_the_time_that_it_is_given(running: Setting) -> None:
     assert min(sample.each) >= 0.05
 
 
-def test_an_answer_that_is_not_the_expected_one_ends_the_run(running: Setting) -> None:
+def test_an_answer_that_is_not_the_expected_one_ends_the_run(running: Harness) -> None:
     folder = running.folder / "wrong"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
         other = bridge.target._replace(verified=b"something else")

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from signup_bridge.core.rate_limit import SHARE
+from signup_bridge.core.rate_limit import QUOTA_FRACTION
 
 from bench import simulate as command
 from bench.documents import put
@@ -52,7 +52,7 @@ def test_the_quota_holds(one: Scenario) -> None:
 def test_a_wave_takes_what_the_pace_takes() -> None:
     seen = simulate(WAVES[0], 1)
     assert len(seen.verified) == 200
-    assert 200 / (SHARE * 20) < seen.seconds < 1.15 * 200 / 20
+    assert 200 / (QUOTA_FRACTION * 20) < seen.seconds < 1.15 * 200 / 20
     assert seen.backlog([0.999]) == [200 - sum(at <= 0.999 for at in seen.verified.values())]
     assert (seen.wait(0.0), seen.wait(1.0)) == (seen.waits[0], seen.waits[-1])
 

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
-from signup_bridge.core.outcomes import API_CODES, OUTCOMES, SEND_API_CODES
-from signup_bridge.upstream.reply import Call, Reply, judge
+from signup_bridge.core.outcomes import OUTCOMES
+from signup_bridge.upstream import error_codes
+from signup_bridge.upstream.error_codes import API_CODES, SEND_API_CODES
+from signup_bridge.upstream.reply import CallResult, Reply, classify
 
 DOCUMENTED = {
     "InternalError.VerifyCodeErr": "code-incorrect",
@@ -53,9 +55,9 @@ OTHERS = {
 )
 def test_what_each_code_of_the_api_means(api_code: str, outcome: str) -> None:
     document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
-    verdict = judge(Call(Reply(200, json.dumps(document).encode()), 0.25))
+    verdict = classify(CallResult(Reply(200, json.dumps(document).encode()), 0.25))
     assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
-    assert verdict.upstream == 0.25
+    assert verdict.upstream_seconds == 0.25
 
 
 def test_no_code_of_the_table_is_untested() -> None:
@@ -77,14 +79,14 @@ OF_SENDING = {
 def test_what_a_code_means_where_another_was_to_be_sent() -> None:
     assert set(SEND_API_CODES) == set(OF_SENDING)
     for api_code in {**API_CODES, **OF_SENDING}:
-        verifying, sending = (outcomes.of_api_code(api_code, action) for action in (CREATE, SEND))
+        verifying, sending = (error_codes.outcome_for(api_code, action) for action in (CREATE, SEND))
         assert sending.code == OF_SENDING.get(api_code, verifying.code)
     for action in (CREATE, DESCRIBE, DELETE):
-        assert outcomes.of_api_code("InternalError.VerifyCodeErr", action).code == "code-incorrect"
+        assert error_codes.outcome_for("InternalError.VerifyCodeErr", action).code == "code-incorrect"
 
 
 def test_no_error_code_ever_means_that_it_is_done() -> None:
-    meant = [*API_CODES.values(), *outcomes.API_FAMILIES.values(), *SEND_API_CODES.values()]
+    meant = [*API_CODES.values(), *error_codes.API_FAMILIES.values(), *SEND_API_CODES.values()]
     assert "done" not in {outcome.kind for outcome in meant}
 
 
@@ -149,7 +151,7 @@ def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() ->
     ],
 )
 def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> None:
-    assert named in outcomes.remedy_of(api_code)
+    assert named in error_codes.remedy_for(api_code)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +159,8 @@ def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> 
     [("never-sent", "upstream-unreachable"), ("no-answer", "outcome-unknown"), ("unusable", "upstream-failed")],
 )
 def test_a_call_without_a_reply(result: str, outcome: str) -> None:
-    verdict = judge(Call(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
-    assert (verdict.outcome.code, verdict.error, verdict.upstream) == (outcome, "TimeoutError", 1.5)
+    verdict = classify(CallResult(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
+    assert (verdict.outcome.code, verdict.error, verdict.upstream_seconds) == (outcome, "TimeoutError", 1.5)
 
 
 GOOD = {"Response": {"RequestId": "eac6b301"}}
@@ -194,16 +196,16 @@ GOOD = {"Response": {"RequestId": "eac6b301"}}
     ],
 )
 def test_a_reply_that_says_neither_yes_nor_no(data: bytes) -> None:
-    verdict = judge(Call(Reply(200, data), 0))
+    verdict = classify(CallResult(Reply(200, data), 0))
     assert verdict.outcome is outcomes.UPSTREAM_FAILED
     assert verdict.error
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 404, 429, 500, 502, 503])
 def test_another_status_says_nothing_whatever_the_body(status: int) -> None:
-    assert judge(Call(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
+    assert classify(CallResult(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
 
 
 @given(data=st.binary() | st.text().map(str.encode))
 def test_no_bytes_are_verified_by_chance(data: bytes) -> None:
-    assert judge(Call(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED
+    assert classify(CallResult(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from signup_bridge.core.outcomes import OUTCOMES, Outcome
 from signup_bridge.metrics import Metrics
 from signup_bridge.settings import LOG_LEVELS, SETTINGS
-from signup_bridge.telemetry.logs import FIELDS
+from signup_bridge.telemetry.logs import LOG_FIELDS
 
 from tests.support.builders import ROOT, bridge, documented
 
@@ -104,7 +104,7 @@ def test_every_route_that_is_named_exists(name: str) -> None:
 
 def families() -> dict[str, tuple[str, set[str]]]:
     """Each metric's type and its labels, by its name."""
-    text = Metrics("status").answer(0).body.decode()
+    text = Metrics("status").render(0).body.decode()
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,
@@ -148,7 +148,7 @@ def test_the_table_of_fields_is_what_may_stand_on_a_line() -> None:
     rows = documented("Fields", OPERATIONS)
     assert {
         name: kind.split(" ")[0].rstrip(",") for name, kind in zip(column(rows, 0), column(rows, 1), strict=True)
-    } == FIELDS
+    } == LOG_FIELDS
     assert all(when and what for _, _, when, what in rows)
 
 
@@ -164,9 +164,13 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 def words_of(message: ast.expr) -> str:
-    from signup_bridge.ledger import KEY_CHANGED  # noqa: PLC0415
+    from signup_bridge.ledger import KEY_CHANGED_WARNING  # noqa: PLC0415
 
-    text = message.value if isinstance(message, ast.Constant) else {"KEY_CHANGED": KEY_CHANGED}[ast.unparse(message)]
+    text = (
+        message.value
+        if isinstance(message, ast.Constant)
+        else {"KEY_CHANGED": KEY_CHANGED_WARNING}[ast.unparse(message)]
+    )
     assert isinstance(text, str)
     return text
 
@@ -189,7 +193,7 @@ def test_every_field_that_cls_is_asked_for_exists() -> None:
     asked = set(re.findall(r"([a-z_]+):", questions)) | set(re.findall(r"percentile\(([a-z_]+),", questions))
     asked |= {name for names in re.findall(r"select ([a-z_, ]+), count", questions) for name in names.split(", ")}
     assert len(asked) > 8
-    assert asked <= set(FIELDS)
+    assert asked <= set(LOG_FIELDS)
 
 
 # -- commands and links --

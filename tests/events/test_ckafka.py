@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signup_bridge.core.actions import CREATE, DESCRIBE
-from signup_bridge.events.ckafka import Redeliver
+from signup_bridge.events.ckafka import BatchRetry
 from signup_bridge.telemetry.logs import JsonFormatter
 
 from signup_emulator.api.calls import Call
@@ -103,7 +103,7 @@ def test_a_code_that_is_held_back_stops_nothing(emulator: Emulator) -> None:
     event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))
     assert wired.events.handle(event, LONG) == {"records": 3, "ends": {"sent": 1, "send-limited": 2}}
     emulator.faults.arm(Fault("InternalError.SendVerifyCodeErr"))
-    with pytest.raises(Redeliver, match="1 of 1 records"):
+    with pytest.raises(BatchRetry, match="1 of 1 records"):
         wired.events.handle(batch(record(4, wanted | {"contact": "+86 139 0000 0002"})), LONG)
     assert len(emulator.calls) == 2
 
@@ -147,7 +147,7 @@ def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
     messages = send(emulator, 3)
     emulator.faults.arm(Fault("InternalError"))
     event = batch(*(record(offset, message) for offset, message in enumerate(messages)))
-    with pytest.raises(Redeliver, match=r"^1 of 3 records may end otherwise: send the batch again$"):
+    with pytest.raises(BatchRetry, match=r"^1 of 3 records may end otherwise: send the batch again$"):
         wired.events.handle(event, LONG)
     assert [call.contact for call in emulator.calls] == [message["contact"] for message in messages]
     assert wired.events.handle(event, LONG)["ends"] == {"verified": 3}
@@ -172,7 +172,7 @@ def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 5))))
     counts = []
     for _ in range(5):
-        with suppress(Redeliver):
+        with suppress(BatchRetry):
             assert bridged.events.handle(event, {"time_limit_in_ms": 2300})["ends"] == {"verified": 5}
         counts.append(len(emulator.calls))
     assert counts[0] < 5
@@ -187,7 +187,7 @@ def test_a_time_limit_below_the_budget_is_enough(emulator: Emulator, wired: Brid
 
 def test_without_any_time_nothing_is_begun(emulator: Emulator, wired: Bridge) -> None:
     (one,) = send(emulator, 1)
-    with pytest.raises(Redeliver):
+    with pytest.raises(BatchRetry):
         wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 400})
     assert calls(emulator) == []
     assert wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 10**9})["ends"] == {"verified": 1}
@@ -203,7 +203,7 @@ def test_a_list_that_is_refused_blocks_no_partition_for_ever(
     emulator.faults.arm(Fault("close", CREATE))
     emulator.faults.arm(Fault("UnauthorizedOperation", DESCRIBE, times=100))
     for _ in range(3):
-        with pytest.raises(Redeliver):
+        with pytest.raises(BatchRetry):
             bridged.events.handle(batch(record(1, one)), LONG)
     refused = [line for line in caplog.records if line.levelname == "ERROR"]
     assert {line.getMessage() for line in refused} == {"the account's list is refused: no lost answer can be found out"}
@@ -267,7 +267,7 @@ entry = st.fixed_dictionaries({"msgBody": message}, optional=places) | anything
 def test_any_batch_is_gone_through(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
     """Nothing else is ever raised, and a place that comes again is no second call."""
     emulator, bridged = account
-    with suppress(Redeliver):
+    with suppress(BatchRetry):
         told = bridged.events.handle({"Records": records}, context)
         assert told.get("statusCode") == 400 or told["records"] == len(records) == sum(told["ends"].values())
         assert PHONE not in json.dumps(told)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from signup_bridge.events.ckafka import Redeliver
+from signup_bridge.events.ckafka import BatchRetry
 
 from signup_emulator.api.faults import Fault
 from signup_emulator.server import Emulator
@@ -48,7 +48,7 @@ def test_the_id_counts_within_its_source(emulator: Emulator, wired: Bridge) -> N
 
 def test_a_retryable_outcome_raises(emulator: Emulator, wired: Bridge) -> None:
     emulator.faults.arm(Fault("LimitExceeded.RequestLimit"))
-    with pytest.raises(Redeliver):
+    with pytest.raises(BatchRetry):
         wired.events.handle(EVENT, CONTEXT)
     assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
 
@@ -140,7 +140,7 @@ def test_action_sends_a_code_and_a_limit_does_not_raise(emulator: Emulator) -> N
 def test_time_out_that_leaves_no_time_is_named_for_each_trigger(
     wired: Bridge, caplog: pytest.LogCaptureFixture, event: dict[str, Any]
 ) -> None:
-    with suppress(Redeliver):
+    with suppress(BatchRetry):
         wired.events.handle(event, CONTEXT | {"time_limit_in_ms": 500})
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings[0].startswith("the function's time-out leaves no time for a call")

@@ -21,7 +21,7 @@ from typing import Any
 
 from signup_bridge.core.outcomes import BODY_INCOMPLETE, BY_CODE
 from signup_bridge.events import event_bus
-from signup_bridge.events.ckafka import Redeliver
+from signup_bridge.events.ckafka import BatchRetry
 from signup_bridge.setting_parsers import standard_webhooks_key
 from signup_bridge.telemetry import logs
 
@@ -101,7 +101,7 @@ def try_one(data: bytes) -> None:
     is_signed = isinstance(event, dict) and _sign(event)
     try:
         answer = platform.handle(event, context)
-    except Redeliver:
+    except BatchRetry:
         assert isinstance(event, dict)
         assert "Records" in event or event_bus.looks_like_event(event), (
             "it raises for what is neither a batch nor a bus's event"

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from signup_bridge.core.outcomes import Refusal
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import json_pointer, member_names, spelling
-from signup_bridge.inbound.body import ContactType, Delivery
-from signup_bridge.inbound.cloudevents import BY_ITS_OWN_NAMES, Reading, reading
+from signup_bridge.inbound.cloudevents import NATIVE, BodyFormat, body_format
 from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
-from signup_bridge.ledger.keys import folded
+from signup_bridge.ledger.keys import normalized
 from signup_bridge.setting_parsers import contact_type
 
 from tests.support.builders import ROOT, body
@@ -37,13 +38,13 @@ def try_one(data: bytes) -> None:
         return
     try:
         delivery = payload.parse(document, reading=read)
-    except Refusal as refusal:
+    except RequestRejected as refusal:
         _check_refusal(refusal, read, document)
     else:
         _check_delivery(delivery)
 
 
-def _reading(told: dict[str, str]) -> Reading | None:
+def _reading(told: dict[str, str]) -> BodyFormat | None:
     """As settings and headers tell; None when no bridge would have started with such settings."""
     mapping = PRESETS.get(told.get("preset", ""))
     try:
@@ -53,15 +54,15 @@ def _reading(told: dict[str, str]) -> Reading | None:
     except ValueError:
         return None
     origin: Any = told.get("origin") if told.get("origin") in ORIGINS else "request"
-    made = reading(
+    made = body_format(
         origin, mapping, content_type=told.get("content-type"), binary="ce-id" in told, trusted="trusted" in told
     )
-    return made if told else BY_ITS_OWN_NAMES
+    return made if told else NATIVE
 
 
 def _pointer(text: str) -> json_pointer.Pointer:
     found = json_pointer.parse(text)
-    assert json_pointer.text_of(found) == f"#{text}", "a pointer is not written as it was read"
+    assert json_pointer.to_string(found) == f"#{text}", "a pointer is not written as it was read"
     return found
 
 
@@ -69,17 +70,17 @@ def _check_delivery(delivery: Delivery) -> None:
     contact = delivery.contact
     assert FORMS[contact.type].fullmatch(contact.value), "a contact that is none"
     assert contact.value == spelling.visible(contact.value), "a contact with something that nobody sees"
-    assert folded(contact), "a contact that has no lock"
+    assert normalized(contact), "a contact that has no lock"
     assert len(contact.value) <= payload.CONTACT_LIMIT
     assert re.fullmatch(payload.VERIFY_CODE, delivery.verify_code), "a code that is none"
     if contact.type is ContactType.EMAIL:
         assert contact.masked.rpartition("@")[0][1:] == "***", "more than the first character is shown"
     else:
         assert contact.masked.count("*") >= 3, "too much of a number is shown"
-    assert repr(delivery) == repr(Delivery(payload.Contact(contact.type, ""), "", delivery.key)), "repr tells it"
+    assert repr(delivery) == repr(Delivery(Contact(contact.type, ""), "", delivery.key)), "repr tells it"
 
 
-def _check_refusal(refusal: Refusal, read: Reading, document: bytes) -> None:
+def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) -> None:
     assert refusal.outcome.code in ("body-malformed", "body-invalid")
     said = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
     assert refusal.outcome.code != "body-invalid" or refusal.errors, "nothing is named that is wrong"
@@ -93,13 +94,13 @@ def _check_refusal(refusal: Refusal, read: Reading, document: bytes) -> None:
         assert value in OWN_WORDS or value not in said, "what was sent is in the text"
 
 
-def _places(read: Reading) -> set[str]:
+def _places(read: BodyFormat) -> set[str]:
     if read.mapping is None:
         before: json_pointer.Pointer = ("data",) if read.event else ()
-        return {json_pointer.text_of((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
+        return {json_pointer.to_string((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
     mapping = read.mapping
     of_type = [mapping.type] if isinstance(mapping.type, tuple) else []
-    return {json_pointer.text_of(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
+    return {json_pointer.to_string(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
 
 
 def _values(document: Any) -> Iterator[str]:

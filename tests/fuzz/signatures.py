@@ -108,7 +108,7 @@ def is_bearers(request: Request) -> bool:
     return found is not None and found[1].encode("latin-1", "replace").strip() in KEYS and _on_a_wire(found[1])
 
 
-VERIFIERS: tuple[tuple[signatures.Verify, Callable[[Request], bool]], ...] = (
+VERIFIERS: tuple[tuple[signatures.Verifier, Callable[[Request], bool]], ...] = (
     (signatures.github(KEYS), is_githubs),
     (signatures.bearer(KEYS), is_bearers),
 )

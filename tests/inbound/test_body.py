@@ -6,22 +6,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signup_bridge.core.outcomes import Refusal
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import member_names
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
-from signup_bridge.inbound.cloudevents import Reading
+from signup_bridge.inbound.cloudevents import BodyFormat
 
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, problem
 
 EMAIL = "jo@example.com"
-DIRECT = Reading(known_by="member")
+DIRECT = BodyFormat(id_source="member")
 MUST_BE_A_CODE = "must be a string of 4 to 10 characters 0-9, A-Z, a-z"
 
 
 def faulty(data: bytes) -> dict[str, str]:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRejected) as raised:
         payload.parse(data)
     assert raised.value.outcome.code == "body-invalid"
     assert len({pointer for pointer, _ in raised.value.errors}) == len(raised.value.errors)
@@ -29,13 +30,13 @@ def faulty(data: bytes) -> dict[str, str]:
 
 
 def code_of(data: bytes) -> str:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRejected) as raised:
         payload.parse(data)
     return raised.value.outcome.code
 
 
 def test_both_shapes() -> None:
-    key = DeliveryKey("signed", "msg_1")
+    key = IdempotencyKey("signed", "msg_1")
     expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE, key)
     assert payload.parse(body(), key) == expected
     assert payload.parse(body(type=1), key) == expected
@@ -107,12 +108,12 @@ def test_what_is_no_type(wrong: object) -> None:
 
 def test_whose_id_it_is() -> None:
     """The signed one; the body's only where the platform has authorised the caller."""
-    signed = DeliveryKey("signed", "msg_1")
+    signed = IdempotencyKey("signed", "msg_1")
     assert payload.parse(body(id="x"), signed).key == signed
     assert payload.parse(body(id=[]), signed).key == signed
-    assert payload.parse(body(id="x")).key == DeliveryKey("content", body(id="x"))
-    assert payload.parse(body(id="x"), reading=DIRECT).key == DeliveryKey("direct", "x")
-    assert payload.parse(body(), reading=DIRECT).key == DeliveryKey("content", body())
+    assert payload.parse(body(id="x")).key == IdempotencyKey("content", body(id="x"))
+    assert payload.parse(body(id="x"), reading=DIRECT).key == IdempotencyKey("direct", "x")
+    assert payload.parse(body(), reading=DIRECT).key == IdempotencyKey("content", body())
 
 
 def test_all_faults_at_once() -> None:
@@ -205,8 +206,8 @@ def test_what_is_not_json(data: bytes) -> None:
 
 def test_a_byte_order_mark_is_ignored() -> None:
     marked = b"\xef\xbb\xbf" + body()
-    assert payload.parse(marked) == payload.parse(body(), DeliveryKey("content", marked))
-    assert payload.asks_to_send(b"\xef\xbb\xbf" + body(action="send"))
+    assert payload.parse(marked) == payload.parse(body(), IdempotencyKey("content", marked))
+    assert payload.is_send_request(b"\xef\xbb\xbf" + body(action="send"))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_media_types(media_type: str | None) -> None:
     "media_type", ["text/plain", "application/jsonx", "json", "+json", "a/b/c+json", "é/x+json", "a b/c+json"]
 )
 def test_media_types_that_are_none(media_type: str) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRejected) as raised:
         payload.check_media_type(media_type)
     assert raised.value.outcome.status == 415
 
@@ -242,7 +243,7 @@ def test_masks(contact_type: ContactType, contact: str, masked: str) -> None:
 
 
 def test_nothing_personal_in_a_repr() -> None:
-    shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, DeliveryKey("content", body())))
+    shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, IdempotencyKey("content", body())))
     assert PHONE not in shown
     assert CODE not in shown
 
@@ -272,8 +273,8 @@ members: Any = st.dictionaries(
 @given(data=st.binary() | members.map(lambda document: json.dumps(document).encode()), direct=st.booleans())
 def test_any_bytes_are_read_or_refused(data: bytes, direct: bool) -> None:
     try:
-        delivery = payload.parse(data, reading=DIRECT if direct else Reading())
-    except Refusal as refusal:
+        delivery = payload.parse(data, reading=DIRECT if direct else BodyFormat())
+    except RequestRejected as refusal:
         shown = json.dumps(refusal.errors) + refusal.detail
         assert PHONE not in shown
         assert EMAIL not in shown

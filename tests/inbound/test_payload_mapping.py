@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signup_bridge import settings
-from signup_bridge.core.outcomes import Refusal
+from signup_bridge.core import delivery
+from signup_bridge.core.contact import ContactType
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body
-from signup_bridge.inbound.body import ContactType
-from signup_bridge.inbound.cloudevents import Reading
+from signup_bridge.inbound.cloudevents import BodyFormat
 from signup_bridge.inbound.json_pointer import parse
 from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
 from signup_bridge.settings import SettingsError
@@ -40,12 +41,12 @@ def problems(**changed: str) -> list[str]:
     return raised.value.problems
 
 
-def read(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> body.Delivery:
-    return body.parse(json.dumps(document).encode(), reading=Reading(by))
+def read(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> delivery.Delivery:
+    return body.parse(json.dumps(document).encode(), reading=BodyFormat(by))
 
 
 def faulty(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> dict[str, str]:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRejected) as raised:
         read(document, by)
     return dict(raised.value.errors)
 
@@ -128,7 +129,7 @@ def test_a_type_that_is_pointed_to(word: object) -> None:
     by_pointer = WITHOUT_TYPE._replace(type=parse("/list/1/kind"))
     contact = PHONE if word in ("phone", 1) else EMAIL
     found = read({"list": [0, {"kind": word}], "who": contact, "code": CODE}, by_pointer)
-    assert found.contact.type.word == ("phone" if contact == PHONE else "email")
+    assert found.contact.type.label == ("phone" if contact == PHONE else "email")
 
 
 def test_each_fault_is_told_where_it_is() -> None:
@@ -186,8 +187,8 @@ def test_the_first_that_is_there_counts() -> None:
 
 @pytest.mark.parametrize("data", [b'{"who": "a@b.cd", "who": "c@d.ef", "code": "1234"}', b"{", b"\xff", b"NaN"])
 def test_strict_json_stays(data: bytes) -> None:
-    with pytest.raises(Refusal) as raised:
-        body.parse(data, reading=Reading(WITHOUT_TYPE))
+    with pytest.raises(RequestRejected) as raised:
+        body.parse(data, reading=BodyFormat(WITHOUT_TYPE))
     assert raised.value.outcome.code == "body-malformed"
 
 
@@ -212,10 +213,10 @@ some_pointer = st.lists(st.sampled_from(["a", "b", "0", "1", "~", "/", "data"]),
 )
 def test_any_body_is_read_or_refused(document: Any, by: PayloadMapping, known_by: Any) -> None:
     if known_by == "member":
-        by, known_by = by.of_data(), None
+        by, known_by = by.for_data(), None
     try:
-        found = body.parse(json.dumps(document).encode(), reading=Reading(by, by.event, known_by))
-    except Refusal as refusal:
+        found = body.parse(json.dumps(document).encode(), reading=BodyFormat(by, by.event, known_by))
+    except RequestRejected as refusal:
         shown = json.dumps(refusal.errors) + refusal.detail
         assert PHONE not in shown
         assert EMAIL not in shown

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signup_bridge.inbound import signatures
-from signup_bridge.inbound.signatures import SignatureInvalid, Verify
+from signup_bridge.inbound.signatures import SignatureInvalid, Verifier
 from signup_bridge.setting_parsers import standard_webhooks_key
 from standardwebhooks import Webhook
 
@@ -27,14 +27,14 @@ VECTOR = {
 }
 
 
-def verifier(*secrets: str, at: float | None = None, tolerance: float = 300) -> Verify:
+def verifier(*secrets: str, at: float | None = None, tolerance: float = 300) -> Verifier:
     clock = SetClock()
     clock.wall = 0 if at is None else at - time.time()
     keys = tuple(standard_webhooks_key(secret) for secret in secrets or (SECRET,))
     return signatures.standard_webhooks(keys, tolerance=tolerance, clock=clock)
 
 
-def refused(verify: Verify, headers: Any, data: bytes = DATA) -> str:
+def refused(verify: Verifier, headers: Any, data: bytes = DATA) -> str:
     with pytest.raises(SignatureInvalid) as raised:
         verify(headers, data)
     return raised.value.reason

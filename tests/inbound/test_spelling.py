@@ -9,11 +9,11 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signup_bridge.core.outcomes import Refusal
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import spelling
-from signup_bridge.inbound.body import Contact, ContactType
-from signup_bridge.ledger.keys import folded
+from signup_bridge.ledger.keys import normalized
 
 from signup_emulator.api.faults import Fault
 from signup_emulator.server import Emulator
@@ -61,7 +61,7 @@ def test_every_separator_invisible_character_and_digit_of_unicode() -> None:
     "written", ["12 3", "1-2-3", "\u200b\u200b\u200b\u200b", "-" * 6, "²²²²", "①②③④", "½½½½", "12_34"]
 )
 def test_a_malformed_code_stays_malformed(written: str) -> None:
-    with pytest.raises(Refusal) as raised:
+    with pytest.raises(RequestRejected) as raised:
         code_of(written)
     assert [pointer for pointer, _ in raised.value.errors] == ["#/verify_code"]
 
@@ -102,7 +102,7 @@ def test_an_email_address_loses_what_nobody_sees_and_is_otherwise_as_typed(writt
 
 @pytest.mark.parametrize("written", ["\u200b", "jo@\u200b.com", "j\u00a0o@example.com", "jo＠example.com"])
 def test_a_malformed_email_address_stays_malformed(written: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejected):
         contact_of(written, "email")
 
 
@@ -123,7 +123,7 @@ def test_a_malformed_email_address_stays_malformed(written: str) -> None:
     ],
 )
 def test_an_address_in_two_spellings_is_one_contact(one: str, other: str) -> None:
-    assert folded(Contact(ContactType.EMAIL, one)) == folded(Contact(ContactType.EMAIL, other))
+    assert normalized(Contact(ContactType.EMAIL, one)) == normalized(Contact(ContactType.EMAIL, other))
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_an_address_in_two_spellings_is_one_contact(one: str, other: str) -> Non
     ],
 )
 def test_two_domains_stay_two(one: str, other: str) -> None:
-    assert folded(Contact(ContactType.EMAIL, one)) != folded(Contact(ContactType.EMAIL, other))
+    assert normalized(Contact(ContactType.EMAIL, one)) != normalized(Contact(ContactType.EMAIL, other))
 
 
 @given(contact=st.emails() | st.text())
 def test_an_ascii_address_is_folded_as_before(contact: str) -> None:
     """So that a ledger of an earlier version still finds it."""
     if "@" in contact and contact.isascii() and "xn--" not in contact.lower():
-        assert folded(Contact(ContactType.EMAIL, contact)) == contact.lower()
+        assert normalized(Contact(ContactType.EMAIL, contact)) == contact.lower()
 
 
 @given(text=st.text() | st.text(st.sampled_from("1\u0661\uff11\u200b\u00a0-\ufe0f\u2013 ")))

@@ -20,7 +20,7 @@ from flask import Flask
 from signup_bridge import settings
 from signup_bridge.core.clock import SystemClock
 from signup_bridge.inbound import signatures
-from signup_bridge.inbound.signatures import SignatureInvalid, Verify
+from signup_bridge.inbound.signatures import SignatureInvalid, Verifier
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.serving import BaseWSGIServer
 
@@ -56,9 +56,9 @@ class Served:
 
     server: BaseWSGIServer
     clock: Stopped = field(default_factory=Stopped)
-    made: dict[tuple[str, str, int], tuple[Flask, Verify]] = field(default_factory=dict)
+    made: dict[tuple[str, str, int], tuple[Flask, Verifier]] = field(default_factory=dict)
 
-    def with_settings_of(self, vector: dict[str, Any]) -> tuple[Flask, Verify]:
+    def with_settings_of(self, vector: dict[str, Any]) -> tuple[Flask, Verifier]:
         named = vector["scheme"], " ".join(vector["secrets"]), vector["tolerance"]
         if named not in self.made:
             values = (*named[:2], str(named[2]))

@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from signup_bridge.ledger import HISTORY, RIVAL_MARGIN, RIVALS
-from signup_bridge.service.reconciliation import LATEST, NEAR
+from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_CALLS
+from signup_bridge.service.reconciliation import COMPETING_WINDOW, MAX_AGE
 
 from tests.support.ledgers import FAST, VERIFIED, WRONG, Engine, Make, guess, keys, near, redis_engine, sqlite_engine
 from tests.support.redis_server import RedisServer
@@ -17,8 +17,8 @@ MANY = 4000
 
 
 def test_the_window_holds_all_that_an_unknown_outcome_is_judged_by() -> None:
-    assert RIVAL_MARGIN > NEAR
-    assert HISTORY > LATEST + NEAR
+    assert COMPETING_MARGIN > COMPETING_WINDOW
+    assert CALL_HISTORY > MAX_AGE + COMPETING_WINDOW
 
 
 @pytest.mark.parametrize("apart", [-3000.0, 3000.0])
@@ -28,7 +28,7 @@ def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> Non
     engine.end(None if first == keys() else WRONG, first, sent=0.0)
     engine.pass_by(abs(apart))
     engine.end(None if second == keys() else WRONG, second, sent=0.0)
-    assert engine.claim().rivals == ()
+    assert engine.claim().competing_calls == ()
 
 
 def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
@@ -38,7 +38,7 @@ def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
     engine.settle(rival, WRONG, guess(0), sent=799.0, gave_up=0.0)
     engine.end(None, sent=0.0)
     claim = engine.claim()
-    assert [near(one, claim.now - 799, claim.now) for one in claim.rivals] == [True]
+    assert [near(one, claim.now - 799, claim.now) for one in claim.competing_calls] == [True]
 
 
 def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> None:
@@ -50,25 +50,27 @@ def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> Non
     engine.attempt(token, rival)
     engine.settle(token, WRONG, rival, sent=0.0)
     claim = engine.claim()
-    assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.rivals)
+    assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.competing_calls)
 
 
 def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
     engine.end(WRONG, guess(0), sent=0.0)
     engine.end(None, sent=0.0)
-    engine.pass_by(HISTORY + 1)
+    engine.pass_by(CALL_HISTORY + 1)
     claim = engine.claim()
-    assert (len(claim.calls), claim.rivals, claim.crowded) == (1, (), False)
+    assert (len(claim.calls), claim.competing_calls, claim.has_more_calls) == (1, (), False)
 
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None:
     engine = make(interval=1e-6, wrong_codes=0)
     engine.end(None, sent=0.0)
-    for number in range(RIVALS - 1 + more):  # and the lost call itself
+    for number in range(MAX_COMPETING_CALLS - 1 + more):  # and the lost call itself
         engine.end(WRONG, guess(number), sent=0.0)
     claim = engine.claim()
-    assert (claim.crowded, len(claim.rivals)) == ((True, 0) if more else (False, RIVALS - 1))
+    assert (claim.has_more_calls, len(claim.competing_calls)) == (
+        (True, 0) if more else (False, MAX_COMPETING_CALLS - 1)
+    )
 
 
 def test_a_success_after_many_wrong_codes_clears_their_count(make: Make) -> None:
@@ -88,7 +90,7 @@ def work(engine: Engine) -> None:
     """Lose an answer, claim its delivery again, and have another code accepted."""
     engine.end(None)
     claim = engine.claim(token="again")
-    assert (claim.unknown, claim.crowded, claim.rivals) == (True, True, ())
+    assert (claim.unknown, claim.has_more_calls, claim.competing_calls) == (True, True, ())
     engine.release("again")
     engine.end(VERIFIED, keys("other", code="999999"))
 
@@ -142,5 +144,5 @@ def test_a_long_history_costs_a_redis_few_reads(redis_server: RedisServer) -> No
     asked = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
     assert asked["zrevrangebyscore"] == 1
     assert asked["hgetall"] < 20
-    assert 0 < asked["hdel"] <= RIVALS + 1
+    assert 0 < asked["hdel"] <= MAX_COMPETING_CALLS + 1
     engine.ledger.close()

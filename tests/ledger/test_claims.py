@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from signup_bridge.inbound.body import ContactType
-from signup_bridge.ledger import Claim, Found, Policy, Record
+from signup_bridge.core.contact import ContactType
+from signup_bridge.ledger import Claim, Policy, Record, StoredState
 
 from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, keys, near
 
@@ -15,12 +15,18 @@ from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, k
 
 def test_a_new_delivery_is_owned_and_its_end_is_remembered(engine: Engine) -> None:
     claim = engine.claim(token="t")
-    assert (claim.kind, claim.wait, claim.unknown, claim.removal, claim.calls) == ("owned", 0.0, False, False, ())
+    assert (claim.kind, claim.wait, claim.unknown, claim.release_pending, claim.calls) == (
+        "owned",
+        0.0,
+        False,
+        False,
+        (),
+    )
     assert abs(claim.now - engine.clock.time()) < 5
     assert engine.settle("t", Record("already-verified", "r-9", resolved=True, contact_type=1))
     again = engine.claim()
     assert (again.kind, again.record) == ("replay", Record("already-verified", "r-9", True, 1))
-    assert engine.look() == Found("settled", keys().content, again.record)
+    assert engine.look() == StoredState("settled", keys().content, again.record)
 
 
 def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
@@ -35,11 +41,11 @@ def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
 def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine) -> None:
     engine.own(lease=10)
     assert engine.claim().kind == "in-flight"
-    assert engine.look() == Found("in-flight", keys().content)
+    assert engine.look() == StoredState("in-flight", keys().content)
     engine.pass_by(9)
     assert engine.claim().kind == "in-flight"
     engine.pass_by(2)
-    assert engine.look() == Found("unknown", keys().content)
+    assert engine.look() == StoredState("unknown", keys().content)
     claim = engine.claim()
     assert (claim.kind, claim.unknown, len(claim.calls)) == ("owned", True, 1)
     assert near(claim.calls[0], claim.now - 11, claim.now - 1)
@@ -58,7 +64,7 @@ def test_what_nobody_knows(engine: Engine) -> None:
     assert engine.look() is None
     assert engine.attempt("nobody") is None
     engine.release("nobody")
-    engine.ledger.unlock(keys(), "nobody", removed=True, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), "nobody", removed=True, deadline=engine.deadline)
     assert engine.look() is None
 
 
@@ -198,7 +204,7 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
     assert engine.settle(late, VERIFIED, removal=3.0)
     same = GUESS._replace(delivery=OTHER.delivery)
     assert engine.claim(same).kind == "busy"
-    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
     assert engine.claim(same).kind == "busy"
 
 
@@ -208,9 +214,9 @@ def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
     engine.pass_by(4)
     token = engine.own(GUESS)
     engine.settle(token, VERIFIED, GUESS, removal=3.0)
-    engine.ledger.unlock(GUESS, token, removed=False, deadline=engine.deadline)
-    engine.ledger.unlock(keys(), late, removed=True, deadline=engine.deadline)
-    assert engine.claim(keys("next", code="000007")).removal
+    engine.ledger.finish_release(GUESS, token, removed=False, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
+    assert engine.claim(keys("next", code="000007")).release_pending
 
 
 def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
@@ -219,7 +225,7 @@ def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
     engine.end(VERIFIED, OTHER, sent=None)
     engine.end(None, GUESS)
     claim = engine.claim(GUESS)
-    assert near(claim.rivals[0], claim.now - 11, claim.now - 1)
+    assert near(claim.competing_calls[0], claim.now - 11, claim.now - 1)
 
 
 # -- taking contacts off the list --
@@ -230,26 +236,26 @@ def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
     engine.settle(token, VERIFIED, removal=3.0)
     assert engine.claim().kind == "replay"
     assert engine.claim(GUESS).kind == "busy"
-    engine.ledger.unlock(keys(), token, removed=False, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), token, removed=False, deadline=engine.deadline)
     other = engine.claim(GUESS, "t")
-    assert (other.kind, other.removal) == ("owned", True)
-    engine.ledger.unlock(GUESS, "t", removed=True, deadline=engine.deadline)
+    assert (other.kind, other.release_pending) == ("owned", True)
+    engine.ledger.finish_release(GUESS, "t", removed=True, deadline=engine.deadline)
     assert engine.claim(GUESS).kind == "in-flight"
     engine.release("t", GUESS)
-    assert not engine.claim(GUESS).removal
+    assert not engine.claim(GUESS).release_pending
 
 
 def test_a_removal_is_of_one_spelling(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, removal=3.0)
     engine.pass_by(4)
-    assert not engine.claim(keys("x", contact="+8618766554433", code="000001")).removal
+    assert not engine.claim(keys("x", contact="+8618766554433", code="000001")).release_pending
 
 
 def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, removal=3.0)
-    engine.ledger.unlock(keys(), token, removed=True, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     claim = engine.claim(OTHER)
     assert (claim.kind, claim.record) == ("decided", Record("already-verified", contact_type=1))
     assert engine.claim(OTHER).kind == "replay"
@@ -262,7 +268,7 @@ def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> No
     engine.settle(token, VERIFIED, removal=3.0)
     engine.pass_by(4)
     claim = engine.claim(GUESS)
-    assert (claim.kind, claim.removal) == ("owned", True)
+    assert (claim.kind, claim.release_pending) == ("owned", True)
 
 
 # -- many at once --
@@ -279,9 +285,9 @@ def test_of_many_at_once_one_owns_it(engine: Engine) -> None:
 
 
 def test_the_ledger_works(engine: Engine) -> None:
-    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.ping(deadline=engine.deadline)
 
 
 def test_the_policy_keeps_what_the_count_and_the_history_need() -> None:
-    assert Policy(60, 5, 86_400, 1).kept == 86_400
-    assert Policy(60, 5, 1, 1).kept == 4000
+    assert Policy(60, 5, 86_400, 1).retention == 86_400
+    assert Policy(60, 5, 1, 1).retention == 4000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import LedgerUnavailable
-from signup_bridge.ledger.sqlite.database import SqliteFile
+from signup_bridge.ledger.sqlite.database import Database
 
 from tests.support.builders import SetClock
 from tests.support.ledgers import VERIFIED, Engine, rows, sqlite_engine
@@ -42,7 +42,7 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     """A thread of the same process holds the file."""
     engine = sqlite_engine(tmp_path)
     with holding(engine), pytest.raises(LedgerUnavailable, match="was not free in time"):
-        engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.1))
+        engine.ledger.throttle("x", deadline=Deadline(SetClock(), 0.1))
     engine.ledger.close()
 
 
@@ -101,7 +101,7 @@ def test_who_is_done_when_the_time_is_over_hears_it(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def together(file: SqliteFile, works: list[tuple[Callable[[sqlite3.Connection], str], Deadline]]) -> list[str]:
+def together(file: Database, works: list[tuple[Callable[[sqlite3.Connection], str], Deadline]]) -> list[str]:
     """What each of these hears, when they come while others write: the class of what is raised, or what is returned."""
     heard = [""] * len(works)
 

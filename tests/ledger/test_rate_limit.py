@@ -32,9 +32,9 @@ def test_a_slot_that_comes_too_late_is_not_reserved(make: Make) -> None:
 def test_each_action_has_its_own_pace(make: Make) -> None:
     engine = make(interval=4.0)
     for action in ("DescribeIntlPhoneEmailList", "DeleteIntlPhoneEmail"):
-        first = engine.ledger.reserve(action, max_wait=5, deadline=engine.deadline)
-        second = engine.ledger.reserve(action, max_wait=5, deadline=engine.deadline)
-        third = engine.ledger.reserve(action, max_wait=5, deadline=engine.deadline)
+        first = engine.ledger.reserve_slot(action, max_wait=5, deadline=engine.deadline)
+        second = engine.ledger.reserve_slot(action, max_wait=5, deadline=engine.deadline)
+        third = engine.ledger.reserve_slot(action, max_wait=5, deadline=engine.deadline)
         assert (first, second.fits, third.fits) == (Slot(0.0, fits=True), True, False)
         assert second.wait == pytest.approx(4, abs=1)
     assert engine.claim().wait == 0
@@ -52,11 +52,11 @@ def test_the_pace_slows_down_and_comes_back(make: Make) -> None:
 
     def step() -> float:
         engine.pass_by(0.01)
-        slots = [engine.ledger.reserve("x", max_wait=1e6, deadline=engine.deadline).wait for _ in range(2)]
+        slots = [engine.ledger.reserve_slot("x", max_wait=1e6, deadline=engine.deadline).wait for _ in range(2)]
         return slots[1] - slots[0]
 
     def slow_down() -> None:
-        engine.ledger.slow_down("x", deadline=engine.deadline)
+        engine.ledger.throttle("x", deadline=engine.deadline)
 
     assert step() == pytest.approx(1.0, abs=0.1)
     slow_down()

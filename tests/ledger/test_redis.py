@@ -61,7 +61,7 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: Red
     """The verb was done; done again it is the same."""
     with Wire(redis_server.port) as wire:
         engine, lose = ledger_at(wire.port), wire.lose
-        engine.ledger.check(deadline=engine.deadline)
+        engine.ledger.ping(deadline=engine.deadline)
         lose.append(b"owned")
         token = engine.own(lease=60)
         assert lose == []
@@ -107,7 +107,7 @@ def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
         engine = ledger_at(silent.getsockname()[1])
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="no response in time"):
-            engine.ledger.check(deadline=Deadline(SetClock(), 0.4))
+            engine.ledger.ping(deadline=Deadline(SetClock(), 0.4))
         assert time.monotonic() - began > 0.3
 
 
@@ -116,7 +116,7 @@ def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, re
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait())
     engine = ledger_at(redis_server.port)
     with pytest.raises(LedgerUnavailable):
-        engine.ledger.check(deadline=Deadline(SetClock(), 0.3))
+        engine.ledger.ping(deadline=Deadline(SetClock(), 0.3))
     asked.set()
 
 
@@ -141,7 +141,7 @@ def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, "socket", Counted)
         engine = ledger_at(full.getsockname()[1])
         with pytest.raises(LedgerUnavailable):
-            engine.ledger.check(deadline=Deadline(SetClock(), 0.5))
+            engine.ledger.ping(deadline=Deadline(SetClock(), 0.5))
         assert len(tried) <= 1
         for one in knocking:
             one.close()
@@ -184,8 +184,8 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
 def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     with engine.ledger._first, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
-        engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
-    engine.ledger.check(deadline=engine.deadline)
+        engine.ledger.ping(deadline=Deadline(SetClock(), 0.2))
+    engine.ledger.ping(deadline=engine.deadline)
     engine.ledger.close()
 
 
@@ -194,8 +194,8 @@ def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
     past = Deadline(SetClock(), 0.0)
     for _ in range(2):
         with pytest.raises(LedgerUnavailable, match="no response in time"):
-            engine.ledger.check(deadline=past)
-        engine.ledger.check(deadline=engine.deadline)
+            engine.ledger.ping(deadline=past)
+        engine.ledger.ping(deadline=engine.deadline)
     engine.ledger.close()
 
 
@@ -208,12 +208,12 @@ def test_an_idle_connection_is_not_trusted(redis_server: RedisServer, which: str
         with redis_server.client as client:
             return int(client.info("stats")["total_connections_received"])
 
-    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.ping(deadline=engine.deadline)
     before = connections()
-    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.ping(deadline=engine.deadline)
     assert connections() == before + 1  # the test's own
     setattr(clock, which, 21.0)
-    engine.ledger.check(deadline=engine.deadline)
+    engine.ledger.ping(deadline=engine.deadline)
     assert connections() == before + 3
     engine.ledger.close()
 
@@ -297,8 +297,8 @@ def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: Redis
     assert engine.settle(token, None, sent=1.0, gave_up=0.5, asked=1.2)
     claim = engine.claim()
     (call,) = claim.calls
-    assert call.sent == pytest.approx(claim.now - 3.8, abs=0.5)
-    assert call.gave_up == pytest.approx(claim.now - 3.3, abs=0.5)
+    assert call.sent_at == pytest.approx(claim.now - 3.8, abs=0.5)
+    assert call.gave_up_at == pytest.approx(claim.now - 3.3, abs=0.5)
     engine.ledger.close()
 
 
@@ -326,7 +326,7 @@ def test_all_keys_are_in_one_slot_and_expire(redis_server: RedisServer) -> None:
     engine.end(VERIFIED, removal=1.0)
     engine.end(None, keys("b", code="000001", contact="10086"))
     engine.own(keys("c", contact="10010"))
-    engine.ledger.slow_down("CreateIntlPhoneEmail", deadline=engine.deadline)
+    engine.ledger.throttle("CreateIntlPhoneEmail", deadline=engine.deadline)
     with redis_server.client as client:
         names = {key: client.pttl(key) for key in client.keys()}  # noqa: SIM118
     assert all(name.startswith("{signup-bridge}:") for name in names)

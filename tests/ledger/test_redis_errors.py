@@ -27,7 +27,7 @@ def reason(url: str, *, budget: float = 5.0) -> str:
     """Return what is wrong with the Redis there, and check that it repeats nothing of the URL."""
     ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
     with pytest.raises(LedgerUnavailable) as raised:
-        ledger.check(deadline=Deadline(SetClock(), budget))
+        ledger.ping(deadline=Deadline(SetClock(), budget))
     ledger.close()
     text = str(raised.value)
     assert text.startswith("LEDGER_URL: ")

@@ -37,10 +37,10 @@ def ledger_behind(wire: Wire) -> Engine:
     clock = SetClock()
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
-    ledger.check(deadline=engine.deadline)
+    ledger.ping(deadline=engine.deadline)
     taken = [ledger._take() or ledger._new()]
     for _ in range(IDLE - 1):
-        ledger.check(deadline=engine.deadline)
+        ledger.ping(deadline=engine.deadline)
         taken.append(ledger._take() or ledger._new())
     for connection in taken:
         ledger._use(connection, engine.deadline, "count_unknown")
@@ -142,7 +142,7 @@ def test_a_server_that_vanished_costs_one_delivery(redis_server: RedisServer, wi
     wire.refuse(b"")
     wire.behind = redis_server.port
     with pytest.raises(LedgerUnavailable, match="no response in time"):
-        engine.ledger.check(deadline=Deadline(SetClock(), 0.2))
+        engine.ledger.ping(deadline=Deadline(SetClock(), 0.2))
     engine.own()
     engine.ledger.close()
 

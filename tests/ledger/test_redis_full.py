@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from signup_bridge.core.actions import CREATE, DESCRIBE
-from signup_bridge.ledger import Guard, LedgerUnavailable
+from signup_bridge.ledger import LedgerUnavailable, SendLimit
 from signup_bridge.ledger.keys import Hasher
 
 from signup_emulator.server import Emulator
@@ -43,7 +43,7 @@ def stored(server: RedisServer) -> dict[str, object]:
 
 
 def claim_send(engine: Engine) -> None:
-    guards = [Guard("interval", Hasher(KEY).series("a"), 1, 60.0)]
+    guards = [SendLimit("interval", Hasher(KEY).counter_key("a"), 1, 60.0)]
     engine.ledger.claim_send(
         keys("s", contact="10000"), "t", guards=guards, lease=9, max_wait=6, deadline=engine.deadline
     )
@@ -56,9 +56,9 @@ VERBS: dict[str, Callable[[Engine], object]] = {
     "another of its content": lambda engine: engine.claim(keys("unknown too", contact="10086")),
     "a code to be sent": claim_send,
     "a second call": lambda engine: engine.attempt("second", keys("second", contact="10011")),
-    "a slot": lambda engine: engine.ledger.reserve(DESCRIBE, max_wait=6, deadline=engine.deadline),
-    "a refused call": lambda engine: engine.ledger.slow_down(CREATE, deadline=engine.deadline),
-    "a check": lambda engine: engine.ledger.check(deadline=engine.deadline),
+    "a slot": lambda engine: engine.ledger.reserve_slot(DESCRIBE, max_wait=6, deadline=engine.deadline),
+    "a refused call": lambda engine: engine.ledger.throttle(CREATE, deadline=engine.deadline),
+    "a check": lambda engine: engine.ledger.ping(deadline=engine.deadline),
 }
 
 

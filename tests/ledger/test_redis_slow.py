@@ -51,7 +51,7 @@ class Dripping:
 def gives_up(url: str, clock: SetClock) -> None:
     ledger = RedisLedger(url, POLICY, clock, key=KEY)
     with pytest.raises(LedgerUnavailable, match="no response in time"):
-        ledger.check(deadline=Deadline(clock, BUDGET))
+        ledger.ping(deadline=Deadline(clock, BUDGET))
     ledger.close()
 
 
@@ -93,7 +93,7 @@ def test_a_tls_handshake_that_drips_is_given_up(tls: Tls) -> None:
     with serving(talk) as port:
         ledger = RedisLedger(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tls.bundle}", POLICY, SystemClock(), key=KEY)
         with pytest.raises(LedgerUnavailable, match="no response to the TLS handshake in time"):
-            ledger.check(deadline=Deadline(SystemClock(), 0.3))
+            ledger.ping(deadline=Deadline(SystemClock(), 0.3))
         over.set()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger.sqlite import retention
-from signup_bridge.ledger.sqlite.database import SqliteFile
+from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from tests.support.builders import SetClock, StillClock
@@ -126,7 +126,7 @@ def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
     engine = sqlite_engine(tmp_path, FAST)
     engine.end(VERIFIED)
     engine.pass_by(POLICY.ttl + 1)
-    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    file: Database = engine.ledger._file  # type: ignore[attr-defined]
     write = file.write
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:

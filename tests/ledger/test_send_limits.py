@@ -8,16 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from signup_bridge.inbound.body import Contact, ContactType, DeliveryKey, SendRequest
-from signup_bridge.ledger import Claim, Guard, Record
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import CodeRequest, IdempotencyKey
+from signup_bridge.ledger import Claim, Record, SendLimit
 from signup_bridge.ledger.keys import Hasher, Keys
-from signup_bridge.service.send_limits import Limits
+from signup_bridge.service.send_limits import SendLimits
 
 from tests.support.builders import PHONE
 from tests.support.ledgers import FAST, KEY, Engine, Make, keys, sqlite_engine
 
 SENT = Record("sent", "r-1", contact_type=1)
-LIMITS = Limits(interval=60, per_contact=5, per_prefix=100, per_hour=0, allowed=())
+LIMITS = SendLimits(interval=60, per_contact=5, per_prefix=100, per_hour=0, allowed=())
 
 
 def contact(value: str = PHONE) -> Contact:
@@ -25,15 +26,21 @@ def contact(value: str = PHONE) -> Contact:
 
 
 def request(name: str, to: str = PHONE) -> Keys:
-    return Hasher(KEY).keys(SendRequest(contact(to), DeliveryKey("signed", name)))
+    return Hasher(KEY).keys(CodeRequest(contact(to), IdempotencyKey("signed", name)))
 
 
-def guards(to: str = PHONE, limits: Limits = LIMITS) -> list[Guard]:
-    return limits.guards(contact(to), Hasher(KEY))
+def guards(to: str = PHONE, limits: SendLimits = LIMITS) -> list[SendLimit]:
+    return limits.limits_for(contact(to), Hasher(KEY))
 
 
 def claim(
-    engine: Engine, name: str, to: str = PHONE, *, limits: Limits = LIMITS, token: str | None = None, wait: float = 6.0
+    engine: Engine,
+    name: str,
+    to: str = PHONE,
+    *,
+    limits: SendLimits = LIMITS,
+    token: str | None = None,
+    wait: float = 6.0,
 ) -> Claim:
     return engine.ledger.claim_send(
         request(name, to),
@@ -45,13 +52,13 @@ def claim(
     )
 
 
-def send(engine: Engine, name: str, to: str = PHONE, *, limits: Limits = LIMITS) -> None:
+def send(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> None:
     token = secrets.token_hex(8)
     assert claim(engine, name, to, limits=limits, token=token).kind == "owned"
     assert engine.settle(token, SENT, request(name, to))
 
 
-def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: Limits = LIMITS) -> tuple[str | None, float]:
+def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> tuple[str | None, float]:
     """Which guard lets no message out, and the seconds to wait, to the next ten."""
     limited = claim(engine, name, to, limits=limits)
     assert limited.kind == "limited"
@@ -109,7 +116,7 @@ def test_zeros_behind_the_country_code_make_no_other_prefix(make: Make, plain: s
 
 def test_other_zeros_are_a_part_of_the_prefix() -> None:
     def prefix(number: str) -> bytes:
-        return next(guard.series for guard in guards(number) if guard.name == "per-prefix")
+        return next(guard.counter_key for guard in guards(number) if guard.name == "per-prefix")
 
     assert prefix("+86 10 1234 5678") != prefix("+86 1 1234 5678"), "86 is a country code, 861 is none"
     assert prefix("+7 700 123 4567") != prefix("+7 7 123 4567")
@@ -133,7 +140,7 @@ def test_a_cap_for_all(make: Make) -> None:
 
 def test_what_is_0_limits_nothing(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    none = Limits(interval=0, per_contact=0, per_prefix=0, per_hour=0, allowed=())
+    none = SendLimits(interval=0, per_contact=0, per_prefix=0, per_hour=0, allowed=())
     for number in range(8):
         send(engine, str(number), limits=none)
 
@@ -213,7 +220,7 @@ def test_neither_is_taken_for_the_other(make: Make) -> None:
     send(engine, "d")
     assert engine.settle(own, None, keys("c"))
     unknown = engine.claim(keys("e"))
-    assert (unknown.unknown, len(unknown.calls), unknown.rivals) == (True, 1, ())
+    assert (unknown.unknown, len(unknown.calls), unknown.competing_calls) == (True, 1, ())
 
 
 @pytest.mark.parametrize("back", [-30.0, -86_400.0])
@@ -228,7 +235,7 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_longer(make: Make, ba
 
 def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without_an_id(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    known_by_body = Hasher(KEY).keys(SendRequest(contact(), DeliveryKey("content", b"body")))
+    known_by_body = Hasher(KEY).keys(CodeRequest(contact(), IdempotencyKey("content", b"body")))
 
     def ask(token: str) -> Claim:
         return engine.ledger.claim_send(

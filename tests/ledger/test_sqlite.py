@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Ledger, LedgerUnavailable
-from signup_bridge.ledger.keys import Hasher, key_beside
-from signup_bridge.ledger.sqlite.database import SqliteFile
+from signup_bridge.ledger.keys import Hasher, load_or_create_key
+from signup_bridge.ledger.sqlite.database import Database
 
 from tests.support.builders import ROOT, SetClock
 from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
@@ -90,10 +90,10 @@ def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
     blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerUnavailable, match="was not free in time; another process holds it"):
-        engine.ledger.slow_down("x", deadline=Deadline(SetClock(), 0.3))
+        engine.ledger.throttle("x", deadline=Deadline(SetClock(), 0.3))
     blocker.execute("ROLLBACK")
     blocker.close()
-    engine.ledger.slow_down("x", deadline=engine.deadline)
+    engine.ledger.throttle("x", deadline=engine.deadline)
     engine.ledger.close()
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_another_thread_is_opening(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     file = engine.ledger._file  # type: ignore[attr-defined]
     with file._opening, pytest.raises(LedgerUnavailable, match="could not be opened in time"):
-        engine.ledger.look(keys().delivery, deadline=Deadline(SetClock(), 0.1))
+        engine.ledger.get(keys().delivery, deadline=Deadline(SetClock(), 0.1))
     engine.end(VERIFIED)
     engine.ledger.close()
 
@@ -134,7 +134,7 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
 def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
-    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    file: Database = engine.ledger._file  # type: ignore[attr-defined]
     write = file.write
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
@@ -150,7 +150,7 @@ def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, mon
 def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
-    file: SqliteFile = engine.ledger._file  # type: ignore[attr-defined]
+    file: Database = engine.ledger._file  # type: ignore[attr-defined]
     write = file.write
 
     def ask(ledger: Ledger, token: str) -> str:
@@ -243,10 +243,10 @@ print(ledger.hasher().check.hex())
 
 
 def test_the_key_is_random_and_stays(tmp_path: Path) -> None:
-    one = key_beside(tmp_path / "ledger.db")
-    assert key_beside(tmp_path / "ledger.db") == one
+    one = load_or_create_key(tmp_path / "ledger.db")
+    assert load_or_create_key(tmp_path / "ledger.db") == one
     assert len(one) == 64
-    assert key_beside(tmp_path / "other.db") != one
+    assert load_or_create_key(tmp_path / "other.db") != one
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db.key", "other.db.key"]
 
 
@@ -258,7 +258,7 @@ def test_of_two_who_make_the_key_the_first_one_wins(tmp_path: Path, monkeypatch:
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
-    assert key_beside(tmp_path / "ledger.db") == b"k" * 32
+    assert load_or_create_key(tmp_path / "ledger.db") == b"k" * 32
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.db.key"]
 
 
@@ -268,13 +268,13 @@ def test_a_key_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(LedgerUnavailable, match="No space left on device"):
-        key_beside(tmp_path / "ledger.db")
+        load_or_create_key(tmp_path / "ledger.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_hashes_are_of_the_key_and_tell_parts_apart() -> None:
     one, other = Hasher(KEY), Hasher(KEY + b"x")
-    assert one.check == Hasher(KEY).check != other.check
+    assert one.fingerprint == Hasher(KEY).fingerprint != other.fingerprint
     assert keys() == keys()
     assert len({keys().delivery, keys().content, keys().contact, keys().exact}) == 4
     assert one._hash("a", "bc") != one._hash("ab", "c") != one._hash("abc")

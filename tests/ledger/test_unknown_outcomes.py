@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from signup_bridge.ledger import Found, Record, Slot
+from signup_bridge.ledger import Record, Slot, StoredState
 
 from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys, near
 
@@ -11,11 +11,11 @@ from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, g
 def test_an_unknown_is_found_by_its_delivery(engine: Engine) -> None:
     engine.end(None, sent=3.0, gave_up=1.0)
     engine.pass_by(10)
-    assert engine.look() == Found("unknown", keys().content)
+    assert engine.look() == StoredState("unknown", keys().content)
     claim = engine.claim()
     assert (claim.kind, claim.unknown, claim.wait) == ("owned", True, 0.0)
     assert near(claim.calls[0], claim.now - 13, claim.now - 11)
-    assert claim.rivals == ()
+    assert claim.competing_calls == ()
 
 
 def test_an_unknown_is_found_by_its_content(engine: Engine) -> None:
@@ -45,7 +45,7 @@ def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> No
     engine.end(None)
     token = engine.own()
     engine.release(token)
-    assert engine.look() == Found("unknown", keys().content)
+    assert engine.look() == StoredState("unknown", keys().content)
     assert len(engine.claim().calls) == 1
 
 
@@ -53,12 +53,12 @@ def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> N
     """It was told so."""
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
-    assert engine.look(OTHER) == Found("unknown", OTHER.content)
+    assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
     assert engine.claim(OTHER._replace(content=GUESS.content)).kind == "reused"
     token = engine.own(OTHER)
     engine.attempt(token, OTHER)
     engine.release(token, OTHER)
-    assert engine.look(OTHER) == Found("unknown", OTHER.content)
+    assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
     assert len(engine.claim(OTHER).calls) == 1
 
 
@@ -155,7 +155,7 @@ def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, a
     engine.pass_by(130)
     claim = engine.claim()
     at = -130 - after + (after or -before)
-    assert [near(rival, claim.now + at, claim.now + at) for rival in claim.rivals] == [True] * 3
+    assert [near(rival, claim.now + at, claim.now + at) for rival in claim.competing_calls] == [True] * 3
 
 
 def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> None:
@@ -167,7 +167,7 @@ def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> 
     engine.pass_by(121)
     engine.end(Record("already-verified", contact_type=1), rival, sent=0.0)
     claim = engine.claim()
-    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.rivals)
+    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.competing_calls)
 
 
 def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engine) -> None:
@@ -178,7 +178,7 @@ def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engin
     engine.pass_by(121)
     engine.release(engine.own(rival), rival)
     claim = engine.claim()
-    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.rivals)
+    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.competing_calls)
 
 
 def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
@@ -191,7 +191,7 @@ def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
     engine.pass_by(1)
     engine.end(None, sent=0.0)
     claim = engine.claim()
-    assert any(near(one, claim.now - 1, claim.now - 1) for one in claim.rivals)
+    assert any(near(one, claim.now - 1, claim.now - 1) for one in claim.competing_calls)
 
 
 # -- how many are open --

@@ -219,7 +219,7 @@ def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
     engine = make(hides=True, wrong_codes=2)
     token = engine.own()
     engine.settle(token, OK, removal=3.0)
-    engine.ledger.unlock(keys(), token, removed=True, deadline=engine.deadline)
+    engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     pair = keys(None)
     for _ in range(3):
         claim = engine.claim(pair)

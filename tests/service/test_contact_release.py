@@ -136,7 +136,7 @@ def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeyp
 
     renewed = body(verify_code=send_code(emulator))
     with monkeypatch.context() as full:
-        full.setattr(ledger, "reserve", no_slot)
+        full.setattr(ledger, "reserve_slot", no_slot)
         given = instance.post(renewed, signed(renewed, delivery_id="b"))
         check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
     assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
@@ -186,7 +186,7 @@ def test_a_ledger_that_fails_during_the_removal(
             (tmp_path / "ledger.db").rmdir()
             (tmp_path / "elsewhere").rename(tmp_path / "ledger.db")
 
-    monkeypatch.setattr(ledger, "reserve", lose_the_ledger)
+    monkeypatch.setattr(ledger, "reserve_slot", lose_the_ledger)
     assert instance.deliver().json["status"] == "verified"
     assert "the removal of a contact is left for its next call" in caplog.text
     assert listed(emulator) == [PHONE]

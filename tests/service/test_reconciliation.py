@@ -147,7 +147,7 @@ def test_the_second_call_or_the_list_finds_no_slot(new_world: Callable[..., Worl
     assert verified(world.deliver("a"))
 
 
-@pytest.mark.parametrize(("verb", "code"), [("reserve", "outcome-unknown"), ("attempt", "ledger-unavailable")])
+@pytest.mark.parametrize(("verb", "code"), [("reserve_slot", "outcome-unknown"), ("begin_retry", "ledger-unavailable")])
 def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPatch, verb: str, code: str) -> None:
     world.lose("unprocessed")
     world.deliver("a")

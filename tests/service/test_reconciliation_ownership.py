@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from signup_bridge.ledger import Claim, Interval
-from signup_bridge.service.reconciliation import is_ours
+from signup_bridge.ledger import CallWindow, Claim
+from signup_bridge.service.reconciliation import is_own_call
 
 from tests.support.builders import CODE, PHONE, Answer, body
 from tests.support.lost_replies import CREATE, WRONG, World, describe_with, verified
@@ -171,7 +171,7 @@ def test_unresolved_outcomes_count_as_wrong_codes(new_world: Callable[..., World
 # -- the judgement alone --
 
 
-CALL = Interval(1000.0, 1008.0)
+CALL = CallWindow(1000.0, 1008.0)
 
 
 @pytest.mark.parametrize(
@@ -184,18 +184,18 @@ CALL = Interval(1000.0, 1008.0)
         (1013.1, 1014.0, None, False),
         (1000.0, 4599.9, None, True),
         (1000.0, 4600.0, None, False),
-        (1000.0, 1010.0, Interval(980.0, 984.9), True),
-        (1000.0, 1010.0, Interval(980.0, 985.0), False),
-        (1000.0, 1010.0, Interval(970.0, 1100.0), False),
-        (1000.0, 1010.0, Interval(1003.0, 1004.0), False),
-        (1000.0, 1030.0, Interval(1023.0, 1024.0), False),
-        (1000.0, 1030.0, Interval(1023.1, 1024.0), True),
+        (1000.0, 1010.0, CallWindow(980.0, 984.9), True),
+        (1000.0, 1010.0, CallWindow(980.0, 985.0), False),
+        (1000.0, 1010.0, CallWindow(970.0, 1100.0), False),
+        (1000.0, 1010.0, CallWindow(1003.0, 1004.0), False),
+        (1000.0, 1030.0, CallWindow(1023.0, 1024.0), False),
+        (1000.0, 1030.0, CallWindow(1023.1, 1024.0), True),
     ],
 )
-def test_whose_a_row_is(created: float, now: float, rival: Interval | None, ours: bool) -> None:
-    claim = Claim("owned", now, calls=(CALL,), rivals=(rival,) if rival else (), unknown=True)
-    assert is_ours(created, claim) is ours
-    two = Claim("owned", now, calls=(Interval(10.0, 20.0), CALL), rivals=claim.rivals, unknown=True)
-    assert is_ours(created, two) is ours
-    assert not is_ours(created, Claim("owned", now, unknown=True))
-    assert not is_ours(created, claim._replace(crowded=True))
+def test_whose_a_row_is(created: float, now: float, rival: CallWindow | None, ours: bool) -> None:
+    claim = Claim("owned", now, calls=(CALL,), competing_calls=(rival,) if rival else (), unknown=True)
+    assert is_own_call(created, claim) is ours
+    two = Claim("owned", now, calls=(CallWindow(10.0, 20.0), CALL), competing_calls=claim.competing_calls, unknown=True)
+    assert is_own_call(created, two) is ours
+    assert not is_own_call(created, Claim("owned", now, unknown=True))
+    assert not is_own_call(created, claim._replace(has_more_calls=True))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from signup_bridge.service.admission import Places
-from signup_bridge.settings import WAITING
+from signup_bridge.service.admission import ConcurrencyLimiter
+from signup_bridge.settings import MAX_QUEUED
 
 from signup_emulator.api.faults import Fault
 from signup_emulator.server import Emulator
@@ -60,17 +60,17 @@ def test_one_too_many_waits_a_moment_for_a_place(
 ) -> None:
     instance = build(StillClock(), CONCURRENCY=1)
     busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
-    wait = Places.wait
+    wait = ConcurrencyLimiter.wait
     with ExitStack() as held:
         held.enter_context(replies_held(emulator))
         busy.start()
         wait_for_calls(emulator)
 
-        def let_go_and_wait(places: Places, _seconds: float) -> bool:
+        def let_go_and_wait(places: ConcurrencyLimiter, _seconds: float) -> bool:
             held.close()
             return wait(places, 60)
 
-        monkeypatch.setattr(Places, "wait", let_go_and_wait)
+        monkeypatch.setattr(ConcurrencyLimiter, "wait", let_go_and_wait)
         assert deliver(instance).json["status"] == "verified"
     busy.join()
 
@@ -87,8 +87,8 @@ def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) 
 
 
 def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert WAITING >= 49
-    monkeypatch.setattr("signup_bridge.service.admission.WAITING", 2)
+    assert MAX_QUEUED >= 49
+    monkeypatch.setattr("signup_bridge.service.admission.MAX_QUEUED", 2)
     instance = build(REQUEST_BUDGET=60)
     answers: list[Answer] = []
     threads = [threading.Thread(target=lambda: answers.append(deliver(instance))) for _ in range(6)]

@@ -12,7 +12,7 @@ import pytest
 from signup_deploy.api import Credentials
 from signup_deploy.config import Config
 from signup_deploy.errors import BUSY, MEANINGS, ApiError, DeployError
-from signup_deploy.state import Found
+from signup_deploy.state import DeployedFunction
 from signup_deploy.triggers import listed
 from tests.support.deployments import api, assert_no_secret, deploy
 from tests.support.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
@@ -200,7 +200,7 @@ def test_what_is_not_the_apis_answer_is_no_success(
     ],
 )
 def test_an_answer_in_which_something_is_missing_is_told(action: str, reply: dict[str, Any], needed: str) -> None:
-    read = {"GetFunction": Found.of, "ListTriggers": listed}[action]
+    read = {"GetFunction": DeployedFunction.of, "ListTriggers": listed}[action]
     with pytest.raises(DeployError, match=f"{action}: the answer is not as it must be, with {needed}; run it again"):
         read(reply)
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 import requests
 
-from signup_emulator.console.event_stream import _BACKLOG, Live
+from signup_emulator.console.event_stream import _BACKLOG, EventStream
 from signup_emulator.console.origin_check import is_own_host
 from signup_emulator.server import Emulator
 from tests.support.builders import bridge
@@ -82,15 +82,15 @@ def test_a_name_that_is_allowed_is_an_own_host() -> None:
 
 
 def test_who_does_not_keep_up_is_sent_away_and_told_nothing_wrong() -> None:
-    live = Live()
+    live = EventStream()
     slow = live.watch()
     assert next(slow) == "retry: 1000\n\n"
     for number in range(_BACKLOG + 1):
-        live.tell("delivery", {"number": number})
+        live.publish("delivery", {"number": number})
     assert list(slow) == []
     fast = live.watch()
     next(fast)
-    live.tell("reset", {})
+    live.publish("reset", {})
     assert next(fast) == "event: reset\ndata: {}\n\n"
     live.close()
     assert list(fast) == []

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from signup_bridge.core.outcomes import API_CODES as JUDGED
 from signup_bridge.core.outcomes import BY_CODE
+from signup_bridge.upstream.error_codes import API_CODES as JUDGED
 
 from signup_emulator.api.calls import Call, Calls
 from signup_emulator.api.domain import ACTIONS
 from signup_emulator.api.faults import API_CODES, WIRE_FAULTS, Fault
-from signup_emulator.api.magic_contacts import CREATE, INPUTS, SEND, Input, chosen
+from signup_emulator.api.magic_contacts import CREATE, INPUTS, SEND, MagicContact, chosen
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 from tests.support.builders import CODE, PHONE, Bridge, body, bridge, documented, patient, signed
@@ -40,7 +40,9 @@ def at_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("form", ["phone", "email"])
 @pytest.mark.parametrize("row", INPUTS, ids=lambda row: row.name)
-def test_each_contact_ends_as_the_table_says(emulator: Emulator, at_once: list[float], row: Input, form: str) -> None:
+def test_each_contact_ends_as_the_table_says(
+    emulator: Emulator, at_once: list[float], row: MagicContact, form: str
+) -> None:
     bridged = patient(emulator, row.fault)
     contact = getattr(row, form)
     assert given(bridged, contact, "msg_1") == (row.outcome, row.status)
@@ -51,7 +53,7 @@ def test_each_contact_ends_as_the_table_says(emulator: Emulator, at_once: list[f
 
 
 @pytest.mark.parametrize("row", [row for row in INPUTS if row.outcome != "outcome-unknown"], ids=lambda row: row.name)
-def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: list[float], row: Input) -> None:
+def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: list[float], row: MagicContact) -> None:
     """Another delivery, another code, an emulator that knows nothing any more: the same."""
     bridged = patient(emulator, row.fault)
     for code in ("4711", "4712"):
@@ -232,7 +234,7 @@ def test_the_documented_contacts_are_the_table() -> None:
         [
             f"`{row.phone}`",
             f"`{row.email}`",
-            row.does + (f" (`{row.fault}`)" if row.fault else ""),
+            row.effect + (f" (`{row.fault}`)" if row.fault else ""),
             f"{row.status} `{row.outcome}`",
             f"{row.end_status} `{row.end}`",
         ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from signup_bridge.inbound import body
-from signup_bridge.inbound.cloudevents import Reading
+from signup_bridge.inbound.cloudevents import BodyFormat
 from signup_bridge.inbound.payload_mapping import PRESETS
 
 from signup_emulator import sample_payloads
@@ -46,15 +46,15 @@ def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> None:
     mapping = PRESETS[preset] if preset else None
-    reading = Reading(mapping, mapping.event if mapping else False)
+    reading = BodyFormat(mapping, mapping.event if mapping else False)
     found = body.parse(sample_payloads.body_of(contact, "abcd", preset=preset), reading=reading)
-    assert (found.contact.type.word, found.contact.value, found.verify_code) == (kind, contact, "abcd")
+    assert (found.contact.type.label, found.contact.value, found.verify_code) == (kind, contact, "abcd")
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
     mapping = PRESETS[preset] if preset else None
-    reading = Reading(mapping, mapping.event if mapping else False)
+    reading = BodyFormat(mapping, mapping.event if mapping else False)
     found = body.parse_send(sample_payloads.body_of(EMAIL, None, preset=preset), reading=reading)
     assert found.contact.value == EMAIL
 

@@ -14,12 +14,12 @@ from unittest.mock import patch
 import pytest
 
 from signup_deploy import config
-from signup_deploy.api import Api, Credentials, Rehearsal, ScfApi
-from signup_deploy.calls import Patience
+from signup_deploy.api import Api, Credentials, DryRunApi, ScfApi
+from signup_deploy.calls import PollPolicy
 from signup_deploy.config import Config
 from signup_deploy.errors import DeployError
 from signup_deploy.masking import secrets_of
-from signup_deploy.progress import Progress
+from signup_deploy.progress import ProgressReporter
 from signup_deploy.scf import Deployment
 from signup_deploy.serverless_file import ConfigError
 from signup_deploy.state import Archive
@@ -96,7 +96,7 @@ class LeapingTime:
         self._now += seconds
 
 
-QUICK = Patience(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
+QUICK = PollPolicy(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
 def deploy(
@@ -104,9 +104,9 @@ def deploy(
 ) -> Run:
     """One run against the stand-in; whatever it prints or raises holds no secret."""
     out = io.StringIO()
-    progress = Progress(out, live=not dry)
+    progress = ProgressReporter(out, live=not dry)
     real: Api = api(cloud, configured)
-    called = Rehearsal(real, progress.say) if dry else real
+    called = DryRunApi(real, progress.say) if dry else real
     run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
     time = LeapingTime()
     try:

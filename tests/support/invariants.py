@@ -45,7 +45,7 @@ SAID = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailEr
 NOT_PROCESSED = ("RequestLimitExceeded", "LimitExceeded.RequestLimit", "AuthFailure.SignatureFailure")
 LOST = ("close", "truncate", "unprocessed", "http-502", "InternalError.AddPhoneEmailErr")
 
-Crash = tuple[Literal["claim", "attempt", "settle", "release"], Literal["before", "after"]]
+Crash = tuple[Literal["claim", "begin_retry", "settle", "release"], Literal["before", "after"]]
 
 
 class Died(BaseException):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from signup_bridge.core.clock import Deadline, Stopwatch
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
-from signup_bridge.ledger import Claim, Found, Interval, Ledger, Policy, Record, Settlement, Slot
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
+from signup_bridge.ledger import CallWindow, Claim, Ledger, Policy, Record, Settlement, Slot, StoredState
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
@@ -34,7 +35,7 @@ assert SCRIPT not in (SHIFTED, STILL)
 def delivery(
     name: str | None = "msg_1", *, contact: str = PHONE, code: str = CODE, kind: ContactType = ContactType.PHONE
 ) -> Delivery:
-    key = DeliveryKey("content", f"{contact} {code}".encode()) if name is None else DeliveryKey("signed", name)
+    key = IdempotencyKey("content", f"{contact} {code}".encode()) if name is None else IdempotencyKey("signed", name)
     return Delivery(Contact(kind, contact), code, key)
 
 
@@ -55,8 +56,8 @@ def guess(number: int) -> Keys:
     return keys(f"guess_{number}", code=f"{number:06}")
 
 
-def near(interval: Interval, sent: float, gave_up: float) -> bool:
-    return abs(interval.sent - sent) < 0.5 and abs(interval.gave_up - gave_up) < 0.5
+def near(interval: CallWindow, sent: float, gave_up: float) -> bool:
+    return abs(interval.sent_at - sent) < 0.5 and abs(interval.gave_up_at - gave_up) < 0.5
 
 
 class Ago(Stopwatch):
@@ -112,14 +113,14 @@ class Engine:
         self.ledger.release(of or keys(), token, deadline=self.deadline)
 
     def attempt(self, token: str, of: Keys | None = None, max_wait: float = 6.0) -> Slot | None:
-        return self.ledger.attempt(of or keys(), token, max_wait=max_wait, deadline=self.deadline)
+        return self.ledger.begin_retry(of or keys(), token, max_wait=max_wait, deadline=self.deadline)
 
     @property
     def unknown(self) -> int:
         return self.ledger.count_unknown(deadline=self.deadline)
 
-    def look(self, of: Keys | None = None) -> Found | None:
-        return self.ledger.look((of or keys()).delivery, deadline=self.deadline)
+    def look(self, of: Keys | None = None) -> StoredState | None:
+        return self.ledger.get((of or keys()).delivery, deadline=self.deadline)
 
 
 Make = Callable[..., Engine]

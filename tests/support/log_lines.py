@@ -6,7 +6,7 @@ import json
 import logging
 from typing import Any
 
-from signup_bridge.telemetry.logs import FIELDS, JsonFormatter
+from signup_bridge.telemetry.logs import LOG_FIELDS, JsonFormatter
 
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -21,7 +21,9 @@ TYPES: dict[str, tuple[type, ...]] = {
 def undeclared(line: dict[str, Any]) -> list[str]:
     """The fields of a line that are not declared, or not as they are."""
     return [
-        f"{name}: {value!r}" for name, value in line.items() if type(value) not in TYPES.get(FIELDS.get(name, ""), ())
+        f"{name}: {value!r}"
+        for name, value in line.items()
+        if type(value) not in TYPES.get(LOG_FIELDS.get(name, ""), ())
     ]
 
 

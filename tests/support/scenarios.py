@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
-from signup_bridge.web.wsgi_environ import AGE
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
+from signup_bridge.web.wsgi_environ import QUEUE_TIME
 
 from signup_emulator import ports
 from signup_emulator.api.faults import Fault
@@ -29,7 +30,7 @@ class Way:
     def ask(self, of: Bridge, request: Request) -> Answer:
         headers = request.headers(request.data)
         if self.name == "http":
-            environ: dict[str, Any] = {AGE: 100.0} if request.late else {}
+            environ: dict[str, Any] = {QUEUE_TIME: 100.0} if request.late else {}
             if request.short:
                 environ |= {"CONTENT_LENGTH": str(len(request.data) + 5), "wsgi.input_terminated": True}
             response = of.client.open(
@@ -74,7 +75,7 @@ class Scene:
             self.before(way, played, emulator)
         with monkeypatch.context() as patch:
             if self.settings.get("LOG_LEVEL") == "ERROR":
-                patch.setattr("signup_bridge.upstream.calls.Caller.create", fail)
+                patch.setattr("signup_bridge.upstream.calls.RateLimitedApi.create", fail)
             return played, way.ask(played, self.request)
 
 
@@ -99,7 +100,7 @@ def lost(way: Way, of: Bridge, emulator: Emulator) -> None:
 def lock(_way: Way, of: Bridge, _emulator: Emulator) -> None:
     """Another delivery of the contact is being worked on."""
     ledger = of.app.extensions["ledger"]
-    other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", DeliveryKey("direct", "other"))
+    other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", IdempotencyKey("direct", "other"))
     keys = ledger.hasher().keys(other)
     ledger.claim(keys, "token", lease=60, max_wait=1, deadline=Deadline(SystemClock(), 5))
 

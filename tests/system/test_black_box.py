@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from signup_bridge.core import outcomes
+from signup_bridge.upstream import error_codes
 
 from signup_emulator.api.faults import Fault
 from signup_emulator.server import Emulator
@@ -151,7 +151,7 @@ def test_ten_at_once_are_one_call(running: Running) -> None:
 
 @pytest.mark.parametrize("api_code", OF_THE_API)
 def test_each_error_of_the_api(running: Running, api_code: str) -> None:
-    expected = outcomes.of_api_code(api_code)
+    expected = error_codes.outcome_for(api_code)
     running.emulator.faults.arm(Fault(api_code, times=100))
     given = post(running.url, body(contact=f"3{zlib.crc32(api_code.encode()):010}"))
     assert (given.status, given.json["code"]) == (expected.status, expected.code)

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.inbound import signatures
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
 from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_bridge.inbound.signatures import SignatureInvalid
 from signup_bridge.ledger.keys import Hasher
@@ -190,7 +191,7 @@ def test_a_stolen_ledger_tells_nobody_without_its_key(emulator: Emulator, tmp_pa
     assert bridged.deliver().status == 200
     key = (tmp_path / "ledger.db.key").read_bytes()
     stolen = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*") if path.suffix != ".key")
-    delivery = Delivery(Contact(ContactType.PHONE, PHONE), CODE, DeliveryKey("signed", "x"))
+    delivery = Delivery(Contact(ContactType.PHONE, PHONE), CODE, IdempotencyKey("signed", "x"))
     assert Hasher(key).keys(delivery).content in stolen
     assert key not in stolen
     for guess in (b"", b"0" * 64, b"signup-bridge"):

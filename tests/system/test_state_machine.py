@@ -46,7 +46,7 @@ crash_plans: st.SearchStrategy[Crash | None] = st.one_of(
     st.none(),
     st.none(),
     st.sampled_from([
-        ("claim", "after"), ("attempt", "after"), ("settle", "before"), ("settle", "after"),
+        ("claim", "after"), ("begin_retry", "after"), ("settle", "before"), ("settle", "after"),
         ("release", "before"), ("release", "after"),
     ]),
 )  # fmt: skip

@@ -114,8 +114,10 @@ def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
         Emulator(rate=0) as emulator,
         gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret) as url,
     ):
-        assert post(url, data, senders.headers_of(data, sender=senders.usual(auth), secret=secret)).status == 422
-        assert post(url, data, senders.headers_of(data, sender=senders.usual(auth), secret=GOOD)).status == 401
+        assert (
+            post(url, data, senders.headers_of(data, sender=senders.default_sender(auth), secret=secret)).status == 422
+        )
+        assert post(url, data, senders.headers_of(data, sender=senders.default_sender(auth), secret=GOOD)).status == 401
     written = log.read_text()
     assert '"outcome": "signature-invalid"' in written
     assert [one for one in [*HIDDEN, "sha256="] if one in written] == []
@@ -187,6 +189,6 @@ def test_an_exception_is_told_by_its_class_and_place(configured: logging.Handler
 
 
 def test_the_level_of_others_does_not_follow_ours() -> None:
-    levels = logs.configuration("DEBUG")["loggers"]
+    levels = logs.dict_config("DEBUG")["loggers"]
     assert levels["signup_bridge"] == {"level": "DEBUG"}
-    assert logs.configuration("DEBUG")["root"]["level"] == "WARNING"
+    assert logs.dict_config("DEBUG")["root"]["level"] == "WARNING"

@@ -58,7 +58,7 @@ def test_an_http_event_has_a_trace_as_well() -> None:
     "given", [TRACEPARENT, f" {TRACEPARENT}\t", f"01-{TRACE}-00f067aa0ba902b7-01-more", "cc" + TRACEPARENT[2:]]
 )
 def test_a_traceparent(given: str) -> None:
-    assert tracing.of_header(given) == TRACE
+    assert tracing.from_header(given) == TRACE
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_traceparent(given: str) -> None:
     ],
 )
 def test_what_is_no_traceparent(given: str) -> None:
-    assert tracing.of_header(given) is None
+    assert tracing.from_header(given) is None

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from signup_bridge.core.clock import Deadline
-from signup_bridge.core.rate_limit import Pace, Pause, interval
+from signup_bridge.core.rate_limit import RateLimiterState, interval
 from signup_bridge.ledger import Slot
+from signup_bridge.upstream.circuit_breaker import CircuitBreaker
 
 from signup_emulator import ports
 from signup_emulator.api.faults import Fault
@@ -50,73 +51,73 @@ def test_the_pace_is_a_little_below_the_quota() -> None:
 
 
 def test_slots_come_one_after_the_other() -> None:
-    pace, slots = Pace(), []
+    pace, slots = RateLimiterState(), []
     for _ in range(3):
-        slots.append(pace.slot(100.0))
-        pace = pace.taken(100.0, 0.05)
+        slots.append(pace.next_slot(100.0))
+        pace = pace.after_reserve(100.0, 0.05)
     assert slots == pytest.approx([100.0, 100.05, 100.1])
-    assert pace.slot(200.0) == 200.0
-    assert pace.slot(50.0) == 50.0
+    assert pace.next_slot(200.0) == 200.0
+    assert pace.next_slot(50.0) == 50.0
 
 
 def test_it_slows_down_once_a_second_to_a_quarter_and_comes_back() -> None:
-    pace = Pace().slower(10.0)
-    assert pace.factor_at(10.0) == 0.7
-    assert pace.slower(10.9) == pace
-    assert pace.slower(11.0).factor_at(11.0) == pytest.approx(0.8 * 0.7)
+    pace = RateLimiterState().after_throttle(10.0)
+    assert pace.factor(10.0) == 0.7
+    assert pace.after_throttle(10.9) == pace
+    assert pace.after_throttle(11.0).factor(11.0) == pytest.approx(0.8 * 0.7)
     for second in range(11, 30):
-        pace = pace.slower(float(second))
-    assert pace.factor_at(29.0) == 0.25
-    assert pace.factor_at(33.0) == pytest.approx(0.65)
-    assert pace.factor_at(99.0) == 1.0
-    assert pace.factor_at(28.5) == 0.25
-    assert pace.factor_at(0.0) == 1.0
-    assert pace.taken(29.0, 1.0).free == pytest.approx(33.0)
+        pace = pace.after_throttle(float(second))
+    assert pace.factor(29.0) == 0.25
+    assert pace.factor(33.0) == pytest.approx(0.65)
+    assert pace.factor(99.0) == 1.0
+    assert pace.factor(28.5) == 0.25
+    assert pace.factor(0.0) == 1.0
+    assert pace.after_reserve(29.0, 1.0).free == pytest.approx(33.0)
 
 
-def end(pause: Pause, *, answered: bool) -> None:
-    with pause.watch() as watched:
+def end(pause: CircuitBreaker, *, answered: bool) -> None:
+    with pause.call() as watched:
         watched.answered = answered
 
 
 def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe() -> None:
     clock = StillClock()
-    pause = Pause(clock)
+    pause = CircuitBreaker(clock)
     for _ in range(9):
         end(pause, answered=False)
     end(pause, answered=True)
     for _ in range(9):
         end(pause, answered=False)
-    assert pause.left() == 0
+    assert pause.open_for() == 0
     for _ in range(5):  # those that were under way count once
         end(pause, answered=False)
     lengths = []
     for _ in range(6):
-        lengths.append(pause.left())
+        lengths.append(pause.open_for())
         clock.run += lengths[-1] + 0.01
-        assert pause.left() == 0
-        assert pause.left() > 0  # one probe at a time
+        assert pause.open_for() == 0
+        assert pause.open_for() > 0  # one probe at a time
         end(pause, answered=False)
     assert lengths == pytest.approx([1, 2, 4, 8, 15, 15], abs=0.1)
     clock.run += 16
-    assert pause.left() == 0
+    assert pause.open_for() == 0
     end(pause, answered=True)
-    assert [pause.left() for _ in range(3)] == [0, 0, 0]
+    assert [pause.open_for() for _ in range(3)] == [0, 0, 0]
     for _ in range(10):
         end(pause, answered=False)
-    assert pause.left() == pytest.approx(1, abs=0.1)
+    assert pause.open_for() == pytest.approx(1, abs=0.1)
 
 
 def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
     clock = StillClock()
-    pause = Pause(clock)
+    pause = CircuitBreaker(clock)
     for _ in range(10):
         end(pause, answered=False)
     clock.run += 1.1
-    assert pause.left() == 0
-    with pytest.raises(KeyError), pause.watch():
+    assert pause.open_for() == 0
+    with pytest.raises(KeyError), pause.call():
         raise KeyError
-    assert pause.left() == pytest.approx(2, abs=0.1)
+    assert pause.open_for() == pytest.approx(2, abs=0.1)
 
 
 # -- over the wire --
@@ -177,10 +178,10 @@ def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch,
         return reserved[-1]
 
     monkeypatch.setattr(clock, "sleep", oversleep)
-    monkeypatch.setattr(ledger, "reserve", counted)
+    monkeypatch.setattr(ledger, "reserve_slot", counted)
     assert deliver(instance, 1, clock).json["code"] == "code-incorrect"
     assert (len(slept), len(reserved)) == (3, 3)
-    monkeypatch.setattr(ledger, "reserve", lambda *_, **__: Slot(9.0, fits=False))
+    monkeypatch.setattr(ledger, "reserve_slot", lambda *_, **__: Slot(9.0, fits=False))
     assert deliver(instance, 2, clock).json["code"] == "code-incorrect"
     assert len(emulator.calls) == 3
 
@@ -202,7 +203,7 @@ def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyP
         raise AssertionError("it was late")
 
     monkeypatch.setattr(ledger, "claim", slow)
-    monkeypatch.setattr(ledger, "reserve", reserve)
+    monkeypatch.setattr(ledger, "reserve_slot", reserve)
     assert deliver(instance, 1).json["code"] == "code-incorrect"
     assert clock.run == pytest.approx(interval(5), abs=0.05)
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
 from signup_bridge.core.clock import Deadline
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.upstream.latency import RecentLatency
-from signup_bridge.web.wsgi_environ import AGE
+from signup_bridge.web.wsgi_environ import QUEUE_TIME
 
 from signup_emulator.server import Emulator
 from tests.support.builders import PHONE, SUCCESS, Bridge, SetClock, StillClock, Upstream, body, bridge, reply, signed
@@ -48,7 +49,9 @@ def api() -> Iterator[SlowApi]:
 def deliver(to: Bridge, name: str, *, age: float = 0.0, path: str = "/webhooks/signup", **members: Any) -> Any:
     """The status and the document, for a delivery that waited in the server's queue for ``age`` seconds."""
     data = body(**members)
-    response = to.client.post(path, data=data, headers=signed(data, delivery_id=name), environ_overrides={AGE: age})
+    response = to.client.post(
+        path, data=data, headers=signed(data, delivery_id=name), environ_overrides={QUEUE_TIME: age}
+    )
     return response.status_code, response.get_json()
 
 
@@ -200,7 +203,7 @@ def test_delivery_that_waited_for_its_contact_until_too_late_calls_nothing(emula
     clock = WaitingClock()
     to = bridge(emulator.url, clock)
     ledger = to.app.extensions["ledger"]
-    other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", DeliveryKey("direct", "other"))
+    other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", IdempotencyKey("direct", "other"))
     keys = ledger.hasher().keys(other)
     ledger.claim(keys, "token", lease=60, max_wait=1, deadline=Deadline(clock, 5))
     assert deliver(to, "late")[1]["code"] == "in-progress"

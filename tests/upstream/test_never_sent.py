@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import JsonFormatter
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials

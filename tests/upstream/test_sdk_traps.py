@@ -18,12 +18,12 @@ import pytest
 import requests
 from signup_bridge import settings
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.upstream import transport
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
 from signup_bridge.upstream.exchange import _Reader, exchange
-from signup_bridge.upstream.reply import Call, Reply, judge
+from signup_bridge.upstream.reply import CallResult, Reply, classify
 from tencentcloud.common.retry import NoopRetryer
 
 from tests.support.builders import (
@@ -61,7 +61,7 @@ def api_at(url: str, *, connections: int = 4, clock: SystemClock | None = None, 
     )
 
 
-def call(api: DomainApi, budget: float = 5.0) -> Call:
+def call(api: DomainApi, budget: float = 5.0) -> CallResult:
     return api.create_intl_phone_email(CONTACT, CODE, Deadline(SystemClock(), budget))
 
 
@@ -163,7 +163,7 @@ def test_redirects_are_not_followed(upstream: Upstream, status: str) -> None:
         connection.sendall(reply(SUCCESS, status=status, headers=f"Location: {upstream.url}/elsewhere\r\n"))
 
     with Upstream(redirect) as redirecting:
-        verdict = judge(call(api_at(redirecting.url)))
+        verdict = classify(call(api_at(redirecting.url)))
         assert verdict.outcome.code == "upstream-failed"
         assert (len(redirecting.requests), len(upstream.requests)) == (1, 0)
 
@@ -195,7 +195,7 @@ CONTENT_TYPES = [
 def test_the_bridge_judges_and_not_the_sdk(content_type: str | None, document: object, outcome: str) -> None:
     headers = f"Content-Type: {content_type}\r\n" if content_type else ""
     with Upstream(lambda connection: connection.sendall(reply(document, headers=headers))) as upstream:
-        assert judge(call(api_at(upstream.url))).outcome.code == outcome
+        assert classify(call(api_at(upstream.url))).outcome.code == outcome
 
 
 def test_a_deprecated_action_is_no_failure_and_changes_no_warnings() -> None:
@@ -206,7 +206,7 @@ def test_a_deprecated_action_is_no_failure_and_changes_no_warnings() -> None:
         # The SDK signs with it, and Python 3.12 and later say so.
         warnings.filterwarnings("ignore", "datetime.datetime.utcfromtimestamp", DeprecationWarning)
         filters = list(warnings.filters)
-        assert judge(call(api_at(upstream.url))).outcome.code == "verified"
+        assert classify(call(api_at(upstream.url))).outcome.code == "verified"
         assert warnings.filters == filters
 
 
@@ -214,7 +214,7 @@ def test_the_sdk_never_retries() -> None:
     throttled = {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "…"}, "RequestId": "1"}}
     with Upstream(lambda connection: connection.sendall(reply(throttled))) as upstream:
         api = api_at(upstream.url)
-        assert judge(call(api)).outcome.code == "upstream-throttled"
+        assert classify(call(api)).outcome.code == "upstream-throttled"
         assert len(upstream.requests) == 1
         assert isinstance(api._client.profile.retryer, NoopRetryer)
 
@@ -237,7 +237,7 @@ def test_one_thread_does_not_change_the_deadline_of_another() -> None:
 
     with Upstream(slow) as upstream:
         api = api_at(upstream.url, clock=StillClock())
-        patient: list[Call] = []
+        patient: list[CallResult] = []
         thread = threading.Thread(target=lambda: patient.append(call(api, 60)))
         thread.start()
         hurried = call(api, 0.2)

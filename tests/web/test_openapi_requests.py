@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from signup_bridge import settings
-from signup_bridge.core.outcomes import Refusal
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import cloudevents
 from signup_bridge.inbound.payload_mapping import PRESETS
@@ -175,10 +175,10 @@ def test_accepted_bodies_match_the_description(changed: dict[str, str], auth: st
     def check(body: Any, media_type: str, binary: bool) -> None:
         mapping = configured.mapping
         trusted = auth == "none"
-        reading = cloudevents.reading("request", mapping, content_type=media_type, binary=binary, trusted=trusted)
+        reading = cloudevents.body_format("request", mapping, content_type=media_type, binary=binary, trusted=trusted)
         try:
             payload.parse(json.dumps(body).encode(), None, reading)
-        except Refusal:
+        except RequestRejected:
             return
         read.append(body)
         validators[media_type].validate(body)

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 from signup_bridge import settings
-from signup_bridge.core.outcomes import BY_CODE, OUTCOMES, Refusal
+from signup_bridge.core.outcomes import BY_CODE, OUTCOMES, RequestRejected
 from signup_bridge.web import responses
-from signup_bridge.web.profiles import PROFILES, Form, Profile
+from signup_bridge.web.profiles import PROFILES, Profile, ResponseFormat
 
 from signup_emulator.api.faults import Fault
 from signup_emulator.server import Emulator
@@ -103,7 +103,7 @@ def test_every_outcome_is_in_the_table_and_has_a_scene() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_profiles_forms_are_forms(profile: Profile) -> None:
-    assert {profile.refused, profile.retryable} <= set(get_args(Form))
+    assert {profile.refused, profile.retryable} <= set(get_args(ResponseFormat))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -135,7 +135,7 @@ def test_a_used_id_under_supabase_is_a_direct_invocations(emulator: Emulator) ->
 def test_no_profile_says_what_a_sender_takes_for_verified(code: str) -> None:
     for profile in PROFILES.values():
         if BY_CODE[code].kind != "done":
-            told = json.loads(responses.of_refusal(Refusal(BY_CODE[code]), profile).body)
+            told = json.loads(responses.from_rejection(RequestRejected(BY_CODE[code]), profile).body)
             assert "verified" not in (told.get("status"), told.get("verified"))
             assert told.get("verified") is not True
 

@@ -281,7 +281,7 @@ def test_a_fault_of_the_bridge_shows_nothing_of_itself(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"with {PHONE} and {CODE}")
 
-    monkeypatch.setattr("signup_bridge.upstream.calls.Caller.create", fail)
+    monkeypatch.setattr("signup_bridge.upstream.calls.RateLimitedApi.create", fail)
     caplog.set_level(logging.INFO, "signup_bridge")
     check_problem(wired.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
     lines = [JsonFormatter().format(record) for record in caplog.records]

@@ -1,13 +1,8 @@
-"""What a delivery can end in, and which error code of the API stands for what: plain data.
-
-Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common ones of Tencent Cloud API 3.0.
-"""
+"""The outcome table: what a delivery can end in, and what follows from it."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
-
-from .actions import CREATE, SEND
 
 
 class Outcome(NamedTuple):
@@ -125,7 +120,7 @@ UPSTREAM_FAILED = Outcome(
 )  # fmt: skip
 _PERHAPS_SENT = "Whether a message was sent is not known. Send the same delivery again, after SEND_INTERVAL."
 SEND_UNKNOWN = OUTCOME_UNKNOWN._replace(detail=f"The request left, and no answer came. {_PERHAPS_SENT}")
-SEND_UNUSABLE = UPSTREAM_FAILED._replace(detail=f"The reply says neither yes nor no. {_PERHAPS_SENT}")
+SEND_REPLY_UNUSABLE = UPSTREAM_FAILED._replace(detail=f"The reply says neither yes nor no. {_PERHAPS_SENT}")
 """The same for a code that was to be sent."""
 BRIDGE_MISCONFIGURED = Outcome(
     "bridge-misconfigured", 500, "The bridge is misconfigured",
@@ -213,7 +208,29 @@ OUTCOMES: tuple[Outcome, ...] = (
 BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 
 
-class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
+class Result(NamedTuple):
+    """How a verification ended: the outcome, and of the call that decided it what may be told.
+
+    ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
+    outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
+    this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
+    that there was no call. ``guard`` is the one that kept a code from being sent.
+    """
+
+    outcome: Outcome
+    request_id: str | None = None
+    api_code: str | None = None
+    error: str | None = None
+    queue_seconds: float = 0.0
+    upstream_seconds: float = 0.0
+    retry_after: float | None = None
+    resolved: bool = False
+    replayed: bool = False
+    placeholder_request_id: str | None = None
+    limit: str | None = None
+
+
+class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
     """A request that is answered without a verification: which outcome, and what about it.
 
     ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither holds
@@ -235,135 +252,8 @@ class Refusal(Exception):  # noqa: N818  not an error of the bridge: an outcome,
         self.message = message
 
 
-class EncodingUnsupported(Refusal):
+class EncodingUnsupported(RequestRejected):
     """A body in a content coding. Its response names the accepted ones (RFC 9110, sections 12.5.3 and 15.5.16)."""
 
     def __init__(self) -> None:
         super().__init__(MEDIA_TYPE_UNSUPPORTED, "Send the body without a Content-Encoding.")
-
-
-# The prefix of a code says little: a person's wrong code stands under InternalError. So exact codes come first.
-# What is in no table says neither yes nor no, and is UPSTREAM_FAILED.
-API_CODES: dict[str, Outcome] = {
-    # documented for CreateIntlPhoneEmail
-    "InternalError.VerifyCodeErr": CODE_INCORRECT,
-    "InternalError.VerifiedPhoneEmailErr": ALREADY_VERIFIED,
-    "InvalidParameterValue.InvalidParameterFormat": CONTACT_INVALID,
-    "InternalError.CheckVerifyCodeErr": UPSTREAM_FAILED,
-    "InternalError.AddPhoneEmailErr": UPSTREAM_FAILED,
-    "InternalError.JsonMarshal": UPSTREAM_FAILED,
-    "InternalError.ReadBodyError": UPSTREAM_FAILED,
-    "InternalError.ForbiddenRequest": BRIDGE_MISCONFIGURED,
-    "InternalError.NeedLogin": BRIDGE_MISCONFIGURED,
-    "InternalError.MethodNotMatch": BRIDGE_MISCONFIGURED,
-    "MissingParameter.ActionNotFound": BRIDGE_MISCONFIGURED,
-    # the same things under the names of the mainland twin and of related actions
-    "InvalidParameter.VerifyCodeIsInvalid": CODE_INCORRECT,
-    "FailedOperation.DuplicatePhoneEmail": ALREADY_VERIFIED,
-    "FailedOperation.ProhibitPhoneEmail": CONTACT_INVALID,
-    "InvalidParameter.TelephoneIsInvalid": CONTACT_INVALID,
-    "InvalidParameter.EmailIsInvalid": CONTACT_INVALID,
-    "InvalidParameter.CodeTypeIsInvalid": BRIDGE_MISCONFIGURED,
-    "InternalError.DomainInternalError": UPSTREAM_FAILED,
-    "LimitExceeded.RequestLimit": UPSTREAM_THROTTLED,
-    # common, about credentials and permission
-    "AuthFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.InvalidAuthorization": BRIDGE_MISCONFIGURED,
-    "AuthFailure.InvalidSecretId": BRIDGE_MISCONFIGURED,
-    "AuthFailure.MFAFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SecretIdNotFound": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SignatureExpire": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SignatureFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.TokenFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.UnauthorizedOperation": BRIDGE_MISCONFIGURED,
-    "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
-    "IpInBlacklist": BRIDGE_MISCONFIGURED,
-    "IpNotInWhitelist": BRIDGE_MISCONFIGURED,
-    # common, about our request
-    "ActionOffline": BRIDGE_MISCONFIGURED,
-    "DryRunOperation": BRIDGE_MISCONFIGURED,
-    "InvalidAction": BRIDGE_MISCONFIGURED,
-    "InvalidRequest": BRIDGE_MISCONFIGURED,
-    "MissingParameter": BRIDGE_MISCONFIGURED,
-    "NoSuchProduct": BRIDGE_MISCONFIGURED,
-    "NoSuchVersion": BRIDGE_MISCONFIGURED,
-    "RequestSizeLimitExceeded": BRIDGE_MISCONFIGURED,
-    "UnknownParameter": BRIDGE_MISCONFIGURED,
-    "UnsupportedOperation": BRIDGE_MISCONFIGURED,
-    "UnsupportedProtocol": BRIDGE_MISCONFIGURED,
-    "UnsupportedRegion": BRIDGE_MISCONFIGURED,
-    # common: throttled, certainly not processed
-    "RequestLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.GlobalRegionUinLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.IPLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.UinLimitExceeded": UPSTREAM_THROTTLED,
-    # common: these very codes, not their families
-    "InvalidParameter": CONTACT_INVALID,
-    "InvalidParameterValue": CONTACT_INVALID,
-    # common: neither yes nor no
-    "FailedOperation": UPSTREAM_FAILED,
-    "InternalError": UPSTREAM_FAILED,
-    "LimitExceeded": UPSTREAM_FAILED,
-    "ResourceInUse": UPSTREAM_FAILED,
-    "ResourceInsufficient": UPSTREAM_FAILED,
-    "ResourceNotFound": UPSTREAM_FAILED,
-    "ResourceUnavailable": UPSTREAM_FAILED,
-    "ResponseSizeLimitExceeded": UPSTREAM_FAILED,
-    "ServiceUnavailable": UPSTREAM_FAILED,
-}
-
-# What is another thing where a code was to be sent. Sources: the errors that the twin lists for SendPhoneEmailCode, and
-# the name under which CreateIntlPhoneEmail would tell that its own failed.
-SEND_API_CODES: dict[str, Outcome] = {
-    "InternalError.SendVerifyCodeErr": SEND_FAILED,
-    "FailedOperation.SendVerifyCodeIsLimited": SEND_LIMITED,
-    "FailedOperation.SendTcbPhoneEmailCodeFailed": BRIDGE_MISCONFIGURED,
-    "FailedOperation.VerifyUinIsRealname": BRIDGE_MISCONFIGURED,
-    # about a verification code, and there was none
-    "InternalError.VerifyCodeErr": UPSTREAM_FAILED,
-    "InvalidParameter.VerifyCodeIsInvalid": UPSTREAM_FAILED,
-}
-
-# Only these stand for whatever sub-code follows them.
-API_FAMILIES: dict[str, Outcome] = {
-    "AuthFailure": BRIDGE_MISCONFIGURED,
-    "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
-    "RequestLimitExceeded": UPSTREAM_THROTTLED,
-}
-
-
-# What to look at when the API refuses the bridge itself; the first that the code begins with.
-REMEDIES: tuple[tuple[str, str], ...] = (
-    ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key, or it is disabled"),
-    ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
-    ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to TENCENT_SECRET_ID"),
-    ("AuthFailure.SignatureExpire", "the machine's clock: more than five minutes off"),
-    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN, or the execution role's token: wrong or expired"),
-    ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
-    ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
-    ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY"),
-    ("FailedOperation.", "the cloud account: the API lets it send no codes"),
-    ("Ip", "the key's CAM policy: its conditions on addresses do not allow the bridge's"),
-    ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
-)
-
-
-NO_CREDENTIALS = (
-    "there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or give the function an execution role (a "
-    "web function also ROLE_CREDENTIALS_FROM_HEADERS=true)"
-)
-
-
-def remedy_of(api_code: str | None, action: str = CREATE) -> str:
-    """For the log beside ``bridge-misconfigured``: what to look at. Without a code, nothing could be signed."""
-    if api_code is None:
-        return NO_CREDENTIALS
-    return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
-
-
-def of_api_code(api_code: str, action: str = CREATE) -> Outcome:
-    """The outcome that an API error code stands for: the exact code, then its family, else UPSTREAM_FAILED."""
-    if action == SEND and api_code in SEND_API_CODES:
-        return SEND_API_CODES[api_code]
-    family = api_code.partition(".")[0]
-    return API_CODES.get(api_code) or API_FAMILIES.get(family, UPSTREAM_FAILED)

@@ -18,7 +18,7 @@ from signup_bridge.core.outcomes import SEND_LIMITED, Outcome
 from signup_bridge.telemetry.logs import log
 
 
-class Redeliver(Exception):  # noqa: N818  not a mistake: the only way to have it sent again
+class BatchRetry(Exception):  # noqa: N818  not a mistake: the only way to have it sent again
     """The platform should send the whole batch, or the bus's event, again."""
 
 
@@ -29,14 +29,14 @@ class Message(NamedTuple):
     body: Any
 
 
-class Ended(NamedTuple):
+class RecordResult(NamedTuple):
     """What became of one message: what may be told of it, and for the log how it ended."""
 
     told: Outcome
     outcome: Outcome
 
 
-def messages(records: object) -> list[Message] | None:
+def parse_records(records: object) -> list[Message] | None:
     """The messages of a CKafka event's ``Records``; None when they are another trigger's, or nothing.
 
     What is no record among others is a message that can never be right.
@@ -55,8 +55,8 @@ def _message(record: dict[Any, Any]) -> Message:
     return Message(f"{topic}-{partition}-{offset}" if placed else None, record.get("msgBody"))
 
 
-def verify_all(
-    batch: list[Message], verify: Callable[[Message], Ended], *, may_begin: Callable[[], bool]
+def process_batch(
+    batch: list[Message], verify: Callable[[Message], RecordResult], *, has_time: Callable[[], bool]
 ) -> Counter[str]:
     """Verify each message in order; how many ended how.
 
@@ -67,7 +67,7 @@ def verify_all(
     ends: Counter[str] = Counter()
     retryable = 0
     for before, message in enumerate(batch):
-        if not may_begin():
+        if not has_time():
             ends["not-begun"] = len(batch) - before
             retryable += ends["not-begun"]
             break
@@ -80,5 +80,5 @@ def verify_all(
         log.info("record", extra={"fields": {**place, "outcome": ended.outcome.code}})
     if retryable:
         log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
-        raise Redeliver(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
+        raise BatchRetry(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
     return told

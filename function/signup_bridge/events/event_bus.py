@@ -14,7 +14,7 @@ from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, BODY_TOO_L
 from signup_bridge.inbound import cloudevents
 from signup_bridge.telemetry.logs import log
 
-from .ckafka import Ended, Redeliver
+from .ckafka import BatchRetry, RecordResult
 
 _UNREADABLE = (BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE)
 _ATTRIBUTES = ("specversion", "id", "source", "type")
@@ -55,11 +55,11 @@ def members(event: dict[Any, Any]) -> list[str]:
     return sorted({*_ATTRIBUTES, "data"} & set(event))
 
 
-def check(ended: Ended) -> None:
+def check(ended: RecordResult) -> None:
     """Raise `Redeliver` when the event may end otherwise next time; log one that can never be right."""
     outcome = ended.outcome
     if outcome.retryable and outcome is not SEND_LIMITED:
         log.warning("the event should be sent again", extra={"fields": {"outcome": outcome.code}})
-        raise Redeliver(f"{outcome.code}: send the event again")
+        raise BatchRetry(f"{outcome.code}: send the event again")
     if outcome in _UNREADABLE:
         log.error("an event that cannot be read", extra={"fields": {"outcome": outcome.code}})

@@ -23,32 +23,35 @@ from urllib.parse import unquote_to_bytes
 from werkzeug.wrappers import Response
 
 from signup_bridge.core.clock import Clock, Deadline
-from signup_bridge.core.outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal
+from signup_bridge.core.delivery import IdempotencyKey
+from signup_bridge.core.outcomes import BODY_MALFORMED, INTERNAL_ERROR, RequestRejected
 from signup_bridge.inbound import idempotency_key
-from signup_bridge.inbound.body import DeliveryKey
-from signup_bridge.inbound.cloudevents import Origin
+from signup_bridge.inbound.cloudevents import Source
 from signup_bridge.ledger import Ledger, LedgerUnavailable
 from signup_bridge.telemetry import logs
 from signup_bridge.telemetry.logs import log
-from signup_bridge.web.wsgi_environ import BUDGET, DELIVERY_KEY, HEARER, ORIGIN, REFUSAL
+from signup_bridge.web.wsgi_environ import BUDGET, DELIVERY_KEY, OUTCOME_CALLBACK, REJECTION, SOURCE
 
 from . import ckafka, event_bus
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-RESERVE = 0.5
+RESPONSE_RESERVE = 0.5
 """Seconds of the platform's time-out that are kept for the answer itself."""
 
-LONGEST = 900_000
+MAX_TIMEOUT_MS = 900_000
 """Milliseconds of SCF's longest time-out."""
 
-PRUNING = 2.0
+PRUNE_TIMEOUT = 2.0
 """Seconds that a timer's pruning may take."""
 
-_OF_TRIGGERS = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
+TRIGGER_KEYS = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
 _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
-_OF_THE_WAY = ("CONTENT_LENGTH", "TRANSFER_ENCODING")  # how the body came to the trigger; the event holds it whole
+TRANSPORT_HEADERS = (
+    "CONTENT_LENGTH",
+    "TRANSFER_ENCODING",
+)  # how the body came to the trigger; the event holds it whole
 _METHOD = re.compile(r"[A-Z]{3,20}")
 
 
@@ -70,7 +73,7 @@ class Handler:
         Of ``context``, ``request_id`` becomes the request's id and ``time_limit_in_ms`` (milliseconds) bounds its
         budget.
         """
-        told = _of_context(context) if isinstance(context, Mapping) else {}
+        told = context_environ(context) if isinstance(context, Mapping) else {}
         of_log = logs.request_id.set(told.get("HTTP_X_SCF_REQUEST_ID"))
         try:
             if told.get(BUDGET) == 0:
@@ -82,12 +85,12 @@ class Handler:
             logs.request_id.reset(of_log)
 
     def _handle(self, event: object, told: dict[str, Any]) -> dict[str, Any]:
-        marks = _marks(event)
+        marks = _trigger_keys(event)
         if marks == {"Timer"}:
-            return self._prune(told)
-        batch = ckafka.messages(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
+            return self._handle_timer(told)
+        batch = ckafka.parse_records(cast("dict[str, Any]", event)["Records"]) if marks == {"Records"} else None
         if batch is not None:
-            return self._verify_all(batch, told)
+            return self._handle_ckafka(batch, told)
         if (
             not marks
             and event_bus.looks_like_event(event)
@@ -96,8 +99,8 @@ class Handler:
             return self._verify_event(bus_event, told)
         try:
             environ = _environ(event)
-        except Refusal as refusal:
-            environ = {**_request("POST", "/", b""), REFUSAL: refusal}
+        except RequestRejected as refusal:
+            environ = {**_request("POST", "/", b""), REJECTION: refusal}
         response = Response.from_app(self._app, {**environ, **told})
         return {
             "isBase64Encoded": False,
@@ -106,42 +109,44 @@ class Handler:
             "body": response.get_data(as_text=True),
         }
 
-    def _verify_all(self, batch: list[ckafka.Message], told: dict[str, Any]) -> dict[str, Any]:
+    def _handle_ckafka(self, batch: list[ckafka.Message], told: dict[str, Any]) -> dict[str, Any]:
         """Verify a batch's messages. The platform has authorised whoever writes to the topic's trigger."""
         limit = told.get(BUDGET, math.inf)
         deadline = Deadline(self._clock, limit)
         # With a time-out that is too short for one budget there must be progress all the same.
         whole = min(self._budget, limit / 2)
 
-        def verify(message: ckafka.Message) -> ckafka.Ended:
+        def verify(message: ckafka.Message) -> ckafka.RecordResult:
             body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
-            key = DeliveryKey("ckafka", message.id) if message.id is not None else None
+            key = IdempotencyKey("ckafka", message.id) if message.id is not None else None
             return self._verify_message("message", body, key, {**told, BUDGET: deadline.remaining()})
 
-        ends = ckafka.verify_all(batch, verify, may_begin=lambda: 0 < deadline.remaining() >= whole)
+        ends = ckafka.process_batch(batch, verify, has_time=lambda: 0 < deadline.remaining() >= whole)
         return {"records": len(batch), "ends": dict(ends)}
 
     def _verify_event(self, event: event_bus.BusEvent, told: dict[str, Any]) -> dict[str, Any]:
         """Verify a bus's event. The platform has authorised its publisher."""
-        ended = self._verify_message("bus", event.body, idempotency_key.of_bus_event(event.id, event.source), told)
+        ended = self._verify_message("bus", event.body, idempotency_key.from_bus_event(event.id, event.source), told)
         event_bus.check(ended)
         return {"outcome": ended.told.code}
 
     def _verify_message(
-        self, origin: Origin, body: bytes, key: DeliveryKey | None, told: dict[str, Any]
-    ) -> ckafka.Ended:
-        heard = [ckafka.Ended(INTERNAL_ERROR, INTERNAL_ERROR)]
-        environ = {**_request("POST", "/", body), **told, ORIGIN: origin}
-        environ[HEARER] = lambda *ended: heard.append(ckafka.Ended(*ended))
+        self, origin: Source, body: bytes, key: IdempotencyKey | None, told: dict[str, Any]
+    ) -> ckafka.RecordResult:
+        heard = [ckafka.RecordResult(INTERNAL_ERROR, INTERNAL_ERROR)]
+        environ = {**_request("POST", "/", body), **told, SOURCE: origin}
+        environ[OUTCOME_CALLBACK] = lambda *ended: heard.append(ckafka.RecordResult(*ended))
         if key is not None:
             environ[DELIVERY_KEY] = key
         Response.from_app(self._app, environ)
         return heard[-1]
 
-    def _prune(self, told: dict[str, Any]) -> dict[str, Any]:
+    def _handle_timer(self, told: dict[str, Any]) -> dict[str, Any]:
         """A timer has struck: forget what has expired."""
         try:
-            pruned = self._ledger.prune(deadline=Deadline(self._clock, min(PRUNING, told.get(BUDGET, PRUNING))))
+            pruned = self._ledger.prune(
+                deadline=Deadline(self._clock, min(PRUNE_TIMEOUT, told.get(BUDGET, PRUNE_TIMEOUT)))
+            )
         except LedgerUnavailable as error:
             log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
             return {"status": "ledger-unavailable"}
@@ -151,20 +156,22 @@ class Handler:
 
 def _environ(event: object) -> dict[str, Any]:
     """The WSGI environment of the request that an event stands for. Raises Refusal."""
-    marks = _marks(event)
+    marks = _trigger_keys(event)
     if isinstance(event, dict) and not marks and event_bus.looks_like_event(event):
         log.error("an event of a kind that is not handled", extra={"fields": {"has": event_bus.members(event)}})
-        raise Refusal(
+        raise RequestRejected(
             BODY_MALFORMED,
             "The event has an invalid member: specversion, id, source and type must be strings, data an object.",
         )
     if not isinstance(event, dict) or not marks:
-        return {**_request("POST", "/", _json(event)), ORIGIN: "invocation"}
+        return {**_request("POST", "/", _json(event)), SOURCE: "invocation"}
     method, headers = event.get("httpMethod"), event.get("headers")
     if not isinstance(method, str) or not _METHOD.fullmatch(method) or not isinstance(headers, dict):
         # Only what it is called by, of the names that are looked for: whatever else it holds may be somebody's.
         log.error("an event of a kind that is not handled", extra={"fields": {"has": sorted(marks)}})
-        raise Refusal(BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event.")
+        raise RequestRejected(
+            BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event."
+        )
     environ = _request(method, event.get("path"), _body(event))
     for name, value in headers.items():
         if isinstance(name, str) and _HEADER_NAME.fullmatch(name):
@@ -176,14 +183,14 @@ def _json(event: object) -> bytes:
     try:
         return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError):
-        raise Refusal(BODY_MALFORMED) from None
+        raise RequestRejected(BODY_MALFORMED) from None
 
 
-def _marks(event: object) -> set[str]:
+def _trigger_keys(event: object) -> set[str]:
     """By what an event is known to be a trigger's; nothing of it is in a direct invocation."""
     if not isinstance(event, dict):
         return set()
-    return {key for key in _OF_TRIGGERS if key in event} | ({"Timer"} if event.get("Type") == "Timer" else set())
+    return {key for key in TRIGGER_KEYS if key in event} | ({"Timer"} if event.get("Type") == "Timer" else set())
 
 
 def _body(event: dict[Any, Any]) -> bytes:
@@ -191,13 +198,13 @@ def _body(event: dict[Any, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        raise Refusal(BODY_MALFORMED, "The event's body is not a string.")
+        raise RequestRejected(BODY_MALFORMED, "The event's body is not a string.")
     if event.get("isBase64Encoded") is not True:
         return body.encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(BODY_MALFORMED, "The event's body is not Base64.") from None
+        raise RequestRejected(BODY_MALFORMED, "The event's body is not Base64.") from None
 
 
 def _request(method: str, path: object, body: bytes) -> dict[str, Any]:
@@ -229,7 +236,7 @@ def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
         return
     text = ",".join(values).strip()
     key = name.upper().replace("-", "_")
-    if key in _OF_THE_WAY:
+    if key in TRANSPORT_HEADERS:
         return
     if key != "CONTENT_TYPE":
         key = f"HTTP_{key}"
@@ -240,12 +247,12 @@ def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
     environ[key] = f"{environ[key]},{text}" if key in environ else text
 
 
-def _of_context(context: Mapping[Any, Any]) -> dict[str, Any]:
+def context_environ(context: Mapping[Any, Any]) -> dict[str, Any]:
     """What the platform says of this invocation: its id, and how long it lets it run."""
     told: dict[str, Any] = {}
     if isinstance(context.get("request_id"), str):
         told["HTTP_X_SCF_REQUEST_ID"] = context["request_id"]
     limit = context.get("time_limit_in_ms")
     if isinstance(limit, (int, float)) and limit is not True and limit > 0:
-        told[BUDGET] = max(0.0, min(limit, LONGEST) / 1000 - RESERVE)
+        told[BUDGET] = max(0.0, min(limit, MAX_TIMEOUT_MS) / 1000 - RESPONSE_RESERVE)
     return told

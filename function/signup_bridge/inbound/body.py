@@ -9,15 +9,15 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from signup_bridge.core import strict_json
-from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Refusal
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
+from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, RequestRejected
 
 from . import cloudevents, json_pointer, member_names, spelling
-from .cloudevents import BY_ITS_OWN_NAMES, Reading
+from .cloudevents import NATIVE, BodyFormat
 from .json_pointer import Pointer
 from .payload_mapping import PayloadMapping
 
@@ -35,21 +35,10 @@ VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
 
-Names = tuple[str, str, str]
-BRIDGE_NAMES: Names = ("type", "contact", "verify_code")
-API_NAMES: Names = ("Type", "Code", "VerifyCode")
+MemberNames = tuple[str, str, str]
+BRIDGE_NAMES: MemberNames = ("type", "contact", "verify_code")
+API_NAMES: MemberNames = ("Type", "Code", "VerifyCode")
 """The members' names: the bridge's own, and the API's."""
-
-
-class ContactType(Enum):
-    """The API's ``Type``."""
-
-    PHONE = 1
-    EMAIL = 2
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
 
 
 _FORMS = {ContactType.PHONE: re.compile(PHONE), ContactType.EMAIL: re.compile(EMAIL)}
@@ -60,96 +49,45 @@ _MUST_BE = {
 }
 
 
-@dataclass(frozen=True)
-class Contact:
-    """A phone number or an email address, in the spelling that goes to the API."""
-
-    type: ContactType
-    value: str = field(repr=False)
-
-    @property
-    def masked(self) -> str:
-        """The contact as it may be shown: ``187****4433``, ``j***@example.com``."""
-        if self.type is ContactType.EMAIL:
-            local, _, domain = self.value.rpartition("@")
-            return f"{local[:1]}***@{domain}"
-        hidden = len(self.value) - 7
-        if hidden >= 4:
-            return self.value[:3] + "*" * hidden + self.value[-4:]
-        return "*" * (len(self.value) - 2) + self.value[-2:]
-
-
-@dataclass(frozen=True)
-class DeliveryKey:
-    """What tells a delivery from others: a ``value`` that is unique within its ``source``.
-
-    A sender's id, or the whole body of a delivery that has none that can be trusted.
-    """
-
-    source: Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
-    value: str | bytes = field(repr=False)
-
-    @property
-    def is_content(self) -> bool:
-        return self.source == "content"
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One webhook that asks for one verification."""
-
-    contact: Contact
-    verify_code: str = field(repr=False)
-    key: DeliveryKey
-
-
-@dataclass(frozen=True)
-class SendRequest:
-    """One webhook that asks for a code to be sent."""
-
-    contact: Contact
-    key: DeliveryKey
-
-
 def check_media_type(content_type: str | None) -> None:
     """Raises Refusal unless a ``Content-Type`` header is JSON's, with any parameters, or absent."""
     media_type = (content_type or "").partition(";")[0].strip()
     if media_type and not _JSON_TYPE.fullmatch(media_type):
-        raise Refusal(MEDIA_TYPE_UNSUPPORTED)
+        raise RequestRejected(MEDIA_TYPE_UNSUPPORTED)
 
 
-def parse(body: bytes, key: DeliveryKey | None = None, reading: Reading = BY_ITS_OWN_NAMES) -> Delivery:
+def parse(body: bytes, key: IdempotencyKey | None = None, reading: BodyFormat = NATIVE) -> Delivery:
     """The delivery that a body asks for. Without a ``key``, and without an id in the body, it is known by its body.
 
     Raises Refusal: ``body-malformed`` when it is not JSON, ``body-invalid`` with an entry for each faulty member.
     """
-    return _members(body, reading).delivery(key or DeliveryKey("content", body), reading)
+    return _members(body, reading).delivery(key or IdempotencyKey("content", body), reading)
 
 
-def parse_send(body: bytes, key: DeliveryKey | None = None, reading: Reading = BY_ITS_OWN_NAMES) -> SendRequest:
+def parse_send(body: bytes, key: IdempotencyKey | None = None, reading: BodyFormat = NATIVE) -> CodeRequest:
     """The code that a body asks for; else as `parse`. One with a verification code belongs to the other route."""
-    return _members(body, reading).send_request(key or DeliveryKey("content", body), reading)
+    return _members(body, reading).send_request(key or IdempotencyKey("content", body), reading)
 
 
-def asks_to_send(body: bytes) -> bool:
+def is_send_request(body: bytes) -> bool:
     """Whether a direct invocation's body says that a code is to be sent, in its optional member ``action``.
 
     Raises Refusal as `parse` does.
     """
-    return _members(body, BY_ITS_OWN_NAMES).action() == "send"
+    return _members(body, NATIVE).action() == "send"
 
 
-def _members(body: bytes, reading: Reading) -> _Members:
+def _members(body: bytes, reading: BodyFormat) -> _BodyReader:
     try:
         document = strict_json.loads(body.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
     except ValueError:
-        raise Refusal(BODY_MALFORMED) from None
+        raise RequestRejected(BODY_MALFORMED) from None
     if not isinstance(document, dict) and reading.mapping is None:
-        raise Refusal(BODY_INVALID, errors=(("#", "must be an object"),))
-    return _Members(document)
+        raise RequestRejected(BODY_INVALID, errors=(("#", "must be an object"),))
+    return _BodyReader(document)
 
 
-class _Members:
+class _BodyReader:
     """One body's members, and what has been found wrong with them so far."""
 
     def __init__(self, document: Any) -> None:
@@ -157,8 +95,8 @@ class _Members:
         self._errors: list[tuple[str, str]] = []
         self._mistakes: list[str] = []
 
-    def delivery(self, key: DeliveryKey, reading: Reading) -> Delivery:
-        mapping = reading.mapping or self._own("data" if reading.event else None)
+    def delivery(self, key: IdempotencyKey, reading: BodyFormat) -> Delivery:
+        mapping = reading.mapping or self._native_mapping("data" if reading.event else None)
         contact = self._contact(mapping) if mapping else None
         verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
         key = self._key(reading) or key
@@ -166,22 +104,22 @@ class _Members:
             raise self._refusal()
         return Delivery(contact, verify_code, key)
 
-    def send_request(self, key: DeliveryKey, reading: Reading) -> SendRequest:
-        mapping = reading.mapping or self._own("data" if reading.event else None)
+    def send_request(self, key: IdempotencyKey, reading: BodyFormat) -> CodeRequest:
+        mapping = reading.mapping or self._native_mapping("data" if reading.event else None)
         contact = self._contact(mapping) if mapping else None
         if mapping and self._has(mapping.code, empty=reading.mapping is None):
             # Else a delivery that was captured on its way to be verified could be turned into a message.
-            self._errors.append((json_pointer.text_of(mapping.code), "must not be there where a code is to be sent"))
+            self._errors.append((json_pointer.to_string(mapping.code), "must not be there where a code is to be sent"))
         key = self._key(reading) or key
         if self._errors or contact is None:
             raise self._refusal()
-        return SendRequest(contact, key)
+        return CodeRequest(contact, key)
 
     def action(self) -> str:
         """Raises Refusal."""
         action = self._document.get("action", "verify")
         if action not in ("verify", "send"):
-            raise Refusal(BODY_INVALID, errors=(("#/action", 'must be "verify" or "send"'),))
+            raise RequestRejected(BODY_INVALID, errors=(("#/action", 'must be "verify" or "send"'),))
         return str(action)
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
@@ -194,18 +132,18 @@ class _Members:
     def _find(self, pointer: Pointer) -> Any:
         """The value that a pointer points to, None if there is none."""
         try:
-            return json_pointer.find(self._document, pointer)
+            return json_pointer.resolve(self._document, pointer)
         except LookupError:
             return None
 
     def _has(self, pointer: Pointer, *, empty: bool) -> bool:
         """Whether there is something, or, if ``empty`` counts, the member at least."""
         try:
-            return json_pointer.find(self._document, pointer) not in (None, "") or empty
+            return json_pointer.resolve(self._document, pointer) not in (None, "") or empty
         except LookupError:
             return False
 
-    def _own(self, inside: str | None) -> PayloadMapping | None:
+    def _native_mapping(self, inside: str | None) -> PayloadMapping | None:
         """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed.
 
         They stand in the document, or ``inside`` one of its members; None when that is no object.
@@ -219,7 +157,7 @@ class _Members:
             type_name, contact_name, code_name = API_NAMES
         else:
             mixed = f"must not stand beside {', '.join(BRIDGE_NAMES)}"
-            self._errors += [(json_pointer.text_of((*before, name)), mixed) for name in theirs]
+            self._errors += [(json_pointer.to_string((*before, name)), mixed) for name in theirs]
             type_name, contact_name, code_name = BRIDGE_NAMES
         return PayloadMapping(((*before, contact_name),), (*before, code_name), (*before, type_name))
 
@@ -233,34 +171,34 @@ class _Members:
         """The first one that points to something, else the first: senders leave empty what they do not know."""
         return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
 
-    def _key(self, reading: Reading) -> DeliveryKey | None:
-        if reading.known_by == "event":
+    def _key(self, reading: BodyFormat) -> IdempotencyKey | None:
+        if reading.id_source == "event":
             source, event_id = self._read(("source",), _attribute), self._read(("id",), _attribute)
-            return DeliveryKey("cloudevents", cloudevents.name(event_id or "", source or ""))
-        if reading.known_by == "member" and "id" in self._document:
-            return DeliveryKey("direct", self._read(("id",), _delivery_id) or "")
+            return IdempotencyKey("cloudevents", cloudevents.qualified_id(event_id or "", source or ""))
+        if reading.id_source == "member" and "id" in self._document:
+            return IdempotencyKey("direct", self._read(("id",), _delivery_id) or "")
         return None
 
     def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
         """The checked value, or None and an error. ``name`` is what the person who typed the value calls it."""
         value, hint = None, ""
         try:
-            value = json_pointer.find(self._document, pointer)
+            value = json_pointer.resolve(self._document, pointer)
             return check(value)
         except LookupError:
             beside = self._find(pointer[:-1])
             hint = member_names.hint(pointer[-1], beside if isinstance(beside, dict) else ())
-            self._errors.append((json_pointer.text_of(pointer), f"is missing{hint}"))
+            self._errors.append((json_pointer.to_string(pointer), f"is missing{hint}"))
         except ValueError as error:
-            self._errors.append((json_pointer.text_of(pointer), str(error)))
+            self._errors.append((json_pointer.to_string(pointer), str(error)))
         if name and not hint and isinstance(value, str | None):  # else it is the sender's mistake
             self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
         return None
 
-    def _refusal(self) -> Refusal:
+    def _refusal(self) -> RequestRejected:
         """Return the refusal. If only what a person typed is wrong, it has a message for that person, too."""
         message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
-        return Refusal(BODY_INVALID, errors=tuple(self._errors), message=message)
+        return RequestRejected(BODY_INVALID, errors=tuple(self._errors), message=message)
 
 
 def _object(value: Any) -> dict[str, Any]:

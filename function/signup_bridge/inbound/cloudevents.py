@@ -21,11 +21,11 @@ MUST_BE = "must be a string of 1 to 1024 characters, none of them a control char
 _ATTRIBUTE = re.compile(ATTRIBUTE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
-Origin = Literal["request", "invocation", "message", "bus"]
+Source = Literal["request", "invocation", "message", "bus"]
 """The source of a body: an HTTP request, a direct invocation, a CKafka message, or an event of the cloud's bus."""
 
 
-class Reading(NamedTuple):
+class BodyFormat(NamedTuple):
     """How a body is to be read.
 
     ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
@@ -35,34 +35,34 @@ class Reading(NamedTuple):
 
     mapping: PayloadMapping | None = None
     event: bool = False
-    known_by: Literal["member", "event"] | None = None
+    id_source: Literal["member", "event"] | None = None
     action: bool = False
 
 
-BY_ITS_OWN_NAMES = Reading()
+NATIVE = BodyFormat()
 
 
 def is_structured(content_type: str | None) -> bool:
     return (content_type or "").partition(";")[0].strip().lower() == STRUCTURED
 
 
-def reading(
-    origin: Origin, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
-) -> Reading:
+def body_format(
+    origin: Source, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
+) -> BodyFormat:
     """How to read a body. ``binary``: a header tells an event's id. ``trusted``: the event's id may be believed.
 
     A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
     """
     if origin == "invocation" or (origin == "message" and mapping is None):
-        return Reading(known_by="member", action=True)
+        return BodyFormat(id_source="member", action=True)
     if origin == "bus":  # its body is the event's data
-        return Reading(mapping.of_data() if mapping and mapping.event else mapping, action=mapping is None)
+        return BodyFormat(mapping.for_data() if mapping and mapping.event else mapping, action=mapping is None)
     structured = is_structured(content_type)
     event = structured
     if mapping is not None and mapping.event:
         event = structured or not binary
-        mapping = mapping if event else mapping.of_data()
-    return Reading(mapping, event, "event" if event and trusted else None)
+        mapping = mapping if event else mapping.for_data()
+    return BodyFormat(mapping, event, "event" if event and trusted else None)
 
 
 def is_attribute(value: object) -> bool:
@@ -87,6 +87,6 @@ def from_header(value: str) -> str:
     return attribute
 
 
-def name(event_id: str, source: str) -> str:
+def qualified_id(event_id: str, source: str) -> str:
     """One text for an event's id within its source."""
     return f"{len(source)}:{source}{event_id}"

@@ -24,12 +24,12 @@ def parse(text: str) -> Pointer:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
 
 
-def text_of(pointer: Pointer) -> str:
+def to_string(pointer: Pointer) -> str:
     """The pointer as a URI fragment, but for percent signs: ``#/data/user/email``."""
     return "".join(["#", *("/" + token.replace("~", "~0").replace("/", "~1") for token in pointer)])
 
 
-def find(document: Any, pointer: Pointer) -> Any:
+def resolve(document: Any, pointer: Pointer) -> Any:
     """The value that a pointer points to. Raises LookupError when there is none."""
     for token in pointer:
         if isinstance(document, dict):

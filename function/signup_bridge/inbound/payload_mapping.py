@@ -25,7 +25,7 @@ class PayloadMapping(NamedTuple):
     type: Pointer | TypeWord | None = None
     event: bool = False
 
-    def of_data(self) -> PayloadMapping:
+    def for_data(self) -> PayloadMapping:
         """The same into the event's data alone."""
         return PayloadMapping(
             tuple(_in_data(pointer) for pointer in self.contact),

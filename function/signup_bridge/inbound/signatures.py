@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from signup_bridge.core.clock import Clock
-from signup_bridge.core.outcomes import SIGNATURE_INVALID, Refusal
+from signup_bridge.core.outcomes import SIGNATURE_INVALID, RequestRejected
 from signup_bridge.settings import Settings
 
 _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates what is signed
@@ -25,7 +25,7 @@ _SIGNATURES = re.compile(rb"(?:^|[ ,])v1,([^ ,]+)")
 _GITHUB_SIGNATURES = re.compile(rb"(?:^|[ ,])sha256=([^ ,]+)")
 
 
-class SignatureInvalid(Refusal):
+class SignatureInvalid(RequestRejected):
     """The sender did not prove who it is. ``reason``, for the log, says which check it was, nothing that was sent."""
 
     def __init__(self, reason: str) -> None:
@@ -39,16 +39,16 @@ class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
 
-Verify = Callable[[Headers, bytes], str | None]
+Verifier = Callable[[Headers, bytes], str | None]
 """Headers and body in, the delivery's id or None out. Raises SignatureInvalid."""
 
 
-def verifier(configured: Settings, clock: Clock) -> Verify:
+def verifier(configured: Settings, clock: Clock) -> Verifier:
     """The check that ``WEBHOOK_AUTH`` names."""
     keys = configured.webhook_keys
     match configured.webhook_auth:
         case "none":
-            return unsigned
+            return accept_any
         case "github":
             return github(keys)
         case "bearer":
@@ -56,7 +56,7 @@ def verifier(configured: Settings, clock: Clock) -> Verify:
     return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)  # the strictest is the last
 
 
-def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verify:
+def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
     """Standard Webhooks 1.0, under its own header names or Svix's.
 
     ``secrets`` are keys (the decoded Base64), any of which will do; ``tolerance`` is seconds, both ways.
@@ -91,7 +91,7 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
     return verify
 
 
-def github(secrets: tuple[bytes, ...]) -> Verify:
+def github(secrets: tuple[bytes, ...]) -> Verifier:
     """``X-Hub-Signature-256: sha256=<hex>`` over the body, in either case. It covers no id and no time.
 
     Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
@@ -110,7 +110,7 @@ def github(secrets: tuple[bytes, ...]) -> Verify:
     return verify
 
 
-def bearer(secrets: tuple[bytes, ...]) -> Verify:
+def bearer(secrets: tuple[bytes, ...]) -> Verifier:
     """``Authorization: Bearer <token>`` (RFC 6750). It says nothing of the body."""
 
     def verify(headers: Headers, _body: bytes) -> str | None:
@@ -124,7 +124,7 @@ def bearer(secrets: tuple[bytes, ...]) -> Verify:
     return verify
 
 
-def unsigned(_headers: Headers, _body: bytes) -> str | None:
+def accept_any(_headers: Headers, _body: bytes) -> str | None:
     """``WEBHOOK_AUTH=none``: whoever reaches the bridge is believed."""
     return None
 

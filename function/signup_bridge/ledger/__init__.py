@@ -7,39 +7,35 @@ go keyed hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from signup_bridge.core.rate_limit import interval
-
 if TYPE_CHECKING:
-    from signup_bridge.core.clock import Clock, Deadline, Stopwatch
-    from signup_bridge.settings import Settings
+    from signup_bridge.core.clock import Deadline, Stopwatch
 
     from .keys import Hasher, Keys
 
 CONTENT_REPLAY = 120.0
 """Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
 
-GUARD_WINDOW = 3600.0
+SEND_LIMIT_WINDOW = 3600.0
 """Seconds that no guard's window is longer than."""
 
 LEASE_LIMIT = 1000.0
 """Seconds that no lease is longer than. One that seems longer was written before the clock was set back."""
 
-KEY_CHANGED = (
+KEY_CHANGED_WARNING = (
     "LEDGER_KEY is another one than before: what was remembered is not found any more. A delivery that is sent again "
     "is verified again, and the counts of wrong codes begin anew."
 )
 
-HISTORY = 4000.0
+CALL_HISTORY = 4000.0
 """Seconds that a call is kept for the resolution of other deliveries' unknown outcomes, whatever LEDGER_TTL is."""
 
-RIVAL_MARGIN = 60.0
+COMPETING_MARGIN = 60.0
 """Seconds around a call of an unknown outcome in which other calls for its contact are read, those that began up to
 `LEASE_LIMIT` earlier included. More than `resolution.NEAR`."""
 
-RIVALS = 100
+MAX_COMPETING_CALLS = 100
 """Other calls for the contact that are read at most around one call."""
 
 
@@ -58,12 +54,12 @@ class Policy(NamedTuple):
     wrong_codes: int
     wrong_code_window: float
     interval: float
-    hides: bool = False
+    conceal: bool = False
 
     @property
-    def kept(self) -> float:
+    def retention(self) -> float:
         """Seconds that a record is kept at least, for the count and for other deliveries' unknown outcomes."""
-        return max(self.wrong_code_window, HISTORY)
+        return max(self.wrong_code_window, CALL_HISTORY)
 
 
 class Record(NamedTuple):
@@ -78,18 +74,18 @@ class Record(NamedTuple):
     contact_type: int = 0
 
 
-class Interval(NamedTuple):
+class CallWindow(NamedTuple):
     """The time in which one call may have been processed: from ``sent`` to ``gave_up``."""
 
-    sent: float
-    gave_up: float
+    sent_at: float
+    gave_up_at: float
 
 
-class Guard(NamedTuple):
+class SendLimit(NamedTuple):
     """At most ``limit`` messages of a ``series`` are sent within ``window`` seconds. ``series`` is a keyed hash."""
 
     name: str
-    series: bytes
+    counter_key: bytes
     limit: int
     window: float
 
@@ -111,12 +107,12 @@ class Claim(NamedTuple):
     now: float = 0.0
     wait: float = 0.0
     record: Record | None = None
-    calls: tuple[Interval, ...] = ()
-    rivals: tuple[Interval, ...] = ()
-    removal: bool = False
+    calls: tuple[CallWindow, ...] = ()
+    competing_calls: tuple[CallWindow, ...] = ()
+    release_pending: bool = False
     unknown: bool = False
     guard: str | None = None
-    crowded: bool = False
+    has_more_calls: bool = False
 
 
 class Slot(NamedTuple):
@@ -136,15 +132,15 @@ class Settlement(NamedTuple):
     """
 
     record: Record | None
-    sent: Stopwatch | None = None
-    gave_up: Stopwatch | None = None
-    asked: Stopwatch | None = None
-    counts: bool = True
-    removal: float = 0.0
+    sent_at: Stopwatch | None = None
+    gave_up_at: Stopwatch | None = None
+    requested: Stopwatch | None = None
+    counts_as_wrong: bool = True
+    release_lock: float = 0.0
     content_replay: float = CONTENT_REPLAY
 
 
-class Found(NamedTuple):
+class StoredState(NamedTuple):
     """What is known of a delivery that nobody claims: ``record`` is there when it is ``settled``.
 
     ``content`` is that of its `Keys`.
@@ -177,7 +173,7 @@ class Ledger(Protocol):
         keys: Keys,
         token: str,
         *,
-        guards: Sequence[Guard],
+        guards: Sequence[SendLimit],
         lease: float,
         max_wait: float,
         deadline: Deadline,
@@ -188,7 +184,7 @@ class Ledger(Protocol):
         counted.
         """
 
-    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+    def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         """Reserve and note one more call of an unknown delivery. None when it is not the token's any more."""
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
@@ -204,22 +200,22 @@ class Ledger(Protocol):
         is not counted any more.
         """
 
-    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+    def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         """The work on the account's list is over; ``removed``: the contact is off it. Too late, it does nothing."""
 
-    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+    def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         """Reserve the next free slot of an action's pace, if it comes within ``max_wait``."""
 
-    def slow_down(self, action: str, *, deadline: Deadline) -> None:
+    def throttle(self, action: str, *, deadline: Deadline) -> None:
         """The API refused a call for its quota: pace this action more slowly for a while."""
 
-    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
+    def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
         """What is known of a delivery, without claiming it; None when nothing is."""
 
     def count_unknown(self, *, deadline: Deadline) -> int:
         """How many deliveries have an outcome that is unknown, and are not being worked on."""
 
-    def check(self, *, deadline: Deadline) -> None:
+    def ping(self, *, deadline: Deadline) -> None:
         """Whether it works."""
 
     def prune(self, *, deadline: Deadline) -> int:
@@ -227,25 +223,3 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
-
-
-def open_ledger(configured: Settings, clock: Clock) -> Ledger:
-    """The ledger that ``LEDGER_URL`` names; it need not be reachable yet. Its client is imported only when wanted."""
-    policy = Policy(
-        ttl=configured.ledger_ttl,
-        wrong_codes=configured.max_wrong_codes,
-        wrong_code_window=configured.wrong_code_window,
-        interval=interval(configured.domain_api_rate),
-        hides=not configured.reveal_already_verified,
-    )
-    key = configured.ledger_key.encode("utf-8", "surrogatepass") if configured.ledger_key else b""
-    if configured.ledger_file is not None:
-        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  one engine is wanted, and imports are cold start
-
-        if configured.ledger_is_default:  # nobody else makes this one
-            with suppress(OSError):
-                configured.ledger_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return SqliteLedger(configured.ledger_file, policy, clock, key=key)
-    from .redis.ledger import RedisLedger  # noqa: PLC0415  as above
-
-    return RedisLedger(configured.ledger_url, policy, clock, key=key)

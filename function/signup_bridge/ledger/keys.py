@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
 from signup_bridge.inbound import spelling
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey, SendRequest
 
 from . import LedgerUnavailable
 
-DIGEST = 16
+DIGEST_SIZE = 16
 """Bytes that are kept of each hash."""
 
 
@@ -46,32 +47,32 @@ class Hasher:
         self._keyed = hmac.new(key, digestmod="sha256")
 
     @property
-    def check(self) -> bytes:
+    def fingerprint(self) -> bytes:
         """Tells this key from another one, and nothing of it."""
         return self._hash("key check")
 
-    def keys(self, delivery: Delivery | SendRequest) -> Keys:
+    def keys(self, delivery: Delivery | CodeRequest) -> Keys:
         contact = delivery.contact
-        kind = contact.type.word
-        if isinstance(delivery, SendRequest):
-            content, folding = self._hash("send", kind, contact.value), self._hash("send to", kind, folded(contact))
+        kind = contact.type.label
+        if isinstance(delivery, CodeRequest):
+            content, folding = self._hash("send", kind, contact.value), self._hash("send to", kind, normalized(contact))
         else:
             content = self._hash("content", kind, contact.value, delivery.verify_code)
-            folding = self._hash("contact", kind, folded(contact))
+            folding = self._hash("contact", kind, normalized(contact))
         return Keys(
             delivery=self.delivery(delivery.key),
             content=content,
             contact=folding,
             exact=self._hash("exact", kind, contact.value),
-            transient=delivery.key.is_content,
+            transient=delivery.key.is_body_hash,
             contact_type=contact.type.value,
         )
 
-    def series(self, *what: str) -> bytes:
+    def counter_key(self, *what: str) -> bytes:
         """The name of what messages are counted by."""
         return self._hash("series", *what)
 
-    def delivery(self, key: DeliveryKey) -> bytes:
+    def delivery(self, key: IdempotencyKey) -> bytes:
         return self._hash("delivery", key.source, key.value)
 
     def _hash(self, *parts: str | bytes) -> bytes:
@@ -80,10 +81,10 @@ class Hasher:
         message = b"".join(b"%d:%b" % (len(part), part) for part in encoded)
         mac = self._keyed.copy()  # which lets no other thread take the interpreter, where hmac.digest does
         mac.update(message)
-        return mac.digest()[:DIGEST]
+        return mac.digest()[:DIGEST_SIZE]
 
 
-def folded(contact: Contact) -> str:
+def normalized(contact: Contact) -> str:
     """What all spellings of a contact have in common, so that they share one lock and one count of wrong codes.
 
     An email address as `spelling.folded_email` writes it; of a phone number the last 9 digits, which no country code or
@@ -94,7 +95,7 @@ def folded(contact: Contact) -> str:
     return "".join(digit for digit in contact.value if digit.isdigit())[-9:]
 
 
-def key_beside(file: Path) -> bytes:
+def load_or_create_key(file: Path) -> bytes:
     """The key in the file beside a SQLite ledger, made at the first time. Raises LedgerUnavailable."""
     path = file.with_name(file.name + ".key")
     try:

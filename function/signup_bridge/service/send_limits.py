@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from signup_bridge.inbound.body import Contact, ContactType
-from signup_bridge.ledger import GUARD_WINDOW, Guard
-from signup_bridge.ledger.keys import Hasher, folded
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.ledger import SEND_LIMIT_WINDOW, SendLimit
+from signup_bridge.ledger.keys import Hasher, normalized
 
 PREFIX_DIGITS = 7
 """The digits of a phone number that say whose block of numbers it is from: pumped numbers lie side by side."""
@@ -23,10 +23,10 @@ _COUNTRY_CODE = re.compile("(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9
 Source: ITU-T Recommendation E.164 and its list of assigned country codes (annex to Operational Bulletin No. 1114).
 """
 
-NOT_ALLOWED = "allowed-prefixes"
+PREFIX_NOT_ALLOWED = "allowed-prefixes"
 
 
-class Limits(NamedTuple):
+class SendLimits(NamedTuple):
     """The limits of the settings, 0 for none: ``interval`` in seconds between two messages to a contact, and how many
     within an hour to a contact, to one prefix, and in all. ``allowed`` are the digits that a phone number may begin
     with, any if there are none.
@@ -44,18 +44,18 @@ class Limits(NamedTuple):
             return True
         return _digits(contact).startswith(tuple(self.allowed))
 
-    def guards(self, contact: Contact, hasher: Hasher) -> list[Guard]:
+    def limits_for(self, contact: Contact, hasher: Hasher) -> list[SendLimit]:
         """Spelling variants of a contact count together."""
-        kind = contact.type.word
-        to_contact = hasher.series("contact", kind, folded(contact))
+        kind = contact.type.label
+        to_contact = hasher.counter_key("contact", kind, normalized(contact))
         guards = [
-            Guard("interval", to_contact, 1 if self.interval else 0, self.interval),
-            Guard("per-contact", to_contact, self.per_contact, GUARD_WINDOW),
-            Guard("per-hour", hasher.series("all"), self.per_hour, GUARD_WINDOW),
+            SendLimit("interval", to_contact, 1 if self.interval else 0, self.interval),
+            SendLimit("per-contact", to_contact, self.per_contact, SEND_LIMIT_WINDOW),
+            SendLimit("per-hour", hasher.counter_key("all"), self.per_hour, SEND_LIMIT_WINDOW),
         ]
         if contact.type is ContactType.PHONE:
-            prefix = hasher.series("prefix", _without_zeros(_digits(contact))[:PREFIX_DIGITS])
-            guards.append(Guard("per-prefix", prefix, self.per_prefix, GUARD_WINDOW))
+            prefix = hasher.counter_key("prefix", _without_zeros(_digits(contact))[:PREFIX_DIGITS])
+            guards.append(SendLimit("per-prefix", prefix, self.per_prefix, SEND_LIMIT_WINDOW))
         return [guard for guard in guards if guard.limit]
 
 

@@ -12,21 +12,22 @@ import uuid
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Clock, Deadline
-from signup_bridge.inbound.body import ContactType, Delivery, DeliveryKey
+from signup_bridge.core.contact import ContactType
+from signup_bridge.core.delivery import Delivery, IdempotencyKey
+from signup_bridge.core.outcomes import Result
 from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Settlement
 from signup_bridge.ledger.keys import Keys
-from signup_bridge.upstream.calls import Caller, Made, Turn
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
 
-from .admission import Places
-from .contact_release import LOCK, Removal
-from .idempotency import Once, Owner, remembered, unavailable
-from .reconciliation import Resolution
+from .admission import ConcurrencyLimiter
+from .contact_release import LOCK_TIMEOUT, ContactRelease
+from .idempotency import ClaimedDelivery, IdempotentProcessor, ledger_unavailable_result, result_from_record
+from .reconciliation import Reconciler
 
-_COUNTING = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
+COUNTED_OUTCOMES = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 
 
-class Verification(Once[Delivery]):
+class Verification(IdempotentProcessor[Delivery]):
     """Verifies deliveries. ``describe``: the account's list is asked about unknown outcomes. ``release``: verified
     contacts are taken off it. ``reveal``: it may be told that a contact was verified before.
     """
@@ -36,42 +37,42 @@ class Verification(Once[Delivery]):
     def __init__(
         self,
         ledger: Ledger,
-        caller: Caller,
+        caller: RateLimitedApi,
         clock: Clock,
         *,
-        places: Places,
+        places: ConcurrencyLimiter,
         describe: bool,
         release: bool,
         reveal: bool,
     ) -> None:
         super().__init__(ledger, caller, clock, places)
         self._reveal = reveal
-        self._resolution = Resolution(caller, ledger, clock, describe=describe, reveal=reveal)
-        self._removal = Removal(caller, ledger)
+        self._resolution = Reconciler(caller, ledger, clock, describe=describe, reveal=reveal)
+        self._removal = ContactRelease(caller, ledger)
         self._release = release
-        self._counting = _COUNTING if reveal else (*_COUNTING, outcomes.ALREADY_VERIFIED)
+        self._counting = COUNTED_OUTCOMES if reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED)
 
-    def verify(self, delivery: Delivery, deadline: Deadline) -> Verdict:
+    def verify(self, delivery: Delivery, deadline: Deadline) -> Result:
         """Verify the delivery's code for its contact, once, over by the deadline."""
-        return self._with_placeholder_id(self._process(delivery, deadline), delivery.key)
+        return self._with_placeholder_id(self.process(delivery, deadline), delivery.key)
 
-    def look(self, keys: list[DeliveryKey], deadline: Deadline) -> tuple[Verdict, ContactType | None] | None:
+    def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> tuple[Result, ContactType | None] | None:
         """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
         try:
             for key in keys:
-                found = self._ledger.look(self._ledger.hasher().delivery(key), deadline=deadline)
+                found = self._ledger.get(self._ledger.hasher().delivery(key), deadline=deadline)
                 if found is None:
                     continue
                 if found.record is not None:
-                    verdict = self._with_placeholder_id(remembered(found.record), key)
+                    verdict = self._with_placeholder_id(result_from_record(found.record), key)
                     return verdict, ContactType(found.record.contact_type)
                 outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
-                return Verdict(outcome), None
+                return Result(outcome), None
         except LedgerUnavailable as error:
-            return unavailable(error), None
+            return ledger_unavailable_result(error), None
         return None
 
-    def _claim_of(
+    def acquire_claim(
         self,
         delivery: Delivery,  # noqa: ARG002  its keys say all
         keys: Keys,
@@ -83,38 +84,38 @@ class Verification(Once[Delivery]):
     ) -> Claim:
         return self._ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
 
-    def _made(self, delivery: Delivery, owner: Owner, deadline: Deadline) -> Made:
+    def execute(self, delivery: Delivery, owner: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
         """Call the API, as often as this claim needs."""
         keys, claim, turn = owner.keys, owner.claim, owner.turn
         try:
-            if claim.removal:
-                hindrance = self._removal.before(delivery.contact, keys, owner.token, deadline)
+            if claim.release_pending:
+                hindrance = self._removal.retry_pending(delivery.contact, keys, owner.token, deadline)
                 if hindrance is not None:
-                    return Made(hindrance)
+                    return CallAttempt(hindrance)
             if claim.unknown:
-                return self._resolution.resolve(delivery, keys, owner.token, claim, deadline)
-            if claim.removal:  # its own turn has gone by
-                other = self._caller.turn(CREATE, deadline)
-                if not isinstance(other, Turn):
-                    return Made(Verdict(self._caller.no_slot(CREATE, deadline), retry_after=other))
+                return self._resolution.reconcile(delivery, keys, owner.token, claim, deadline)
+            if claim.release_pending:  # its own turn has gone by
+                other = self._caller.reserve_slot(CREATE, deadline)
+                if not isinstance(other, SlotReservation):
+                    return CallAttempt(Result(self._caller.no_slot(CREATE, deadline), retry_after=other))
                 turn = other
         except LedgerUnavailable as error:  # nothing was called whose outcome is not remembered
-            return Made(unavailable(error))
+            return CallAttempt(ledger_unavailable_result(error))
         return self._caller.create(delivery, turn, deadline)
 
-    def _settlement(self, owner: Owner, made: Made) -> Settlement:
-        settlement = super()._settlement(owner, made)
-        counts, lock = made.verdict.outcome in self._counting, LOCK if self._removes(made) else 0.0
-        return settlement._replace(counts=counts, removal=lock)
+    def build_settlement(self, owner: ClaimedDelivery, made: CallAttempt) -> Settlement:
+        settlement = super().build_settlement(owner, made)
+        counts, lock = made.result.outcome in self._counting, LOCK_TIMEOUT if self._should_release(made) else 0.0
+        return settlement._replace(counts_as_wrong=counts, release_lock=lock)
 
-    def _after(self, delivery: Delivery, owner: Owner, made: Made, deadline: Deadline) -> None:
-        if self._removes(made):
-            self._removal.after(delivery.contact, owner.keys, owner.token, deadline)
+    def on_settled(self, delivery: Delivery, owner: ClaimedDelivery, made: CallAttempt, deadline: Deadline) -> None:
+        if self._should_release(made):
+            self._removal.release(delivery.contact, owner.keys, owner.token, deadline)
 
-    def _removes(self, made: Made) -> bool:
-        return self._release and made.verdict.outcome is outcomes.VERIFIED
+    def _should_release(self, made: CallAttempt) -> bool:
+        return self._release and made.result.outcome is outcomes.VERIFIED
 
-    def _with_placeholder_id(self, verdict: Verdict, key: DeliveryKey) -> Verdict:
+    def _with_placeholder_id(self, verdict: Result, key: IdempotencyKey) -> Result:
         """Add the id that stands for the API's in a response that must not show that there was no call.
 
         It is the same each time for one delivery, and made from its keyed hash. Both outcomes that look alike get one:
@@ -123,4 +124,4 @@ class Verification(Once[Delivery]):
         if self._reveal or verdict.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
             return verdict
         digest = hashlib.sha256(b"stand-in " + self._ledger.hasher().delivery(key)).digest()[:16]
-        return verdict._replace(stand_in=str(uuid.UUID(bytes=digest, version=4)))
+        return verdict._replace(placeholder_request_id=str(uuid.UUID(bytes=digest, version=4)))

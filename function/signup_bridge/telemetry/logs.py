@@ -20,7 +20,7 @@ log = logging.getLogger("signup_bridge")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-FIELDS = {
+LOG_FIELDS = {
     # on every line, each where there is one
     "time": "string",
     "level": "string",
@@ -95,7 +95,7 @@ def _message(record: logging.LogRecord) -> str:
     return message.partition(" from ip=")[0]
 
 
-def _tame(record: logging.LogRecord) -> bool:
+def _downgrade_client_timeouts(record: logging.LogRecord) -> bool:
     """A caller that stops in mid-request is an error to gunicorn, with a traceback: anybody could fill the log so."""
     if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
         record.levelno, record.levelname = logging.INFO, "INFO"
@@ -103,7 +103,7 @@ def _tame(record: logging.LogRecord) -> bool:
     return True
 
 
-def configuration(level: str) -> dict[str, Any]:
+def dict_config(level: str) -> dict[str, Any]:
     """What ``logging.config.dictConfig`` takes: our lines from ``level`` on, gunicorn's from INFO, else from WARNING.
 
     Whose name is not here stays silent below that whatever ``level`` is: at DEBUG others print what they carry.
@@ -112,7 +112,7 @@ def configuration(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"tame": {"()": lambda: _tame}},
+        "filters": {"tame": {"()": lambda: _downgrade_client_timeouts}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.core.outcomes import Result
 
 
-class Watch:
+class Observer:
     """Is told of each thing once, when it is over, and counts nothing."""
 
-    def delivered(self, outcome: str, *, replayed: bool) -> None:
+    def on_response(self, outcome: str, *, replayed: bool) -> None:
         """A delivery is answered, or a request refused: the outcome's code."""
 
-    def called(self, action: str, verdict: Verdict) -> None:
+    def on_api_call(self, action: str, verdict: Result) -> None:
         """A call of the API has been made, or could not leave; what it means."""

@@ -17,7 +17,7 @@ _TRACEPARENT = re.compile(
 )
 
 
-def of_header(traceparent: str) -> str | None:
+def from_header(traceparent: str) -> str | None:
     """The trace id in a `traceparent` header's value, None when it is none."""
     match = _TRACEPARENT.fullmatch(traceparent.strip())
     if match is None or (match["more"] is not None and traceparent.strip().startswith("00")):

@@ -21,16 +21,16 @@ from tencentcloud.common.retry import NoopRetryer
 
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
-from signup_bridge.inbound.body import Contact, ContactType
+from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.tracing import trace_id
 
-from .credentials import Credentials, Source
+from .credentials import Credentials, CredentialsProvider
 from .exchange import exchange
-from .reply import Call, Reply
+from .reply import CallResult, Reply
 from .transport import Wire
 
-PAGE = 200
+PAGE_SIZE = 200
 """Rows of a page of the account's list, the most that the API gives."""
 
 # At DEBUG the SDK's logger prints the Authorization header, the contact and the code. A filter holds whatever level or
@@ -38,7 +38,7 @@ PAGE = 200
 logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
 
 
-_current: ContextVar[Credentials] = ContextVar("credentials")
+_signing_credentials: ContextVar[Credentials] = ContextVar("credentials")
 """What the call that is being made is signed with: never on the client, which threads share."""
 
 
@@ -46,7 +46,7 @@ class _Credential:
     """The SDK's credential protocol: whatever belongs to the call that is being made."""
 
     def get_credential_info(self) -> tuple[str, str, str | None]:
-        current = _current.get()
+        current = _signing_credentials.get()
         return current.secret_id, current.secret_key, current.token
 
 
@@ -67,7 +67,7 @@ class DomainApi:
         self,
         url: str,
         *,
-        credentials: Source,
+        credentials: CredentialsProvider,
         connections: int,
         clock: Clock,
         ca_bundle: str | None = None,
@@ -86,7 +86,7 @@ class DomainApi:
             url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock
         )
 
-    def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> Call:
+    def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> CallResult:
         """Call ``CreateIntlPhoneEmail`` once, with the contact as it is: which forms it takes is not documented.
 
         Source: Tencent Cloud API 3.0, product ``domain``, version ``2018-08-08``: ``Type`` is an int, ``Code`` (the
@@ -95,35 +95,35 @@ class DomainApi:
         params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
         return self._call(CREATE, params, deadline)
 
-    def send_intl_phone_email_code(self, contact: Contact, deadline: Deadline) -> Call:
+    def send_intl_phone_email_code(self, contact: Contact, deadline: Deadline) -> CallResult:
         """Call ``SendIntlPhoneEmailCode`` once, with the contact as it is: a message, which costs money."""
         return self._call(SEND, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
-    def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> Call:
+    def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> CallResult:
         """Ask for one page of the account's list, as long as the API allows."""
-        params = {"Type": contact_type.value, "Limit": PAGE, "Offset": offset}
+        params = {"Type": contact_type.value, "Limit": PAGE_SIZE, "Offset": offset}
         return self._call(DESCRIBE, params, deadline)
 
-    def delete_intl_phone_email(self, contact: Contact, deadline: Deadline) -> Call:
+    def delete_intl_phone_email(self, contact: Contact, deadline: Deadline) -> CallResult:
         """Take a contact off the account's list."""
         return self._call(DELETE, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
-    def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> Call:
+    def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> CallResult:
         current = self._credentials()
         if current is None:
-            return Call("no-credentials", 0.0, "NoCredentials")
+            return CallResult("no-credentials", 0.0, "NoCredentials")
         elapsed = Stopwatch(self._clock)
         with exchange(deadline) as wire:
-            signing = _current.set(current)
+            signing = _signing_credentials.set(current)
             try:
                 self._client.call(action, params, headers=_headers())
             except TencentCloudSDKException as error:
                 # It wraps whatever happened, and is not always a failure: what the wire saw decides.
                 wire.error = wire.error or str(error.get_code())
             finally:
-                _current.reset(signing)
+                _signing_credentials.reset(signing)
         if wire.body is not None and wire.status is not None:
-            return Call(Reply(wire.status, wire.body), elapsed.seconds())
+            return CallResult(Reply(wire.status, wire.body), elapsed.seconds())
         if wire.untrusted:
             fields = {"reason": wire.untrusted, "upstream_error": wire.error, "look_at": "DOMAIN_API_CA_BUNDLE"}
             log.error("the API's certificate is not trusted: nothing was sent", extra={"fields": fields})
@@ -134,4 +134,4 @@ class DomainApi:
             result = "no-answer"
         else:
             result = "unusable"
-        return Call(result, elapsed.seconds(), wire.error)
+        return CallResult(result, elapsed.seconds(), wire.error)

@@ -27,7 +27,7 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
 
 
-Source = Callable[[], "Credentials | None"]
+CredentialsProvider = Callable[[], "Credentials | None"]
 
 _HEADERS = ("X-Scf-Secret-Id", "X-Scf-Secret-Key", "X-Scf-Session-Token")
 """The execution role's, on each request of a web function. Source: Tencent Cloud SCF, widely used, official for image
@@ -36,7 +36,7 @@ functions."""
 _of_request: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
 
 
-def source(configured: Settings) -> Source:
+def provider(configured: Settings) -> CredentialsProvider:
     """What is asked at every call: the configured ones, else the execution role's; None says that there are none."""
     if configured.tencent_secret_id and configured.tencent_secret_key:
         static = Credentials(
@@ -56,7 +56,7 @@ def _of_environment() -> Credentials | None:
 
 
 @contextmanager
-def of_headers(headers: Headers) -> Iterator[None]:
+def use_request_headers(headers: Headers) -> Iterator[None]:
     """While a request is answered whose signature has passed: what the platform's headers on it give, if anything.
 
     All three must be there, each once and visible ASCII; servers join what comes twice with a comma.

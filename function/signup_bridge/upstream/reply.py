@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from signup_bridge.core import outcomes, strict_json
+from signup_bridge.core import strict_json
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.outcomes import (
     BRIDGE_MISCONFIGURED,
@@ -19,8 +19,9 @@ from signup_bridge.core.outcomes import (
     UPSTREAM_FAILED,
     UPSTREAM_UNREACHABLE,
     VERIFIED,
-    Outcome,
+    Result,
 )
+from signup_bridge.upstream import error_codes
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Reply:
         return f"Reply(status={self.status}, {len(self.body)} bytes)"
 
 
-class Call(NamedTuple):
+class CallResult(NamedTuple):
     """What is known about one call to the API once it is over.
 
     ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
@@ -48,28 +49,6 @@ class Call(NamedTuple):
     error: str | None = None
 
 
-class Verdict(NamedTuple):
-    """How a verification ended: the outcome, and of the call that decided it what may be told.
-
-    ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
-    outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
-    this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
-    that there was no call. ``guard`` is the one that kept a code from being sent.
-    """
-
-    outcome: Outcome
-    request_id: str | None = None
-    api_code: str | None = None
-    error: str | None = None
-    wait: float = 0.0
-    upstream: float = 0.0
-    retry_after: float | None = None
-    resolved: bool = False
-    replayed: bool = False
-    stand_in: str | None = None
-    guard: str | None = None
-
-
 _WITHOUT_REPLY = {
     "no-credentials": BRIDGE_MISCONFIGURED,
     "never-sent": UPSTREAM_UNREACHABLE,
@@ -78,32 +57,32 @@ _WITHOUT_REPLY = {
 }
 
 
-def judge(call: Call, action: str = CREATE) -> Verdict:
+def classify(call: CallResult, action: str = CREATE) -> Result:
     """What a call means for the delivery.
 
     The API answers HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id; a reply
     without a request id is not the API's own and decides nothing.
     """
     if not isinstance(call.result, Reply):
-        return Verdict(_WITHOUT_REPLY[call.result], error=call.error, upstream=call.seconds)
+        return Result(_WITHOUT_REPLY[call.result], error=call.error, upstream_seconds=call.seconds)
     try:
         request_id, api_code, _ = _read(call.result)
     except ValueError as unusable:
-        return Verdict(UPSTREAM_FAILED, error=str(unusable), upstream=call.seconds)
+        return Result(UPSTREAM_FAILED, error=str(unusable), upstream_seconds=call.seconds)
     done = SENT if action == SEND else VERIFIED
-    outcome = done if api_code is None else outcomes.of_api_code(api_code, action)
-    return Verdict(outcome, request_id, api_code, upstream=call.seconds)
+    outcome = done if api_code is None else error_codes.outcome_for(api_code, action)
+    return Result(outcome, request_id, api_code, upstream_seconds=call.seconds)
 
 
 @dataclass(frozen=True)
-class Page:
+class ContactListPage:
     """A page of the account's list: the contacts as they are written there, each with its ``CreatedOn``."""
 
     rows: tuple[tuple[str, str], ...] = field(repr=False)
     total: int
 
 
-def page(call: Call) -> Page | None:
+def parse_contact_list(call: CallResult) -> ContactListPage | None:
     """What a call of ``DescribeIntlPhoneEmailList`` said; None when it said nothing that can be relied on."""
     if not isinstance(call.result, Reply):
         return None
@@ -116,7 +95,7 @@ def page(call: Call) -> Page | None:
         return None
     if not all(isinstance(row, dict) and isinstance(row.get("Code"), str) for row in rows):
         return None
-    return Page(tuple((row["Code"], str(row.get("CreatedOn"))) for row in rows), total)
+    return ContactListPage(tuple((row["Code"], str(row.get("CreatedOn"))) for row in rows), total)
 
 
 def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:

@@ -28,7 +28,7 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from signup_bridge.telemetry.logs import log
 
-from .wsgi_environ import AGE, CLOSE
+from .wsgi_environ import CLOSE, QUEUE_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -140,7 +140,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         application = self.wsgi
 
         def aged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            environ[AGE] = time.monotonic() - self._current.accepted
+            environ[QUEUE_TIME] = time.monotonic() - self._current.accepted
             environ[CLOSE] = self._current.request.force_close
             return application(environ, start_response)
 
@@ -212,18 +212,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that did not reach the application."""
         # gunicorn's master loads this module for the worker's class alone: what it imported would be there twice.
-        from signup_bridge.core.outcomes import BODY_MALFORMED, INTERNAL_ERROR, Refusal  # noqa: PLC0415
+        from signup_bridge.core.outcomes import BODY_MALFORMED, INTERNAL_ERROR, RequestRejected  # noqa: PLC0415
 
         from . import responses  # noqa: PLC0415
         from .profiles import PROFILES  # noqa: PLC0415
 
         request_id = uuid.uuid4().hex
         if isinstance(exc, ParseException):
-            refusal = Refusal(BODY_MALFORMED, "The request is not HTTP as it is understood here.")
+            refusal = RequestRejected(BODY_MALFORMED, "The request is not HTTP as it is understood here.")
         else:
-            refusal = Refusal(INTERNAL_ERROR)
+            refusal = RequestRejected(INTERNAL_ERROR)
             log.error("internal error", exc_info=exc, extra={"fields": {"request_id": request_id}})
-        answer = responses.of_refusal(refusal, PROFILES[self.profile])
+        answer = responses.from_rejection(refusal, PROFILES[self.profile])
         fields = {"request_id": request_id, "outcome": refusal.outcome.code, "status": answer.status}
         log.info("request refused", extra={"fields": fields | {"reason": type(exc).__name__}})
         headers = {

@@ -18,17 +18,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Stopwatch
-from signup_bridge.core.outcomes import EncodingUnsupported, Outcome, Refusal
+from signup_bridge.core.outcomes import EncodingUnsupported, Outcome, RequestRejected, Result
 from signup_bridge.inbound.signatures import SignatureInvalid
 from signup_bridge.telemetry import logs, tracing
 from signup_bridge.telemetry.logs import log
-from signup_bridge.telemetry.observer import Watch
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.telemetry.observer import Observer
+from signup_bridge.upstream import error_codes
 
 from . import responses
 from .profiles import STATUS, Profile
-from .responses import Answer
-from .wsgi_environ import CLOSE, HEARER, REFUSAL
+from .responses import HttpResponse
+from .wsgi_environ import CLOSE, OUTCOME_CALLBACK, REJECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 # The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 
-_ABOUT_THE_BRIDGE = ("health", "ready", "description", "scrape")
+_SERVICE_ENDPOINTS = ("health", "ready", "description", "scrape")
 """The routes that no sender asks, and so no profile changes."""
 
 
-def put_around(app: Flask, profile: Profile, clock: Clock, watch: Watch) -> None:
+def init_app(app: Flask, profile: Profile, clock: Clock, watch: Observer) -> None:
     """Put it around every request of the application, whose sender is answered as ``profile`` says."""
-    _begin_and_end(app, clock, watch)
-    _answer_errors(app, profile)
+    _register_hooks(app, clock, watch)
+    _register_error_handlers(app, profile)
 
 
-class _Noted:
+class RequestContext:
     """What is kept of a request until its answer: for the log line and for the headers."""
 
     def __init__(self, clock: Clock, request_id: str, trace_id: str | None) -> None:
@@ -60,38 +60,38 @@ class _Noted:
         self.request_id = request_id
         self.tokens = (logs.request_id.set(request_id), tracing.trace_id.set(trace_id))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         request_id, trace_id = self.tokens
         logs.request_id.reset(request_id)
         tracing.trace_id.reset(trace_id)
 
 
-def note(verdict: Verdict, wanted: str, **fields: str) -> None:
+def record_result(verdict: Result, wanted: str, **fields: str) -> None:
     """Keep for the log line and the headers what the work told; ``wanted`` is the API's action."""
-    noted: _Noted = g.noted
-    noted.wait, noted.upstream = verdict.wait, verdict.upstream
+    noted: RequestContext = g.noted
+    noted.wait, noted.upstream = verdict.queue_seconds, verdict.upstream_seconds
     told = {
         "api_request_id": verdict.request_id,
         "api_code": verdict.api_code,
         "upstream_error": verdict.error,
-        "guard": verdict.guard,
+        "guard": verdict.limit,
         "replayed": verdict.replayed,
         "resolved": verdict.resolved,
     }
     noted.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
     if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        noted.fields["look_at"] = outcomes.remedy_of(verdict.api_code, wanted)
+        noted.fields["look_at"] = error_codes.remedy_for(verdict.api_code, wanted)
         noted.level = logging.ERROR
 
 
-def leave_times_out() -> None:
+def omit_timing() -> None:
     """Tell no times in this answer: they could tell what it hides."""
     g.noted.timed = False
 
 
-def hear(told: Outcome, outcome: Outcome) -> None:
+def notify_outcome(told: Outcome, outcome: Outcome) -> None:
     """Let who hands over the request hear the outcome that is told, and the one that it ends in."""
-    if hearer := request.environ.get(HEARER):
+    if hearer := request.environ.get(OUTCOME_CALLBACK):
         hearer(told, outcome)
 
 
@@ -101,9 +101,9 @@ class _Response(Response):
         return self.headers
 
 
-def response_of(answer: Answer) -> Response:
+def to_flask_response(answer: HttpResponse) -> Response:
     """Flask's response of an answer, with what is told of the request."""
-    noted: _Noted = g.noted
+    noted: RequestContext = g.noted
     common = responses.common_headers(noted.request_id, wait=noted.wait, upstream=noted.upstream, timed=noted.timed)
     return _Response(answer.body, answer.status, headers=(*answer.headers, *common.items()))
 
@@ -132,7 +132,7 @@ def _target_check(app: Flask) -> Callable[[str], bool]:
     return is_route
 
 
-def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
+def _register_hooks(app: Flask, clock: Clock, watch: Observer) -> None:
     is_route = _target_check(app)
 
     @app.before_request
@@ -141,17 +141,17 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
         given, traceparent = environ.get("HTTP_X_SCF_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
         # It need not be secret, and to ask the kernel for it is a chance to lose the interpreter.
         request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        g.noted = _Noted(clock, request_id, tracing.of_header(traceparent))
-        if REFUSAL in environ:
-            raise environ[REFUSAL]
+        g.noted = RequestContext(clock, request_id, tracing.from_header(traceparent))
+        if REJECTION in environ:
+            raise environ[REJECTION]
         if not is_route(str(environ.get("RAW_URI", environ["PATH_INFO"]))):
-            raise Refusal(outcomes.NOT_FOUND)
+            raise RequestRejected(outcomes.NOT_FOUND)
 
     @app.after_request
     def end(response: Response) -> Response:
-        noted: _Noted = g.noted
+        noted: RequestContext = g.noted
         if request.method == "POST":
-            watch.delivered(noted.fields["outcome"], replayed="replayed" in noted.fields)
+            watch.on_response(noted.fields["outcome"], replayed="replayed" in noted.fields)
             message = (
                 "delivery"
                 if request.url_rule and noted.fields["outcome"] != outcomes.NOT_FOUND.code
@@ -172,11 +172,11 @@ def _begin_and_end(app: Flask, clock: Clock, watch: Watch) -> None:
         g.pop("noted").forget()
 
 
-def _answer_errors(app: Flask, profile: Profile) -> None:
-    @app.errorhandler(Refusal)
-    def refused(error: Refusal) -> Response:
-        hear(error.outcome, error.outcome)
-        noted: _Noted = g.noted
+def _register_error_handlers(app: Flask, profile: Profile) -> None:
+    @app.errorhandler(RequestRejected)
+    def refused(error: RequestRejected) -> Response:
+        notify_outcome(error.outcome, error.outcome)
+        noted: RequestContext = g.noted
         noted.fields = {"outcome": error.outcome.code}
         if error.outcome is outcomes.BODY_INCOMPLETE and CLOSE in request.environ:
             request.environ[CLOSE]()
@@ -184,8 +184,8 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
             noted.fields["reason"] = error.reason
         if error.errors:
             noted.fields["faulty"] = [pointer for pointer, _ in error.errors]
-        response = response_of(
-            responses.of_refusal(error, STATUS if request.endpoint in _ABOUT_THE_BRIDGE else profile)
+        response = to_flask_response(
+            responses.from_rejection(error, STATUS if request.endpoint in _SERVICE_ENDPOINTS else profile)
         )
         if isinstance(error, EncodingUnsupported):
             response.headers["Accept-Encoding"] = "identity"
@@ -194,18 +194,18 @@ def _answer_errors(app: Flask, profile: Profile) -> None:
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
-            response = refused(Refusal(outcomes.METHOD_NOT_ALLOWED))
+            response = refused(RequestRejected(outcomes.METHOD_NOT_ALLOWED))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
         if error.code == outcomes.NOT_FOUND.status:
-            return refused(Refusal(outcomes.NOT_FOUND))
-        return refused(Refusal(outcomes.BODY_MALFORMED, "The request is malformed."))
+            return refused(RequestRejected(outcomes.NOT_FOUND))
+        return refused(RequestRejected(outcomes.BODY_MALFORMED, "The request is malformed."))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         log.error("internal error", exc_info=error)
         g.noted.level = logging.ERROR
-        return refused(Refusal(outcomes.INTERNAL_ERROR))
+        return refused(RequestRejected(outcomes.INTERNAL_ERROR))
 
 
 def _ms(seconds: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-Form = Literal["problem", "acknowledged", "hook"]
+ResponseFormat = Literal["problem", "acknowledged", "hook"]
 """``problem``: the outcome's own status and a problem document (RFC 9457). ``acknowledged``: 200, and a body that says
 that nothing was verified. ``hook``: Supabase's, 200 with an error that is final, or 503 to be asked again at once."""
 
@@ -22,8 +22,8 @@ class Profile(NamedTuple):
     """
 
     name: str
-    refused: Form = "problem"
-    retryable: Form = "problem"
+    refused: ResponseFormat = "problem"
+    retryable: ResponseFormat = "problem"
     budget: float = 8
     longest_budget: float = math.inf
     content_key: bool = False

@@ -10,16 +10,15 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from signup_bridge.core.outcomes import ALREADY_VERIFIED, CODE_INCORRECT, SENT, Outcome, Refusal
-from signup_bridge.inbound.body import Contact, ContactType
-from signup_bridge.upstream.reply import Verdict
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.outcomes import ALREADY_VERIFIED, CODE_INCORRECT, SENT, Outcome, RequestRejected, Result
 
-from .profiles import STATUS, Form, Profile
+from .profiles import STATUS, Profile, ResponseFormat
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """An HTTP answer, without its `common_headers`."""
 
     status: int
@@ -38,53 +37,55 @@ def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0,
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
-def of_verdict(
-    verdict: Verdict,
+def from_result(
+    verdict: Result,
     contact_type: ContactType | None,
     contact: Contact | None,
     profile: Profile = STATUS,
     *,
     resend_after: float = 0.0,
-) -> Answer:
+) -> HttpResponse:
     """The answer to a delivery: when all went well its contact is told, masked, or left out where it is not known.
 
     ``resend_after`` is in seconds: when another code may be asked for.
     """
     if verdict.outcome.kind != "done":
-        told = _Told(verdict.outcome, verdict.outcome.detail, verdict.request_id, retry_after=verdict.retry_after)
-        return _in_form(told, profile)
+        told = _ProblemDetails(
+            verdict.outcome, verdict.outcome.detail, verdict.request_id, retry_after=verdict.retry_after
+        )
+        return _render(told, profile)
     members = {
         "status": verdict.outcome.code,
-        "type": contact_type.word if contact_type else None,
+        "type": contact_type.label if contact_type else None,
         "contact": contact.masked if contact else None,
         "request_id": verdict.request_id,
         "resolved": verdict.resolved or None,
         "resend_after": math.ceil(resend_after) if verdict.outcome is SENT else None,
     }
-    return of_document(verdict.outcome.status, {name: value for name, value in members.items() if value is not None})
+    return json_response(verdict.outcome.status, {name: value for name, value in members.items() if value is not None})
 
 
-def hidden(verdict: Verdict) -> Verdict:
+def conceal_already_verified(verdict: Result) -> Result:
     """The verdict as it is told where nobody may find out which contacts were verified before."""
     if verdict.outcome not in (ALREADY_VERIFIED, CODE_INCORRECT):  # the same work for both: time could tell them apart
         return verdict
-    return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.stand_in)
+    return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.placeholder_request_id)
 
 
-def replayed(answer: Answer) -> Answer:
+def mark_replayed(answer: HttpResponse) -> HttpResponse:
     """The same answer, marked as one that was given before."""
     return answer._replace(headers=(*answer.headers, ("Idempotent-Replayed", "true")))
 
 
-def of_refusal(refusal: Refusal, profile: Profile = STATUS) -> Answer:
+def from_rejection(refusal: RequestRejected, profile: Profile = STATUS) -> HttpResponse:
     """The answer to a request that was not worked on."""
-    told = _Told(refusal.outcome, refusal.detail, errors=refusal.errors, message=refusal.message)
-    return _in_form(told, profile)
+    told = _ProblemDetails(refusal.outcome, refusal.detail, errors=refusal.errors, message=refusal.message)
+    return _render(told, profile)
 
 
-def status_of(outcome: Outcome, profile: Profile) -> int:
+def http_status(outcome: Outcome, profile: Profile) -> int:
     """The HTTP status that an outcome is answered with."""
-    match form_of(outcome, profile):
+    match response_format(outcome, profile):
         case "acknowledged":
             return 200
         case "hook":
@@ -92,7 +93,7 @@ def status_of(outcome: Outcome, profile: Profile) -> int:
     return outcome.status
 
 
-def form_of(outcome: Outcome, profile: Profile) -> Form:
+def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
     """The form of an outcome with which not all went well; the others' is the same in all profiles."""
     match outcome.kind:
         case "refused":
@@ -102,12 +103,12 @@ def form_of(outcome: Outcome, profile: Profile) -> Form:
     return "problem"
 
 
-def of_document(status: int, members: dict[str, Any], media_type: str = "application/json") -> Answer:
+def json_response(status: int, members: dict[str, Any], media_type: str = "application/json") -> HttpResponse:
     """An answer whose body is a JSON object."""
-    return Answer(status, (("Content-Type", media_type),), json.dumps(members).encode() + b"\n")
+    return HttpResponse(status, (("Content-Type", media_type),), json.dumps(members).encode() + b"\n")
 
 
-class _Told(NamedTuple):
+class _ProblemDetails(NamedTuple):
     """What may be told of an outcome.
 
     ``retry_after`` is in seconds, ``message`` for the person who signs up; None for the outcome's own.
@@ -131,24 +132,24 @@ class _Told(NamedTuple):
         return members
 
 
-def _in_form(told: _Told, profile: Profile) -> Answer:
+def _render(told: _ProblemDetails, profile: Profile) -> HttpResponse:
     outcome = told.outcome
-    status = status_of(outcome, profile)
+    status = http_status(outcome, profile)
     message = told.message or outcome.title
-    match form_of(outcome, profile):
+    match response_format(outcome, profile):
         case "acknowledged":  # nothing to stop: who hears 200 does not send again
             members = {"status": outcome.code, "verified": False, "title": message, "detail": told.detail}
-            return of_document(status, members | told.members)
+            return json_response(status, members | told.members)
         case "hook":
             http_code = status if outcome.retryable else outcome.status
-            answer = of_document(status, {"error": {"http_code": http_code, "message": message}})
+            answer = json_response(status, {"error": {"http_code": http_code, "message": message}})
             # At once: all its tries together have 5 s.
             again = (("Retry-After", "1"),) if outcome.retryable else ()
             return answer._replace(headers=answer.headers + again)
     return _problem(told)
 
 
-def _problem(told: _Told) -> Answer:
+def _problem(told: _ProblemDetails) -> HttpResponse:
     """A problem document (RFC 9457) and the headers that say whether, and when, to send again."""
     outcome = told.outcome
     members: dict[str, Any] = {
@@ -159,7 +160,7 @@ def _problem(told: _Told) -> Answer:
         "code": outcome.code,
         "retryable": outcome.retryable,
     }
-    answer = of_document(outcome.status, members | told.members, "application/problem+json")
+    answer = json_response(outcome.status, members | told.members, "application/problem+json")
     return answer._replace(headers=answer.headers + _headers(outcome, told.retry_after))
 
 

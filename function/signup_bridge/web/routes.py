@@ -16,73 +16,73 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline
-from signup_bridge.core.outcomes import EncodingUnsupported, Refusal
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
+from signup_bridge.core.outcomes import EncodingUnsupported, RequestRejected, Result
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import cloudevents, idempotency_key, signatures
-from signup_bridge.inbound.body import Contact, ContactType, Delivery, DeliveryKey, SendRequest
-from signup_bridge.inbound.cloudevents import Reading
-from signup_bridge.service.code_sending import Sending
+from signup_bridge.inbound.cloudevents import BodyFormat
+from signup_bridge.service.code_sending import CodeSender
 from signup_bridge.service.verification import Verification
 from signup_bridge.settings import Settings
 from signup_bridge.upstream import credentials
-from signup_bridge.upstream.reply import Verdict
 
 from . import middleware, responses
-from .wsgi_environ import AGE, BUDGET, DELIVERY_KEY, ORIGIN
+from .wsgi_environ import BUDGET, DELIVERY_KEY, QUEUE_TIME, SOURCE
 
-IN_LINE = 0.75
+MAX_QUEUE_FRACTION = 0.75
 """The part of its budget that a request may spend in the server's line."""
 
-ASKING, ASKING_TIME = 2, 1.0
+MAX_LEDGER_QUERIES, LEDGER_QUERY_TIMEOUT = 2, 1.0
 """How many may ask the ledger at once without a delivery, and the seconds that its answer may take: whatever it does,
 there are threads left for /health."""
 
 
-class Webhooks:
+class WebhookViews:
     """What is behind the routes that senders ask."""
 
-    def __init__(self, configured: Settings, verification: Verification, sending: Sending, clock: Clock) -> None:
+    def __init__(self, configured: Settings, verification: Verification, sending: CodeSender, clock: Clock) -> None:
         self._configured = configured
         self._verification = verification
         self._sending = sending
         self._clock = clock
         self._verify_signature = signatures.verifier(configured, clock)
-        self._few = threading.Semaphore(ASKING)
+        self._query_slots = threading.Semaphore(MAX_LEDGER_QUERIES)
 
     def signup(self) -> Response:
         deadline = self._deadline()
-        body, key, reading = self._incoming()
-        if self._configured.send_codes and reading.action and payload.asks_to_send(body):
+        body, key, reading = self._read_request()
+        if self._configured.send_codes and reading.action and payload.is_send_request(body):
             return self._send(payload.parse_send(body, key, reading), deadline)
         delivery = payload.parse(body, key, reading)
         with self._credentials_of_request():
             verdict = self._verification.verify(delivery, deadline)
         return self._answer(verdict, delivery, CREATE)
 
-    def code(self) -> Response:
+    def send_code(self) -> Response:
         deadline = self._deadline()
-        return self._send(payload.parse_send(*self._incoming()), deadline)
+        return self._send(payload.parse_send(*self._read_request()), deadline)
 
-    def delivered(self, delivery_id: str) -> Response:
-        deadline = self._deadline().within(ASKING_TIME)
+    def get_delivery(self, delivery_id: str) -> Response:
+        deadline = self._deadline().within(LEDGER_QUERY_TIMEOUT)
         self._verify_signature(request.headers, b"")
-        with self.asking():
-            keys = idempotency_key.possible(delivery_id, request.headers, self._configured)
-            found = self._verification.look(keys, deadline)
+        with self.ledger_query():
+            keys = idempotency_key.candidates(delivery_id, request.headers, self._configured)
+            found = self._verification.lookup(keys, deadline)
         if found is None:
-            raise Refusal(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
+            raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
         verdict, contact_type = found
-        return self._told(verdict, contact_type, None)
+        return self._respond(verdict, contact_type, None)
 
     @contextmanager
-    def asking(self) -> Iterator[Deadline]:
+    def ledger_query(self) -> Iterator[Deadline]:
         """Wait a moment to be one of those who may ask the ledger, until the deadline. Raises Refusal."""
-        if not self._few.acquire(timeout=0.2):
-            raise Refusal(outcomes.OVERLOADED)
+        if not self._query_slots.acquire(timeout=0.2):
+            raise RequestRejected(outcomes.OVERLOADED)
         try:
-            yield self._deadline().within(ASKING_TIME)
+            yield self._deadline().within(LEDGER_QUERY_TIMEOUT)
         finally:
-            self._few.release()
+            self._query_slots.release()
 
     def _deadline(self) -> Deadline:
         """When this request must be answered: the budget began when the server accepted it.
@@ -91,31 +91,31 @@ class Webhooks:
         """
         environ = request.environ
         budget = min(self._configured.request_budget, environ.get(BUDGET, self._configured.request_budget))
-        age = environ.get(AGE, 0.0)
-        return Deadline(self._clock, budget - age if age < budget * IN_LINE else 0.0, total=budget)
+        age = environ.get(QUEUE_TIME, 0.0)
+        return Deadline(self._clock, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
 
-    def _incoming(self) -> tuple[bytes, DeliveryKey | None, Reading]:
+    def _read_request(self) -> tuple[bytes, IdempotencyKey | None, BodyFormat]:
         """A body whose sender is known, the key that its delivery is known by, and how it is to be read."""
         body, environ, headers = _body(self._configured.body_limit), request.environ, request.headers
-        origin = environ.get(ORIGIN, "request")
+        origin = environ.get(SOURCE, "request")
         key = environ.get(DELIVERY_KEY)
         if origin == "request":
             signed_id = self._verify_signature(headers, body)
-            key = idempotency_key.of_request(headers, signed_id, self._configured)
+            key = idempotency_key.from_request(headers, signed_id, self._configured)
         content_type = headers.get("Content-Type")
         payload.check_media_type(content_type)
         if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             raise EncodingUnsupported
-        reading = cloudevents.reading(
+        reading = cloudevents.body_format(
             origin,
             self._configured.mapping,
             content_type=content_type,
             binary="ce-id" in headers,
-            trusted=origin == "message" or (key is None and idempotency_key.are_trusted(self._configured)),
+            trusted=origin == "message" or (key is None and idempotency_key.accepts_unsigned_ids(self._configured)),
         )
         return body, key, reading
 
-    def _send(self, wanted: SendRequest, deadline: Deadline) -> Response:
+    def _send(self, wanted: CodeRequest, deadline: Deadline) -> Response:
         with self._credentials_of_request():
             verdict = self._sending.send(wanted, deadline)
         return self._answer(verdict, wanted, SEND)
@@ -123,25 +123,25 @@ class Webhooks:
     def _credentials_of_request(self) -> AbstractContextManager[None]:
         """While a request is answered whose signature has passed: its headers may say whose account is used."""
         wanted = self._configured.role_credentials_from_headers
-        return credentials.of_headers(request.headers) if wanted else nullcontext()
+        return credentials.use_request_headers(request.headers) if wanted else nullcontext()
 
-    def _answer(self, verdict: Verdict, delivery: Delivery | SendRequest, wanted: str) -> Response:
+    def _answer(self, verdict: Result, delivery: Delivery | CodeRequest, wanted: str) -> Response:
         contact = delivery.contact
         fields = {"action": "send"} if wanted == SEND else {}
-        middleware.note(verdict, wanted, **fields, type=contact.type.word, contact=contact.masked)
-        return self._told(verdict, contact.type, contact)
+        middleware.record_result(verdict, wanted, **fields, type=contact.type.label, contact=contact.masked)
+        return self._respond(verdict, contact.type, contact)
 
-    def _told(self, verdict: Verdict, contact_type: ContactType | None, contact: Contact | None) -> Response:
+    def _respond(self, verdict: Result, contact_type: ContactType | None, contact: Contact | None) -> Response:
         """The answer to a delivery, or to the question about it."""
         told, configured = verdict, self._configured
         if not configured.reveal_already_verified:
-            told = responses.hidden(verdict)
-            middleware.leave_times_out()
-        middleware.hear(told.outcome, verdict.outcome)
-        answer = responses.of_verdict(
+            told = responses.conceal_already_verified(verdict)
+            middleware.omit_timing()
+        middleware.notify_outcome(told.outcome, verdict.outcome)
+        answer = responses.from_result(
             told, contact_type, contact, configured.profile, resend_after=configured.send_interval
         )
-        return middleware.response_of(responses.replayed(answer) if told.replayed else answer)
+        return middleware.to_flask_response(responses.mark_replayed(answer) if told.replayed else answer)
 
 
 def _body(limit: int) -> bytes:
@@ -149,17 +149,17 @@ def _body(limit: int) -> bytes:
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise Refusal(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.") from None
+        raise RequestRejected(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.") from None
     except (ClientDisconnected, OSError):
-        raise Refusal(outcomes.BODY_INCOMPLETE) from None
+        raise RequestRejected(outcomes.BODY_INCOMPLETE) from None
     except Exception as error:  # noqa: BLE001  the server's own classes for a chunk that is not HTTP's
         # gunicorn reports the end of the connection inside a chunk's terminator as a wrong terminator.
         broken_off = getattr(error, "term", None) in (b"", b"\r")
         outcome = outcomes.BODY_INCOMPLETE if broken_off else outcomes.BODY_MALFORMED
-        raise Refusal(outcome) from None
+        raise RequestRejected(outcome) from None
     # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
     if len(body) > limit:
-        raise Refusal(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.")
+        raise RequestRejected(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.")
     if len(body) != (request.content_length or len(body)):
-        raise Refusal(outcomes.BODY_INCOMPLETE)
+        raise RequestRejected(outcomes.BODY_INCOMPLETE)
     return body

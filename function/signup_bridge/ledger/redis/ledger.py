@@ -20,21 +20,21 @@ from signup_bridge.core import network, outcomes, rate_limit
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.ledger import (
+    COMPETING_MARGIN,
     CONTENT_REPLAY,
-    GUARD_WINDOW,
-    KEY_CHANGED,
+    KEY_CHANGED_WARNING,
     LEASE_LIMIT,
-    RIVAL_MARGIN,
-    RIVALS,
+    MAX_COMPETING_CALLS,
+    SEND_LIMIT_WINDOW,
+    CallWindow,
     Claim,
-    Found,
-    Guard,
-    Interval,
     LedgerUnavailable,
     Policy,
     Record,
+    SendLimit,
     Settlement,
     Slot,
+    StoredState,
 )
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.telemetry.logs import log
@@ -64,11 +64,12 @@ class RedisLedger:
         self._script = script
         self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  Redis's own name for a script
         held = (
-            policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.kept,
-            LEASE_LIMIT, CONTENT_REPLAY, rate_limit.SLOWER, rate_limit.SLOWEST, rate_limit.FASTER, RIVALS, RIVAL_MARGIN,
+            policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.retention,
+            LEASE_LIMIT, CONTENT_REPLAY, rate_limit.BACKOFF_FACTOR, rate_limit.MIN_RATE_FACTOR,
+            rate_limit.RECOVERY_PER_SECOND, MAX_COMPETING_CALLS, COMPETING_MARGIN,
         )  # fmt: skip
-        self._held = tuple(map(str, held))
-        self._hides = _flag(policy.hides)
+        self._policy_args = tuple(map(str, held))
+        self._hides = _flag(policy.conceal)
         self._idle: list[tuple[DeadlineConnection, Stopwatch]] = []
         self._first = threading.Lock()
         self._checked = False
@@ -80,7 +81,7 @@ class RedisLedger:
     # -- the verbs --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        kind, now, *rest = self._run(
+        kind, now, *rest = self._execute(
             deadline, "claim",
             keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), keys.exact.hex(), str(keys.contact_type),
             _flag(keys.transient), token, str(lease), str(max_wait), CREATE,
@@ -93,62 +94,63 @@ class RedisLedger:
         keys: Keys,
         token: str,
         *,
-        guards: Sequence[Guard],
+        guards: Sequence[SendLimit],
         lease: float,
         max_wait: float,
         deadline: Deadline,
     ) -> Claim:
-        told = [part for one in guards for part in (one.name, one.series.hex(), str(one.limit), str(one.window))]
-        kind, now, *rest = self._run(
+        told = [part for one in guards for part in (one.name, one.counter_key.hex(), str(one.limit), str(one.window))]
+        kind, now, *rest = self._execute(
             deadline, "claim_send",
             keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
-            token, str(lease), str(max_wait), SEND, str(GUARD_WINDOW), *told,
+            token, str(lease), str(max_wait), SEND, str(SEND_LIMIT_WINDOW), *told,
         )  # fmt: skip
         return _claim(kind, now, *rest)
 
-    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
-        reply = self._run(deadline, "attempt", keys.delivery.hex(), token, str(max_wait), CREATE)
+    def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+        reply = self._execute(deadline, "begin_retry", keys.delivery.hex(), token, str(max_wait), CREATE)
         return _slot(reply) if reply else None
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
         record = settlement.record or Record("")
         sent, gave_up, asked = (
-            watch.seconds() if watch else 0.0 for watch in (settlement.sent, settlement.gave_up, settlement.asked)
+            watch.seconds() if watch else 0.0
+            for watch in (settlement.sent_at, settlement.gave_up_at, settlement.requested)
         )
-        reply = self._run(
+        reply = self._execute(
             deadline, "settle",
             keys.delivery.hex(), token, record.outcome, record.request_id or "", _flag(record.resolved),
-            str(sent) if settlement.sent else "", str(gave_up), _flag(settlement.counts),
-            str(settlement.removal), keys.exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
+            str(sent) if settlement.sent_at else "", str(gave_up), _flag(settlement.counts_as_wrong),
+            str(settlement.release_lock), keys.exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
             keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
             str(asked - sent), str(asked - gave_up), str(settlement.content_replay),
         )  # fmt: skip
         return bool(reply == "1")
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
-        self._run(deadline, "release", keys.delivery.hex(), token)
+        self._execute(deadline, "release", keys.delivery.hex(), token)
 
-    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        self._run(deadline, "unlock", keys.delivery.hex(), token, keys.exact.hex(), _flag(removed))
+    def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+        self._execute(deadline, "finish_release", keys.delivery.hex(), token, keys.exact.hex(), _flag(removed))
 
-    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        return _slot(self._run(deadline, "reserve", action, str(max_wait)))
+    def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+        return _slot(self._execute(deadline, "reserve_slot", action, str(max_wait)))
 
-    def slow_down(self, action: str, *, deadline: Deadline) -> None:
-        self._run(deadline, "slow_down", action)
+    def throttle(self, action: str, *, deadline: Deadline) -> None:
+        self._execute(deadline, "throttle", action)
 
-    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
-        reply = self._run(deadline, "look", delivery.hex())
+    def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
+        reply = self._execute(deadline, "get", delivery.hex())
         if not reply:
             return None
         state, content, *record = reply
-        return Found(state, bytes.fromhex(content), _record(record[0]) if record else None)
+        return StoredState(state, bytes.fromhex(content), _record(record[0]) if record else None)
 
     def count_unknown(self, *, deadline: Deadline) -> int:
-        return int(self._run(deadline, "count_unknown"))
+        return int(self._execute(deadline, "count_unknown"))
 
-    def check(self, *, deadline: Deadline) -> None:
-        self._run(deadline, "check", self._hasher.check.hex())
+    def ping(self, *, deadline: Deadline) -> None:
+        self._execute(deadline, "ping", self._hasher.fingerprint.hex())
 
     def prune(self, *, deadline: Deadline) -> int:  # noqa: ARG002  its records go by themselves
         return 0
@@ -158,7 +160,7 @@ class RedisLedger:
 
     # -- the wire --
 
-    def _run(self, deadline: Deadline, verb: str, *arguments: str) -> Any:
+    def _execute(self, deadline: Deadline, verb: str, *arguments: str) -> Any:
         """The reply of one verb, within the deadline. Raises LedgerUnavailable."""
         idle = self._take()
         try:
@@ -179,7 +181,7 @@ class RedisLedger:
         connection.allowance.deadline = deadline
         try:
             if not connection.is_connected:
-                self._greet(connection, deadline)
+                self._handshake(connection, deadline)
             reply = self._evaluate(connection, verb, *arguments)
         except BaseException:
             connection.disconnect()
@@ -198,24 +200,24 @@ class RedisLedger:
                 return connection
             connection.disconnect()
 
-    def _greet(self, connection: DeadlineConnection, deadline: Deadline) -> None:
+    def _handshake(self, connection: DeadlineConnection, deadline: Deadline) -> None:
         """Connect; tell once whether this Redis forgets, and whether the key is another one than last time."""
         connection.connect()
         if not self._first.acquire(timeout=deadline.remaining()):
             raise TimeoutError("the deadline has passed")
         try:
             if not self._checked:
-                self._tell_what_it_forgets(connection)
-                if self._evaluate(connection, "check", self._hasher.check.hex()) == "1":
-                    log.warning(KEY_CHANGED)
+                self._check_durability(connection)
+                if self._evaluate(connection, "ping", self._hasher.fingerprint.hex()) == "1":
+                    log.warning(KEY_CHANGED_WARNING)
                 self._checked = True
         finally:
             self._first.release()
 
-    def _tell_what_it_forgets(self, connection: DeadlineConnection) -> None:
+    def _check_durability(self, connection: DeadlineConnection) -> None:
         try:
             for name, wanted in _WANTED.items():
-                found = _ask(connection, "CONFIG", "GET", name)
+                found = _command(connection, "CONFIG", "GET", name)
                 if len(found) == 2 and found[1] not in wanted:
                     log.warning(
                         "LEDGER_URL: this Redis may forget what it was told; set %s to %s, not %s",
@@ -227,14 +229,14 @@ class RedisLedger:
             )
 
     def _evaluate(self, connection: DeadlineConnection, verb: str, *arguments: str) -> Any:
-        rest = ("1", PREFIX, verb, *self._held, *arguments)
+        rest = ("1", PREFIX, verb, *self._policy_args, *arguments)
         try:
-            return _ask(connection, "EVALSHA", self._sha, *rest)
+            return _command(connection, "EVALSHA", self._sha, *rest)
         except NoScriptError:
-            return _ask(connection, "EVAL", self._script, *rest)
+            return _command(connection, "EVAL", self._script, *rest)
 
 
-def _ask(connection: DeadlineConnection, *command: str) -> Any:
+def _command(connection: DeadlineConnection, *command: str) -> Any:
     connection.send_command(*command)
     return connection.read_response()
 
@@ -255,8 +257,9 @@ def _claim(kind: Any, now: str, wait: str = "0", record: Any = None, *rest: Any)
         return Claim(kind, float(now), float(wait), _record(record) if record else None)
     removal, unknown, calls, rivals, *crowded = rest
     return Claim(
-        kind, float(now), float(wait), calls=_intervals(calls), rivals=_intervals(rivals), removal=removal == "1",
-        unknown=unknown == "1", crowded=crowded == ["1"],
+        kind, float(now), float(wait), calls=_intervals(calls), competing_calls=_intervals(rivals),
+        release_pending=removal == "1",
+        unknown=unknown == "1", has_more_calls=crowded == ["1"],
     )  # fmt: skip
 
 
@@ -269,5 +272,5 @@ def _record(reply: list[str]) -> Record:
     return Record(outcome, request_id or None, resolved == "1", int(contact_type))
 
 
-def _intervals(times: list[str]) -> tuple[Interval, ...]:
-    return tuple(Interval(float(sent), float(gave_up)) for sent, gave_up in zip(times[::2], times[1::2], strict=True))
+def _intervals(times: list[str]) -> tuple[CallWindow, ...]:
+    return tuple(CallWindow(float(sent), float(gave_up)) for sent, gave_up in zip(times[::2], times[1::2], strict=True))

@@ -153,7 +153,7 @@ function verbs.claim_send()
 end
 
 -- delivery, token, seconds to wait at most, action
-function verbs.attempt()
+function verbs.begin_retry()
   local row = owned(argument(1), argument(2))
   if not row or row.sent2 then return {} end
   local wait, fits = slot(argument(4), number(3))
@@ -253,7 +253,7 @@ function verbs.release()
 end
 
 -- delivery, token, exact, removed
-function verbs.unlock()
+function verbs.finish_release()
   local row = load(argument(1))
   if not row or row.token ~= argument(2) or not is_live(row.lease) then return '0' end
   if argument(4) == '1' then redis.call('DEL', key('removal', argument(3))) end
@@ -265,13 +265,13 @@ function verbs.unlock()
 end
 
 -- action, seconds to wait at most
-function verbs.reserve()
+function verbs.reserve_slot()
   local wait, fits = slot(argument(1), number(2))
   return {text(wait), fits and '1' or '0'}
 end
 
 -- action
-function verbs.slow_down()
+function verbs.throttle()
   local pace = pace_of(argument(1))
   local since = now - pace.slowed
   if not (pace.factor < 1 and since >= 0 and since < 1) then
@@ -282,7 +282,7 @@ function verbs.slow_down()
 end
 
 -- delivery
-function verbs.look()
+function verbs.get()
   local row = load(argument(1))
   if not row or row.expires <= now then return {} end
   if row.state == 'settled' then return {'settled', row.content, record_of(row)} end
@@ -295,7 +295,7 @@ function verbs.count_unknown()
 end
 
 -- what tells the key in use from another one
-function verbs.check()
+function verbs.ping()
   local known = redis.call('GET', prefix .. 'key')
   redis.call('SET', prefix .. 'key', argument(1))
   return known and known ~= argument(1) and '1' or '0'

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from signup_bridge.core.clock import Deadline
-from signup_bridge.ledger import KEY_CHANGED, LedgerUnavailable
+from signup_bridge.ledger import KEY_CHANGED_WARNING, LedgerUnavailable
 from signup_bridge.ledger.keys import Hasher
 from signup_bridge.telemetry.logs import log
 
@@ -103,7 +103,7 @@ class _Connection(sqlite3.Connection):
             self.patience = wanted
 
 
-class _Work:
+class _PendingWrite:
     """A function that waits for its transaction. When that is ``over`` there is a ``result``, or else an ``error``."""
 
     def __init__(self, verb: Callable[[sqlite3.Connection], Any], deadline: Deadline, error: Exception) -> None:
@@ -114,7 +114,7 @@ class _Work:
         self.error: Exception | None = error
 
 
-class SqliteFile:
+class Database:
     """The file at ``path``, shared by threads and processes. ``hasher`` is asked for when it is opened."""
 
     def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
@@ -125,7 +125,7 @@ class SqliteFile:
         self._writer: list[_Connection] = []
         # Writers of one process stand in line here; SQLite would let them sleep and try again.
         self._line = threading.Lock()
-        self._waiting: deque[_Work] = deque()
+        self._waiting: deque[_PendingWrite] = deque()
         self._opening = threading.Lock()
         weakref.finalize(self, _close, self._idle, self._writer)
 
@@ -140,7 +140,7 @@ class SqliteFile:
         Who is first in line does so for all who wait, one after the other, and commits once: that costs more than most
         of what they do. Nobody goes on before it is committed.
         """
-        work = _Work(verb, deadline, LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time"))
+        work = _PendingWrite(verb, deadline, LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time"))
         self._waiting.append(work)
         if self._line.acquire(timeout=deadline.remaining()):
             try:
@@ -162,7 +162,7 @@ class SqliteFile:
 
         If that fails each is done alone: one had less time than the others, say, or is the cause.
         """
-        works: list[_Work] = []
+        works: list[_PendingWrite] = []
         try:
             with suppress(IndexError):
                 while True:
@@ -177,7 +177,7 @@ class SqliteFile:
             for work in works:
                 work.over.set()
 
-    def _do(self, works: list[_Work]) -> bool:
+    def _do(self, works: list[_PendingWrite]) -> bool:
         """Do these in one transaction, begun before the first one's deadline; whether it went well."""
         first = works[0].deadline
         if not first.remaining():
@@ -231,7 +231,7 @@ class SqliteFile:
         return None
 
     def _open(self, deadline: Deadline) -> _Connection:
-        check = self._hasher().check
+        check = self._hasher().fingerprint
         with self._one_at_a_time(deadline):
             # Made here, with these rights, which SQLite gives the files beside it, too. One that is there must not be
             # opened: to close it again would drop this process's locks, and with them its share in the log (POSIX).
@@ -277,7 +277,7 @@ class SqliteFile:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))
         db.execute("COMMIT")
         if known is not None and known[0] != check:
-            log.warning(KEY_CHANGED)
+            log.warning(KEY_CHANGED_WARNING)
 
     def _reason(self, error: sqlite3.Error) -> str:
         """What is wrong and what to do, in words."""

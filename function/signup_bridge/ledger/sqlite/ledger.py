@@ -14,25 +14,25 @@ from typing import Literal
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline
-from signup_bridge.core.rate_limit import Pace
+from signup_bridge.core.rate_limit import RateLimiterState
 from signup_bridge.ledger import (
     CONTENT_REPLAY,
     LEASE_LIMIT,
-    RIVALS,
+    MAX_COMPETING_CALLS,
     Claim,
-    Found,
-    Guard,
     Policy,
     Record,
+    SendLimit,
     Settlement,
     Slot,
+    StoredState,
 )
-from signup_bridge.ledger.keys import Hasher, Keys, key_beside
+from signup_bridge.ledger.keys import Hasher, Keys, load_or_create_key
 
 from . import queries as rows
 from . import send_counts as sends
-from .database import CLAIMED, REFUSED, UNKNOWN, VERIFIED, SqliteFile
-from .retention import SIZE_LIMIT, Forgetting
+from .database import CLAIMED, REFUSED, UNKNOWN, VERIFIED, Database
+from .retention import SIZE_LIMIT, Retention
 
 
 class SqliteLedger:
@@ -48,12 +48,12 @@ class SqliteLedger:
         self._policy = policy
         self._clock = clock
         self._hasher = Hasher(key) if key else None
-        self._forgetting = Forgetting(policy, clock, size_limit)
-        self._file = SqliteFile(file, self.hasher)
+        self._forgetting = Retention(policy, clock, size_limit)
+        self._file = Database(file, self.hasher)
 
     def hasher(self) -> Hasher:
         if self._hasher is None:
-            self._hasher = Hasher(key_beside(self._path))
+            self._hasher = Hasher(load_or_create_key(self._path))
         return self._hasher
 
     # -- the verbs --
@@ -65,7 +65,7 @@ class SqliteLedger:
             if met.ahead:
                 rows.bring_back(db, keys, now)
                 met = self._meet(db, keys, now)
-            answer = None if met.row is None else rows.known(db, keys, now)
+            answer = None if met.row is None else rows.existing_claim(db, keys, now)
             return answer or self._claim(db, now, met, keys, token=token, lease=lease, max_wait=max_wait)
 
         return self._unless_known(keys, claim, deadline)
@@ -75,30 +75,30 @@ class SqliteLedger:
         keys: Keys,
         token: str,
         *,
-        guards: Sequence[Guard],
+        guards: Sequence[SendLimit],
         lease: float,
         max_wait: float,
         deadline: Deadline,
     ) -> Claim:
         def claim(db: sqlite3.Connection) -> Claim:
             now = self._clock.time()
-            if answer := rows.known(db, keys, now):
+            if answer := rows.existing_claim(db, keys, now):
                 return answer
-            if limit := sends.limited(db, guards, now):
+            if limit := sends.blocking_limit(db, guards, now):
                 wait, guard = limit
                 return Claim("limited", now, wait, guard=guard)
             slot = self._slot(db, SEND, rows.pace(db, SEND), now, max_wait)
             if not slot.fits:
                 return Claim("no-slot", now, slot.wait)
             if row := rows.find(db, keys.delivery):
-                rows.forget(db, row)
+                rows.detach(db, row)
             self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
-            sends.count(db, guards, token, now)
+            sends.add(db, guards, token, now)
             return Claim("owned", now, slot.wait)
 
         return self._unless_known(keys, claim, deadline)
 
-    def attempt(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
+    def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         def attempt(db: sqlite3.Connection) -> Slot | None:
             row = rows.owned(db, keys, token)
             if row is None or row["sent2"] is not None:
@@ -120,7 +120,7 @@ class SqliteLedger:
             row = rows.owned(db, keys, token)
             if row is None:
                 return
-            sends.uncount(db, token)
+            sends.remove(db, token)
             if row["sent"] is not None and row["gave_up"] is None:
                 claimed = min(row["claimed"], self._clock.time())
                 if row["counted"] is not None and row["counted"] < claimed:
@@ -141,7 +141,7 @@ class SqliteLedger:
 
         self._file.write(release, deadline)
 
-    def unlock(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
+    def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         def unlock(db: sqlite3.Connection) -> None:
             row = rows.find(db, keys.delivery)
             if row is None or row["token"] != token or not rows.is_live(row, self._clock.time()):
@@ -153,23 +153,25 @@ class SqliteLedger:
 
         self._file.write(unlock, deadline)
 
-    def reserve(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
+    def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         def reserve(db: sqlite3.Connection) -> Slot:
             return self._slot(db, action, rows.pace(db, action), self._clock.time(), max_wait)
 
         return self._file.write(reserve, deadline)
 
-    def slow_down(self, action: str, *, deadline: Deadline) -> None:
-        self._file.write(lambda db: rows.save(db, action, rows.pace(db, action).slower(self._clock.time())), deadline)
+    def throttle(self, action: str, *, deadline: Deadline) -> None:
+        self._file.write(
+            lambda db: rows.save(db, action, rows.pace(db, action).after_throttle(self._clock.time())), deadline
+        )
 
-    def look(self, delivery: bytes, *, deadline: Deadline) -> Found | None:
+    def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
         row = self._file.read(lambda db: rows.find(db, delivery), deadline)
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
         if row["state"] >= VERIFIED:
-            return Found("settled", row["content"], rows.record(row))
-        return Found("in-flight" if rows.is_live(row, now) else "unknown", row["content"])
+            return StoredState("settled", row["content"], rows.record(row))
+        return StoredState("in-flight" if rows.is_live(row, now) else "unknown", row["content"])
 
     def count_unknown(self, *, deadline: Deadline) -> int:
         count = (
@@ -179,7 +181,7 @@ class SqliteLedger:
         given = {"now": self._clock.time(), "limit": LEASE_LIMIT}
         return int(self._file.read(lambda db: db.execute(count, given).fetchone()[0], deadline))
 
-    def check(self, *, deadline: Deadline) -> None:
+    def ping(self, *, deadline: Deadline) -> None:
         self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def prune(self, *, deadline: Deadline) -> int:
@@ -194,20 +196,20 @@ class SqliteLedger:
         """What is known of the delivery; else claim it, if it is not known by then."""
 
         def known(db: sqlite3.Connection) -> Claim | None:
-            return rows.known(db, keys, self._clock.time())
+            return rows.existing_claim(db, keys, self._clock.time())
 
         # Most of what comes again costs no write.
         return self._file.read(known, deadline) or self._file.write(claim, deadline)
 
-    def _meet(self, db: sqlite3.Connection, keys: Keys, now: float) -> rows.Met:
+    def _meet(self, db: sqlite3.Connection, keys: Keys, now: float) -> rows.ClaimContext:
         since = now - self._policy.wrong_code_window
-        return rows.meet(db, keys, CREATE, now, counted_since=since, enough=self._policy.wrong_codes)
+        return rows.load_claim_context(db, keys, CREATE, now, counted_since=since, enough=self._policy.wrong_codes)
 
     def _claim(
         self,
         db: sqlite3.Connection,
         now: float,
-        met: rows.Met,
+        met: rows.ClaimContext,
         keys: Keys,
         *,
         token: str,
@@ -218,7 +220,7 @@ class SqliteLedger:
         if row is not None and row["until"] <= now:
             if row["content"] == keys.content and (row["counted"] or 0) > now - self._policy.wrong_code_window:
                 counted = row["counted"]
-            rows.forget(db, row)
+            rows.detach(db, row)
             row = None
         if met.busy:
             return Claim("busy", now)
@@ -228,29 +230,29 @@ class SqliteLedger:
             ).fetchall()
             self._take_over(db, keys, token, row, now, lease)
             calls = tuple(call for one in unknown for call in rows.calls(one))
-            rivals = rows.rivals(db, keys, calls, now - self._policy.kept)
+            rivals = rows.rivals(db, keys, calls, now - self._policy.retention)
             return Claim(
                 "owned",
                 now,
                 calls=calls,
-                rivals=rivals or (),
-                removal=met.removal,
+                competing_calls=rivals or (),
+                release_pending=met.removal,
                 unknown=True,
-                crowded=rivals is None,
+                has_more_calls=rivals is None,
             )
         decided = self._decided(met, keys)
         if decided:
-            counts = self._policy.hides and decided.outcome == outcomes.ALREADY_VERIFIED.code
-            at = rows.counted_once(db, keys, counted, now) if counts else None
+            counts = self._policy.conceal and decided.outcome == outcomes.ALREADY_VERIFIED.code
+            at = rows.move_count(db, keys, counted, now) if counts else None
             self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
             return Claim("decided", now, record=decided)
         slot = self._slot(db, CREATE, met.pace, now, max_wait)
         if not slot.fits:
             return Claim("no-slot", now, slot.wait)
         sent = now + slot.wait
-        at = rows.counted_once(db, keys, counted, sent)
+        at = rows.move_count(db, keys, counted, sent)
         self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
-        return Claim("owned", now, slot.wait, removal=met.removal)
+        return Claim("owned", now, slot.wait, release_pending=met.removal)
 
     def _take_over(
         self, db: sqlite3.Connection, keys: Keys, token: str, row: sqlite3.Row | None, now: float, lease: float
@@ -266,10 +268,10 @@ class SqliteLedger:
             (CLAIMED, token, now, now + lease, now + lease + self._policy.ttl, row["id"]),
         )
 
-    def _decided(self, met: rows.Met, keys: Keys) -> Record | None:
+    def _decided(self, met: rows.ClaimContext, keys: Keys) -> Record | None:
         """What a new delivery ends in without a call."""
         exhausted = 0 < self._policy.wrong_codes <= met.wrong
-        if met.spent and not (exhausted and self._policy.hides):
+        if met.spent and not (exhausted and self._policy.conceal):
             return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
         return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
 
@@ -303,9 +305,9 @@ class SqliteLedger:
         now, record = self._clock.time(), settlement.record
         verified = record is not None and record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
         ended = {
-            "sent": settlement.sent and now - settlement.sent.seconds(),
-            "gave_up": settlement.gave_up and now - settlement.gave_up.seconds(),
-            "counts": record is None or (settlement.counts and not verified),
+            "sent": settlement.sent_at and now - settlement.sent_at.seconds(),
+            "gave_up": settlement.gave_up_at and now - settlement.gave_up_at.seconds(),
+            "counts": record is None or (settlement.counts_as_wrong and not verified),
             "state": UNKNOWN if record is None else VERIFIED if verified else REFUSED,
             "outcome": record and record.outcome,
             "request_id": record and record.request_id,
@@ -317,29 +319,29 @@ class SqliteLedger:
             "delivery": keys.delivery,
             "token": token,
         }
-        if not rows.END.execute(db, ended).rowcount:
+        if not rows.SETTLE.execute(db, ended).rowcount:
             if rows.find(db, keys.delivery) is not None:
                 return False
             # The file was moved away, say.
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-            rows.END.execute(db, ended)
+            rows.SETTLE.execute(db, ended)
         if record is None:
             return True
         if verified:
-            rows.clear_wrong(db, keys, now - self._policy.kept, max(self._policy.wrong_codes, RIVALS))
-        rows.END_OTHERS.execute(db, ended)
-        if settlement.removal:
+            rows.clear_wrong(db, keys, now - self._policy.retention, max(self._policy.wrong_codes, MAX_COMPETING_CALLS))
+        rows.SETTLE_DUPLICATES.execute(db, ended)
+        if settlement.release_lock:
             locked = "UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?"
-            db.execute(locked, (token, now + settlement.removal, keys.delivery))
+            db.execute(locked, (token, now + settlement.release_lock, keys.delivery))
             db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.exact,))
             db.execute(
                 "INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, now + self._policy.ttl)
             )
         return True
 
-    def _slot(self, db: sqlite3.Connection, action: str, pace: Pace, now: float, max_wait: float) -> Slot:
-        wait = pace.slot(now) - now
+    def _slot(self, db: sqlite3.Connection, action: str, pace: RateLimiterState, now: float, max_wait: float) -> Slot:
+        wait = pace.next_slot(now) - now
         if wait > max_wait:
             return Slot(wait, fits=False)
-        rows.save(db, action, pace.taken(now, self._policy.interval))
+        rows.save(db, action, pace.after_reserve(now, self._policy.interval))
         return Slot(wait, fits=True)

@@ -7,8 +7,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from signup_bridge.core.rate_limit import Pace
-from signup_bridge.ledger import CONTENT_REPLAY, LEASE_LIMIT, RIVAL_MARGIN, RIVALS, Claim, Interval, Record
+from signup_bridge.core.rate_limit import RateLimiterState
+from signup_bridge.ledger import (
+    COMPETING_MARGIN,
+    CONTENT_REPLAY,
+    LEASE_LIMIT,
+    MAX_COMPETING_CALLS,
+    CallWindow,
+    Claim,
+    Record,
+)
 from signup_bridge.ledger.keys import Keys
 
 from .database import CLAIMED, UNKNOWN, VERIFIED
@@ -45,7 +53,7 @@ _KNOWN = Statement(f"""
                  ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END""")
 
 
-def known(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
+def existing_claim(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
     """The answer when the delivery is known and nobody need work on it.
 
     A content that was claimed before the clock was set back would be replayed for as long: it is not known until
@@ -61,7 +69,7 @@ def known(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
     return Claim(kind, now)
 
 
-def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
+def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     """Forget it as a delivery; its calls are history that others' unknown outcomes are judged by."""
     db.execute(
         "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
@@ -70,7 +78,7 @@ def forget(db: sqlite3.Connection, row: sqlite3.Row) -> None:
     )
 
 
-class Met(NamedTuple):
+class ClaimContext(NamedTuple):
     """What a delivery meets: its own ``row``; whether times of its own, or of its contact's wrong codes, are ``ahead``
     and must be brought back; whether its contact is ``busy`` or is to be taken off the list first
     (``removal``); whether there is an ``unknown`` outcome with this content, or the content is ``spent``; how many
@@ -84,7 +92,7 @@ class Met(NamedTuple):
     unknown: bool
     spent: bool
     wrong: int
-    pace: Pace
+    pace: RateLimiterState
 
 
 _MEET = Statement(f"""
@@ -102,7 +110,9 @@ _MEET = Statement(f"""
     FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action""")
 
 
-def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, enough: int) -> Met:
+def load_claim_context(
+    db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, enough: int
+) -> ClaimContext:
     """One question for all of it, and one column for each yes and no: each costs more than what it asks for.
 
     No more than ``enough`` wrong codes are counted.
@@ -120,7 +130,7 @@ def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted
     }
     id_, met, wrong, *pace = _MEET.execute(db, given).fetchone()
     ahead, busy, removal, unknown, spent = (digit == "1" for digit in met)
-    return Met(
+    return ClaimContext(
         None if id_ is None else find(db, keys.delivery),
         ahead=ahead,
         busy=busy,
@@ -128,7 +138,7 @@ def meet(db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted
         unknown=unknown,
         spent=spent,
         wrong=wrong,
-        pace=Pace() if pace[0] is None else Pace(*pace),
+        pace=RateLimiterState() if pace[0] is None else RateLimiterState(*pace),
     )
 
 
@@ -144,7 +154,7 @@ def bring_back(db: sqlite3.Connection, keys: Keys, now: float) -> None:
     )
 
 
-def counted_once(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
+def move_count(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
     """When it counts as a wrong code: at its first time, which is forgotten as a delivery."""
     if counted is None:
         return at
@@ -170,7 +180,7 @@ _UNTIL = "until = :now + CASE WHEN transient THEN :transient ELSE :ttl END"
 _OVER = "CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END"
 _OVER2 = "CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END"
 
-END = Statement(f"""
+SETTLE = Statement(f"""
     UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
         outcome = :outcome, request_id = :request_id, resolved = :resolved,
         counted = CASE WHEN :counts THEN counted END,
@@ -181,7 +191,7 @@ END = Statement(f"""
     WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}""")
 """How the owner of a delivery ends its work: ``sent`` and ``gave_up`` are those of the last call, if it made one."""
 
-END_OTHERS = Statement(f"""
+SETTLE_DUPLICATES = Statement(f"""
     UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
         outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
     WHERE content = :content AND state <= {UNKNOWN}""")
@@ -196,11 +206,11 @@ def record(row: sqlite3.Row) -> Record:
     return Record(row["outcome"], row["request_id"], bool(row["resolved"]), row["contact_type"])
 
 
-def calls(row: sqlite3.Row) -> Iterator[Interval]:
+def calls(row: sqlite3.Row) -> Iterator[CallWindow]:
     """The calls of a delivery; one that was never seen to end is over with its lease."""
     for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
         if sent is not None:
-            yield Interval(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
+            yield CallWindow(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
 
 
 _AROUND = [
@@ -210,29 +220,35 @@ _AROUND = [
 
 
 def rivals(
-    db: sqlite3.Connection, keys: Keys, calls_of_content: Iterable[Interval], since: float
-) -> tuple[Interval, ...] | None:
+    db: sqlite3.Connection, keys: Keys, calls_of_content: Iterable[CallWindow], since: float
+) -> tuple[CallWindow, ...] | None:
     """The calls of the same contact with another content, around those of the content that left after ``since``; None
     when there are more than `RIVALS`.
     """
     found: dict[int, sqlite3.Row] = {}
     for call in calls_of_content:
-        if call.sent <= since:
+        if call.sent_at <= since:
             continue
-        around = (keys.contact, call.sent - LEASE_LIMIT - RIVAL_MARGIN, call.gave_up + RIVAL_MARGIN, RIVALS + 1)
+        around = (
+            keys.contact,
+            call.sent_at - LEASE_LIMIT - COMPETING_MARGIN,
+            call.gave_up_at + COMPETING_MARGIN,
+            MAX_COMPETING_CALLS + 1,
+        )
         near = [row for query in _AROUND for row in db.execute(query, around)]
-        if len(near) > RIVALS:
+        if len(near) > MAX_COMPETING_CALLS:
             return None
         found |= {row["id"]: row for row in near if row["content"] != keys.content}
     return tuple(call for row in found.values() for call in calls(row))
 
 
-def pace(db: sqlite3.Connection, action: str) -> Pace:
+def pace(db: sqlite3.Connection, action: str) -> RateLimiterState:
     row = db.execute("SELECT free, at, factor, slowed FROM paces WHERE action = ?", (action,)).fetchone()
-    return Pace(*row) if row else Pace()
+    return RateLimiterState(*row) if row else RateLimiterState()
 
 
-def save(db: sqlite3.Connection, action: str, pace: Pace) -> None:
+def save(db: sqlite3.Connection, action: str, pace: RateLimiterState) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)", (action, pace.free, pace.at, pace.factor, pace.slowed)
+        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)",
+        (action, pace.free, pace.at, pace.throttled_factor, pace.throttled_at),
     )

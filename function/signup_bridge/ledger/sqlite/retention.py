@@ -11,7 +11,7 @@ from functools import partial
 from signup_bridge.core.clock import Clock, Deadline
 from signup_bridge.ledger import Policy
 
-from .database import REFUSED, VERIFIED, SqliteFile
+from .database import REFUSED, VERIFIED, Database
 
 SIZE_LIMIT = 230 * 1024 * 1024
 """Bytes of records, so that the file and its write-ahead log (`WAL_PAGES`) stay under 256 MB."""
@@ -23,14 +23,14 @@ _BATCH = 500
 _STEP_TIME = 0.5
 """Seconds without which pruning begins no other step."""
 
-_SWEEP, _FORGOTTEN = 8, 24
+SWEEP_EVERY, SWEEP_ROWS = 8, 24
 """Every how many insertions it is swept, and how many rows of a table are forgotten then: faster than they come."""
 
-_MEASURE = 64
+SIZE_CHECK_EVERY = 64
 """Every how many insertions it is measured whether the file is full."""
 
 
-class Forgetting:
+class Retention:
     """``size_limit`` is in bytes of records."""
 
     def __init__(self, policy: Policy, clock: Clock, size_limit: int) -> None:
@@ -39,7 +39,7 @@ class Forgetting:
         self._pages = size_limit // _PAGE
         self._inserted = 0
 
-    def prune(self, file: SqliteFile, deadline: Deadline) -> int:
+    def prune(self, file: Database, deadline: Deadline) -> int:
         """Delete all that has expired, as much as can be by the deadline; how many deliveries."""
         pruned = after = 0
         while deadline.remaining() > _STEP_TIME:
@@ -56,7 +56,7 @@ class Forgetting:
         now = self._clock.time()
         return db.execute(
             "SELECT id FROM deliveries WHERE id > ? AND until <= ? AND claimed <= ? ORDER BY id LIMIT ?",
-            (after, now, now - self._policy.kept, _BATCH),
+            (after, now, now - self._policy.retention, _BATCH),
         ).fetchall()
 
     def _delete(self, db: sqlite3.Connection, found: list[tuple[int]]) -> int:
@@ -66,7 +66,7 @@ class Forgetting:
         for (id_,) in found:
             deleted += db.execute(
                 "DELETE FROM deliveries WHERE id = ? AND until <= ? AND claimed <= ?",
-                (id_, now, now - self._policy.kept),
+                (id_, now, now - self._policy.retention),
             ).rowcount
         db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, _BATCH))
         return deleted
@@ -76,16 +76,16 @@ class Forgetting:
         refusals.
         """
         self._inserted += 1
-        if self._inserted % _SWEEP != 1:
+        if self._inserted % SWEEP_EVERY != 1:
             return
         for table, over, given in (
-            ("deliveries", "until <= ? AND claimed <= ?", (now, now - self._policy.kept)),
+            ("deliveries", "until <= ? AND claimed <= ?", (now, now - self._policy.retention)),
             ("spent", "until <= ?", (now,)),
         ):
-            first = f"SELECT * FROM {table} ORDER BY id LIMIT {_FORGOTTEN}"
+            first = f"SELECT * FROM {table} ORDER BY id LIMIT {SWEEP_ROWS}"
             expired = db.execute(f"SELECT id FROM ({first}) WHERE {over}", given).fetchall()
             db.executemany(f"DELETE FROM {table} WHERE id = ?", expired)
-        if self._inserted % _MEASURE != 1:
+        if self._inserted % SIZE_CHECK_EVERY != 1:
             return
         (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
         if pages - free <= self._pages:

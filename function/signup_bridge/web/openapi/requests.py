@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from signup_bridge.core.contact import ContactType
 from signup_bridge.inbound import body, cloudevents, idempotency_key, json_pointer
-from signup_bridge.inbound.body import ContactType
 from signup_bridge.inbound.json_pointer import Pointer
 from signup_bridge.inbound.payload_mapping import PayloadMapping
 from signup_bridge.settings import Settings
@@ -35,7 +35,7 @@ _MAPPED = "The sender's own, with what is wanted where PAYLOAD_PRESET or PAYLOAD
 def webhook_headers(configured: Settings) -> list[Schema]:
     """Return the parameters of a webhook: the headers that count beside its signature."""
     headers = {}
-    if idempotency_key.are_trusted(configured):
+    if idempotency_key.accepts_unsigned_ids(configured):
         described = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
         headers["Idempotency-Key"] = described
     if _ids_of_events(configured):
@@ -63,7 +63,7 @@ def components(configured: Settings, name: str, *, code: bool) -> dict[str, Sche
         event = {"type": "object", "properties": {**attributes, "data": _reference(name)}, "required": ["data"]}
         return {**_own_bodies(name, members=3 if code else 2), f"{name}Event": event}
     found: dict[str, Schema] = {name: {}, f"{name}Event": {}}
-    data = mapping.of_data() if mapping.event else mapping
+    data = mapping.for_data() if mapping.event else mapping
     described = _MAPPED if code else f"{_MAPPED} There must be no verification code."
     found[name] = {"description": described, "anyOf": _mapped(data, {}, name, found, code=code)}
     events = _mapped(mapping, attributes, f"{name}Event", found, code=code)
@@ -73,11 +73,11 @@ def components(configured: Settings, name: str, *, code: bool) -> dict[str, Sche
 
 def _ids_of_events(configured: Settings) -> bool:
     """Tell whether the headers of an event in binary mode change anything."""
-    return idempotency_key.are_trusted(configured) or bool(configured.mapping and configured.mapping.event)
+    return idempotency_key.accepts_unsigned_ids(configured) or bool(configured.mapping and configured.mapping.event)
 
 
 def _attributes(configured: Settings) -> dict[str, Schema]:
-    if not idempotency_key.are_trusted(configured):
+    if not idempotency_key.accepts_unsigned_ids(configured):
         return {}
     described = "names the delivery. Both are needed, unless an Idempotency-Key names it."
     return {
@@ -101,14 +101,14 @@ def _own_bodies(name: str, members: int) -> dict[str, Schema]:
     """Return the bodies with the first so many members, in the bridge's words and the API's, for phone and email."""
     spellings = (("", body.BRIDGE_NAMES, body.API_NAMES), ("InApiNames", body.API_NAMES, body.BRIDGE_NAMES))
     bodies = {
-        f"{contact_type.word.capitalize()}{name}{suffix}": _own_body(contact_type, names, others, members)
+        f"{contact_type.label.capitalize()}{name}{suffix}": _own_body(contact_type, names, others, members)
         for suffix, names, others in spellings
         for contact_type in ContactType
     }
     return {name: {"oneOf": [_reference(one) for one in bodies]}, **bodies}
 
 
-def _own_body(contact_type: ContactType, names: body.Names, others: body.Names, members: int) -> Schema:
+def _own_body(contact_type: ContactType, names: body.MemberNames, others: body.MemberNames, members: int) -> Schema:
     schemas = (_type(contact_type), _contact(contact_type), _CODE)
     return {
         "type": "object",
@@ -120,9 +120,9 @@ def _own_body(contact_type: ContactType, names: body.Names, others: body.Names, 
 
 def _type(*types: ContactType) -> Schema:
     """Return the schema of a contact's type: words and the API's numbers, apart since an enum should have one type."""
-    words, numbers = [one.word for one in types], [one.value for one in types]
+    words, numbers = [one.label for one in types], [one.value for one in types]
     spellings = [{"type": "string", "enum": words}, {"type": "integer", "enum": numbers}]
-    return {"anyOf": spellings, "examples": [types[0].word]}
+    return {"anyOf": spellings, "examples": [types[0].label]}
 
 
 def _contact(*types: ContactType) -> Schema:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from signup_bridge.core.outcomes import MEDIA_TYPE_UNSUPPORTED, SENT, VERIFIED, Outcome, Refusal
-from signup_bridge.inbound.body import ContactType
+from signup_bridge.core.contact import ContactType
+from signup_bridge.core.outcomes import MEDIA_TYPE_UNSUPPORTED, SENT, VERIFIED, Outcome, RequestRejected
 from signup_bridge.web import responses as answers
 from signup_bridge.web.profiles import Profile
-from signup_bridge.web.responses import PROBLEM_TYPE, form_of
+from signup_bridge.web.responses import PROBLEM_TYPE, response_format
 
 Schema = dict[str, Any]
 
@@ -55,7 +55,7 @@ def responses(outcomes: Iterable[Outcome], profile: Profile, name: str) -> tuple
     """Return the responses by status, and the schemas that they refer to, whose names begin with ``name``."""
     by_status: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
-        by_status.setdefault(answers.status_of(outcome, profile), []).append(outcome)
+        by_status.setdefault(answers.http_status(outcome, profile), []).append(outcome)
     schemas: Schema = {}
     described = {
         str(status): _response(status, by_status[status], profile, name, schemas) for status in sorted(by_status)
@@ -71,11 +71,11 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
         if outcome.kind == "done":
             by_form["application/json", outcome.code] = [outcome]
             continue
-        told = dict(answers.of_refusal(Refusal(outcome), profile).headers)
+        told = dict(answers.from_rejection(RequestRejected(outcome), profile).headers)
         headers |= set(told)
         if outcome is MEDIA_TYPE_UNSUPPORTED:
             headers.add("Accept-Encoding")
-        by_form.setdefault((told["Content-Type"], form_of(outcome, profile)), []).append(outcome)
+        by_form.setdefault((told["Content-Type"], response_format(outcome, profile)), []).append(outcome)
     by_media_type: dict[str, list[Schema]] = {}
     for (media_type, form), of_form in by_form.items():
         schema = _narrowed(form, status, of_form)
@@ -126,7 +126,7 @@ def _one_of(*words: str) -> Schema:
 _ERRORS = {"type": "array", "items": _object({"pointer": _TEXT, "detail": _TEXT})}
 _REQUEST_ID = {"type": "string", "description": "The API's, when it gave one."}
 _CONTACT: Schema = {
-    "type": _one_of(*(one.word for one in ContactType)),
+    "type": _one_of(*(one.label for one in ContactType)),
     "contact": {
         "type": "string",
         "description": "Masked. Not stored, and so not in what GET /deliveries/{id} returns.",

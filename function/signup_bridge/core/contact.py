@@ -1,0 +1,36 @@
+"""A phone number or an email address: its type, its value and how it is masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class ContactType(Enum):
+    """The API's ``Type``."""
+
+    PHONE = 1
+    EMAIL = 2
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Contact:
+    """A phone number or an email address, in the spelling that goes to the API."""
+
+    type: ContactType
+    value: str = field(repr=False)
+
+    @property
+    def masked(self) -> str:
+        """The contact as it may be shown: ``187****4433``, ``j***@example.com``."""
+        if self.type is ContactType.EMAIL:
+            local, _, domain = self.value.rpartition("@")
+            return f"{local[:1]}***@{domain}"
+        hidden = len(self.value) - 7
+        if hidden >= 4:
+            return self.value[:3] + "*" * hidden + self.value[-4:]
+        return "*" * (len(self.value) - 2) + self.value[-2:]
