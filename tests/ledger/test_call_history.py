@@ -25,9 +25,9 @@ def test_the_window_holds_all_that_an_unknown_outcome_is_judged_by() -> None:
 def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> None:
     """Neither one long before the lost call, nor one long after it."""
     first, second = (guess(0), keys()) if apart < 0 else (keys(), guess(0))
-    engine.end(None if first == keys() else WRONG, first, sent=0.0)
+    engine.end(None if first == keys() else WRONG, first, sent_at=0.0)
     engine.pass_by(abs(apart))
-    engine.end(None if second == keys() else WRONG, second, sent=0.0)
+    engine.end(None if second == keys() else WRONG, second, sent_at=0.0)
     assert engine.claim().competing_calls == ()
 
 
@@ -35,27 +35,27 @@ def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
     """Its process was frozen meanwhile."""
     rival = engine.own(guess(0), lease=900.0)
     engine.pass_by(800)
-    engine.settle(rival, WRONG, guess(0), sent=799.0, gave_up=0.0)
-    engine.end(None, sent=0.0)
+    engine.settle(rival, WRONG, guess(0), sent_at=799.0, gave_up_at=0.0)
+    engine.end(None, sent_at=0.0)
     claim = engine.claim()
     assert [near(one, claim.now - 799, claim.now) for one in claim.competing_calls] == [True]
 
 
 def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> None:
     rival = guess(0)
-    engine.end(None, rival, sent=0.0)
-    engine.end(None, sent=0.0)
+    engine.end(None, rival, sent_at=0.0)
+    engine.end(None, sent_at=0.0)
     engine.pass_by(2000)
     token = engine.own(rival)
     engine.attempt(token, rival)
-    engine.settle(token, WRONG, rival, sent=0.0)
+    engine.settle(token, WRONG, rival, sent_at=0.0)
     claim = engine.claim()
     assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.competing_calls)
 
 
 def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
-    engine.end(WRONG, guess(0), sent=0.0)
-    engine.end(None, sent=0.0)
+    engine.end(WRONG, guess(0), sent_at=0.0)
+    engine.end(None, sent_at=0.0)
     engine.pass_by(CALL_HISTORY + 1)
     claim = engine.claim()
     assert (len(claim.calls), claim.competing_calls, claim.has_more_calls) == (1, (), False)
@@ -64,9 +64,9 @@ def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
 @pytest.mark.parametrize("more", [0, 1])
 def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None:
     engine = make(interval=1e-6, wrong_codes=0)
-    engine.end(None, sent=0.0)
+    engine.end(None, sent_at=0.0)
     for number in range(MAX_COMPETING_CALLS - 1 + more):  # and the lost call itself
-        engine.end(WRONG, guess(number), sent=0.0)
+        engine.end(WRONG, guess(number), sent_at=0.0)
     claim = engine.claim()
     assert (claim.has_more_calls, len(claim.competing_calls)) == (
         (True, 0) if more else (False, MAX_COMPETING_CALLS - 1)

@@ -71,7 +71,7 @@ def test_what_nobody_knows(engine: Engine) -> None:
 @pytest.mark.parametrize("record", [VERIFIED, None])
 def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: Record | None) -> None:
     """By a failover, or a file that was moved away: the call was made, and must not be made again."""
-    assert engine.settle("t", record, sent=2.0, gave_up=1.0)
+    assert engine.settle("t", record, sent_at=2.0, gave_up_at=1.0)
     claim = engine.claim()
     if record:
         assert (claim.kind, claim.record) == ("replay", record)
@@ -201,7 +201,7 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
     late = engine.own(lease=10)
     engine.pass_by(11)
     engine.own(GUESS, lease=60)
-    assert engine.settle(late, VERIFIED, removal=3.0)
+    assert engine.settle(late, VERIFIED, release_lock=3.0)
     same = GUESS._replace(delivery=OTHER.delivery)
     assert engine.claim(same).kind == "busy"
     engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
@@ -210,10 +210,10 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
 
 def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
     late = engine.own()
-    engine.settle(late, VERIFIED, removal=3.0)
+    engine.settle(late, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
     token = engine.own(GUESS)
-    engine.settle(token, VERIFIED, GUESS, removal=3.0)
+    engine.settle(token, VERIFIED, GUESS, release_lock=3.0)
     engine.ledger.finish_release(GUESS, token, removed=False, deadline=engine.deadline)
     engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
     assert engine.claim(keys("next", code="000007")).release_pending
@@ -222,7 +222,7 @@ def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
 def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
     engine.own(lease=10)
     engine.pass_by(11)
-    engine.end(VERIFIED, OTHER, sent=None)
+    engine.end(VERIFIED, OTHER, sent_at=None)
     engine.end(None, GUESS)
     claim = engine.claim(GUESS)
     assert near(claim.competing_calls[0], claim.now - 11, claim.now - 1)
@@ -233,7 +233,7 @@ def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
 
 def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
     token = engine.own()
-    engine.settle(token, VERIFIED, removal=3.0)
+    engine.settle(token, VERIFIED, release_lock=3.0)
     assert engine.claim().kind == "replay"
     assert engine.claim(GUESS).kind == "busy"
     engine.ledger.finish_release(keys(), token, removed=False, deadline=engine.deadline)
@@ -247,14 +247,14 @@ def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
 
 def test_a_removal_is_of_one_spelling(engine: Engine) -> None:
     token = engine.own()
-    engine.settle(token, VERIFIED, removal=3.0)
+    engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
     assert not engine.claim(keys("x", contact="+8618766554433", code="000001")).release_pending
 
 
 def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
     token = engine.own()
-    engine.settle(token, VERIFIED, removal=3.0)
+    engine.settle(token, VERIFIED, release_lock=3.0)
     engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     claim = engine.claim(OTHER)
     assert (claim.kind, claim.record) == ("decided", Record("already-verified", contact_type=1))
@@ -265,7 +265,7 @@ def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
 
 def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> None:
     token = engine.own()
-    engine.settle(token, VERIFIED, removal=3.0)
+    engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
     claim = engine.claim(GUESS)
     assert (claim.kind, claim.release_pending) == ("owned", True)

@@ -294,7 +294,7 @@ def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: Redis
     engine = redis_engine(redis_server)
     token = engine.own()
     engine.pass_by(4)
-    assert engine.settle(token, None, sent=1.0, gave_up=0.5, asked=1.2)
+    assert engine.settle(token, None, sent_at=1.0, gave_up_at=0.5, requested=1.2)
     claim = engine.claim()
     (call,) = claim.calls
     assert call.sent_at == pytest.approx(claim.now - 3.8, abs=0.5)
@@ -323,7 +323,7 @@ def test_what_the_count_and_the_history_need_lives_on(redis_server: RedisServer)
 
 def test_all_keys_are_in_one_slot_and_expire(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
-    engine.end(VERIFIED, removal=1.0)
+    engine.end(VERIFIED, release_lock=1.0)
     engine.end(None, keys("b", code="000001", contact="10086"))
     engine.own(keys("c", contact="10010"))
     engine.ledger.throttle("CreateIntlPhoneEmail", deadline=engine.deadline)

@@ -98,7 +98,7 @@ def test_a_call_that_was_made_is_recorded(redis_server: RedisServer, engine: Eng
     with redis_server.client as client:
         client.config_set("maxmemory", "1")
         names = set(client.keys())
-        assert engine.settle("held", record, held, removal=1.0 if record == VERIFIED else 0.0)
+        assert engine.settle("held", record, held, release_lock=1.0 if record == VERIFIED else 0.0)
         client.config_set("maxmemory", "0")
         grown = {name.split(":")[1] for name in set(client.keys()) - names}
     assert grown == ({"removal", "spent"} if record == VERIFIED else set())

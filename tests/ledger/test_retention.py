@@ -50,7 +50,7 @@ def test_what_the_count_and_the_history_need_is_kept_longer(tmp_path: Path) -> N
 def test_spent_pairs_are_removed_too(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     for number in range(2):
-        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"), removal=1.0)
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"), release_lock=1.0)
     engine.pass_by(345_601)
     swept(engine, "a")
     with sqlite3.connect(tmp_path / "ledger.db") as db:
@@ -108,7 +108,7 @@ def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeyp
     monkeypatch.setattr(retention, "_BATCH", 4)
     engine = sqlite_engine(tmp_path, FAST)
     for number in range(10):
-        engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), removal=0.001 if number < 3 else 0.0)
+        engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), release_lock=0.001 if number < 3 else 0.0)
     engine.pass_by(POLICY.ttl + 1)
     assert engine.ledger.prune(deadline=Deadline(StillClock(), 0.4)) == 0
     assert rows(tmp_path) == 10

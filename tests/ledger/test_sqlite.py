@@ -223,8 +223,8 @@ from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 policy = Policy(**{POLICY._asdict()!r})
 ledger = SqliteLedger(Path({str(tmp_path)!r}) / "ledger.db", policy, SystemClock())
 sys.stdin.read(1)
-ledger.check(deadline=Deadline(SystemClock(), 60))
-print(ledger.hasher().check.hex())
+ledger.ping(deadline=Deadline(SystemClock(), 60))
+print(ledger.hasher().fingerprint.hex())
 """
     started = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -9,7 +9,7 @@ from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, g
 
 
 def test_an_unknown_is_found_by_its_delivery(engine: Engine) -> None:
-    engine.end(None, sent=3.0, gave_up=1.0)
+    engine.end(None, sent_at=3.0, gave_up_at=1.0)
     engine.pass_by(10)
     assert engine.look() == StoredState("unknown", keys().content)
     claim = engine.claim()
@@ -23,7 +23,7 @@ def test_an_unknown_is_found_by_its_content(engine: Engine) -> None:
     claim = engine.claim(OTHER, "t")
     assert (claim.kind, claim.unknown, len(claim.calls)) == ("owned", True, 1)
     assert engine.claim().kind == "busy"
-    assert engine.settle("t", VERIFIED, OTHER, sent=None)
+    assert engine.settle("t", VERIFIED, OTHER, sent_at=None)
     assert engine.claim(OTHER).record == VERIFIED
     assert engine.claim().record == VERIFIED
 
@@ -104,11 +104,11 @@ def test_a_second_call_that_was_not_processed_is_forgotten(engine: Engine) -> No
 
 
 def test_a_second_call_that_is_lost_too(engine: Engine) -> None:
-    engine.end(None, sent=1.0, gave_up=0.5)
+    engine.end(None, sent_at=1.0, gave_up_at=0.5)
     engine.pass_by(50)
     token = engine.own()
     engine.attempt(token)
-    engine.settle(token, None, sent=2.0, gave_up=1.0)
+    engine.settle(token, None, sent_at=2.0, gave_up_at=1.0)
     claim = engine.claim()
     assert len(claim.calls) == 2
     assert near(claim.calls[0], claim.now - 51, claim.now - 50.5)
@@ -145,13 +145,13 @@ def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, a
     }
     if before:
         for of, record in guesses.items():
-            engine.end(record, of, sent=0.0)
+            engine.end(record, of, sent_at=0.0)
         engine.pass_by(before)
-    engine.end(None, sent=0.0)
+    engine.end(None, sent_at=0.0)
     if after:
         engine.pass_by(after)
         for of, record in guesses.items():
-            engine.end(record, of, sent=0.0)
+            engine.end(record, of, sent_at=0.0)
     engine.pass_by(130)
     claim = engine.claim()
     at = -130 - after + (after or -before)
@@ -161,20 +161,20 @@ def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, a
 def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> None:
     """Under a content key its record is written anew; what it did before is not forgotten."""
     rival = keys(None, code="000000")
-    engine.end(VERIFIED, rival, sent=0.0)
+    engine.end(VERIFIED, rival, sent_at=0.0)
     engine.pass_by(1)
-    engine.end(None, sent=0.0)
+    engine.end(None, sent_at=0.0)
     engine.pass_by(121)
-    engine.end(Record("already-verified", contact_type=1), rival, sent=0.0)
+    engine.end(Record("already-verified", contact_type=1), rival, sent_at=0.0)
     claim = engine.claim()
     assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.competing_calls)
 
 
 def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engine) -> None:
     rival = keys(None, code="000000")
-    engine.end(WRONG, rival, sent=0.0)
+    engine.end(WRONG, rival, sent_at=0.0)
     engine.pass_by(1)
-    engine.end(None, sent=0.0)
+    engine.end(None, sent_at=0.0)
     engine.pass_by(121)
     engine.release(engine.own(rival), rival)
     claim = engine.claim()
@@ -187,9 +187,9 @@ def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
     engine.pass_by(5000)
     token = engine.own(rival)
     engine.attempt(token, rival)
-    engine.settle(token, VERIFIED, rival, sent=0.0)
+    engine.settle(token, VERIFIED, rival, sent_at=0.0)
     engine.pass_by(1)
-    engine.end(None, sent=0.0)
+    engine.end(None, sent_at=0.0)
     claim = engine.claim()
     assert any(near(one, claim.now - 1, claim.now - 1) for one in claim.competing_calls)
 
@@ -212,7 +212,7 @@ def test_those_that_are_open_are_counted(make: Make) -> None:
     assert engine.unknown == 1
     engine.pass_by(11)
     assert engine.unknown == 2
-    engine.end(VERIFIED, sent=None)
+    engine.end(VERIFIED, sent_at=None)
     assert engine.unknown == 1
     engine.pass_by(990)
     assert engine.unknown == 1
@@ -224,7 +224,7 @@ def test_one_that_is_found_out_by_its_content_is_open_no_more(engine: Engine) ->
     engine.end(None)
     engine.end(None, OTHER)
     assert engine.unknown == 2
-    engine.end(VERIFIED, keys("msg_4"), sent=None)
+    engine.end(VERIFIED, keys("msg_4"), sent_at=None)
     assert engine.unknown == 0
 
 

@@ -97,7 +97,7 @@ def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> Non
 def test_a_success_clears_the_count(engine: Engine) -> None:
     for number in range(4):
         engine.end(WRONG, guess(number))
-    engine.end(None, guess(4), sent=0.2)
+    engine.end(None, guess(4), sent_at=0.2)
     engine.pass_by(1)
     token = engine.own(guess(4))
     engine.settle(token, VERIFIED, guess(4))
@@ -113,7 +113,7 @@ def test_what_says_nothing_of_the_code_does_not_count(engine: Engine, released: 
         if released:
             engine.release(token, guess(number))
         else:
-            engine.settle(token, Record("already-verified", contact_type=1), guess(number), counts=False)
+            engine.settle(token, Record("already-verified", contact_type=1), guess(number), counts_as_wrong=False)
     engine.own(guess(7))
 
 

@@ -216,9 +216,9 @@ def test_a_spent_pair_counts_as_a_wrong_code(build: Build) -> None:
 
 def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
     """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
-    engine = make(hides=True, wrong_codes=2)
+    engine = make(conceal=True, wrong_codes=2)
     token = engine.own()
-    engine.settle(token, OK, removal=3.0)
+    engine.settle(token, OK, release_lock=3.0)
     engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     pair = keys(None)
     for _ in range(3):

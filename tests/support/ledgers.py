@@ -100,7 +100,10 @@ class Engine:
         return token
 
     def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
-        times = {name: given.pop(name, default) for name, default in (("sent", 0.3), ("gave_up", 0.0), ("asked", 1e9))}
+        times = {
+            name: given.pop(name, default)
+            for name, default in (("sent_at", 0.3), ("gave_up_at", 0.0), ("requested", 1e9))
+        }
         watches: dict[str, Any] = {name: None if ago is None else Ago(ago) for name, ago in times.items()}
         settlement = Settlement(record)._replace(**watches, **given)
         return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)

@@ -169,7 +169,7 @@ def _register_hooks(app: Flask, clock: Clock, watch: Observer) -> None:
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
-        g.pop("noted").forget()
+        g.pop("noted").reset()
 
 
 def _register_error_handlers(app: Flask, profile: Profile) -> None:
