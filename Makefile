@@ -5,7 +5,7 @@ VENV_DIR ?= .venv
 export VENV_DIR
 VENV = $(VENV_DIR)/bin
 
-.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock audit fuzz mutants bench bench-check simulate
+.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check simulate
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make lock    renew the three lock files from pyproject.toml'
+	@echo 'make env-example .env.example, from the settings'
 	@echo 'make audit   what is known of the packages in the lock files'
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
@@ -77,6 +78,10 @@ lock:
 	@$(LOCK) pyproject.toml -o requirements.txt
 	@$(LOCK) --group deploy -c requirements.txt -o requirements-deploy.txt
 	@$(LOCK) pyproject.toml --group dev -c requirements.txt -c requirements-deploy.txt -o requirements-dev.txt
+
+env-example:
+	@$(PYTHON) tools/venv.py
+	@$(VENV)/python tools/env_example.py
 
 audit:
 	@$(PYTHON) tools/venv.py --dev
