@@ -1,4 +1,7 @@
-"""Fixtures. Each imports what it needs when a test asks for it, so that one file of the suite starts quickly."""
+"""Hooks and fixtures that more than one package needs; those of a single package are in its own conftest.py.
+
+A fixture imports what it needs when a test requests it, so that one file of the suite starts quickly.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,23 +23,13 @@ from signup_bridge.telemetry.logs import log
 from tests.support import log_audit, log_lines
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-    from signup_deploy.config import Config
     from signup_deploy.package import Package
     from signup_emulator.server import Emulator
-    from tests.support.browser import Console
     from tests.support.builders import Bridge, SetClock
     from tests.support.certificates import Tls
     from tests.support.deliveries import Build
-    from tests.support.ledgers import Engine, Make
-    from tests.support.lost_replies import World
-    from tests.support.make_run import Pair
     from tests.support.redis_server import RedisServer
-    from tests.support.scf_api import ScfCloud
     from tests.support.targets import Scf
-
-pytest.register_assert_rewrite("promises")
 
 pytest_runtest_setup = log_audit.pytest_runtest_setup
 pytest_fixture_setup = log_audit.pytest_fixture_setup
@@ -49,6 +42,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("bridge")
+pytest.register_assert_rewrite("tests.support.invariants")
 
 
 def pytest_configure() -> None:
@@ -66,24 +60,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return f"mark.{marker}" not in collection_path.read_text() or None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the browser tests of a file on one worker (`--dist loadgroup`), which starts one Chromium for them."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Under CI nothing may be skipped."""
+    """Fail a run under CI that skipped a test."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+# -- checks around every test --
+
+
 @pytest.fixture(autouse=True)
-def every_line_is_declared() -> Iterator[None]:
-    """Whatever this process logs in a test."""
+def check_log_fields() -> Iterator[None]:
+    """Check each log line of this process against `LOG_FIELDS`."""
     checker, level = log_lines.Checker(), log.level
     log.addHandler(checker)
     log.setLevel(logging.DEBUG)
@@ -94,18 +83,20 @@ def every_line_is_declared() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def ledgers_are_closed() -> Iterator[None]:
-    """An application refers to itself: until a garbage collection, its ledger's files would stay open."""
+def close_ledgers() -> Iterator[None]:
+    """Close the ledger of each application: it refers to itself, so its files would stay open until a collection."""
     yield
-    if "builders" in sys.modules:
-        from tests.support.builders import LEDGERS
+    builders = sys.modules.get("tests.support.builders")
+    for ledger in list(builders.LEDGERS) if builders else []:
+        ledger.close()
 
-        for one in list(LEDGERS):
-            one.close()
+
+# -- the emulated API, and a bridge in this process --
 
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
+    """Start an emulated API without a rate limit."""
     from signup_emulator.server import Emulator
 
     with Emulator(rate=0) as running:
@@ -114,14 +105,44 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def wired(emulator: Emulator) -> Bridge:
-    """A bridge in this process, wired to the emulator."""
+    """Return a bridge in this process that calls the emulator."""
     from tests.support.builders import bridge
 
     return bridge(emulator.url, REQUEST_BUDGET=5)
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """Return the settings of one ledger, the same for every instance of a test."""
+    from tests.support.ledgers import KEY
+
+    if request.param == "sqlite":
+        return {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
+    return {"LEDGER_URL": request.getfixturevalue("redis_server").url, "LEDGER_KEY": KEY.decode()}
+
+
+@pytest.fixture
+def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
+    """Return a function that creates instances, which share a ledger."""
+    from tests.support.builders import bridge
+
+    instances: list[Bridge] = []
+
+    def create(clock: SetClock | None = None, **changed: Any) -> Bridge:
+        instances.append(bridge(emulator.url, clock, **{**ledger, **changed}))
+        return instances[-1]
+
+    yield create
+    for instance in instances:
+        instance.app.extensions["ledger"].close()
+
+
+# -- servers and packages on this machine --
+
+
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """Create a self-signed certificate for 127.0.0.1."""
     from tests.support import certificates
 
     return certificates.self_signed(tmp_path_factory.mktemp("tls"))
@@ -137,78 +158,26 @@ def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture
 def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
-    """A Redis that knows nothing yet."""
+    """Return an empty Redis."""
     with redis_of_the_session.client as client:
         client.flushall()
     return redis_of_the_session
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    from tests.support.ledgers import POLICY, redis_engine, sqlite_engine
+@pytest.fixture(scope="session")
+def npm_packages() -> Path:
+    """Return the folder `node_modules`."""
+    from tests.support import node_packages
 
-    made: list[Engine] = []
-
-    def engine(**changed: Any) -> Engine:
-        policy = POLICY._replace(**changed)
-        if request.param == "sqlite":
-            made.append(sqlite_engine(tmp_path, policy))
-        else:
-            made.append(redis_engine(request.getfixturevalue("redis_server"), policy))
-        return made[-1]
-
-    yield engine
-    for one in made:
-        one.ledger.close()
+    return node_packages.install()
 
 
-@pytest.fixture
-def engine(make: Make) -> Engine:
-    return make()
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """Where an instance remembers; the same for every instance of a test."""
-    from tests.support.ledgers import KEY
-
-    if request.param == "sqlite":
-        return {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
-    return {"LEDGER_URL": request.getfixturevalue("redis_server").url, "LEDGER_KEY": KEY.decode()}
-
-
-@pytest.fixture
-def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
-    """Make instances, which share a ledger."""
-    from tests.support.builders import bridge
-
-    built: list[Bridge] = []
-
-    def one(clock: SetClock | None = None, **changed: Any) -> Bridge:
-        built.append(bridge(emulator.url, clock, **{**ledger, **changed}))
-        return built[-1]
-
-    yield one
-    for instance in built:
-        instance.app.extensions["ledger"].close()
-
-
-@pytest.fixture
-def new_world(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
-    """Make worlds over one account, one ledger and one clock."""
-    from tests.support.lost_replies import worlds
-
-    return worlds(emulator, tmp_path)
-
-
-@pytest.fixture
-def world(new_world: Callable[..., World]) -> World:
-    return new_world()
+# -- the zip --
 
 
 @pytest.fixture(scope="session")
 def python3_10() -> str:
-    """A Python 3.10 without what is installed beside it."""
+    """Return a Python 3.10 without what is installed beside it."""
     from signup_deploy import python310
 
     found = python310.find()
@@ -218,116 +187,30 @@ def python3_10() -> str:
 
 
 @pytest.fixture(scope="session")
-def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
-    from tests.support.targets import Scf
-
-    with ExitStack() as unpacking:
-        yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)
-
-
-@pytest.fixture(scope="session")
-def folder_of_the_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for all workers."""
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of this run share."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session")
-def built(folder_of_the_run: Path) -> Package:
-    """What `make package` builds, once for all workers of this run."""
+def built(run_folder: Path) -> Package:
+    """Build what `make package` builds, once for all workers of this run."""
     from signup_deploy import package
 
-    folder = folder_of_the_run
-    with (folder / "build.lock").open("w") as lock:
+    with (run_folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = folder / "build.done"
+        done = run_folder / "build.done"
         if not done.exists():
-            done.write_bytes(pickle.dumps(package.build(folder / "build")))
-        built: Package = pickle.loads(done.read_bytes())
-    return built
+            done.write_bytes(pickle.dumps(package.build(run_folder / "build")))
+        result: Package = pickle.loads(done.read_bytes())
+    return result
 
 
 @pytest.fixture(scope="session")
-def npm_packages() -> Path:
-    """The folder `node_modules`."""
-    from tests.support import node_packages
+def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
+    """Return what starts the built zip as SCF does."""
+    from tests.support.targets import Scf
 
-    return node_packages.install()
-
-
-@pytest.fixture
-def cloud() -> Iterator[ScfCloud]:
-    """An account of SCF without a function."""
-    from tests.support.scf_api import ScfCloud
-
-    with ScfCloud() as running:
-        yield running
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """What serverless.yml describes."""
-    from tests.support import deployments
-
-    return deployments.load(tmp_path)
-
-
-@pytest.fixture
-def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
-    """An account with the function in it, whose calls are forgotten."""
-    from tests.support import deployments
-
-    deployments.deploy(cloud, config)
-    cloud.forget()
-    return cloud
-
-
-@pytest.fixture(scope="session")
-def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    from tests.support.make_run import running_pair
-
-    with running_pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
-
-
-@pytest.fixture
-def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
-    """The emulator and the bridge of `make run`, as at the start."""
-    pair_of_the_session.reset()
-    yield pair_of_the_session
-    log_audit.carry_document(pair_of_the_session.get("codes"))
-
-
-@pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
-def chromium() -> Iterator[Browser]:
-    from tests.support import browser
-
-    found = browser.chromium()
-    if found is None:
-        missing = f"no Chromium on this machine: none of {', '.join(browser.NAMES)} is on PATH"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
-    with browser.running_browser(found) as running:
-        yield running
-
-
-@pytest.fixture
-def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
-    """Open the console in a browser that knows nothing, with options of Playwright's. None may complain in the end."""
-    from tests.support.browser import Console
-
-    opened: list[Console] = []
-
-    def one(**options: Any) -> Console:
-        opened.append(Console(chromium, pair, **options))
-        return opened[-1]
-
-    yield one
-    for console in opened:
-        console.context.close()
-    assert [problem for console in opened for problem in console.problems] == []
-
-
-@pytest.fixture
-def console(another: Callable[..., Console]) -> Console:
-    """A page in a browser that knows nothing."""
-    return another()
+    with ExitStack() as unpacking:
+        yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from signup_emulator.console.routes import create_app
 from signup_emulator.server import Emulator
+from tests.support import log_audit
 from tests.support.builders import ROOT
-from tests.support.make_run import Pair
+from tests.support.make_run import running_pair
 
 GUIDE = (ROOT / "docs" / "emulator.md").read_text()
 
@@ -26,10 +27,12 @@ def test_every_route_is_described_and_no_other(emulator: Emulator) -> None:
     assert sorted(described) == sorted(routes)
 
 
-def test_the_example_passes_as_it_stands(pair: Pair, tmp_path: Path) -> None:
+def test_the_example_passes_as_it_stands(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(import requests\n.*?)```", GUIDE, re.DOTALL)
     assert example.count("http://127.0.0.1:9010") == 2
-    (tmp_path / "test_signup.py").write_text(example.replace("http://127.0.0.1:9010", pair.url))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_signup.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    with running_pair(tmp_path) as pair:
+        (tmp_path / "test_signup.py").write_text(example.replace("http://127.0.0.1:9010", pair.url))
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+        log_audit.carry_document(pair.get("codes"))
     assert "2 passed" in done.stdout, done.stdout + done.stderr

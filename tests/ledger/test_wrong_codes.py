@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from signup_bridge.ledger import Record
 
-from tests.support.ledgers import VERIFIED, WRONG, Engine, Make, guess, keys
+from tests.support.ledgers import GUESS, VERIFIED, WRONG, Engine, Make, guess, keys
 
 
 def test_after_too_many_wrong_codes_no_call_is_made(engine: Engine) -> None:
@@ -122,3 +122,21 @@ def test_the_limit_can_be_switched_off(make: Make) -> None:
     for number in range(7):
         engine.end(WRONG, guess(number))
     engine.own(guess(8))
+
+
+def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
+    """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
+    engine = make(conceal=True, wrong_codes=2)
+    token = engine.own()
+    engine.settle(token, VERIFIED, release_lock=3.0)
+    engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
+    pair = keys(None)
+    for _ in range(3):
+        claim = engine.claim(pair)
+        assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "already-verified")
+        assert engine.claim(pair).kind == "replay"
+        engine.pass_by(121)
+    engine.end(WRONG, GUESS)
+    claim = engine.claim(guess(7))
+    assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "attempts-exhausted")
+    assert (engine.claim(pair).record or claim.record) == claim.record

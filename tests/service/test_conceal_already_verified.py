@@ -21,9 +21,6 @@ from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, ROOT, Bridge, StillClock, body, bridge, signed
 from tests.support.deliveries import WRONG, Build
 from tests.support.event_builders import CONTEXT, DIRECT
-from tests.support.ledgers import GUESS, Make, guess, keys
-from tests.support.ledgers import VERIFIED as OK
-from tests.support.ledgers import WRONG as WRONG_CODE
 from tests.support.lost_replies import World
 
 OTHER = "10086"
@@ -212,24 +209,6 @@ def test_a_spent_pair_counts_as_a_wrong_code(build: Build) -> None:
     assert codes == ["code-incorrect", "code-incorrect", "attempts-exhausted"]
     telling = build(AFTER_VERIFIED="release", MAX_WRONG_CODES=2)
     assert raw(telling, PHONE, CODE)[2]["code"] == "already-verified"
-
-
-def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
-    """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
-    engine = make(conceal=True, wrong_codes=2)
-    token = engine.own()
-    engine.settle(token, OK, release_lock=3.0)
-    engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
-    pair = keys(None)
-    for _ in range(3):
-        claim = engine.claim(pair)
-        assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "already-verified")
-        assert engine.claim(pair).kind == "replay"
-        engine.pass_by(121)
-    engine.end(WRONG_CODE, GUESS)
-    claim = engine.claim(guess(7))
-    assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "attempts-exhausted")
-    assert (engine.claim(pair).record or claim.record) == claim.record
 
 
 # -- an unknown outcome --
