@@ -166,7 +166,7 @@ def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch,
     deliver(instance, 0)
     slept: list[float] = []
     reserved: list[Any] = []
-    reserve = ledger.reserve
+    reserve = ledger.reserve_slot
 
     def oversleep(seconds: float) -> None:
         slept.append(seconds)
