@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from signup_emulator import sample_payloads, senders
+from signup_toolkit import sample_payloads, senders
 
 SECRET = senders.DEMO_SECRET
 

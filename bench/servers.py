@@ -16,8 +16,8 @@ from typing import NamedTuple
 import certifi
 
 from bench.load import SECRET, Target
-from signup_emulator import ports
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_toolkit import ports
 from tests.support import node_packages
 
 ROOT = Path(__file__).resolve().parent.parent

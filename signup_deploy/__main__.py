@@ -7,7 +7,7 @@ import io
 import sys
 from pathlib import Path
 
-from .package import PackageError, build
+from .packaging.package import PackageError, build
 
 DESCRIPTION = "Build what SCF runs, and deploy it."
 DEPLOY = """Create the function that serverless.yml describes, or change what differs: its code, its

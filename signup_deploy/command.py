@@ -8,25 +8,25 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from signup_emulator import senders
+from signup_toolkit import senders
 
-from . import config as configuration
-from .api import ENDPOINT, Api, Credentials, DryRunApi, ScfApi
-from .config import ROOT, Config
-from .errors import DeployError
-from .masking import secrets_of
-from .package import build
+from .api.errors import DeployError
+from .api.masking import secrets_of
+from .api.scf_api import ENDPOINT, Api, Credentials, DryRunApi, ScfApi
+from .config import function_config
+from .config.function_config import ROOT, Config
+from .config.serverless_file import ConfigError
+from .deployment.deployment import Deployment
+from .deployment.function_state import Archive
+from .packaging.package import build
 from .progress import ProgressReporter
-from .scf import Deployment
-from .serverless_file import ConfigError
-from .state import Archive
 
 
 def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
     """The exit status. Raises PackageError and OSError; KeyboardInterrupt at any point."""
     progress = ProgressReporter(live=not dry_run)
     try:
-        config = configuration.load()
+        config = function_config.load()
         credentials = credentials_of(os.environ, needed=not dry_run)
         _warn(config, credentials, progress)
         archive = Archive.read(package or build(tell=progress.say).archive)

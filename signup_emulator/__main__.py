@@ -12,9 +12,11 @@ from pathlib import Path
 
 import requests
 
-from . import client, launcher, ports, senders
-from .api.behaviour import RATE
-from .api.faults import WIRE_FAULTS
+from signup_toolkit import ports, senders
+
+from . import client, launcher
+from .api.account.behaviour import RATE
+from .api.faults.wire_faults import WIRE_FAULTS
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console.origin_check import is_loopback
 from .server import Emulator

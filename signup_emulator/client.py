@@ -11,7 +11,8 @@ from typing import Any
 
 import requests
 
-from . import sample_payloads, senders
+from signup_toolkit import sample_payloads, senders
+
 from .masking import masked
 
 

@@ -17,13 +17,14 @@ from typing import NamedTuple, Protocol
 
 import requests
 
-from . import ports, senders
+from signup_toolkit import ports, senders
+from signup_toolkit.senders import DEMO_SECRET
+
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console import proxy as console
 from .console.deliveries import Deliveries
 from .console.origin_check import is_loopback
 from .scf.instances import Shape
-from .senders import DEMO_SECRET
 from .server import Emulator
 from .state import State
 
@@ -186,7 +187,7 @@ class Tree:
 
 
 def _on_scf(environ: Mapping[str, str], options: Options, log: Log) -> Bridge:
-    from .scf.launcher import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
+    from .scf.scf_bridge import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
 
     return Scf(environ, options.port, options.scf or "web", Path(f"/dev/fd/{log.end}"))
 

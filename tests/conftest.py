@@ -23,7 +23,7 @@ from signup_bridge.telemetry.logs import log
 from tests.support import log_audit, log_lines
 
 if TYPE_CHECKING:
-    from signup_deploy.package import Package
+    from signup_deploy.packaging.package import Package
     from signup_emulator.server import Emulator
     from tests.support.builders import Bridge, SetClock
     from tests.support.certificates import Tls
@@ -178,7 +178,7 @@ def npm_packages() -> Path:
 @pytest.fixture(scope="session")
 def python3_10() -> str:
     """Return a Python 3.10 without what is installed beside it."""
-    from signup_deploy import python310
+    from signup_toolkit import python310
 
     found = python310.find()
     if found is None:
@@ -196,7 +196,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(run_folder: Path) -> Package:
     """Build what `make package` builds, once for all workers of this run."""
-    from signup_deploy import package
+    from signup_deploy.packaging import package
 
     with (run_folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

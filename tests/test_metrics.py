@@ -19,9 +19,9 @@ from signup_bridge.core.outcomes import OUTCOMES
 from signup_bridge.upstream import reply as judge
 from signup_bridge.upstream.error_codes import API_CODES, SEND_API_CODES
 
-from signup_emulator import ports
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import (
     PROBLEM,
     ROOT,

@@ -24,10 +24,10 @@ from bench.harness import Harness, say
 from bench.processes import resident
 from bench.servers import PEERS
 from bench.targets import Result, Target
-from signup_deploy import package, python310
-from signup_emulator import ports, sample_payloads, senders
+from signup_deploy.packaging import package
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
+from signup_toolkit import ports, python310, sample_payloads, senders
 
 CONTACT, CODE = "18766554433", "123456"
 TURNS = 15

@@ -30,9 +30,9 @@ from signup_bridge.web.profiles import PROFILES
 from signup_bridge.web.routes import MAX_QUEUE_FRACTION
 
 from bench.simulation.events import Bell, Crew, Processor, Steps, Wait, World
-from signup_emulator.api.behaviour import CODE_LIFE
-from signup_emulator.api.domain import Domain
-from signup_emulator.api.errors import ApiError
+from signup_emulator.api.account.behaviour import CODE_LIFE
+from signup_emulator.api.account.domain import Domain
+from signup_emulator.api.account.error_codes import ApiError
 from tests.support.builders import PHONE, Answer
 
 SPARE_THREADS = 4

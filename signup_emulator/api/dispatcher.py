@@ -10,10 +10,11 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import magic_contacts, tc3
+from . import tc3
+from .account.error_codes import API_CODES, ApiError
 from .calls import Call
-from .errors import ApiError
-from .faults import API_CODES, PROCESSED, WIRE_FAULTS
+from .faults import magic_contacts
+from .faults.wire_faults import PROCESSED, WIRE_FAULTS
 
 if TYPE_CHECKING:
     from .server import ApiServer

@@ -19,16 +19,16 @@ from urllib.parse import parse_qs, urlsplit
 from werkzeug.exceptions import NotFound
 from werkzeug.serving import ThreadedWSGIServer
 
-from signup_emulator import ports
+from signup_toolkit import ports
 
 from . import tc3
-from .behaviour import RATE
+from .account.behaviour import RATE
+from .account.domain import Domain
 from .calls import Call, Calls
 from .dispatcher import answer
-from .domain import Domain
-from .faults import Faults
+from .faults.armed_faults import Faults
+from .faults.wire_faults import Reply, faulty_reply, partial_reply
 from .handler import Handler
-from .wire_faults import Reply, faulty_reply, partial_reply
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment

@@ -20,12 +20,12 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from signup_emulator import sample_payloads, senders
+from signup_emulator.api.account.domain import Contact
+from signup_emulator.api.account.error_codes import ApiError
 from signup_emulator.api.calls import Call
-from signup_emulator.api.domain import Contact
-from signup_emulator.api.errors import ApiError
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, ApiServer
 from signup_emulator.masking import masked
+from signup_toolkit import sample_payloads, senders
 
 from . import proxy as way
 from .deliveries import As, Deliveries, Delivery, Request, Via

@@ -15,14 +15,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
-from signup_emulator import senders
-from signup_emulator.api.behaviour import OPTIONS
-from signup_emulator.api.domain import ACTIONS
-from signup_emulator.api.errors import ApiError
-from signup_emulator.api.faults import API_CODES, WIRE_FAULTS
-from signup_emulator.api.faults import read as read_fault
-from signup_emulator.api.magic_contacts import INPUTS
+from signup_emulator.api.account.behaviour import OPTIONS
+from signup_emulator.api.account.domain import ACTIONS
+from signup_emulator.api.account.error_codes import API_CODES, ApiError
+from signup_emulator.api.faults.armed_faults import read as read_fault
+from signup_emulator.api.faults.magic_contacts import INPUTS
+from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.api.server import HEADERS
+from signup_toolkit import senders
 
 from . import origin_check
 from .console import REPEATED_AS, TYPES, Console, Impossible, Order

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from signup_emulator import ports
+from signup_toolkit import ports
 
 Shape = Literal["web", "event"]
 Headers = list[tuple[str, str]]

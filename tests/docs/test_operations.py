@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from signup_bridge.telemetry.logs import JsonFormatter, log
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import ROOT, body, bridge, signed
 from tests.support.deliveries import WRONG, deliver

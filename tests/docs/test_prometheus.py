@@ -16,8 +16,8 @@ import requests
 import yaml
 from signup_bridge.metrics import Metrics
 
-from signup_emulator import ports
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import ROOT, gunicorn, post, signed
 from tests.support.builders import body as reference
 

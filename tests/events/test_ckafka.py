@@ -16,7 +16,7 @@ from signup_bridge.events.ckafka import BatchRetry
 from signup_bridge.telemetry.logs import JsonFormatter
 
 from signup_emulator.api.calls import Call
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, Bridge, StillClock, bridge, calls, environment
 from tests.support.deliveries import ask

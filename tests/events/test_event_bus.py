@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from signup_bridge.events.ckafka import BatchRetry
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, Bridge, bridge, calls, signed
 from tests.support.event_builders import CONTEXT, DIRECT

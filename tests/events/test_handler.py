@@ -13,7 +13,7 @@ from signup_bridge.core.clock import SystemClock
 from signup_bridge.events.handler import Handler
 from signup_bridge.ledger import Ledger
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
     ABORT,

@@ -15,7 +15,7 @@ from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import spelling
 from signup_bridge.ledger.keys import normalized
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, ROOT, Bridge, body, bridge, calls
 from tests.support.deliveries import WRONG, deliver, replay_of

@@ -12,7 +12,7 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
-from signup_emulator import ports
+from signup_toolkit import ports
 from tests.support.builders import SetClock
 from tests.support.certificates import Tls, self_signed
 from tests.support.ledgers import KEY, POLICY

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from signup_emulator import ports
+from signup_toolkit import ports
 from tests.support.builders import ROOT, Upstream, reply
 
 AUDIT = ROOT / "tools" / "audit.py"

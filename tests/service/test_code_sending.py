@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from signup_bridge.web.profiles import PROFILES
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.scf.instances import Shape
 from signup_emulator.server import Emulator
 from tests.support.builders import (

@@ -11,7 +11,7 @@ import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import LedgerUnavailable, Slot
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
     ABORT,

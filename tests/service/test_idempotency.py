@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
     ABORT,

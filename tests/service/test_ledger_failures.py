@@ -12,9 +12,9 @@ import pytest
 from signup_bridge import settings
 from signup_bridge.telemetry.logs import JsonFormatter
 
-from signup_emulator import ports
 from signup_emulator.api.calls import Call
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import (
     PROBLEM,
     Bridge,

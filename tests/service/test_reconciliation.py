@@ -12,7 +12,7 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import LedgerUnavailable
 
 from signup_emulator.api.calls import Call
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from tests.support.builders import (  # fmt: skip
     ABORT,
     PROBLEM,

@@ -13,7 +13,7 @@ import requests
 from signup_bridge.service.admission import ConcurrencyLimiter
 from signup_bridge.settings import MAX_QUEUED
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
     PROBLEM,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from signup_deploy.config import Config
+from signup_deploy.config.function_config import Config
 from tests.support import deployments
 from tests.support.scf_api import ScfCloud
 

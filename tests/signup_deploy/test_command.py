@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from signup_deploy.api.errors import DeployError
 from signup_deploy.command import credentials_of, greeting
-from signup_deploy.errors import DeployError
-from signup_deploy.package import Package
+from signup_deploy.packaging.package import Package
 from tests.support.builders import ROOT
 from tests.support.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
 from tests.support.scf_api import SECRET_ID, SECRET_KEY, ScfCloud

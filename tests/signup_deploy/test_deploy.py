@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from signup_deploy.config import Config
-from signup_deploy.errors import DeployError
-from signup_deploy.state import ZIP_LIMIT, Archive
+from signup_deploy.api.errors import DeployError
+from signup_deploy.config.function_config import Config
+from signup_deploy.deployment.function_state import ZIP_LIMIT, Archive
 from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, event_function, load
 from tests.support.scf_api import ScfCloud
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from signup_deploy.api import Credentials
-from signup_deploy.config import Config
-from signup_deploy.errors import BUSY, MEANINGS, ApiError, DeployError
-from signup_deploy.state import DeployedFunction
-from signup_deploy.triggers import listed
+from signup_deploy.api.errors import BUSY, MEANINGS, ApiError, DeployError
+from signup_deploy.api.scf_api import Credentials
+from signup_deploy.config.function_config import Config
+from signup_deploy.deployment.function_state import DeployedFunction
+from signup_deploy.deployment.triggers import listed
 from tests.support.deployments import api, assert_no_secret, deploy
 from tests.support.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from signup_deploy.errors import DeployError
-from signup_deploy.masking import Mask, secrets_of
+from signup_deploy.api.errors import DeployError
+from signup_deploy.api.masking import Mask, secrets_of
 from tests.support.builders import SECRET
 from tests.support.deployments import ENVIRON, REDIS, YAML, deploy, load
 from tests.support.scf_api import SECRET_KEY, ScfCloud

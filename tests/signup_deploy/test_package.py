@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from signup_deploy import package, python310
-from signup_deploy.package import Package, PackageError, build
+from signup_deploy.packaging import package
+from signup_deploy.packaging.package import Package, PackageError, build
+from signup_toolkit import python310
 from tests.support.builders import ROOT
 
 MIB = 2**20
@@ -174,7 +175,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     (target / "function").mkdir(parents=True)
     (target / "function.zip").touch()
     environ = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
-    program = f"import pathlib; from signup_deploy.package import build; build(pathlib.Path({str(target)!r}))"
+    program = f"import pathlib; from signup_deploy.packaging.package import build; build(pathlib.Path({str(target)!r}))"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from signup_deploy.config import Config
-from signup_deploy.errors import DeployError
+from signup_deploy.api.errors import DeployError
+from signup_deploy.config.function_config import Config
 from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, load
 from tests.support.scf_api import ScfCloud
 

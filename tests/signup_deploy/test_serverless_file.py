@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from signup_deploy.serverless_file import ConfigError, read
+from signup_deploy.config.serverless_file import ConfigError, read
 from tests.support.deployments import ENVIRON, YAML, load, problems
 
 

@@ -12,7 +12,7 @@ import yaml
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
 from signup_bridge.settings import SETTINGS
 
-from signup_deploy.config import Cls, Config, UrlTrigger, Vpc
+from signup_deploy.config.function_config import Cls, Config, UrlTrigger, Vpc
 from tests.support import scf_api
 from tests.support.builders import ROOT, SECRET
 from tests.support.deployments import ENVIRON, REDIS, YAML, event_function, load, problems

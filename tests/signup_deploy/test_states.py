@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from signup_deploy.config import Config
-from signup_deploy.errors import DeployError
+from signup_deploy.api.errors import DeployError
+from signup_deploy.config.function_config import Config
 from tests.support.deployments import archive, deploy
 from tests.support.scf_api import ScfCloud
 

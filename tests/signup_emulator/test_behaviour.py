@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from signup_emulator.api.behaviour import DEFAULTS, OPTIONS, Behaviour
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.account.behaviour import DEFAULTS, OPTIONS, Behaviour
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import error_of, sdk
 from tests.support.builders import CODE, PHONE, SetClock, bridge, documented

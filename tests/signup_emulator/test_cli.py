@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import requests
 
-from signup_emulator import ports, sample_payloads, senders
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
+from signup_toolkit import ports, sample_payloads, senders
 from tests.support import log_audit
 from tests.support.builders import CODE, PHONE, ROOT, bridge
 

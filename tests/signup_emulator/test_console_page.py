@@ -11,7 +11,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from signup_emulator import senders
+from signup_toolkit import senders
 from tests.support.browser import Console, wrong
 from tests.support.builders import body, signed
 from tests.support.make_run import Pair

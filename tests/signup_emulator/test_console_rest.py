@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from signup_emulator import senders
 from signup_emulator.server import Emulator
+from signup_toolkit import senders
 from tests.support.builders import body, signed
 from tests.support.make_run import Pair, running_pair
 

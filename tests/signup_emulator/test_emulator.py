@@ -21,8 +21,8 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from signup_emulator.api.errors import ApiError
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.account.error_codes import ApiError
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
 from signup_emulator.state import State

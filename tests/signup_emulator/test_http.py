@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
-from signup_emulator import senders
 from signup_emulator.api.server import BODY_LIMIT
 from signup_emulator.console.proxy import Bridge
 from signup_emulator.server import Emulator
+from signup_toolkit import senders
 from tests.support.builders import Upstream, body, send, signed
 from tests.support.make_run import Pair
 

@@ -12,10 +12,12 @@ import requests
 from signup_bridge.core.outcomes import BY_CODE
 from signup_bridge.upstream.error_codes import API_CODES as JUDGED
 
+from signup_emulator.api.account.domain import ACTIONS
+from signup_emulator.api.account.error_codes import API_CODES
 from signup_emulator.api.calls import Call, Calls
-from signup_emulator.api.domain import ACTIONS
-from signup_emulator.api.faults import API_CODES, WIRE_FAULTS, Fault
-from signup_emulator.api.magic_contacts import CREATE, INPUTS, SEND, MagicContact, chosen
+from signup_emulator.api.faults.armed_faults import Fault
+from signup_emulator.api.faults.magic_contacts import CREATE, INPUTS, SEND, MagicContact, chosen
+from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 from tests.support.builders import CODE, PHONE, Bridge, body, bridge, documented, patient, signed

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from signup_emulator import ports
-from signup_emulator.api.faults import API_CODES
+from signup_emulator.api.account.error_codes import API_CODES
+from signup_toolkit import ports
 from tests.support import node_packages
 from tests.support.builders import ROOT, wait_for
 

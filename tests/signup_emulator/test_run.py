@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from signup_emulator import ports
+from signup_toolkit import ports
 from tests.support.builders import ROOT
 from tests.support.make_run import Pair, running_pair
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from signup_emulator import ports
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_toolkit import ports
 from tests.support import log_audit
 from tests.support.builders import ROOT
 from tests.support.targets import Scf
@@ -22,10 +22,10 @@ from tests.support.targets import Scf
 PROGRAM = """
 import sys
 from pathlib import Path
-from signup_deploy import python310
+from signup_toolkit import python310
 from signup_emulator import __main__
-from signup_emulator.scf import launcher
-launcher.ARCHIVE = Path(sys.argv[1])
+from signup_emulator.scf import scf_bridge
+scf_bridge.ARCHIVE = Path(sys.argv[1])
 if sys.argv[2] == "without":
     python310.find = lambda: None
 sys.exit(__main__.main(sys.argv[3:]))

@@ -15,7 +15,7 @@ from signup_bridge.inbound import body
 from signup_bridge.inbound.cloudevents import BodyFormat
 from signup_bridge.inbound.payload_mapping import PRESETS
 
-from signup_emulator import sample_payloads
+from signup_toolkit import sample_payloads
 from tests.support.builders import CODE, PHONE, ROOT
 from tests.support.make_run import running_pair
 

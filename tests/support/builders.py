@@ -37,10 +37,10 @@ from signup_bridge.settings import Settings
 from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
-from signup_emulator import ports
 from signup_emulator.api.calls import Call
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support import log_audit
 from tests.support.log_lines import lines_of
 

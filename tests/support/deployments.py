@@ -13,16 +13,16 @@ from unittest.mock import patch
 
 import pytest
 
-from signup_deploy import config
-from signup_deploy.api import Api, Credentials, DryRunApi, ScfApi
-from signup_deploy.calls import PollPolicy
-from signup_deploy.config import Config
-from signup_deploy.errors import DeployError
-from signup_deploy.masking import secrets_of
+from signup_deploy.api.calls import PollPolicy
+from signup_deploy.api.errors import DeployError
+from signup_deploy.api.masking import secrets_of
+from signup_deploy.api.scf_api import Api, Credentials, DryRunApi, ScfApi
+from signup_deploy.config import function_config
+from signup_deploy.config.function_config import Config
+from signup_deploy.config.serverless_file import ConfigError
+from signup_deploy.deployment.deployment import Deployment
+from signup_deploy.deployment.function_state import Archive
 from signup_deploy.progress import ProgressReporter
-from signup_deploy.scf import Deployment
-from signup_deploy.serverless_file import ConfigError
-from signup_deploy.state import Archive
 from tests.support.builders import ROOT, SECRET
 from tests.support.scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
 
@@ -48,7 +48,7 @@ def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON,
     """The configuration of this text and environment; with variables of the environment changed or added."""
     path = tmp_path / "serverless.yml"
     path.write_text(text)
-    return config.load(path, {**environ, **changed})
+    return function_config.load(path, {**environ, **changed})
 
 
 def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
@@ -110,7 +110,7 @@ def deploy(
     run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
     time = LeapingTime()
     try:
-        with patch("signup_deploy.calls.time", time), patch("signup_deploy.scf.time", time):
+        with patch("signup_deploy.api.calls.time", time), patch("signup_deploy.deployment.deployment.time", time):
             url = run.run()
     except DeployError as error:
         assert_no_secret(out.getvalue() + str(error))

@@ -18,9 +18,9 @@ from unittest.mock import patch
 from hypothesis.stateful import RuleBasedStateMachine
 from signup_bridge.core import outcomes
 
+from signup_emulator.api.account.domain import Contact, Domain
 from signup_emulator.api.calls import Call
-from signup_emulator.api.domain import Contact, Domain
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import Answer, Bridge, SetClock, body, bridge, signed
 from tests.support.ledgers import KEY

@@ -15,8 +15,8 @@ from typing import Any
 
 import requests
 
-from signup_emulator import ports
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_toolkit import ports
 from tests.support import log_audit
 from tests.support.builders import ROOT
 from tests.support.log_lines import lines_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from signup_emulator import ports
+from signup_toolkit import ports
 
 
 def executable() -> str:

@@ -12,9 +12,9 @@ from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.web.wsgi_environ import QUEUE_TIME
 
-from signup_emulator import ports
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import PHONE, Answer, Bridge, StillClock, answer, body, bridge, signed
 from tests.support.event_builders import CONTEXT, handle, url_event
 

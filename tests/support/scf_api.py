@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from signup_emulator.api import tc3
-from signup_emulator.api.errors import ApiError
+from signup_emulator.api.account.error_codes import ApiError
 
 SECRET_ID, SECRET_KEY, TOKEN = "AKIDdeployer0000000000000000000000", "canary-of-the-deployers-key", "canary-of-a-token"
 REGION = "ap-guangzhou"

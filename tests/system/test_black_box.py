@@ -11,7 +11,7 @@ import pytest
 import requests
 from signup_bridge.upstream import error_codes
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (
     ABORT,

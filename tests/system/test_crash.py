@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support import log_audit
 from tests.support.builders import CODE, PHONE, ROOT, Answer, StillClock, body, bridge, environment, signed

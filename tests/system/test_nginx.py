@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from signup_emulator import ports
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import PHONE, ROOT, body, gunicorn, signed
 from tests.support.certificates import Tls
 

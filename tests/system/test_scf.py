@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import requests
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.scf import confine
 from signup_emulator.scf.instances import Function, FunctionError, Shape, WebInstance
 from signup_emulator.scf.platform import Platform, Role, unpacked

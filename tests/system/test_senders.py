@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.outcomes import OUTCOMES
 
-from signup_emulator import ports
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support import node_packages
 from tests.support.builders import CODE, PHONE, Answer, StillClock, bridge, post
 from tests.support.lost_replies import CREATE

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, rule, run_state_machine_as_test
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
-from signup_emulator.api.domain import Contact
-from signup_emulator.api.errors import ApiError
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.account.domain import Contact
+from signup_emulator.api.account.error_codes import ApiError
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import Answer
 from tests.support.invariants import (

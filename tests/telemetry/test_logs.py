@@ -15,11 +15,12 @@ import pytest
 import requests
 from signup_bridge.telemetry import logs
 
-from signup_emulator import ports, senders
-from signup_emulator.api.domain import SentCode
-from signup_emulator.api.faults import WIRE_FAULTS, Fault
+from signup_emulator.api.account.domain import SentCode
+from signup_emulator.api.faults.armed_faults import Fault
+from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
+from signup_toolkit import ports, senders
 from tests.support.builders import SECRET, body, environment, gunicorn, post, signed
 from tests.support.event_builders import CONTEXT, gateway_event, invoke, url_event
 

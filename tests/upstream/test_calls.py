@@ -14,9 +14,9 @@ from signup_bridge.core.rate_limit import RateLimiterState, interval
 from signup_bridge.ledger import Slot
 from signup_bridge.upstream.circuit_breaker import CircuitBreaker
 
-from signup_emulator import ports
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import (  # fmt: skip
     PROBLEM,
     SUCCESS,

@@ -15,8 +15,8 @@ from signup_bridge.telemetry.logs import JsonFormatter
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
 
-from signup_emulator import ports
 from signup_emulator.server import Emulator
+from signup_toolkit import ports
 from tests.support.builders import (  # fmt: skip
     CODE,
     PHONE,

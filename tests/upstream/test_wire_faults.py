@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from signup_emulator.api.faults import PROCESSED, WIRE_FAULTS, Fault
+from signup_emulator.api.faults.armed_faults import Fault
+from signup_emulator.api.faults.wire_faults import PROCESSED, WIRE_FAULTS
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
     ABORT,

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import body, replies_held, signed, wait_for_calls
 from tests.support.deliveries import Build, ask, deliver

@@ -20,7 +20,7 @@ from signup_bridge.web import gunicorn_worker
 from signup_bridge.web.gunicorn_worker import Worker
 from signup_bridge.web.profiles import PROFILES
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import body, gunicorn, post, signed
 from tests.support.raw_requests import raw

@@ -12,7 +12,7 @@ from signup_bridge.core.outcomes import BY_CODE, OUTCOMES, RequestRejected
 from signup_bridge.web import responses
 from signup_bridge.web.profiles import PROFILES, Profile, ResponseFormat
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import Answer, Bridge, StillClock, body, bridge, calls, environment, signed
 from tests.support.deliveries import WRONG, replay_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from signup_bridge.telemetry.logs import JsonFormatter
 
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (
     ABORT,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .api import READING, Api
-from .config import Config
+from signup_deploy.config.function_config import Config
+from signup_deploy.progress import ProgressReporter
+
 from .errors import ApiError, DeployError, UnreachableError
-from .progress import ProgressReporter
+from .scf_api import READING, Api
 
 _Seen = TypeVar("_Seen")
 

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from signup_deploy import config, python310
-from signup_deploy.serverless_file import ConfigError
+from signup_deploy.config import function_config
+from signup_deploy.config.serverless_file import ConfigError
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
+from signup_toolkit import python310
 
 from .instances import Function, Shape
 from .platform import Platform
@@ -31,7 +32,7 @@ class Scf:
         given = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
         given["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"
         try:
-            configured = config.load(environ=given)
+            configured = function_config.load(environ=given)
         except ConfigError as error:
             raise OSError("\n  ".join(["start refused:", *error.problems])) from None
         function = Function(

@@ -1,33 +1,7 @@
-"""Faults on demand: an API error code instead of an answer, or a reply that breaks on the wire."""
+"""The API's error codes, and the error that carries one."""
 
 from __future__ import annotations
 
-import re
-import threading
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-from .domain import ACTIONS
-
-WIRE_FAULTS = {
-    # The call is processed, then its reply is lost or damaged.
-    "hang": "no reply at all; the connection stays open",
-    "reset": "the connection is reset",
-    "close": "the connection is closed without a reply",
-    "truncate": "half of the body, then the connection is closed",
-    "stall-body": "half of the body, then nothing more",
-    "drip": "the whole reply, a byte every fifth of a second",
-    # Neither is the call processed, nor is there a reply.
-    "unprocessed": "the connection is closed before the call is processed",
-    # Something else answers in the API's place; the call is not processed.
-    "http-502": "HTTP status 502 with an HTML page",
-    "html": "HTTP status 200 with an HTML page",
-    "empty-object": "{}",
-    "empty-response": '{"Response": {}}',
-    "error-with-charset": "a wrong code, as application/json; charset=utf-8",
-    "error-without-content-type": "a wrong code, without a Content-Type",
-    "redirect": "a redirect to where a GET would be answered as a success is",
-}
 API_CODES = {
     # what CreateIntlPhoneEmail is documented to answer
     "InternalError.VerifyCodeErr": "the verification code is wrong",
@@ -102,72 +76,11 @@ API_CODES = {
 }
 """The API's error codes that are known, each with what it says. Any other well-formed one can be armed, too."""
 
-PROCESSED = ("hang", "reset", "close", "truncate", "stall-body", "drip")
-_API_CODE = re.compile(r"[A-Z][A-Za-z0-9]+(\.[A-Za-z0-9_]+)*")
-"""The form of an error code. Some products' codes have digits, underscores or a lower-case sub-code."""
 
+class ApiError(Exception):
+    """A reply of the API that is an error: its code and its message."""
 
-@dataclass
-class Fault:
-    """A fault for the next ``times`` calls of an action with a contact, any where None."""
-
-    fault: str
-    action: str | None = None
-    contact: str | None = None
-    times: int = 1
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.fault, str) or not self._is_known():
-            raise ValueError(f"fault: must be an API error code or one of {', '.join(WIRE_FAULTS)}")
-        if self.action is not None and self.action not in ACTIONS:
-            raise ValueError(f"action: must be absent or one of {', '.join(ACTIONS)}")
-        if self.contact is not None and not isinstance(self.contact, str):
-            raise ValueError("contact: must be a string or absent")
-        if type(self.times) is not int or self.times < 1:
-            raise ValueError("times: must be a whole number from 1 on")
-
-    def _is_known(self) -> bool:
-        """Any API error code will do, but not a wire fault in another spelling."""
-        return self.fault in WIRE_FAULTS or (
-            self.fault.lower() not in WIRE_FAULTS and _API_CODE.fullmatch(self.fault) is not None
-        )
-
-
-class Faults:
-    """The faults that are armed, first come first served. Safe for threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._armed: list[Fault] = []
-
-    def arm(self, fault: Fault) -> None:
-        with self._lock:
-            self._armed.append(fault)
-
-    def armed(self) -> list[dict[str, Any]]:
-        """What is armed, in its order, as JSON values."""
-        with self._lock:
-            return [asdict(fault) for fault in self._armed]
-
-    def clear(self) -> None:
-        with self._lock:
-            self._armed.clear()
-
-    def take(self, action: str, contact: str | None) -> str | None:
-        """The fault for this call, used up by it."""
-        with self._lock:
-            for fault in self._armed:
-                if fault.action in (None, action) and fault.contact in (None, contact):
-                    fault.times -= 1
-                    if not fault.times:
-                        self._armed.remove(fault)
-                    return fault.fault
-            return None
-
-
-def read(document: Any) -> Fault:
-    """The fault in a JSON document. Raises ValueError, which says what is wrong."""
-    names = [field.name for field in fields(Fault)]
-    if not isinstance(document, dict) or "fault" not in document or not set(document) <= set(names):
-        raise ValueError(f"must be an object with the member fault and perhaps {', '.join(names[1:])}")
-    return Fault(**document)
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message

@@ -6,11 +6,12 @@ the same delivery again. A reservation is in MB, so that the memory of an instan
 
 from __future__ import annotations
 
-from .calls import Calls, PollPolicy
-from .config import Config
-from .errors import DeployError
-from .progress import ProgressReporter
-from .state import DeployedFunction
+from signup_deploy.api.calls import Calls, PollPolicy
+from signup_deploy.api.errors import DeployError
+from signup_deploy.config.function_config import Config
+from signup_deploy.progress import ProgressReporter
+
+from .function_state import DeployedFunction
 
 _WHY = "its SQLite ledger is that instance's own, and a second one would verify the same delivery again"
 

@@ -17,7 +17,7 @@ from signup_bridge.settings import Settings
 from . import consistency, schema
 from .serverless_file import ConfigError, ServerlessFile, read
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "serverless.yml"
 
 

@@ -19,9 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import python310
+from signup_toolkit import python310
 
-ROOT = Path(__file__).resolve().parent.parent
+from .exclusions import EMPTIED, LEFT_OUT, PRUNES
+
+ROOT = Path(__file__).resolve().parents[2]
 FUNCTION = ROOT / "function"
 REQUIREMENTS = ROOT / "requirements.txt"
 
@@ -33,82 +35,6 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold: every file's, so that the day of the build leaves no trace."""
 
 
-@dataclass(frozen=True)
-class Prune:
-    """What is left out: the patterns, and why nothing misses it."""
-
-    reason: str
-    patterns: tuple[str, ...]
-
-
-PRUNES = (
-    Prune("commands to be typed; nobody types there", ("bin",)),
-    Prune(
-        "what installers and linters read; the name, the version and the licences stay",
-        (
-            "*.dist-info/RECORD",
-            "*.dist-info/WHEEL",
-            "*.dist-info/INSTALLER",
-            "*.dist-info/REQUESTED",
-            "*.dist-info/top_level.txt",
-            "*.dist-info/entry_points.txt",
-            "**/py.typed",
-            "**/*.pyi",
-        ),
-    ),
-    Prune("sources of what is compiled, and tests", ("**/*.c", "click/testing.py")),
-    Prune("the same in Python stands beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
-    Prune("a command line", ("charset_normalizer/cli", "charset_normalizer/__main__.py", "idna/cli.py")),
-    Prune(
-        "gunicorn's other workers and protocols, its control socket, its exporters",
-        (
-            "gunicorn/asgi",
-            "gunicorn/ctl",
-            "gunicorn/dirty",
-            "gunicorn/instrument",
-            "gunicorn/uwsgi",
-            "gunicorn/workers/gasgi.py",
-            "gunicorn/workers/ggevent.py",
-            "gunicorn/workers/gtornado.py",
-        ),
-    ),
-    Prune(
-        "Werkzeug's debugger and reloader, for a laptop",
-        ("werkzeug/debug", "werkzeug/_reloader.py", "werkzeug/testapp.py"),
-    ),
-    Prune("Jinja's extras; no template is rendered", ("jinja2/sandbox.py", "jinja2/nativetypes.py", "jinja2/meta.py")),
-    Prune(
-        "for browsers, for proxies that are not used",
-        ("urllib3/contrib/emscripten", "urllib3/contrib/socks.py", "urllib3/contrib/pyopenssl.py"),
-    ),
-    Prune(
-        "the metrics library's ways into other frameworks, and its readers of what others tell",
-        (
-            "prometheus_client/aiohttp",
-            "prometheus_client/bridge",
-            "prometheus_client/django",
-            "prometheus_client/twisted",
-            "prometheus_client/parser.py",
-            "prometheus_client/openmetrics/parser.py",
-        ),
-    ),
-    Prune("the SDK's asynchronous half", ("tencentcloud/common/*_async.py", "tencentcloud/common/http/*_async.py")),
-    Prune(
-        "Redis's clients and what only they use; the ledger speaks through one connection (`redis.connection`)",
-        (
-            "redis/asyncio",
-            "redis/client.py",
-            "redis/cluster.py",
-            "redis/commands",
-            "redis/http",
-            "redis/keyspace_notifications.py",
-            "redis/lock.py",
-            "redis/multidb",
-            "redis/sentinel.py",
-        ),
-    ),
-)
-
 WITHOUT_BYTECODE = (
     "!!! No Python 3.10 on this machine: built without bytecode. It works, but SCF compiles every module at every\n"
     "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
@@ -116,12 +42,6 @@ WITHOUT_BYTECODE = (
 
 OURS = (".py", ".lua")
 """How the names of the function's files end; editors and people leave others there, some with secrets in them."""
-
-LEFT_OUT = {"async-timeout": "only Redis's asynchronous clients use it"}
-"""Locked distributions that are not installed at all."""
-
-EMPTIED = {"redis/__init__.py": "would import all the clients"}
-"""Files of which only the name is needed."""
 
 
 class PackageError(Exception):
@@ -222,7 +142,8 @@ def _for_scf(requirements: str) -> str:
     marked = [entry.partition("==")[0] for entry in kept if re.match(r"\S+ ;", entry)]
     if marked:
         raise PackageError(
-            f"package: {', '.join(marked)} may not be for SCF's Python; see LEFT_OUT in signup_deploy/package.py"
+            f"package: {', '.join(marked)} may not be for SCF's Python; see LEFT_OUT in "
+            "signup_deploy/packaging/exclusions.py"
         )
     return "".join(kept)
 

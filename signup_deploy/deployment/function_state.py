@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .config import Config
-from .errors import DeployError, members_of
+from signup_deploy.api.errors import DeployError, members_of
+from signup_deploy.config.function_config import Config
 
 ZIP_LIMIT = 7_800_000
 """Bytes of a zip that can be sent: SCF's API takes 10,485,760 bytes of JSON, in which a zip takes a third more."""
@@ -51,7 +51,7 @@ class Archive:
         if len(data) > ZIP_LIMIT:
             raise DeployError(
                 f"{path} has {len(data):,} bytes; SCF's API takes at most {ZIP_LIMIT:,} in one call. "
-                "Leave out what nothing reads (signup_deploy/package.py)"
+                "Leave out what nothing reads (signup_deploy/packaging/exclusions.py)"
             )
         return cls.of(data)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .config import CkafkaTrigger, UrlTrigger
-from .errors import members_of
+from signup_deploy.api.errors import members_of
+from signup_deploy.config.function_config import CkafkaTrigger, UrlTrigger
 
 
 @dataclass(frozen=True)

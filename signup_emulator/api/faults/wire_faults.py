@@ -8,6 +8,30 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+WIRE_FAULTS = {
+    # The call is processed, then its reply is lost or damaged.
+    "hang": "no reply at all; the connection stays open",
+    "reset": "the connection is reset",
+    "close": "the connection is closed without a reply",
+    "truncate": "half of the body, then the connection is closed",
+    "stall-body": "half of the body, then nothing more",
+    "drip": "the whole reply, a byte every fifth of a second",
+    # Neither is the call processed, nor is there a reply.
+    "unprocessed": "the connection is closed before the call is processed",
+    # Something else answers in the API's place; the call is not processed.
+    "http-502": "HTTP status 502 with an HTML page",
+    "html": "HTTP status 200 with an HTML page",
+    "empty-object": "{}",
+    "empty-response": '{"Response": {}}',
+    "error-with-charset": "a wrong code, as application/json; charset=utf-8",
+    "error-without-content-type": "a wrong code, without a Content-Type",
+    "redirect": "a redirect to where a GET would be answered as a success is",
+}
+"""The wire faults, each with what it does."""
+
+PROCESSED = ("hang", "reset", "close", "truncate", "stall-body", "drip")
+"""Those whose call is processed."""
+
 _PAGE = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
 _WRONG_CODE = {"Code": "InternalError.VerifyCodeErr", "Message": "Incorrect verification code."}
 

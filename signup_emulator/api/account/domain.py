@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from .behaviour import RATE, Behaviour
-from .errors import ApiError
+from .error_codes import ApiError
 
 _PHONES = {
     "any": re.compile(r"\+?[0-9.() -]{5,40}"),

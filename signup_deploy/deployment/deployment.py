@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import state, triggers
-from .api import Api
-from .calls import Calls, PollPolicy
-from .config import Config
-from .consistency import is_redis
-from .errors import ApiError, DeployError
-from .progress import ProgressReporter
+from signup_deploy.api.calls import Calls, PollPolicy
+from signup_deploy.api.errors import ApiError, DeployError
+from signup_deploy.api.scf_api import Api
+from signup_deploy.config.consistency import is_redis
+from signup_deploy.config.function_config import Config
+from signup_deploy.progress import ProgressReporter
+
+from . import function_state, triggers
+from .function_state import Archive, DeployedFunction
 from .reserved_concurrency import Limit
-from .state import Archive, DeployedFunction
 
 _WORKED_ON = {"Creating", "Updating", "Publishing", "Deleting"}
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
@@ -109,7 +110,7 @@ class Deployment:
         )
 
     def _check_kind(self, found: DeployedFunction) -> None:
-        wanted = state.API_TYPES[self._config.shape]
+        wanted = function_state.API_TYPES[self._config.shape]
         for key, has, wants in (("type", found.type, wanted), ("runtime", found.runtime, self._config.runtime)):
             if has != wants:
                 raise DeployError(
@@ -118,7 +119,7 @@ class Deployment:
                 )
 
     def _warn(self, found: DeployedFunction) -> None:
-        wanted = state.wanted(self._config, "")
+        wanted = function_state.wanted(self._config, "")
         for key, name in (("Role", "role"), ("VpcConfig", "vpcConfig")):
             has = found.configuration[key]
             if key not in wanted and has not in ("", {"VpcId": "", "SubnetId": ""}):
@@ -135,8 +136,8 @@ class Deployment:
 
     def _create(self) -> None:
         parameters = {
-            **state.wanted(self._config, self._archive.marker),
-            "Type": state.API_TYPES[self._config.shape],
+            **function_state.wanted(self._config, self._archive.marker),
+            "Type": function_state.API_TYPES[self._config.shape],
             "Runtime": self._config.runtime,
             "Code": self._archive.code(),
         }
@@ -150,7 +151,7 @@ class Deployment:
     def _update(self, found: DeployedFunction) -> None:
         if self._force or not found.runs(self._archive):
             found = self._update_code(found)
-        wanted = state.wanted(self._config, self._archive.marker)
+        wanted = function_state.wanted(self._config, self._archive.marker)
         # After an update that failed it is not known what the function has.
         changed = found.differing(wanted) if found.status == "Active" else wanted
         if changed:
@@ -164,7 +165,7 @@ class Deployment:
     def _update_code(self, found: DeployedFunction) -> DeployedFunction:
         if found.package:
             # Broken off after the upload, the description would name a zip that does not run any more.
-            unnamed = {"Description": state.description(self._config, state.REPLACING)}
+            unnamed = {"Description": function_state.description(self._config, function_state.REPLACING)}
             self._change("noting that the code is being replaced", "UpdateFunctionConfiguration", unnamed)
             found = replace(found, configuration={**found.configuration, **unnamed})
         parameters: dict[str, Any] = {"Code": self._archive.code()}

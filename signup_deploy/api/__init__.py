@@ -1,0 +1,1 @@
+"""Call SCF's API."""

@@ -1,0 +1,1 @@
+"""Read serverless.yml and check it."""

@@ -1,0 +1,1 @@
+"""Make the function in the cloud what serverless.yml describes."""

@@ -1,0 +1,88 @@
+"""What the zip leaves out of the locked packages, each with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prune:
+    """What is left out: the patterns, and why nothing misses it."""
+
+    reason: str
+    patterns: tuple[str, ...]
+
+
+PRUNES = (
+    Prune("commands to be typed; nobody types there", ("bin",)),
+    Prune(
+        "what installers and linters read; the name, the version and the licences stay",
+        (
+            "*.dist-info/RECORD",
+            "*.dist-info/WHEEL",
+            "*.dist-info/INSTALLER",
+            "*.dist-info/REQUESTED",
+            "*.dist-info/top_level.txt",
+            "*.dist-info/entry_points.txt",
+            "**/py.typed",
+            "**/*.pyi",
+        ),
+    ),
+    Prune("sources of what is compiled, and tests", ("**/*.c", "click/testing.py")),
+    Prune("the same in Python stands beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
+    Prune("a command line", ("charset_normalizer/cli", "charset_normalizer/__main__.py", "idna/cli.py")),
+    Prune(
+        "gunicorn's other workers and protocols, its control socket, its exporters",
+        (
+            "gunicorn/asgi",
+            "gunicorn/ctl",
+            "gunicorn/dirty",
+            "gunicorn/instrument",
+            "gunicorn/uwsgi",
+            "gunicorn/workers/gasgi.py",
+            "gunicorn/workers/ggevent.py",
+            "gunicorn/workers/gtornado.py",
+        ),
+    ),
+    Prune(
+        "Werkzeug's debugger and reloader, for a laptop",
+        ("werkzeug/debug", "werkzeug/_reloader.py", "werkzeug/testapp.py"),
+    ),
+    Prune("Jinja's extras; no template is rendered", ("jinja2/sandbox.py", "jinja2/nativetypes.py", "jinja2/meta.py")),
+    Prune(
+        "for browsers, for proxies that are not used",
+        ("urllib3/contrib/emscripten", "urllib3/contrib/socks.py", "urllib3/contrib/pyopenssl.py"),
+    ),
+    Prune(
+        "the metrics library's ways into other frameworks, and its readers of what others tell",
+        (
+            "prometheus_client/aiohttp",
+            "prometheus_client/bridge",
+            "prometheus_client/django",
+            "prometheus_client/twisted",
+            "prometheus_client/parser.py",
+            "prometheus_client/openmetrics/parser.py",
+        ),
+    ),
+    Prune("the SDK's asynchronous half", ("tencentcloud/common/*_async.py", "tencentcloud/common/http/*_async.py")),
+    Prune(
+        "Redis's clients and what only they use; the ledger speaks through one connection (`redis.connection`)",
+        (
+            "redis/asyncio",
+            "redis/client.py",
+            "redis/cluster.py",
+            "redis/commands",
+            "redis/http",
+            "redis/keyspace_notifications.py",
+            "redis/lock.py",
+            "redis/multidb",
+            "redis/sentinel.py",
+        ),
+    ),
+)
+
+LEFT_OUT = {"async-timeout": "only Redis's asynchronous clients use it"}
+"""Locked distributions that are not installed at all."""
+
+EMPTIED = {"redis/__init__.py": "would import all the clients"}
+"""Files of which only the name is needed."""
