@@ -206,6 +206,7 @@ def test_another_status_says_nothing_whatever_the_body(status: int) -> None:
     assert classify(CallResult(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
 
 
-@given(data=st.binary() | st.text().map(str.encode))
+# Hypothesis draws literals of the code, too: some are whole successful replies.
+@given(data=(st.binary() | st.text().map(str.encode)).filter(lambda data: b"RequestId" not in data))
 def test_no_bytes_are_verified_by_chance(data: bytes) -> None:
     assert classify(CallResult(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED

@@ -126,7 +126,7 @@ def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeyp
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     instance.deliver()
     ledger = instance.app.extensions["ledger"]
-    reserve = ledger.reserve
+    reserve = ledger.reserve_slot
 
     def no_slot(action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         if action == "CreateIntlPhoneEmail":
@@ -163,7 +163,7 @@ def test_a_removal_waits_for_its_slot_for_a_second_at_most(emulator: Emulator) -
     instance = bridge(emulator.url, clock, AFTER_VERIFIED="release", DOMAIN_API_RATE=0.5)
     deadline = Deadline(SetClock(), 5)
     for _ in range(3):
-        instance.app.extensions["ledger"].reserve("DeleteIntlPhoneEmail", max_wait=100, deadline=deadline)
+        instance.app.extensions["ledger"].reserve_slot("DeleteIntlPhoneEmail", max_wait=100, deadline=deadline)
     assert instance.deliver().json["status"] == "verified"
     assert clock.run <= 1
     assert listed(emulator) == [PHONE]
@@ -174,7 +174,7 @@ def test_a_ledger_that_fails_during_the_removal(
 ) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release", LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")
     ledger = instance.app.extensions["ledger"]
-    reserve = ledger.reserve
+    reserve = ledger.reserve_slot
 
     def lose_the_ledger(action: str, *, max_wait: float, deadline: Deadline) -> Any:
         ledger.close()
