@@ -21,14 +21,17 @@ SECONDS, RATE = 10, 250
 
 ELSE, PROCESSOR = "else", "processor, in all"
 LAYERS = (
-    ("ledger", r"\(bridge/ledger/"),
-    ("signature and validation", r"\(bridge/(signatures|payload|delivery_ids|cloudevents|strict_json|mapping)\.py"),
-    ("log line", r"\(bridge/logs\.py|\(logging/"),
-    ("HTTP to the API", r"\(bridge/(transport|exchange|sockets)\.py|\((urllib3|requests)/|\(http/client\.py|\(ssl\.py"),
+    ("ledger", r"\(signup_bridge/ledger/"),
+    ("signature and validation", r"\(signup_bridge/(inbound/|core/strict_json\.py)"),
+    ("log line", r"\(signup_bridge/telemetry/|\(logging/"),
+    (
+        "HTTP to the API",
+        r"\(signup_bridge/(upstream/transport|upstream/exchange|core/network)\.py|\((urllib3|requests)/|\(http/client\.py|\(ssl\.py",
+    ),
     ("SDK", r"\(tencentcloud/"),
-    ("the rest of the bridge", r"\(bridge/(?!worker)"),
+    ("the rest of the bridge", r"\(signup_bridge/(?!web/gunicorn_worker)"),
     ("Flask", r"\((flask|werkzeug)/"),
-    ("gunicorn", r"\(gunicorn/|\(bridge/worker\.py|\(concurrent/futures/|\(selectors\.py"),
+    ("gunicorn", r"\(gunicorn/|\(signup_bridge/web/gunicorn_worker\.py|\(concurrent/futures/|\(selectors\.py"),
 )
 """A sample belongs to the innermost of its frames that is one of these; none is the peer's own."""
 

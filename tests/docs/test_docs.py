@@ -169,7 +169,7 @@ def words_of(message: ast.expr) -> str:
     text = (
         message.value
         if isinstance(message, ast.Constant)
-        else {"KEY_CHANGED": KEY_CHANGED_WARNING}[ast.unparse(message)]
+        else {"KEY_CHANGED_WARNING": KEY_CHANGED_WARNING}[ast.unparse(message)]
     )
     assert isinstance(text, str)
     return text

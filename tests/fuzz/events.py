@@ -1,7 +1,7 @@
 """An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
 
 Whatever comes is answered as the contract says; nothing is verified that the API did not accept, nor called for that
-nobody signed; nothing is raised but `Redeliver`, for a CKafka batch or a bus's event.
+nobody signed; nothing is raised but `BatchRetry`, for a CKafka batch or a bus's event.
 
 An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
 signature.

@@ -130,7 +130,7 @@ def test_a_first_call(world: World, moment: str, code: str, answered: Any, seen:
     assert world.seen() == ""
 
 
-@pytest.mark.parametrize("moment", ["before release 1", "after slow_down 1", "after reserve 1"])
+@pytest.mark.parametrize("moment", ["before release 1", "after throttle 1", "after reserve_slot 1"])
 def test_a_call_that_was_refused_for_the_quota(world: World, moment: str) -> None:
     world.emulator.faults.arm(
         Fault("RequestLimitExceeded" if "release" not in moment else "LimitExceeded.RequestLimit")
@@ -145,9 +145,9 @@ def test_a_call_that_was_refused_for_the_quota(world: World, moment: str) -> Non
     ("moment", "answered", "seen"),
     [
         ("after claim 1", (200, "verified", True, False), "D:OK C:OK"),
-        ("after reserve 1", (200, "verified", True, False), "D:OK C:OK"),
-        ("before attempt 1", (200, "verified", True, False), "D:OK D:OK C:OK"),
-        ("after attempt 1", (409, "outcome-unresolved", None, False), "D:OK D:OK"),
+        ("after reserve_slot 1", (200, "verified", True, False), "D:OK C:OK"),
+        ("before begin_retry 1", (200, "verified", True, False), "D:OK D:OK C:OK"),
+        ("after begin_retry 1", (409, "outcome-unresolved", None, False), "D:OK D:OK"),
         ("before settle 1", (200, "verified", True, False), "D:OK C:OK D:OK"),
         ("after settle 1", (200, "verified", True, True), "D:OK C:OK"),
     ],
@@ -166,9 +166,9 @@ def test_the_resolution_of_an_unknown(world: World, moment: str, answered: Any, 
     ("moment", "seen"),
     [
         ("after settle 1", "C:OK | D:OK C:OK D:OK"),
-        ("after reserve 1", "C:OK | D:OK C:OK D:OK"),
-        ("before unlock 1", "C:OK D:OK | D:ResourceNotFound C:OK D:OK"),
-        ("after unlock 1", "C:OK D:OK | C:OK D:OK"),
+        ("after reserve_slot 1", "C:OK | D:OK C:OK D:OK"),
+        ("before finish_release 1", "C:OK D:OK | D:ResourceNotFound C:OK D:OK"),
+        ("after finish_release 1", "C:OK D:OK | C:OK D:OK"),
     ],
 )
 def test_the_removal_of_a_contact(world: World, moment: str, seen: str) -> None:

@@ -209,7 +209,7 @@ def test_events_of_every_kind(scf: Scf, emulator: Emulator) -> None:
         assert platform.invoke({"Type": "Timer", "Message": ""}) == {"status": "pruned", "records": 0}
         emulator.faults.arm(Fault("LimitExceeded.RequestLimit", contact="10010"))
         broken = kafka | {"offset": 2, "msgBody": json.dumps(message | {"contact": "10010"})}
-        with pytest.raises(FunctionError, match=r"^Redeliver: 1 of 1 records may end otherwise"):
+        with pytest.raises(FunctionError, match=r"^BatchRetry: 1 of 1 records may end otherwise"):
             platform.invoke({"Records": [{"Ckafka": broken}]})
         assert platform.invoke({"Records": [{"Ckafka": broken}]})["ends"] == {"code-incorrect": 1}
     assert PHONE not in json.dumps(platform.returned)
@@ -293,7 +293,7 @@ def test_nothing_but_tmp_can_be_written(scf: Scf, tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from signup_emulator.scf import confine
-from signup_emulator.api.faults import Fault
+from signup_emulator.api.faults.armed_faults import Fault
 print(confine.confine())
 """
     confined = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
