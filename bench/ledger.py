@@ -21,7 +21,7 @@ from pathlib import Path
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Deadline, Stopwatch, SystemClock
-from signup_bridge.ledger import COMPETING_MARGIN, MAX_COMPETING_CALLS, Ledger, Policy, Record, Settlement
+from signup_bridge.ledger import COMPETING_MARGIN, MAX_COMPETING_CALLS, Acquired, Ledger, Policy, Record, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.ledger.redis.ledger import PREFIX, SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
@@ -59,7 +59,7 @@ class Store:
         claimed = time.perf_counter_ns()
         settled = self.ledger.settle(keys, token, settlement, deadline=deadline)
         ended = time.perf_counter_ns()
-        if claim.kind != "owned" or not settled:
+        if not isinstance(claim, Acquired) or not settled:
             sys.exit(f"not as a new delivery goes: {claim}")
         self.claims.append(claimed - began)
         self.settles.append(ended - claimed)

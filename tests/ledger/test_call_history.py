@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_CALLS
+from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_CALLS, ShortCircuited
 from signup_bridge.service.reconciliation import COMPETING_WINDOW, MAX_AGE
 
 from tests.support.ledgers import FAST, VERIFIED, WRONG, Engine, Make, guess, keys, near, redis_engine, sqlite_engine
@@ -28,7 +28,7 @@ def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> Non
     engine.end(None if first == keys() else WRONG, first, sent_at=0.0)
     engine.pass_by(abs(apart))
     engine.end(None if second == keys() else WRONG, second, sent_at=0.0)
-    assert engine.claim().competing_calls == ()
+    assert engine.acquire_unknown().competing_calls == ()
 
 
 def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
@@ -37,8 +37,8 @@ def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
     engine.pass_by(800)
     engine.settle(rival, WRONG, guess(0), sent_at=799.0, gave_up_at=0.0)
     engine.end(None, sent_at=0.0)
-    claim = engine.claim()
-    assert [near(one, claim.now - 799, claim.now) for one in claim.competing_calls] == [True]
+    unknown = engine.acquire_unknown()
+    assert [near(one, unknown.now - 799, unknown.now) for one in unknown.competing_calls] == [True]
 
 
 def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> None:
@@ -49,16 +49,16 @@ def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> Non
     token = engine.own(rival)
     engine.attempt(token, rival)
     engine.settle(token, WRONG, rival, sent_at=0.0)
-    claim = engine.claim()
-    assert any(near(one, claim.now - 2000, claim.now - 2000) for one in claim.competing_calls)
+    unknown = engine.acquire_unknown()
+    assert any(near(one, unknown.now - 2000, unknown.now - 2000) for one in unknown.competing_calls)
 
 
 def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
     engine.end(WRONG, guess(0), sent_at=0.0)
     engine.end(None, sent_at=0.0)
     engine.pass_by(CALL_HISTORY + 1)
-    claim = engine.claim()
-    assert (len(claim.calls), claim.competing_calls, claim.has_more_calls) == (1, (), False)
+    unknown = engine.acquire_unknown()
+    assert (len(unknown.calls), unknown.competing_calls, unknown.has_more_calls) == (1, (), False)
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -67,8 +67,8 @@ def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None
     engine.end(None, sent_at=0.0)
     for number in range(MAX_COMPETING_CALLS - 1 + more):  # and the lost call itself
         engine.end(WRONG, guess(number), sent_at=0.0)
-    claim = engine.claim()
-    assert (claim.has_more_calls, len(claim.competing_calls)) == (
+    unknown = engine.acquire_unknown()
+    assert (unknown.has_more_calls, len(unknown.competing_calls)) == (
         (True, 0) if more else (False, MAX_COMPETING_CALLS - 1)
     )
 
@@ -80,7 +80,7 @@ def test_a_success_after_many_wrong_codes_clears_their_count(make: Make) -> None
     engine.end(VERIFIED)
     for number in range(2, 5):
         engine.end(WRONG, guess(number))
-    assert engine.claim(guess(5)).kind == "decided"
+    assert isinstance(engine.claim(guess(5)), ShortCircuited)
 
 
 # -- what a long history costs --
@@ -89,8 +89,8 @@ def test_a_success_after_many_wrong_codes_clears_their_count(make: Make) -> None
 def work(engine: Engine) -> None:
     """Lose an answer, claim its delivery again, and have another code accepted."""
     engine.end(None)
-    claim = engine.claim(token="again")
-    assert (claim.unknown, claim.has_more_calls, claim.competing_calls) == (True, True, ())
+    unknown = engine.acquire_unknown(token="again")
+    assert (unknown.has_more_calls, unknown.competing_calls) == (True, ())
     engine.release("again")
     engine.end(VERIFIED, keys("other", code="999999"))
 

@@ -6,7 +6,18 @@ import threading
 
 import pytest
 from signup_bridge.core.contact import ContactType
-from signup_bridge.ledger import Claim, Policy, Record, StoredState
+from signup_bridge.ledger import (
+    Acquired,
+    Claim,
+    ContactBusy,
+    InFlight,
+    KeyMismatch,
+    Policy,
+    Record,
+    Replay,
+    ShortCircuited,
+    StoredState,
+)
 
 from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, keys, near
 
@@ -14,19 +25,11 @@ from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, k
 
 
 def test_a_new_delivery_is_owned_and_its_end_is_remembered(engine: Engine) -> None:
-    claim = engine.claim(token="t")
-    assert (claim.kind, claim.wait, claim.unknown, claim.release_pending, claim.calls) == (
-        "owned",
-        0.0,
-        False,
-        False,
-        (),
-    )
-    assert abs(claim.now - engine.clock.time()) < 5
-    assert engine.settle("t", Record("already-verified", "r-9", resolved=True, contact_type=1))
-    again = engine.claim()
-    assert (again.kind, again.record) == ("replay", Record("already-verified", "r-9", True, 1))
-    assert engine.look() == StoredState("settled", keys().content, again.record)
+    assert engine.claim(token="t") == Acquired(wait=0.0, release_pending=False, unknown_outcome=None)
+    record = Record("already-verified", "r-9", resolved=True, contact_type=1)
+    assert engine.settle("t", record)
+    assert engine.claim() == Replay(record)
+    assert engine.look() == StoredState("settled", keys().content, record)
 
 
 def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
@@ -34,30 +37,30 @@ def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
     engine.end(None, keys("msg_9", contact="10086"))
     engine.ledger.close()
     engine.ledger = engine.again()
-    assert engine.claim().record == VERIFIED
-    assert engine.claim(keys("msg_9", contact="10086")).unknown
+    assert engine.claim() == Replay(VERIFIED)
+    assert engine.acquire(keys("msg_9", contact="10086")).unknown_outcome
 
 
 def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine) -> None:
     engine.own(lease=10)
-    assert engine.claim().kind == "in-flight"
+    assert engine.claim() == InFlight()
     assert engine.look() == StoredState("in-flight", keys().content)
     engine.pass_by(9)
-    assert engine.claim().kind == "in-flight"
+    assert engine.claim() == InFlight()
     engine.pass_by(2)
     assert engine.look() == StoredState("unknown", keys().content)
-    claim = engine.claim()
-    assert (claim.kind, claim.unknown, len(claim.calls)) == ("owned", True, 1)
-    assert near(claim.calls[0], claim.now - 11, claim.now - 1)
+    unknown = engine.acquire_unknown()
+    assert len(unknown.calls) == 1
+    assert near(unknown.calls[0], unknown.now - 11, unknown.now - 1)
 
 
 def test_another_content_under_the_same_id(engine: Engine) -> None:
     reused = keys()._replace(content=GUESS.content)
     token = engine.own()
-    assert engine.claim(reused).kind == "reused"
+    assert engine.claim(reused) == KeyMismatch()
     engine.settle(token, VERIFIED)
-    assert engine.claim(reused).kind == "reused"
-    assert engine.claim().kind == "replay"
+    assert engine.claim(reused) == KeyMismatch()
+    assert isinstance(engine.claim(), Replay)
 
 
 def test_what_nobody_knows(engine: Engine) -> None:
@@ -72,30 +75,29 @@ def test_what_nobody_knows(engine: Engine) -> None:
 def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: Record | None) -> None:
     """By a failover, or a file that was moved away: the call was made, and must not be made again."""
     assert engine.settle("t", record, sent_at=2.0, gave_up_at=1.0)
-    claim = engine.claim()
     if record:
-        assert (claim.kind, claim.record) == ("replay", record)
+        assert engine.claim() == Replay(record)
     else:
-        assert claim.unknown
-        assert near(claim.calls[0], claim.now - 2, claim.now - 1)
+        unknown = engine.acquire_unknown()
+        assert near(unknown.calls[0], unknown.now - 2, unknown.now - 1)
 
 
 def test_only_the_token_settles(engine: Engine) -> None:
     token = engine.own()
     assert not engine.settle("another", VERIFIED)
     engine.release("another")
-    assert engine.claim().kind == "in-flight"
+    assert engine.claim() == InFlight()
     assert engine.settle(token, WRONG)
     engine.release(token)
     assert engine.attempt(token) is None
-    assert engine.claim().record == WRONG
+    assert engine.claim() == Replay(WRONG)
 
 
 def test_a_late_settle_makes_its_own_unknown_definitive(engine: Engine) -> None:
     token = engine.own(lease=10)
     engine.pass_by(60)
     assert engine.settle(token, VERIFIED)
-    assert engine.claim().record == VERIFIED
+    assert engine.claim() == Replay(VERIFIED)
 
 
 def test_a_late_settle_takes_nothing_from_a_new_owner(engine: Engine) -> None:
@@ -104,17 +106,16 @@ def test_a_late_settle_takes_nothing_from_a_new_owner(engine: Engine) -> None:
     owner = engine.own()
     assert not engine.settle(late, WRONG)
     engine.release(late)
-    assert engine.claim().kind == "in-flight"
+    assert engine.claim() == InFlight()
     assert engine.settle(owner, VERIFIED)
     assert not engine.settle(late, WRONG)
-    assert engine.claim().record == VERIFIED
+    assert engine.claim() == Replay(VERIFIED)
 
 
 def test_a_released_delivery_is_new_again(engine: Engine) -> None:
     engine.release(engine.own())
     assert engine.look() is None
-    claim = engine.claim()
-    assert (claim.kind, claim.unknown) == ("owned", False)
+    assert engine.acquire().unknown_outcome is None
 
 
 # -- life --
@@ -124,36 +125,34 @@ def test_outcomes_are_remembered_for_their_life(make: Make) -> None:
     engine = make(ttl=100)
     engine.end(VERIFIED)
     engine.pass_by(99)
-    assert engine.claim().kind == "replay"
+    assert isinstance(engine.claim(), Replay)
     engine.pass_by(2)
     assert engine.look() is None
-    claim = engine.claim()
-    assert (claim.kind, claim.unknown) == ("owned", False)
+    assert engine.acquire().unknown_outcome is None
 
 
 def test_under_a_content_key_a_definitive_outcome_lives_two_minutes(engine: Engine) -> None:
     content = keys(None)
     engine.end(WRONG, content)
     engine.pass_by(119)
-    assert engine.claim(content).record == WRONG
+    assert engine.claim(content) == Replay(WRONG)
     engine.pass_by(2)
     engine.end(VERIFIED, content)
-    assert engine.claim(content).record == VERIFIED
+    assert engine.claim(content) == Replay(VERIFIED)
 
 
 def test_under_a_content_key_an_unknown_lives_long(engine: Engine) -> None:
     content = keys(None)
     engine.end(None, content)
     engine.pass_by(345_000)
-    assert engine.claim(content).unknown
+    assert engine.acquire(content).unknown_outcome
 
 
 def test_an_unknown_is_forgotten_at_the_end_of_its_life(make: Make) -> None:
     engine = make(ttl=100)
     engine.end(None)
     engine.pass_by(101)
-    claim = engine.claim()
-    assert (claim.kind, claim.unknown) == ("owned", False)
+    assert engine.acquire().unknown_outcome is None
 
 
 # -- the contact's lock --
@@ -161,14 +160,14 @@ def test_an_unknown_is_forgotten_at_the_end_of_its_life(make: Make) -> None:
 
 def test_a_contact_is_verified_by_one_delivery_at_a_time(engine: Engine) -> None:
     token = engine.own(lease=10)
-    assert engine.claim(GUESS).kind == "busy"
-    assert engine.claim(OTHER).kind == "busy"
-    assert engine.claim(keys("msg_4", contact="10086")).kind == "owned"
+    assert engine.claim(GUESS) == ContactBusy()
+    assert engine.claim(OTHER) == ContactBusy()
+    assert isinstance(engine.claim(keys("msg_4", contact="10086")), Acquired)
     engine.settle(token, WRONG)
     engine.own(GUESS, lease=10)
-    assert engine.claim(OTHER).kind == "busy"
+    assert engine.claim(OTHER) == ContactBusy()
     engine.pass_by(11)
-    assert engine.claim(OTHER).kind == "owned"
+    assert isinstance(engine.claim(OTHER), Acquired)
 
 
 def test_a_release_frees_the_contact(engine: Engine) -> None:
@@ -186,12 +185,13 @@ def test_a_release_frees_the_contact(engine: Engine) -> None:
 )
 def test_spellings_share_one_lock_and_one_count(engine: Engine, kind: ContactType, one: str, other: str) -> None:
     token = engine.own(keys("a", contact=one, kind=kind))
-    assert engine.claim(keys("b", contact=other, kind=kind)).kind == "busy"
+    assert engine.claim(keys("b", contact=other, kind=kind)) == ContactBusy()
     engine.settle(token, WRONG, keys("a", contact=one, kind=kind))
     for number in range(4):
         engine.end(WRONG, keys(f"c{number}", contact=other, kind=kind, code=f"{number:06}"))
-    claim = engine.claim(keys("d", contact=one, kind=kind, code="999999"))
-    assert claim.record == Record("attempts-exhausted", None, False, kind.value)
+    assert engine.claim(keys("d", contact=one, kind=kind, code="999999")) == ShortCircuited(
+        Record("attempts-exhausted", None, False, kind.value)
+    )
 
 
 # -- late comers --
@@ -203,9 +203,9 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
     engine.own(GUESS, lease=60)
     assert engine.settle(late, VERIFIED, release_lock=3.0)
     same = GUESS._replace(delivery=OTHER.delivery)
-    assert engine.claim(same).kind == "busy"
+    assert engine.claim(same) == ContactBusy()
     engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
-    assert engine.claim(same).kind == "busy"
+    assert engine.claim(same) == ContactBusy()
 
 
 def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
@@ -216,7 +216,7 @@ def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
     engine.settle(token, VERIFIED, GUESS, release_lock=3.0)
     engine.ledger.finish_release(GUESS, token, removed=False, deadline=engine.deadline)
     engine.ledger.finish_release(keys(), late, removed=True, deadline=engine.deadline)
-    assert engine.claim(keys("next", code="000007")).release_pending
+    assert engine.acquire(keys("next", code="000007")).release_pending
 
 
 def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
@@ -224,8 +224,8 @@ def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
     engine.pass_by(11)
     engine.end(VERIFIED, OTHER, sent_at=None)
     engine.end(None, GUESS)
-    claim = engine.claim(GUESS)
-    assert near(claim.competing_calls[0], claim.now - 11, claim.now - 1)
+    unknown = engine.acquire_unknown(GUESS)
+    assert near(unknown.competing_calls[0], unknown.now - 11, unknown.now - 1)
 
 
 # -- taking contacts off the list --
@@ -234,22 +234,21 @@ def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
 def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
-    assert engine.claim().kind == "replay"
-    assert engine.claim(GUESS).kind == "busy"
+    assert isinstance(engine.claim(), Replay)
+    assert engine.claim(GUESS) == ContactBusy()
     engine.ledger.finish_release(keys(), token, removed=False, deadline=engine.deadline)
-    other = engine.claim(GUESS, "t")
-    assert (other.kind, other.release_pending) == ("owned", True)
+    assert engine.acquire(GUESS, "t").release_pending
     engine.ledger.finish_release(GUESS, "t", removed=True, deadline=engine.deadline)
-    assert engine.claim(GUESS).kind == "in-flight"
+    assert engine.claim(GUESS) == InFlight()
     engine.release("t", GUESS)
-    assert not engine.claim(GUESS).release_pending
+    assert not engine.acquire(GUESS).release_pending
 
 
 def test_a_removal_is_of_one_spelling(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
-    assert not engine.claim(keys("x", contact="+8618766554433", code="000001")).release_pending
+    assert not engine.acquire(keys("x", contact="+8618766554433", code="000001")).release_pending
 
 
 def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
@@ -257,18 +256,17 @@ def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     claim = engine.claim(OTHER)
-    assert (claim.kind, claim.record) == ("decided", Record("already-verified", contact_type=1))
-    assert engine.claim(OTHER).kind == "replay"
-    assert engine.claim().record == VERIFIED
-    assert engine.claim(GUESS).kind == "owned"
+    assert claim == ShortCircuited(Record("already-verified", contact_type=1))
+    assert isinstance(engine.claim(OTHER), Replay)
+    assert engine.claim() == Replay(VERIFIED)
+    assert isinstance(engine.claim(GUESS), Acquired)
 
 
 def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
-    claim = engine.claim(GUESS)
-    assert (claim.kind, claim.release_pending) == ("owned", True)
+    assert engine.acquire(GUESS).release_pending
 
 
 # -- many at once --
@@ -281,7 +279,7 @@ def test_of_many_at_once_one_owns_it(engine: Engine) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(claim.kind for claim in claims) == ["in-flight"] * 19 + ["owned"]
+    assert (claims.count(Acquired()), claims.count(InFlight())) == (1, 19)
 
 
 def test_the_ledger_works(engine: Engine) -> None:

@@ -6,14 +6,14 @@ import threading
 from itertools import pairwise
 
 import pytest
-from signup_bridge.ledger import Slot
+from signup_bridge.ledger import RateLimited, Replay, Slot
 
 from tests.support.ledgers import GUESS, WRONG, Engine, Make, keys
 
 
 def test_slots_are_even(make: Make) -> None:
     engine = make(interval=0.5)
-    waits = [engine.claim(keys(f"m{n}", contact=f"1008{n}00")).wait for n in range(4)]
+    waits = [engine.acquire(keys(f"m{n}", contact=f"1008{n}00")).wait for n in range(4)]
     assert waits == pytest.approx([0, 0.5, 1.0, 1.5], abs=0.3)
     assert waits == sorted(waits)
 
@@ -24,7 +24,7 @@ def test_a_slot_that_comes_too_late_is_not_reserved(make: Make) -> None:
     engine.own(keys("b", contact="10086"))
     for name in "cd":
         claim = engine.claim(keys(name, contact=f"1001{ord(name)}"))
-        assert claim.kind == "no-slot"
+        assert isinstance(claim, RateLimited)
         assert claim.wait == pytest.approx(8, abs=1)
         assert engine.look(keys(name, contact=f"1001{ord(name)}")) is None
 
@@ -37,14 +37,14 @@ def test_each_action_has_its_own_pace(make: Make) -> None:
         third = engine.ledger.reserve_slot(action, max_wait=5, deadline=engine.deadline)
         assert (first, second.fits, third.fits) == (Slot(0.0, fits=True), True, False)
         assert second.wait == pytest.approx(4, abs=1)
-    assert engine.claim().wait == 0
+    assert engine.acquire().wait == 0
 
 
 def test_replays_and_refusals_take_no_slot(make: Make) -> None:
     engine = make(interval=100)
     engine.end(WRONG)
-    assert engine.claim().kind == "replay"
-    assert engine.claim(GUESS).kind == "no-slot"
+    assert isinstance(engine.claim(), Replay)
+    assert isinstance(engine.claim(GUESS), RateLimited)
 
 
 def test_the_pace_slows_down_and_comes_back(make: Make) -> None:
@@ -79,9 +79,8 @@ def test_a_clock_that_was_set_back_stops_nothing(engine: Engine) -> None:
     engine.own(keys("a"))
     engine.own(keys("b", contact="10086"))
     engine.pass_by(-86_400)
-    claim = engine.claim(keys("c", contact="10010"))
-    assert (claim.kind, claim.wait) == ("owned", 0.0)
-    assert engine.claim(keys("a")).unknown
+    assert engine.acquire(keys("c", contact="10010")).wait == 0
+    assert engine.acquire(keys("a")).unknown_outcome
 
 
 def test_of_many_at_once_each_has_its_own_slot(make: Make) -> None:
@@ -89,8 +88,7 @@ def test_of_many_at_once_each_has_its_own_slot(make: Make) -> None:
     waits: list[float] = []
 
     def claim(number: int) -> None:
-        claim = engine.claim(keys(f"m{number}", contact=f"{number:09}"))
-        waits.append(claim.now + claim.wait)
+        waits.append(engine.acquire(keys(f"m{number}", contact=f"{number:09}")).wait)
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(20)]
     for thread in threads:

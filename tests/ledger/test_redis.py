@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.connection import Connection
 from signup_bridge.core.clock import Deadline
-from signup_bridge.ledger import LedgerUnavailable, Record
+from signup_bridge.ledger import ContactBusy, InFlight, LedgerUnavailable, Record, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from tests.support.builders import SetClock
@@ -41,9 +41,9 @@ def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
         with pytest.raises(LedgerUnavailable, match="the connection was refused"):
             engine.claim()
         server.start()
-        assert engine.claim().kind == "replay"
-        assert engine.claim(keys("unknown", contact="10086")).unknown
-        assert engine.claim(keys("held", contact="10010")).kind == "in-flight"
+        assert isinstance(engine.claim(), Replay)
+        assert engine.acquire(keys("unknown", contact="10086")).unknown_outcome
+        assert engine.claim(keys("held", contact="10010")) == InFlight()
         assert engine.settle(token, VERIFIED, keys("held", contact="10010"))
         engine.ledger.close()
 
@@ -53,7 +53,7 @@ def test_a_server_that_forgot_the_script_is_told_again(redis_server: RedisServer
     engine.end(VERIFIED)
     with redis_server.client as client:
         client.script_flush()
-    assert engine.claim().kind == "replay"
+    assert isinstance(engine.claim(), Replay)
     engine.ledger.close()
 
 
@@ -62,23 +62,22 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: Red
     with Wire(redis_server.port) as wire:
         engine, lose = ledger_at(wire.port), wire.lose
         engine.ledger.ping(deadline=engine.deadline)
-        lose.append(b"owned")
+        lose.append(b"acquired")
         token = engine.own(lease=60)
         assert lose == []
-        assert engine.claim().kind == "in-flight"
+        assert engine.claim() == InFlight()
         lose.append(b"\r\n1\r\n")
         assert engine.settle(token, VERIFIED)
         assert lose == []
-        assert engine.claim().record == VERIFIED
+        assert engine.claim() == Replay(VERIFIED)
         unknown = keys("unknown", contact="10086")
         engine.end(None, unknown)
-        lose.append(b"owned")
+        lose.append(b"acquired")
         token = engine.own(unknown, lease=60)
         assert lose == []
         lose.append(b"\r\n1\r\n")
         engine.release(token, unknown)
-        claim = engine.claim(unknown)
-        assert (claim.unknown, len(claim.calls)) == (True, 1)
+        assert len(engine.acquire_unknown(unknown).calls) == 1
         engine.ledger.close()
 
 
@@ -98,7 +97,7 @@ def test_a_connection_that_was_left_in_the_middle_is_not_used_again(
         with pytest.raises(KeyboardInterrupt):
             engine.claim()
     assert RedisLedger._evaluate is evaluate
-    assert engine.claim().record == VERIFIED
+    assert engine.claim() == Replay(VERIFIED)
     engine.ledger.close()
 
 
@@ -176,7 +175,7 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
         ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
         engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)
         engine.end(VERIFIED)
-        assert engine.claim().kind == "replay"
+        assert isinstance(engine.claim(), Replay)
         ledger.close()
         thread.join()
 
@@ -282,7 +281,7 @@ def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server
     engine.pass_by(3995)
     engine.end(None, keys("y", code="000000"))
     engine.own(keys("z", code="222222"))
-    assert engine.claim(old).kind == "busy"
+    assert engine.claim(old) == ContactBusy()
     with redis_server.client as client:
         for name in client.keys("*:calls:*"):
             assert client.pttl(name) > 3_600_000
@@ -295,17 +294,18 @@ def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: Redis
     token = engine.own()
     engine.pass_by(4)
     assert engine.settle(token, None, sent_at=1.0, gave_up_at=0.5, requested=1.2)
-    claim = engine.claim()
-    (call,) = claim.calls
-    assert call.sent_at == pytest.approx(claim.now - 3.8, abs=0.5)
-    assert call.gave_up_at == pytest.approx(claim.now - 3.3, abs=0.5)
+    unknown = engine.acquire_unknown()
+    (call,) = unknown.calls
+    assert call.sent_at == pytest.approx(unknown.now - 3.8, abs=0.5)
+    assert call.gave_up_at == pytest.approx(unknown.now - 3.3, abs=0.5)
     engine.ledger.close()
 
 
 def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6
-    assert abs(engine.claim().now - time.time()) < 120
+    engine.end(None)
+    assert abs(engine.acquire_unknown().now - time.time()) < 120
     engine.ledger.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from signup_bridge.core.clock import Deadline
-from signup_bridge.ledger import LedgerUnavailable
+from signup_bridge.ledger import Acquired, Claim, LedgerUnavailable, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from tests.support.builders import SetClock
@@ -68,7 +68,7 @@ def test_after_a_failover_no_delivery_is_lost(
     for number in range(IDLE):
         engine.own(keys(f"m{number}", contact=f"{number:09}"))
     assert len(engine.ledger._idle) == 1  # type: ignore[attr-defined]
-    assert engine.claim(keys("held", contact="10086")).record == VERIFIED
+    assert engine.claim(keys("held", contact="10086")) == Replay(VERIFIED)
     engine.ledger.close()
 
 
@@ -78,17 +78,17 @@ def test_after_a_failover_no_delivery_of_many_at_once_is_lost(
     engine = ledger_behind(wire)
     demote(other, to=redis_server.port)
     wire.behind = redis_server.port
-    kinds: list[str] = []
+    claims: list[Claim] = []
 
     def claim(number: int) -> None:
-        kinds.append(engine.claim(keys(f"m{number}", contact=f"{number:09}")).kind)
+        claims.append(engine.claim(keys(f"m{number}", contact=f"{number:09}")))
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(2 * IDLE)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert kinds == ["owned"] * 2 * IDLE
+    assert [type(claim) for claim in claims] == [Acquired] * 2 * IDLE
     engine.ledger.close()
 
 

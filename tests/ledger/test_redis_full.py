@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from signup_bridge.core.actions import CREATE, DESCRIBE
-from signup_bridge.ledger import LedgerUnavailable, SendLimit
+from signup_bridge.ledger import Acquired, InFlight, KeyMismatch, LedgerUnavailable, Replay, SendLimit
 from signup_bridge.ledger.keys import Hasher
 
 from signup_emulator.server import Emulator
@@ -84,10 +84,10 @@ def test_a_step_without_room_changes_nothing(redis_server: RedisServer, engine: 
 
 def test_known_deliveries_are_still_replayed(redis_server: RedisServer, engine: Engine) -> None:
     with full(redis_server):
-        assert engine.claim().record == VERIFIED
-        assert engine.claim(keys(code="000000")).kind == "reused"
-        assert engine.claim(keys("held", contact="10012")).kind == "in-flight"
-        assert engine.claim(keys("held", contact="10012"), "held").kind == "owned"  # its first answer was lost
+        assert engine.claim() == Replay(VERIFIED)
+        assert engine.claim(keys(code="000000")) == KeyMismatch()
+        assert engine.claim(keys("held", contact="10012")) == InFlight()
+        assert isinstance(engine.claim(keys("held", contact="10012"), "held"), Acquired)  # its first answer was lost
         assert engine.look() is not None
         assert engine.unknown == 1
 

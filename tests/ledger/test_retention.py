@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from signup_bridge.core.clock import Deadline
+from signup_bridge.ledger import Acquired, Replay
 from signup_bridge.ledger.sqlite import retention
 from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
@@ -74,10 +75,10 @@ def test_a_full_file_loses_its_oldest_refusals_first(tmp_path: Path) -> None:
         (pages,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count"))
     db.close()
     assert (pages - free) * 4096 < limit * 1.5
-    assert engine.claim(keys("m0", contact="000000000")).kind == "owned"
-    assert engine.claim(keys("m899", contact="000000899")).kind == "replay"
-    assert engine.claim(keys("verified", contact=f"{'verified':>9}")).kind == "replay"
-    assert engine.claim(keys("unknown", contact=f"{'unknown':>9}")).unknown
+    assert isinstance(engine.claim(keys("m0", contact="000000000")), Acquired)
+    assert isinstance(engine.claim(keys("m899", contact="000000899")), Replay)
+    assert isinstance(engine.claim(keys("verified", contact=f"{'verified':>9}")), Replay)
+    assert engine.acquire(keys("unknown", contact=f"{'unknown':>9}")).unknown_outcome
     ledger.close()
 
 
@@ -88,9 +89,9 @@ def test_a_full_file_without_refusals_loses_its_oldest_verifications(tmp_path: P
     engine.end(None, keys("unknown", contact="10086"))
     for number in range(700):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"))
-    assert engine.claim(keys("m0", contact="000000000")).kind == "owned"
-    assert engine.claim(keys("m699", contact="000000699")).kind == "replay"
-    assert engine.claim(keys("unknown", contact="10086")).unknown
+    assert isinstance(engine.claim(keys("m0", contact="000000000")), Acquired)
+    assert isinstance(engine.claim(keys("m699", contact="000000699")), Replay)
+    assert engine.acquire(keys("unknown", contact="10086")).unknown_outcome
     ledger.close()
 
 
@@ -137,7 +138,7 @@ def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
 
     monkeypatch.setattr(file, "write", after_another)
     engine.ledger.prune(deadline=engine.deadline)
-    assert engine.claim(keys("new")).kind == "replay"
+    assert isinstance(engine.claim(keys("new")), Replay)
     engine.ledger.close()
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import CodeRequest, IdempotencyKey
-from signup_bridge.ledger import Claim, Record, SendLimit
+from signup_bridge.ledger import (
+    Acquired,
+    Claim,
+    InFlight,
+    KeyMismatch,
+    RateLimited,
+    Record,
+    Replay,
+    SendLimit,
+    SendLimited,
+)
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.service.send_limits import SendLimits
 
@@ -54,15 +64,15 @@ def claim(
 
 def send(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> None:
     token = secrets.token_hex(8)
-    assert claim(engine, name, to, limits=limits, token=token).kind == "owned"
+    assert isinstance(claim(engine, name, to, limits=limits, token=token), Acquired)
     assert engine.settle(token, SENT, request(name, to))
 
 
-def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> tuple[str | None, float]:
+def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> tuple[str, float]:
     """Which guard lets no message out, and the seconds to wait, to the next ten."""
     limited = claim(engine, name, to, limits=limits)
-    assert limited.kind == "limited"
-    return limited.guard, round(limited.wait, -1)
+    assert isinstance(limited, SendLimited)
+    return limited.limit, round(limited.wait, -1)
 
 
 def test_one_message_in_an_interval(make: Make) -> None:
@@ -150,7 +160,7 @@ def test_a_refusal_counts_nothing_and_a_replay_counts_once(make: Make) -> None:
     send(engine, "a", limits=limits)
     for _ in range(5):
         replay = claim(engine, "a", limits=limits)
-        assert (replay.kind, replay.record) == ("replay", SENT)
+        assert replay == Replay(SENT)
     send(engine, "b", limits=limits)
     engine.pass_by(3500)
     for number in range(5):
@@ -161,8 +171,8 @@ def test_a_refusal_counts_nothing_and_a_replay_counts_once(make: Make) -> None:
 
 def test_what_was_certainly_not_sent_is_not_counted(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    assert claim(engine, "a", token="one").kind == "owned"
-    assert claim(engine, "a").kind == "in-flight"
+    assert isinstance(claim(engine, "a", token="one"), Acquired)
+    assert claim(engine, "a") == InFlight()
     assert refusal(engine, "b") == ("interval", 60)
     engine.release("one", request("a"))
     assert engine.look(request("a")) is None
@@ -171,14 +181,14 @@ def test_what_was_certainly_not_sent_is_not_counted(make: Make) -> None:
 
 def test_what_may_have_been_sent_is_counted_and_may_go_again_after_the_interval(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    assert claim(engine, "a", token="one").kind == "owned"
+    assert isinstance(claim(engine, "a", token="one"), Acquired)
     assert engine.settle("one", None, request("a"))
     assert refusal(engine, "a") == ("interval", 60)
     engine.pass_by(60.1)
-    assert claim(engine, "a", token="two").kind == "owned"
+    assert isinstance(claim(engine, "a", token="two"), Acquired)
     assert not engine.settle("one", SENT, request("a")), "it is another owner's"
     assert engine.settle("two", SENT, request("a"))
-    assert claim(engine, "a").kind == "replay"
+    assert isinstance(claim(engine, "a"), Replay)
     engine.pass_by(60.1)
     for number in range(3):
         send(engine, f"b{number}")
@@ -188,7 +198,7 @@ def test_what_may_have_been_sent_is_counted_and_may_go_again_after_the_interval(
 
 def test_one_whose_owner_died_reads_as_unknown(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    assert claim(engine, "a").kind == "owned"
+    assert isinstance(claim(engine, "a"), Acquired)
     engine.pass_by(10.1)
     assert (found := engine.look(request("a")))
     assert found.state == "unknown"
@@ -200,27 +210,29 @@ def test_one_whose_owner_died_reads_as_unknown(make: Make) -> None:
 def test_messages_have_a_pace_of_their_own(make: Make) -> None:
     engine = make(interval=4.0)
     engine.own(keys("v"))
-    assert claim(engine, "a", "10086").wait == pytest.approx(0)
-    assert claim(engine, "b", "10010").wait == pytest.approx(4, abs=1)
+    first, second = claim(engine, "a", "10086"), claim(engine, "b", "10010")
+    assert first == Acquired()
+    assert isinstance(second, Acquired)
+    assert second.wait == pytest.approx(4, abs=1)
     late = claim(engine, "c", "10000")
-    assert late.kind == "no-slot"
+    assert isinstance(late, RateLimited)
     assert late.wait == pytest.approx(8, abs=1)
-    assert claim(engine, "d", "10000", wait=9).kind == "owned", "nothing was counted that found no slot"
+    assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "nothing was counted that found no slot"
 
 
 def test_neither_is_taken_for_the_other(make: Make) -> None:
     """An id belongs to one content, and a message is another than a verification of the same contact."""
     engine = make(interval=FAST.interval)
     send(engine, "a")
-    assert engine.claim(keys("a")).kind == "reused"
+    assert engine.claim(keys("a")) == KeyMismatch()
     engine.end(Record("code-incorrect", "r", contact_type=1), keys("b"))
-    assert claim(engine, "b").kind == "reused"
+    assert claim(engine, "b") == KeyMismatch()
     own = engine.own(keys("c"))
     engine.pass_by(60.1)
     send(engine, "d")
     assert engine.settle(own, None, keys("c"))
-    unknown = engine.claim(keys("e"))
-    assert (unknown.unknown, len(unknown.calls), unknown.competing_calls) == (True, 1, ())
+    unknown = engine.acquire_unknown(keys("e"))
+    assert (len(unknown.calls), unknown.competing_calls) == (1, ())
 
 
 @pytest.mark.parametrize("back", [-30.0, -86_400.0])
@@ -242,15 +254,17 @@ def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without
             known_by_body, token, guards=guards(), lease=10, max_wait=6, deadline=engine.deadline
         )
 
-    assert ask("one").kind == "owned"
+    assert isinstance(ask("one"), Acquired)
     assert engine.settle("one", SENT, known_by_body, content_replay=60.0)
-    assert ask("two").kind == "replay"
+    assert isinstance(ask("two"), Replay)
     engine.pass_by(-86_400)
-    assert (ask("two").guard, round(ask("two").wait, -1)) == ("interval", 60)
+    limited = ask("two")
+    assert isinstance(limited, SendLimited)
+    assert (limited.limit, round(limited.wait, -1)) == ("interval", 60)
     engine.pass_by(60.1)
-    assert ask("two").kind == "owned"
+    assert isinstance(ask("two"), Acquired)
     assert engine.settle("two", SENT, known_by_body, content_replay=60.0)
-    assert ask("three").kind == "replay"
+    assert isinstance(ask("three"), Replay)
 
 
 def test_a_clock_that_jumps_ahead_opens_each_guard_once(make: Make) -> None:
@@ -266,16 +280,16 @@ def test_a_clock_that_jumps_ahead_opens_each_guard_once(make: Make) -> None:
 
 def test_of_many_at_once_one_sends(make: Make) -> None:
     engine = make(interval=FAST.interval)
-    kinds: list[str] = []
+    claims: list[Claim] = []
     threads = [
-        threading.Thread(target=lambda name: kinds.append(claim(engine, name).kind), args=(str(number),))
+        threading.Thread(target=lambda name: claims.append(claim(engine, name)), args=(str(number),))
         for number in range(20)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(kinds) == ["limited"] * 19 + ["owned"]
+    assert sorted(type(one).__name__ for one in claims) == ["Acquired"] + ["SendLimited"] * 19
 
 
 def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
@@ -287,7 +301,7 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
         db.executescript("DROP TABLE sends; DROP INDEX by_call; DROP INDEX by_second_call; PRAGMA user_version = 1")
     db.close()
     engine = sqlite_engine(tmp_path, FAST)
-    assert engine.claim(keys("v")).kind == "replay"
+    assert isinstance(engine.claim(keys("v")), Replay)
     send(engine, "a")
     engine.ledger.close()
 

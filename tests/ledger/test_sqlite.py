@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from signup_bridge.core.clock import Deadline
-from signup_bridge.ledger import Ledger, LedgerUnavailable
+from signup_bridge.ledger import Acquired, Claim, InFlight, Ledger, LedgerUnavailable, Replay
 from signup_bridge.ledger.keys import Hasher, load_or_create_key
 from signup_bridge.ledger.sqlite.database import Database
 
@@ -46,7 +46,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
     with pytest.raises(LedgerUnavailable, match="the disk is full"):
         fill()
-    assert engine.claim().kind == "replay"
+    assert isinstance(engine.claim(), Replay)
     engine.ledger.close()
 
 
@@ -138,11 +138,11 @@ def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, mon
     write = file.write
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
-        assert other.claim(keys(), "t", lease=10, max_wait=1, deadline=deadline).kind == "owned"
+        assert isinstance(other.claim(keys(), "t", lease=10, max_wait=1, deadline=deadline), Acquired)
         return write(work, deadline)
 
     monkeypatch.setattr(file, "write", after_another)
-    assert engine.claim().kind == "in-flight"
+    assert engine.claim() == InFlight()
     other.close()
     engine.ledger.close()
 
@@ -153,15 +153,15 @@ def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, m
     file: Database = engine.ledger._file  # type: ignore[attr-defined]
     write = file.write
 
-    def ask(ledger: Ledger, token: str) -> str:
-        return ledger.claim_send(keys(), token, guards=(), lease=10, max_wait=1, deadline=engine.deadline).kind
+    def ask(ledger: Ledger, token: str) -> Claim:
+        return ledger.claim_send(keys(), token, guards=(), lease=10, max_wait=1, deadline=engine.deadline)
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
-        assert ask(other, "t") == "owned"
+        assert ask(other, "t") == Acquired()
         return write(work, deadline)
 
     monkeypatch.setattr(file, "write", after_another)
-    assert ask(engine.ledger, "mine") == "in-flight"
+    assert ask(engine.ledger, "mine") == InFlight()
     other.close()
     engine.ledger.close()
 

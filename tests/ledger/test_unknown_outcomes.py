@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from signup_bridge.ledger import Record, Slot, StoredState
+from signup_bridge.ledger import ContactBusy, KeyMismatch, Record, Replay, ShortCircuited, Slot, StoredState
 
 from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys, near
 
@@ -12,33 +12,31 @@ def test_an_unknown_is_found_by_its_delivery(engine: Engine) -> None:
     engine.end(None, sent_at=3.0, gave_up_at=1.0)
     engine.pass_by(10)
     assert engine.look() == StoredState("unknown", keys().content)
-    claim = engine.claim()
-    assert (claim.kind, claim.unknown, claim.wait) == ("owned", True, 0.0)
-    assert near(claim.calls[0], claim.now - 13, claim.now - 11)
-    assert claim.competing_calls == ()
+    unknown = engine.acquire_unknown()
+    assert near(unknown.calls[0], unknown.now - 13, unknown.now - 11)
+    assert unknown.competing_calls == ()
 
 
 def test_an_unknown_is_found_by_its_content(engine: Engine) -> None:
     engine.end(None)
-    claim = engine.claim(OTHER, "t")
-    assert (claim.kind, claim.unknown, len(claim.calls)) == ("owned", True, 1)
-    assert engine.claim().kind == "busy"
+    unknown = engine.acquire_unknown(OTHER, "t")
+    assert len(unknown.calls) == 1
+    assert engine.claim() == ContactBusy()
     assert engine.settle("t", VERIFIED, OTHER, sent_at=None)
-    assert engine.claim(OTHER).record == VERIFIED
-    assert engine.claim().record == VERIFIED
+    assert engine.claim(OTHER) == Replay(VERIFIED)
+    assert engine.claim() == Replay(VERIFIED)
 
 
 def test_a_spelling_is_another_content(engine: Engine) -> None:
     engine.end(None)
-    assert not engine.claim(keys("msg_2", contact="+8618766554433")).unknown
+    assert engine.acquire(keys("msg_2", contact="+8618766554433")).unknown_outcome is None
 
 
 def test_a_crash_is_found_by_its_content(engine: Engine) -> None:
     engine.own(lease=10)
     engine.pass_by(20)
-    claim = engine.claim(OTHER)
-    assert claim.unknown
-    assert near(claim.calls[0], claim.now - 20, claim.now - 10)
+    unknown = engine.acquire_unknown(OTHER)
+    assert near(unknown.calls[0], unknown.now - 20, unknown.now - 10)
 
 
 def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> None:
@@ -46,7 +44,7 @@ def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> No
     token = engine.own()
     engine.release(token)
     assert engine.look() == StoredState("unknown", keys().content)
-    assert len(engine.claim().calls) == 1
+    assert len(engine.acquire_unknown().calls) == 1
 
 
 def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> None:
@@ -54,12 +52,12 @@ def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> N
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
     assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
-    assert engine.claim(OTHER._replace(content=GUESS.content)).kind == "reused"
+    assert engine.claim(OTHER._replace(content=GUESS.content)) == KeyMismatch()
     token = engine.own(OTHER)
     engine.attempt(token, OTHER)
     engine.release(token, OTHER)
     assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
-    assert len(engine.claim(OTHER).calls) == 1
+    assert len(engine.acquire_unknown(OTHER).calls) == 1
 
 
 def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
@@ -68,8 +66,8 @@ def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
     engine.pass_by(900)
     engine.release(engine.own(OTHER), OTHER)
     engine.pass_by(200)
-    claim = engine.claim(OTHER)
-    assert (claim.kind, claim.unknown, claim.calls) == ("owned", True, ())
+    unknown = engine.acquire_unknown(OTHER)
+    assert unknown.calls == ()
 
 
 def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
@@ -80,7 +78,7 @@ def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
     engine.settle(token, WRONG, other)
     for number in range(1, 4):
         engine.end(WRONG, guess(number))
-    assert engine.claim(guess(4)).kind == "decided"
+    assert isinstance(engine.claim(guess(4)), ShortCircuited)
 
 
 def test_a_second_call_is_noted_before_it_is_made(engine: Engine) -> None:
@@ -90,9 +88,9 @@ def test_a_second_call_is_noted_before_it_is_made(engine: Engine) -> None:
     assert engine.attempt(token) == Slot(0.0, fits=True)
     assert engine.attempt(token) is None
     engine.pass_by(11)
-    claim = engine.claim()
-    assert [near(call, claim.now + at, claim.now + at + 10) for call, at in zip(claim.calls[1:], [-11], strict=True)]
-    assert len(claim.calls) == 2
+    unknown = engine.acquire_unknown()
+    assert len(unknown.calls) == 2
+    assert near(unknown.calls[1], unknown.now - 11, unknown.now - 1)
 
 
 def test_a_second_call_that_was_not_processed_is_forgotten(engine: Engine) -> None:
@@ -100,7 +98,7 @@ def test_a_second_call_that_was_not_processed_is_forgotten(engine: Engine) -> No
     token = engine.own()
     engine.attempt(token)
     engine.release(token)
-    assert len(engine.claim().calls) == 1
+    assert len(engine.acquire_unknown().calls) == 1
 
 
 def test_a_second_call_that_is_lost_too(engine: Engine) -> None:
@@ -109,10 +107,10 @@ def test_a_second_call_that_is_lost_too(engine: Engine) -> None:
     token = engine.own()
     engine.attempt(token)
     engine.settle(token, None, sent_at=2.0, gave_up_at=1.0)
-    claim = engine.claim()
-    assert len(claim.calls) == 2
-    assert near(claim.calls[0], claim.now - 51, claim.now - 50.5)
-    assert near(claim.calls[1], claim.now - 2, claim.now - 1)
+    unknown = engine.acquire_unknown()
+    assert len(unknown.calls) == 2
+    assert near(unknown.calls[0], unknown.now - 51, unknown.now - 50.5)
+    assert near(unknown.calls[1], unknown.now - 2, unknown.now - 1)
 
 
 def test_the_second_call_of_another_delivery_of_the_content(engine: Engine) -> None:
@@ -120,7 +118,7 @@ def test_the_second_call_of_another_delivery_of_the_content(engine: Engine) -> N
     token = engine.own(OTHER)
     engine.attempt(token, OTHER)
     engine.settle(token, None, OTHER)
-    assert len(engine.claim().calls) == 2
+    assert len(engine.acquire_unknown().calls) == 2
 
 
 def test_a_second_call_needs_a_slot(make: Make) -> None:
@@ -132,7 +130,7 @@ def test_a_second_call_needs_a_slot(make: Make) -> None:
     assert not slot.fits
     assert slot.wait == pytest.approx(100, abs=3)
     engine.release(token)
-    assert len(engine.claim().calls) == 1
+    assert len(engine.acquire_unknown().calls) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 0)])
@@ -153,9 +151,9 @@ def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, a
         for of, record in guesses.items():
             engine.end(record, of, sent_at=0.0)
     engine.pass_by(130)
-    claim = engine.claim()
+    unknown = engine.acquire_unknown()
     at = -130 - after + (after or -before)
-    assert [near(rival, claim.now + at, claim.now + at) for rival in claim.competing_calls] == [True] * 3
+    assert [near(rival, unknown.now + at, unknown.now + at) for rival in unknown.competing_calls] == [True] * 3
 
 
 def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> None:
@@ -166,8 +164,8 @@ def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> 
     engine.end(None, sent_at=0.0)
     engine.pass_by(121)
     engine.end(Record("already-verified", contact_type=1), rival, sent_at=0.0)
-    claim = engine.claim()
-    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.competing_calls)
+    unknown = engine.acquire_unknown()
+    assert any(near(one, unknown.now - 122, unknown.now - 122) for one in unknown.competing_calls)
 
 
 def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engine) -> None:
@@ -177,8 +175,8 @@ def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engin
     engine.end(None, sent_at=0.0)
     engine.pass_by(121)
     engine.release(engine.own(rival), rival)
-    claim = engine.claim()
-    assert any(near(one, claim.now - 122, claim.now - 122) for one in claim.competing_calls)
+    unknown = engine.acquire_unknown()
+    assert any(near(one, unknown.now - 122, unknown.now - 122) for one in unknown.competing_calls)
 
 
 def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
@@ -190,8 +188,8 @@ def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
     engine.settle(token, VERIFIED, rival, sent_at=0.0)
     engine.pass_by(1)
     engine.end(None, sent_at=0.0)
-    claim = engine.claim()
-    assert any(near(one, claim.now - 1, claim.now - 1) for one in claim.competing_calls)
+    unknown = engine.acquire_unknown()
+    assert any(near(one, unknown.now - 1, unknown.now - 1) for one in unknown.competing_calls)
 
 
 # -- how many are open --

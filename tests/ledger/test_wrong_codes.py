@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from signup_bridge.ledger import Record
+from signup_bridge.ledger import Acquired, ContactBusy, Record, Replay, ShortCircuited
 
 from tests.support.ledgers import GUESS, VERIFIED, WRONG, Engine, Make, guess, keys
 
@@ -13,19 +13,19 @@ def test_after_too_many_wrong_codes_no_call_is_made(engine: Engine) -> None:
         engine.end(WRONG, guess(number))
         engine.pass_by(10)
     claim = engine.claim(guess(5))
-    assert (claim.kind, claim.record) == ("decided", Record("attempts-exhausted", contact_type=1))
-    assert engine.claim(guess(5)).kind == "replay"
-    assert engine.claim(guess(0)).record == WRONG
-    assert engine.claim(keys("elsewhere", contact="10086")).kind == "owned"
+    assert claim == ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert isinstance(engine.claim(guess(5)), Replay)
+    assert engine.claim(guess(0)) == Replay(WRONG)
+    assert isinstance(engine.claim(keys("elsewhere", contact="10086")), Acquired)
 
 
 def test_refused_deliveries_do_not_extend_the_window(engine: Engine) -> None:
     for number in range(5):
         engine.end(WRONG, guess(number))
     engine.pass_by(595)
-    assert engine.claim(guess(5)).kind == "decided"
+    assert isinstance(engine.claim(guess(5)), ShortCircuited)
     engine.pass_by(10)
-    assert engine.claim(guess(6)).kind == "owned"
+    assert isinstance(engine.claim(guess(6)), Acquired)
 
 
 def test_unknown_outcomes_count(engine: Engine) -> None:
@@ -33,7 +33,7 @@ def test_unknown_outcomes_count(engine: Engine) -> None:
         engine.end(None, guess(number))
     engine.own(guess(4), lease=10)
     engine.pass_by(11)
-    assert engine.claim(guess(5)).kind == "decided"
+    assert isinstance(engine.claim(guess(5)), ShortCircuited)
 
 
 def test_a_delivery_counts_once(engine: Engine) -> None:
@@ -60,10 +60,10 @@ def test_a_guess_that_comes_again_does_not_clear_its_count(engine: Engine) -> No
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(125)
-    assert engine.claim(keys(None, code="000000")).record == Record("attempts-exhausted", contact_type=1)
+    assert engine.claim(keys(None, code="000000")) == ShortCircuited(Record("attempts-exhausted", contact_type=1))
     engine.pass_by(125)
-    assert engine.claim(keys(None, code="000001")).record == Record("attempts-exhausted", contact_type=1)
-    assert engine.claim(guess(7)).kind == "decided"
+    assert engine.claim(keys(None, code="000001")) == ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert isinstance(engine.claim(guess(7)), ShortCircuited)
 
 
 @pytest.mark.parametrize("how", ["busy", "released", "wrong again"])
@@ -74,16 +74,16 @@ def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> 
     again = keys(None, code="000000")
     if how == "busy":
         token = engine.own(keys("elsewhere", code="999999"))
-        assert engine.claim(again).kind == "busy"
+        assert engine.claim(again) == ContactBusy()
         engine.release(token, keys("elsewhere", code="999999"))
     elif how == "released":
         engine.release(engine.own(again), again)
     else:
         engine.end(WRONG, again)
     engine.end(WRONG, guess(8))
-    assert engine.claim(guess(9)).kind == "decided"
+    assert isinstance(engine.claim(guess(9)), ShortCircuited)
     engine.pass_by(480)
-    assert engine.claim(guess(10)).kind == "owned"
+    assert isinstance(engine.claim(guess(10)), Acquired)
 
 
 def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> None:
@@ -91,7 +91,7 @@ def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> Non
     for number in range(5):
         engine.end(WRONG, guess(number)._replace(delivery=keys().delivery))
         engine.pass_by(61)
-    assert engine.claim(guess(6)._replace(delivery=keys().delivery)).kind == "decided"
+    assert isinstance(engine.claim(guess(6)._replace(delivery=keys().delivery)), ShortCircuited)
 
 
 def test_a_success_clears_the_count(engine: Engine) -> None:
@@ -132,11 +132,10 @@ def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
     engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
     pair = keys(None)
     for _ in range(3):
-        claim = engine.claim(pair)
-        assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "already-verified")
-        assert engine.claim(pair).kind == "replay"
+        assert engine.claim(pair) == ShortCircuited(Record("already-verified", contact_type=1))
+        assert isinstance(engine.claim(pair), Replay)
         engine.pass_by(121)
     engine.end(WRONG, GUESS)
-    claim = engine.claim(guess(7))
-    assert (claim.kind, claim.record and claim.record.outcome) == ("decided", "attempts-exhausted")
-    assert (engine.claim(pair).record or claim.record) == claim.record
+    exhausted = ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert engine.claim(guess(7)) == exhausted
+    assert engine.claim(pair) == exhausted

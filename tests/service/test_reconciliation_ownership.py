@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from signup_bridge.ledger import CallWindow, Claim
+from signup_bridge.ledger import CallWindow, UnknownOutcome
 from signup_bridge.service.reconciliation import is_own_call
 
 from tests.support.builders import CODE, PHONE, Answer, body
@@ -193,9 +193,8 @@ CALL = CallWindow(1000.0, 1008.0)
     ],
 )
 def test_whose_a_row_is(created: float, now: float, rival: CallWindow | None, ours: bool) -> None:
-    claim = Claim("owned", now, calls=(CALL,), competing_calls=(rival,) if rival else (), unknown=True)
-    assert is_own_call(created, claim) is ours
-    two = Claim("owned", now, calls=(CallWindow(10.0, 20.0), CALL), competing_calls=claim.competing_calls, unknown=True)
-    assert is_own_call(created, two) is ours
-    assert not is_own_call(created, Claim("owned", now, unknown=True))
-    assert not is_own_call(created, claim._replace(has_more_calls=True))
+    unknown = UnknownOutcome(now, (CALL,), (rival,) if rival else ())
+    assert is_own_call(created, unknown) is ours
+    assert is_own_call(created, unknown._replace(calls=(CallWindow(10.0, 20.0), CALL))) is ours
+    assert not is_own_call(created, UnknownOutcome(now))
+    assert not is_own_call(created, unknown._replace(has_more_calls=True))

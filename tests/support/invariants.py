@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from hypothesis.stateful import RuleBasedStateMachine
 from signup_bridge.core import outcomes
+from signup_bridge.ledger import Acquired
 
 from signup_emulator.api.account.domain import Contact, Domain
 from signup_emulator.api.calls import Call
@@ -219,7 +220,7 @@ class Model(RuleBasedStateMachine):
             if when == "before":
                 raise Died
             result = alive(*args, **named)
-            if verb != "claim" or result.kind == "owned":
+            if verb != "claim" or isinstance(result, Acquired):
                 raise Died
             return result
 

@@ -12,7 +12,18 @@ from typing import Any
 from signup_bridge.core.clock import Deadline, Stopwatch
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
-from signup_bridge.ledger import CallWindow, Claim, Ledger, Policy, Record, Settlement, Slot, StoredState
+from signup_bridge.ledger import (
+    Acquired,
+    CallWindow,
+    Claim,
+    Ledger,
+    Policy,
+    Record,
+    Settlement,
+    Slot,
+    StoredState,
+    UnknownOutcome,
+)
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
@@ -92,11 +103,22 @@ class Engine:
         given = {"lease": 10.0, "max_wait": 6.0} | given
         return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **given)
 
-    def own(self, of: Keys | None = None, **given: float) -> str:
-        """Claim it, which must succeed; the token."""
-        token = secrets.token_hex(8)
+    def acquire(self, of: Keys | None = None, token: str | None = None, **given: float) -> Acquired:
+        """Claim a delivery, which must succeed."""
         claim = self.claim(of, token, **given)
-        assert claim.kind == "owned", claim
+        assert isinstance(claim, Acquired), claim
+        return claim
+
+    def acquire_unknown(self, of: Keys | None = None, token: str | None = None, **given: float) -> UnknownOutcome:
+        """Claim a delivery whose outcome is unknown; return what reconciliation gets."""
+        unknown = self.acquire(of, token, **given).unknown_outcome
+        assert unknown is not None
+        return unknown
+
+    def own(self, of: Keys | None = None, **given: float) -> str:
+        """Claim a delivery, which must succeed; return the token."""
+        token = secrets.token_hex(8)
+        self.acquire(of, token, **given)
         return token
 
     def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:

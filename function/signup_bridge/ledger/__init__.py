@@ -9,10 +9,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from .claims import (
+    Acquired,
+    CallWindow,
+    Claim,
+    ContactBusy,
+    InFlight,
+    KeyMismatch,
+    RateLimited,
+    Record,
+    Replay,
+    SendLimited,
+    ShortCircuited,
+    UnknownOutcome,
+    assert_never,
+)
+
 if TYPE_CHECKING:
     from signup_bridge.core.clock import Deadline, Stopwatch
 
     from .keys import Hasher, Keys
+
+__all__ = [
+    "CALL_HISTORY",
+    "COMPETING_MARGIN",
+    "CONTENT_REPLAY",
+    "KEY_CHANGED_WARNING",
+    "LEASE_LIMIT",
+    "MAX_COMPETING_CALLS",
+    "SEND_LIMIT_WINDOW",
+    "Acquired",
+    "CallWindow",
+    "Claim",
+    "ContactBusy",
+    "InFlight",
+    "KeyMismatch",
+    "Ledger",
+    "LedgerUnavailable",
+    "Policy",
+    "RateLimited",
+    "Record",
+    "Replay",
+    "SendLimit",
+    "SendLimited",
+    "Settlement",
+    "ShortCircuited",
+    "Slot",
+    "StoredState",
+    "UnknownOutcome",
+    "assert_never",
+]
 
 CONTENT_REPLAY = 120.0
 """Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
@@ -62,25 +108,6 @@ class Policy(NamedTuple):
         return max(self.wrong_code_window, CALL_HISTORY)
 
 
-class Record(NamedTuple):
-    """What became of a delivery: the outcome's code, the API's request id, whether it was resolved, the contact's type.
-
-    ``contact_type`` is the API's ``Type``.
-    """
-
-    outcome: str
-    request_id: str | None = None
-    resolved: bool = False
-    contact_type: int = 0
-
-
-class CallWindow(NamedTuple):
-    """The time in which one call may have been processed: from ``sent`` to ``gave_up``."""
-
-    sent_at: float
-    gave_up_at: float
-
-
 class SendLimit(NamedTuple):
     """At most ``limit`` messages of a ``series`` are sent within ``window`` seconds. ``series`` is a keyed hash."""
 
@@ -88,31 +115,6 @@ class SendLimit(NamedTuple):
     counter_key: bytes
     limit: int
     window: float
-
-
-class Claim(NamedTuple):
-    """The ledger's answer to a delivery.
-
-    ``owned``: the caller may work on it until its lease ends. It is new, and its call may leave after ``wait`` seconds;
-    or its outcome is ``unknown``: ``calls`` are those that may have been processed, and ``rivals`` those of the same
-    contact with another content around them; ``crowded``: there are more than `RIVALS`, and ``rivals`` is empty.
-    ``removal``: the contact is to be taken off the account's list first.
-    ``replay``: ``record`` is what became of it. ``decided``: so is it now, and no call was needed. ``in-flight``: this
-    delivery is being worked on; ``busy``: its contact is. ``reused``: its id belongs to another content. ``no-slot``:
-    no call may leave in time; the first might in ``wait`` seconds. ``limited``: for so long the ``guard`` lets no
-    message out.
-    """
-
-    kind: Literal["owned", "replay", "decided", "in-flight", "busy", "reused", "no-slot", "limited"]
-    now: float = 0.0
-    wait: float = 0.0
-    record: Record | None = None
-    calls: tuple[CallWindow, ...] = ()
-    competing_calls: tuple[CallWindow, ...] = ()
-    release_pending: bool = False
-    unknown: bool = False
-    guard: str | None = None
-    has_more_calls: bool = False
 
 
 class Slot(NamedTuple):

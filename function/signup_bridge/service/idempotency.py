@@ -15,7 +15,22 @@ from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.core.delivery import CodeRequest, Delivery
 from signup_bridge.core.outcomes import Result
-from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
+from signup_bridge.ledger import (
+    Acquired,
+    Claim,
+    ContactBusy,
+    InFlight,
+    KeyMismatch,
+    Ledger,
+    LedgerUnavailable,
+    RateLimited,
+    Record,
+    Replay,
+    SendLimited,
+    Settlement,
+    ShortCircuited,
+    assert_never,
+)
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.telemetry.logs import log
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
@@ -52,7 +67,7 @@ class ClaimedDelivery(NamedTuple):
 
     keys: Keys
     token: str
-    claim: Claim
+    claim: Acquired
     asked: Stopwatch
     turn: SlotReservation
 
@@ -108,24 +123,33 @@ class IdempotentProcessor(ABC, Generic[RequestT]):
             return ledger_unavailable_result(error)
         return verdict
 
-    def _try_claim(self, delivery: RequestT, keys: Keys, deadline: Deadline) -> Result | None:
+    def _try_claim(  # noqa: PLR0911  one for each kind of claim
+        self, delivery: RequestT, keys: Keys, deadline: Deadline
+    ) -> Result | None:
         """The verdict, or None when the delivery, or its contact, is being worked on. It takes a place."""
         token, asked = secrets.token_hex(16), Stopwatch(self._clock)
         lease = deadline.remaining() + LEASE_MARGIN
         max_wait = self._caller.max_slot_wait(self._action, deadline)
         claim = self.acquire_claim(delivery, keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
-        match claim.kind:
-            case "owned":
+        match claim:
+            case Acquired():
                 turn = SlotReservation.from_ledger(claim.wait, asked, self._clock)
                 return self._execute_and_settle(delivery, ClaimedDelivery(keys, token, claim, asked, turn), deadline)
-            case "reused":
+            case Replay(record):
+                return result_from_record(record, replayed=True)
+            case ShortCircuited(record):
+                return result_from_record(record)
+            case InFlight() | ContactBusy():
+                return None
+            case KeyMismatch():
                 return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
-            case "no-slot":
+            case RateLimited(wait):
                 late = max_wait < 0  # no slot was looked for
-                return Result(outcomes.IN_PROGRESS if late else outcomes.UPSTREAM_THROTTLED, retry_after=claim.wait)
-            case "limited":
-                return Result(outcomes.SEND_LIMITED, retry_after=claim.wait, limit=claim.guard)
-        return result_from_record(claim.record, replayed=claim.kind == "replay") if claim.record else None
+                return Result(outcomes.IN_PROGRESS if late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
+            case SendLimited(wait, limit):
+                return Result(outcomes.SEND_LIMITED, retry_after=wait, limit=limit)
+            case _ as never:
+                return assert_never(never)
 
     def _wait_in_queue(
         self, delivery: RequestT, keys: Keys, deadline: Deadline, verdict: Result | None

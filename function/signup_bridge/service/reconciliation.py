@@ -22,7 +22,7 @@ from signup_bridge.core.outcomes import (
     VERIFIED,
     Result,
 )
-from signup_bridge.ledger import CallWindow, Claim, Ledger, LedgerUnavailable
+from signup_bridge.ledger import CallWindow, Ledger, LedgerUnavailable, UnknownOutcome
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
 from signup_bridge.upstream.client import PAGE_SIZE
@@ -59,9 +59,11 @@ class Reconciler:
         self._describe = describe
         self._reveal = reveal
 
-    def reconcile(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> CallAttempt:
+    def reconcile(
+        self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
+    ) -> CallAttempt:
         """The delivery's outcome; still unknown when the API does not help. Raises LedgerUnavailable."""
-        seen = self._check_list(delivery.contact, claim, deadline)
+        seen = self._check_list(delivery.contact, unknown, deadline)
         if seen == "ours":
             return CallAttempt(Result(VERIFIED, resolved=True))
         if seen == "before" and self._reveal:
@@ -69,12 +71,14 @@ class Reconciler:
         if seen == "unclear" and self._reveal:
             return CallAttempt(Result(OUTCOME_UNRESOLVED))
         if seen == "failed":
-            return CallAttempt(Result(OUTCOME_UNRESOLVED if _is_expired(claim) else OUTCOME_UNKNOWN))
-        if len(claim.calls) >= MAX_CALLS:
+            return CallAttempt(Result(OUTCOME_UNRESOLVED if _is_expired(unknown) else OUTCOME_UNKNOWN))
+        if len(unknown.calls) >= MAX_CALLS:
             return CallAttempt(Result(OUTCOME_UNRESOLVED))
-        return self._call_again(delivery, keys, token, claim, deadline)
+        return self._call_again(delivery, keys, token, unknown, deadline)
 
-    def _call_again(self, delivery: Delivery, keys: Keys, token: str, claim: Claim, deadline: Deadline) -> CallAttempt:
+    def _call_again(
+        self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
+    ) -> CallAttempt:
         """One more attempt. Its success is a success; a refusal may be the first call's doing and proves nothing."""
         asked = Stopwatch(self._clock)
         max_wait = self._caller.max_slot_wait(CREATE, deadline)
@@ -89,14 +93,14 @@ class Reconciler:
             if made.started is None and outcome is not BRIDGE_MISCONFIGURED:  # this one was not processed; the first?
                 return made._replace(result=made.result._replace(outcome=OUTCOME_UNKNOWN, retry_after=None))
             return made
-        seen = self._check_list(delivery.contact, claim, deadline)
+        seen = self._check_list(delivery.contact, unknown, deadline)
         if seen == "ours":
             return made._replace(result=Result(VERIFIED, resolved=True))
-        found = OUTCOME_UNKNOWN if seen == "failed" and not _is_expired(claim) else OUTCOME_UNRESOLVED
+        found = OUTCOME_UNKNOWN if seen == "failed" and not _is_expired(unknown) else OUTCOME_UNRESOLVED
         return made._replace(result=made.result._replace(outcome=found))
 
     def _check_list(  # noqa: PLR0911  one for each thing that the list can say
-        self, contact: Contact, claim: Claim, deadline: Deadline
+        self, contact: Contact, unknown: UnknownOutcome, deadline: Deadline
     ) -> Literal["ours", "before", "unclear", "absent", "failed"]:
         """What the account's list says about the contact and the calls that may have been processed."""
         if not self._describe:
@@ -110,9 +114,9 @@ class Reconciler:
         if not created:
             return "absent"
         times = [_time(text) for text in created]
-        if all(time is not None and is_own_call(time, claim) for time in times):
+        if all(time is not None and is_own_call(time, unknown) for time in times):
             return "ours"
-        first = min((call.sent_at for call in claim.calls), default=claim.now)
+        first = min((call.sent_at for call in unknown.calls), default=unknown.now)
         if all(time is not None and time < first - CLOCK_SKEW for time in times):
             return "before"
         return "unclear"
@@ -138,22 +142,22 @@ class Reconciler:
         return []
 
 
-def is_own_call(created: float, claim: Claim) -> bool:
+def is_own_call(created: float, unknown: UnknownOutcome) -> bool:
     """Whether a row made at ``created`` can only be the work of the delivery's own call.
 
     Of a contact with more calls than the ledger reads, none is certain.
     """
-    return not claim.has_more_calls and any(
+    return not unknown.has_more_calls and any(
         call.sent_at - CLOCK_SKEW <= created <= call.gave_up_at + PROCESSING_DELAY
-        and claim.now - call.sent_at < MAX_AGE
-        and not any(_is_near(rival, call) for rival in claim.competing_calls)
-        for call in claim.calls
+        and unknown.now - call.sent_at < MAX_AGE
+        and not any(_is_near(rival, call) for rival in unknown.competing_calls)
+        for call in unknown.calls
     )
 
 
-def _is_expired(claim: Claim) -> bool:
+def _is_expired(unknown: UnknownOutcome) -> bool:
     """Whether no list can say any more that the verification is ours: who waits for one would wait for ever."""
-    return bool(claim.calls) and all(claim.now - call.sent_at >= MAX_AGE for call in claim.calls)
+    return bool(unknown.calls) and all(unknown.now - call.sent_at >= MAX_AGE for call in unknown.calls)
 
 
 def _is_near(rival: CallWindow, call: CallWindow) -> bool:

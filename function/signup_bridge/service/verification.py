@@ -92,8 +92,8 @@ class Verification(IdempotentProcessor[Delivery]):
                 hindrance = self._removal.retry_pending(delivery.contact, keys, owner.token, deadline)
                 if hindrance is not None:
                     return CallAttempt(hindrance)
-            if claim.unknown:
-                return self._resolution.reconcile(delivery, keys, owner.token, claim, deadline)
+            if claim.unknown_outcome is not None:
+                return self._resolution.reconcile(delivery, keys, owner.token, claim.unknown_outcome, deadline)
             if claim.release_pending:  # its own turn has gone by
                 other = self._caller.reserve_slot(CREATE, deadline)
                 if not isinstance(other, SlotReservation):

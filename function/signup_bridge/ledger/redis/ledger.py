@@ -26,15 +26,24 @@ from signup_bridge.ledger import (
     LEASE_LIMIT,
     MAX_COMPETING_CALLS,
     SEND_LIMIT_WINDOW,
+    Acquired,
     CallWindow,
     Claim,
+    ContactBusy,
+    InFlight,
+    KeyMismatch,
     LedgerUnavailable,
     Policy,
+    RateLimited,
     Record,
+    Replay,
     SendLimit,
+    SendLimited,
     Settlement,
+    ShortCircuited,
     Slot,
     StoredState,
+    UnknownOutcome,
 )
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.telemetry.logs import log
@@ -81,13 +90,13 @@ class RedisLedger:
     # -- the verbs --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        kind, now, *rest = self._execute(
+        reply = self._execute(
             deadline, "claim",
             keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), keys.exact.hex(), str(keys.contact_type),
             _flag(keys.transient), token, str(lease), str(max_wait), CREATE,
             outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code, self._hides,
         )  # fmt: skip
-        return _claim(kind, now, *rest)
+        return _claim(reply)
 
     def claim_send(
         self,
@@ -100,12 +109,12 @@ class RedisLedger:
         deadline: Deadline,
     ) -> Claim:
         told = [part for one in guards for part in (one.name, one.counter_key.hex(), str(one.limit), str(one.window))]
-        kind, now, *rest = self._execute(
+        reply = self._execute(
             deadline, "claim_send",
             keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.transient),
             token, str(lease), str(max_wait), SEND, str(SEND_LIMIT_WINDOW), *told,
         )  # fmt: skip
-        return _claim(kind, now, *rest)
+        return _claim(reply)
 
     def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
         reply = self._execute(deadline, "begin_retry", keys.delivery.hex(), token, str(max_wait), CREATE)
@@ -250,17 +259,33 @@ def _flag(value: bool) -> str:  # noqa: FBT001  it is what is written
     return "1" if value else "0"
 
 
-def _claim(kind: Any, now: str, wait: str = "0", record: Any = None, *rest: Any) -> Claim:
-    if kind == "limited":
-        return Claim(kind, float(now), float(wait), guard=rest[0])
-    if kind != "owned":
-        return Claim(kind, float(now), float(wait), _record(record) if record else None)
-    removal, unknown, calls, rivals, *crowded = rest
-    return Claim(
-        kind, float(now), float(wait), calls=_intervals(calls), competing_calls=_intervals(rivals),
-        release_pending=removal == "1",
-        unknown=unknown == "1", has_more_calls=crowded == ["1"],
-    )  # fmt: skip
+_BARE_CLAIMS: dict[str, Claim] = {"in-flight": InFlight(), "contact-busy": ContactBusy(), "key-mismatch": KeyMismatch()}
+
+
+def _claim(reply: list[Any]) -> Claim:
+    kind, *rest = reply
+    match kind:
+        case "acquired":
+            return _acquired(*rest)
+        case "replay":
+            return Replay(_record(rest[0]))
+        case "short-circuited":
+            return ShortCircuited(_record(rest[0]))
+        case "rate-limited":
+            return RateLimited(float(rest[0]))
+        case "send-limited":
+            return SendLimited(float(rest[0]), rest[1])
+    return _BARE_CLAIMS[kind]
+
+
+def _acquired(wait: str, release_pending: str, unknown: list[Any]) -> Acquired:
+    if not unknown:
+        return Acquired(float(wait), release_pending=release_pending == "1")
+    now, calls, competing_calls, has_more_calls = unknown
+    unknown_outcome = UnknownOutcome(
+        float(now), _intervals(calls), _intervals(competing_calls), has_more_calls=has_more_calls == "1"
+    )
+    return Acquired(float(wait), release_pending=release_pending == "1", unknown_outcome=unknown_outcome)
 
 
 def _slot(reply: list[str]) -> Slot:

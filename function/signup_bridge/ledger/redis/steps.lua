@@ -4,16 +4,16 @@
 -- back would be replayed for as long: it is replayed for its usual time from now, or not at all if it `resends`.
 local function known(row, content, resends)
   if not row or row.expires <= now then return nil end
-  if row.content ~= content then return {'reused', text(now)} end
+  if row.content ~= content then return {'key-mismatch'} end
   if row.state == 'settled' then
     if row.transient == '1' and row.claimed > now + 1 then
       if resends then return nil end
       row.claimed, row.expires = now, math.min(row.expires, now + content_replay)
       save(row)
     end
-    return {'replay', text(now), '0', record_of(row)}
+    return {'replay', record_of(row)}
   end
-  if row.state == 'claimed' and is_live(row.lease) then return {'in-flight', text(now)} end
+  if row.state == 'claimed' and is_live(row.lease) then return {'in-flight'} end
   return nil
 end
 
@@ -61,10 +61,10 @@ function verbs.claim()
     if row.content == content and row.counted and row.counted > now - window then before = row end
     row = nil
   end
-  if is_locked_by_another({delivery = delivery, contact = contact}) then return {'busy', text(now)} end
+  if is_locked_by_another({delivery = delivery, contact = contact}) then return {'contact-busy'} end
   local removal = redis.call('EXISTS', key('removal', exact)) == 1 and '1' or '0'
   if again and row.sent and not row.gave_up then
-    return {'owned', text(now), text(math.max(0, row.sent - now)), {}, removal, '0', {}, {}}
+    return {'acquired', text(math.max(0, row.sent - now)), removal, {}}
   end
   local fresh = {delivery = delivery, content = content, contact = contact, contact_type = contact_type,
     transient = transient, state = 'claimed', token = token, claimed = now, lease = now + lease,
@@ -88,7 +88,7 @@ function verbs.claim()
       save(fresh)
     end
     local rivals, crowded = rivals_of(contact, content, calls)
-    return {'owned', text(now), '0', {}, removal, '1', calls, rivals, crowded}
+    return {'acquired', '0', removal, {text(now), calls, rivals, crowded}}
   end
 
   local decided
@@ -111,15 +111,15 @@ function verbs.claim()
     fresh.state, fresh.outcome, fresh.token, fresh.lease = 'settled', decided, nil, nil
     fresh.expires = now + (transient == '1' and content_replay or ttl)
     save(fresh)
-    return {'decided', text(now), '0', record_of(fresh)}
+    return {'short-circuited', record_of(fresh)}
   end
 
   local wait, fits = slot(action, max_wait)
-  if not fits then return {'no-slot', text(now), text(wait)} end
+  if not fits then return {'rate-limited', text(wait)} end
   fresh.sent = now + wait
   count_once(fresh, before, fresh.sent)
   save(fresh)
-  return {'owned', text(now), text(wait), {}, removal, '0', {}, {}}
+  return {'acquired', text(wait), removal, {}}
 end
 
 -- delivery, content, contact, contact type, transient, token, lease, seconds to wait at most, action, the longest
@@ -128,15 +128,15 @@ function verbs.claim_send()
   local delivery, content, token = argument(1), argument(2), argument(6)
   local row = load(delivery)
   if row and row.state == 'claimed' and row.token == token then -- its first answer was lost on the way
-    return {'owned', text(now), text(math.max(0, row.sent - now)), {}, '0', '0', {}, {}}
+    return {'acquired', text(math.max(0, row.sent - now)), '0', {}}
   end
   local answer = known(row, content, true)
   if answer then return answer end
   check_room()
   local left, guard = limited(11)
-  if guard then return {'limited', text(now), text(left), {}, guard} end
+  if guard then return {'send-limited', text(left), guard} end
   local wait, fits = slot(argument(9), number(8))
-  if not fits then return {'no-slot', text(now), text(wait)} end
+  if not fits then return {'rate-limited', text(wait)} end
   if row then forget(row, token) end
   local series = {}
   for n = 12, #ARGV - 13, 4 do
@@ -149,7 +149,7 @@ function verbs.claim_send()
   save({delivery = delivery, content = content, contact = argument(3), contact_type = argument(4),
     transient = argument(5), state = 'claimed', token = token, claimed = now, lease = now + number(7),
     expires = now + number(7) + ttl, sent = now + wait, series = table.concat(series, ' ')})
-  return {'owned', text(now), text(wait), {}, '0', '0', {}, {}}
+  return {'acquired', text(wait), '0', {}}
 end
 
 -- delivery, token, seconds to wait at most, action

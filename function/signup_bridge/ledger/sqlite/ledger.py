@@ -19,13 +19,19 @@ from signup_bridge.ledger import (
     CONTENT_REPLAY,
     LEASE_LIMIT,
     MAX_COMPETING_CALLS,
+    Acquired,
     Claim,
+    ContactBusy,
     Policy,
+    RateLimited,
     Record,
     SendLimit,
+    SendLimited,
     Settlement,
+    ShortCircuited,
     Slot,
     StoredState,
+    UnknownOutcome,
 )
 from signup_bridge.ledger.keys import Hasher, Keys, load_or_create_key
 
@@ -85,16 +91,15 @@ class SqliteLedger:
             if answer := rows.existing_claim(db, keys, now):
                 return answer
             if limit := sends.blocking_limit(db, guards, now):
-                wait, guard = limit
-                return Claim("limited", now, wait, guard=guard)
+                return SendLimited(*limit)
             slot = self._slot(db, SEND, rows.pace(db, SEND), now, max_wait)
             if not slot.fits:
-                return Claim("no-slot", now, slot.wait)
+                return RateLimited(slot.wait)
             if row := rows.find(db, keys.delivery):
                 rows.detach(db, row)
             self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
             sends.add(db, guards, token, now)
-            return Claim("owned", now, slot.wait)
+            return Acquired(slot.wait)
 
         return self._unless_known(keys, claim, deadline)
 
@@ -223,36 +228,29 @@ class SqliteLedger:
             rows.detach(db, row)
             row = None
         if met.busy:
-            return Claim("busy", now)
+            return ContactBusy()
         if met.unknown:
             unknown = db.execute(
                 f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
             ).fetchall()
             self._take_over(db, keys, token, row, now, lease)
             calls = tuple(call for one in unknown for call in rows.calls(one))
-            rivals = rows.rivals(db, keys, calls, now - self._policy.retention)
-            return Claim(
-                "owned",
-                now,
-                calls=calls,
-                competing_calls=rivals or (),
-                release_pending=met.removal,
-                unknown=True,
-                has_more_calls=rivals is None,
-            )
+            competing = rows.rivals(db, keys, calls, now - self._policy.retention)
+            unknown_outcome = UnknownOutcome(now, calls, competing or (), has_more_calls=competing is None)
+            return Acquired(release_pending=met.removal, unknown_outcome=unknown_outcome)
         decided = self._decided(met, keys)
         if decided:
             counts = self._policy.conceal and decided.outcome == outcomes.ALREADY_VERIFIED.code
             at = rows.move_count(db, keys, counted, now) if counts else None
             self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
-            return Claim("decided", now, record=decided)
+            return ShortCircuited(decided)
         slot = self._slot(db, CREATE, met.pace, now, max_wait)
         if not slot.fits:
-            return Claim("no-slot", now, slot.wait)
+            return RateLimited(slot.wait)
         sent = now + slot.wait
         at = rows.move_count(db, keys, counted, sent)
         self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
-        return Claim("owned", now, slot.wait, release_pending=met.removal)
+        return Acquired(slot.wait, release_pending=met.removal)
 
     def _take_over(
         self, db: sqlite3.Connection, keys: Keys, token: str, row: sqlite3.Row | None, now: float, lease: float

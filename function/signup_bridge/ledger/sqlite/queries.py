@@ -15,7 +15,10 @@ from signup_bridge.ledger import (
     MAX_COMPETING_CALLS,
     CallWindow,
     Claim,
+    InFlight,
+    KeyMismatch,
     Record,
+    Replay,
 )
 from signup_bridge.ledger.keys import Keys
 
@@ -44,7 +47,8 @@ def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
 
 
 _KNOWN = Statement(f"""
-    SELECT CASE WHEN content != :content THEN 'reused' WHEN state >= {VERIFIED} THEN 'replay' ELSE 'in-flight' END,
+    SELECT CASE WHEN content != :content THEN 'key-mismatch'
+                WHEN state >= {VERIFIED} THEN 'replay' ELSE 'in-flight' END,
            outcome, request_id, resolved
     FROM deliveries
     WHERE delivery = :delivery AND until > :now
@@ -65,8 +69,8 @@ def existing_claim(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | No
         return None
     kind, outcome, request_id, resolved = found
     if kind == "replay":  # what has the same content has the same type
-        return Claim(kind, now, record=Record(outcome, request_id, bool(resolved), keys.contact_type))
-    return Claim(kind, now)
+        return Replay(Record(outcome, request_id, bool(resolved), keys.contact_type))
+    return InFlight() if kind == "in-flight" else KeyMismatch()
 
 
 def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
