@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from signup_bridge import settings
+from signup_bridge.app import build_ledger
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.ledger.factory import open_ledger
 from signup_bridge.settings import SettingsError
 
 from tests.support.builders import ROOT, SECRET, application, environment
@@ -291,7 +291,7 @@ def test_where_the_ledger_is_when_nobody_says(given: dict[str, str], file: str) 
 
 def test_the_users_state_folder_is_made(tmp_path: Path) -> None:
     loaded = settings.load(environment(URL, LEDGER_URL="", XDG_STATE_HOME=str(tmp_path / "state")))
-    ledger = open_ledger(loaded, SystemClock())
+    ledger = build_ledger(loaded, SystemClock())
     ledger.ping(deadline=Deadline(SystemClock(), 5))
     assert (tmp_path / "state" / "signup-bridge").stat().st_mode & 0o777 == 0o700
     ledger.close()

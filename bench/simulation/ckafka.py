@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from signup_bridge.core.clock import Deadline
 from signup_bridge.core.outcomes import Result
-from signup_bridge.events.handler import RESPONSE_RESERVE
+from signup_bridge.events.invocation import RESPONSE_RESERVE
 
 from bench.simulation.events import Bell, Steps, Wait, World
 from bench.simulation.world import Instance

@@ -136,7 +136,9 @@ class Instance:
         self._ledger, self._account = ledger, account
         self._threads = Crew(world, setup.concurrency + MAX_QUEUED + SPARE_THREADS)
         self._processor = Processor(world)
-        self._places = ConcurrencyLimiter(setup.concurrency, interval(setup.quota) / RETRY_SPREAD_FACTOR, world)
+        self._places = ConcurrencyLimiter(
+            setup.concurrency, interval(setup.quota) / RETRY_SPREAD_FACTOR, world, max_queued=MAX_QUEUED
+        )
         self._freed = Bell(world)
         self._inside = 0
 
@@ -241,10 +243,7 @@ REFUSED_BY_SCF = Answer(432, {}, b"")
 @cache
 def answer_of(outcome: outcomes.Outcome, retry_after: int | None, profile: str) -> Answer:
     """What a sender hears, in the form of its profile."""
-    told = responses.from_result(
-        Result(outcome, retry_after=retry_after),
-        ContactType.PHONE,
-        Contact(ContactType.PHONE, PHONE),
-        PROFILES[profile],
+    told = responses.Responder(PROFILES[profile]).from_result(
+        Result(outcome, retry_after=retry_after), ContactType.PHONE, Contact(ContactType.PHONE, PHONE)
     )
     return Answer(told.status, {name.lower(): value for name, value in told.headers}, told.body)

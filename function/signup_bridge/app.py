@@ -1,25 +1,25 @@
-"""The application and its routes. Flask lives here, in `webhooks` and in `frame`, nowhere else."""
+"""Assemble the application from the settings. No other module but the commands knows them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import Flask, Response
+from flask import Flask
 
-from signup_bridge.ledger.factory import open_ledger
-
-from . import __version__, settings
-from .core import outcomes
+from . import settings as settings_module
 from .core.clock import Clock, Deadline, SystemClock
-from .core.outcomes import RequestRejected
 from .core.rate_limit import interval
-from .ledger import Ledger, LedgerUnavailable
-from .service.admission import ConcurrencyLimiter
+from .inbound import signatures
+from .inbound.idempotency_key import KeyPolicy
+from .ledger import Ledger, LedgerUnavailable, Policy
+from .ledger.factory import open_ledger
+from .service.admission import LEDGER_QUERY_TIMEOUT, ConcurrencyLimiter, LedgerQueryLimiter
 from .service.code_sending import CodeSender
 from .service.send_limits import SendLimits
+from .service.signup_service import RequestRules, SignupService
 from .service.verification import Verification
 from .settings import Settings
 from .telemetry.logs import log
@@ -27,160 +27,203 @@ from .telemetry.observer import Observer
 from .upstream import credentials
 from .upstream.calls import RateLimitedApi
 from .upstream.client import DomainApi
-from .web import middleware, responses
+from .upstream.credentials import Credentials
+from .web import middleware, service_routes
+from .web.delivery_log import DeliveryLog
 from .web.openapi import document
-from .web.routes import LEDGER_QUERY_TIMEOUT, WebhookViews
+from .web.openapi.requests import Features
+from .web.responses import Responder
+from .web.routes import WebhookViews
 
 if TYPE_CHECKING:
+    from .events.handler import Handler
     from .metrics import Metrics
 
 RETRY_SPREAD_FACTOR = 2
-"""How many times faster than calls leave those are called again who found no place: there is always one in time, and
-most need not come twice."""
+"""Rejected senders are told to retry at this multiple of the API call rate: there is always one in time, and most need
+not retry twice."""
+
+
+class Components(NamedTuple):
+    """The parts of one bridge, which the web application and the event handler share. ``budget`` is in seconds."""
+
+    ledger: Ledger
+    service: SignupService
+    responder: Responder
+    deliveries: DeliveryLog
+    metrics: Metrics | None
+    clock: Clock
+    budget: float
 
 
 class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """All that it calls is synchronous; to find that out takes longer than some of it."""
+        """Return the function: all views are synchronous, and Flask's check takes longer than some of them."""
         return func
 
 
-def create_app(configured: Settings | None = None, *, clock: Clock | None = None) -> Flask:
-    """The WSGI application; its settings are the environment's when none are given. Raises SettingsError."""
-    configured = configured or settings.load(os.environ)
-    clock = clock or SystemClock()
-    warn_weak_settings(configured)
-    metrics, ledger = _metrics(configured), open_ledger(configured, clock)
-    if metrics:
-        ledger = metrics.instrument(ledger)
-    watch = metrics or Observer()
-    check_ledger(ledger, clock)
-    webhooks = WebhookViews(configured, *build_services(configured, ledger, clock, watch), clock)
+def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> Flask:
+    """Return the WSGI application; by default its settings are the environment's. Raises SettingsError."""
+    settings = settings or settings_module.load(os.environ)
+    warn_weak_settings(settings)
+    bridge = build_components(settings, clock or SystemClock())
+    check_ledger(bridge.ledger, bridge.clock)
+    queries = LedgerQueryLimiter()
     app = _App(__name__, static_folder=None)
-    app.extensions["ledger"] = ledger
-    app.config.update(MAX_CONTENT_LENGTH=configured.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.extensions["ledger"] = bridge.ledger
+    app.extensions["signup_bridge"] = bridge
+    app.config.update(MAX_CONTENT_LENGTH=settings.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    middleware.init_app(app, configured.profile, clock, watch)
-
-    app.post("/webhooks/signup", strict_slashes=False)(webhooks.signup)
-    # A Function URL has no path of its own; a target in the absolute form may have none at all.
-    app.post("/", strict_slashes=False, endpoint="function_url")(webhooks.signup)
-    if configured.send_codes:
-        app.post("/webhooks/code", strict_slashes=False)(webhooks.send_code)
-    app.get("/deliveries/<path:delivery_id>")(webhooks.get_delivery)
-
-    register_service_routes(app, configured, ledger, metrics, webhooks)
+    middleware.init_app(app, bridge.responder, bridge.deliveries, bridge.clock)
+    views = WebhookViews(
+        bridge.service, bridge.responder, queries, bridge.clock, budget=bridge.budget, body_limit=settings.body_limit
+    )
+    views.register(app, send_codes=settings.send_codes)
+    routes = service_routes.create_blueprint(
+        bridge.ledger, queries, bridge.clock, describe=partial(describe, settings), metrics=bridge.metrics
+    )
+    app.register_blueprint(routes)
     return app
 
 
-def register_service_routes(
-    app: Flask, configured: Settings, ledger: Ledger, metrics: Metrics | None, webhooks: WebhookViews
-) -> None:
-    """The routes that no sender asks."""
+def create_event_handler(app: Flask) -> Handler:
+    """Return the handler of the events of an event function, which shares the application's parts."""
+    from .events.handler import Handler  # noqa: PLC0415  a web function does not need it
+    from .events.service_caller import ServiceCaller  # noqa: PLC0415
 
-    @app.get("/health")
-    def health() -> Response:
-        return middleware.to_flask_response(responses.json_response(200, {"status": "ok", "version": __version__}))
+    bridge: Components = app.extensions["signup_bridge"]
+    caller = ServiceCaller(bridge.service, bridge.responder, bridge.deliveries, bridge.clock, budget=bridge.budget)
+    return Handler(app, caller, bridge.ledger, bridge.clock)
 
-    @app.get("/ready")
-    def ready() -> Response:
-        told = {"engine": ledger.engine, "reach": ledger.reach}
-        try:
-            with webhooks.ledger_query() as deadline:
-                ledger.ping(deadline=deadline)
-        except LedgerUnavailable as error:
-            raise RequestRejected(
-                outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}"
-            ) from None
-        return middleware.to_flask_response(
-            responses.json_response(200, {"status": "ok", "version": __version__, "ledger": told})
-        )
 
-    @app.get("/openapi.json")
-    def description() -> Response:
-        return middleware.to_flask_response(responses.json_response(200, document.document(configured)))
-
+def build_components(settings: Settings, clock: Clock) -> Components:
+    """Create the parts that the settings describe."""
+    ledger, metrics = build_ledger(settings, clock), _metrics(settings)
     if metrics:
+        ledger = metrics.instrument(ledger)
+    observer = metrics or Observer()
+    rules = RequestRules(
+        verify_signature=signatures.verifier(
+            settings.webhook_auth, settings.webhook_keys, tolerance=settings.webhook_tolerance, clock=clock
+        ),
+        keys=_key_policy(settings),
+        mapping=settings.mapping,
+        body_limit=settings.body_limit,
+        send_codes=settings.send_codes,
+        role_credentials=settings.role_credentials_from_headers,
+    )
+    reveal = settings.reveal_already_verified
+    service = SignupService(rules, *build_services(settings, ledger, clock, observer), reveal=reveal)
+    responder = Responder(settings.profile, settings.send_interval, timed=reveal)
+    return Components(ledger, service, responder, DeliveryLog(observer), metrics, clock, settings.request_budget)
 
-        @app.get("/metrics")
-        def scrape() -> Response:
-            unknown = None
-            with (
-                suppress(LedgerUnavailable, RequestRejected),
-                webhooks.ledger_query() as deadline,
-            ):  # the rest is worth telling, too
-                unknown = ledger.count_unknown(deadline=deadline)
-            return middleware.to_flask_response(metrics.render(unknown))
 
-
-def _metrics(configured: Settings) -> Metrics | None:
-    if not configured.metrics:
-        return None
-    from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
-
-    return Metrics(configured.sender_profile, reveal=configured.reveal_already_verified)
+def build_ledger(settings: Settings, clock: Clock) -> Ledger:
+    """Open the ledger that ``LEDGER_URL`` names."""
+    policy = Policy(
+        ttl=settings.ledger_ttl,
+        wrong_codes=settings.max_wrong_codes,
+        wrong_code_window=settings.wrong_code_window,
+        interval=interval(settings.domain_api_rate),
+        conceal=not settings.reveal_already_verified,
+    )
+    # No other program creates the default ledger's folder.
+    make_folder = settings.ledger_is_default
+    return open_ledger(settings.ledger_url, policy, clock, key=settings.ledger_key, make_folder=make_folder)
 
 
 def build_services(
-    configured: Settings, ledger: Ledger, clock: Clock, watch: Observer
+    settings: Settings, ledger: Ledger, clock: Clock, observer: Observer
 ) -> tuple[Verification, CodeSender]:
-    """Both ways to the API, which share its client, the ledger and the places."""
+    """Create the verification and the code sending, which share the API's client, the ledger and the permits."""
+    static = None
+    if settings.tencent_secret_id and settings.tencent_secret_key:
+        static = Credentials(settings.tencent_secret_id, settings.tencent_secret_key, settings.tencent_session_token)
     domain_api = DomainApi(
-        configured.domain_api_url,
-        credentials=credentials.provider(configured),
-        connections=configured.concurrency,
+        settings.domain_api_url,
+        credentials=credentials.provider(static, from_environment=settings.event_function),
+        connections=settings.concurrency,
         clock=clock,
-        ca_bundle=configured.domain_api_ca_bundle,
+        ca_bundle=settings.domain_api_ca_bundle,
     )
-    caller = RateLimitedApi(domain_api, ledger, clock, watch)
-    places = ConcurrencyLimiter(
-        configured.concurrency, interval(configured.domain_api_rate) / RETRY_SPREAD_FACTOR, clock
+    api = RateLimitedApi(domain_api, ledger, clock, observer)
+    permits = ConcurrencyLimiter(
+        settings.concurrency,
+        interval(settings.domain_api_rate) / RETRY_SPREAD_FACTOR,
+        clock,
+        max_queued=settings_module.MAX_QUEUED,
     )
-    reveal = configured.reveal_already_verified
+    reveal = settings.reveal_already_verified
     verification = Verification(
         ledger,
-        caller,
+        api,
         clock,
-        places=places,
-        describe=configured.resolve_unknown == "describe",
-        release=configured.after_verified == "release",
+        places=permits,
+        describe=settings.resolve_unknown == "describe",
+        release=settings.after_verified == "release",
         reveal=reveal,
     )
     limits = SendLimits(
-        interval=configured.send_interval,
-        per_contact=configured.send_per_contact,
-        per_prefix=configured.send_per_prefix,
-        per_hour=configured.send_per_hour,
-        allowed=configured.send_allowed_prefixes,
+        interval=settings.send_interval,
+        per_contact=settings.send_per_contact,
+        per_prefix=settings.send_per_prefix,
+        per_hour=settings.send_per_hour,
+        allowed=settings.send_allowed_prefixes,
     )
-    return verification, CodeSender(ledger, caller, clock, places=places, limits=limits, reveal=reveal)
+    return verification, CodeSender(ledger, api, clock, places=permits, limits=limits, reveal=reveal)
 
 
-def warn_weak_settings(configured: Settings) -> None:
-    """Say at the start what is allowed and yet weak."""
-    if configured.webhook_auth == "none":
+def _metrics(settings: Settings) -> Metrics | None:
+    if not settings.metrics:
+        return None
+    from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
+
+    return Metrics(settings.sender_profile, reveal=settings.reveal_already_verified)
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """Return the OpenAPI description of a bridge with these settings, as JSON values."""
+    features = Features(
+        _key_policy(settings),
+        settings.profile,
+        settings.mapping,
+        send_codes=settings.send_codes,
+        metrics=settings.metrics,
+        reveal=settings.reveal_already_verified,
+    )
+    return document.document(features)
+
+
+def _key_policy(settings: Settings) -> KeyPolicy:
+    mapping = settings.mapping
+    return KeyPolicy(settings.webhook_auth, settings.profile.content_key, bool(mapping and mapping.event))
+
+
+def warn_weak_settings(settings: Settings) -> None:
+    """Log the settings that are allowed but weak."""
+    if settings.webhook_auth == "none":
         log.warning("WEBHOOK_AUTH=none: any caller is trusted")
-    elif weak := configured.weak_secrets:
+    elif weak := settings.weak_secrets:
         log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
-    for name in configured.quoted_secrets:
+    for name in settings.quoted_secrets:
         log.warning("%s is wrapped in quotes, which are part of the value; remove them", name)
-    if " #" in (configured.ledger_key or ""):
+    if " #" in (settings.ledger_key or ""):
         log.warning(
             "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
         )
-    if not configured.verifies_ledger:
+    if not settings.verifies_ledger:
         log.warning(
             "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
             "ssl_cert_reqs=none and ssl_check_hostname=false"
         )
-    if configured.role_credentials_from_headers and configured.tencent_secret_id:
+    if settings.role_credentials_from_headers and settings.tencent_secret_id:
         log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
-    if (configured.payload_preset, configured.sender_profile) == ("supabase", "ack"):
+    if (settings.payload_preset, settings.sender_profile) == ("supabase", "ack"):
         log.warning("SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase")
 
 
 def check_ledger(ledger: Ledger, clock: Clock) -> None:
-    """Say at the start that the ledger does not work, or may forget; it may work later."""
+    """Log if the ledger is unavailable at the start; it may become available later."""
     try:
         ledger.ping(deadline=Deadline(clock, LEDGER_QUERY_TIMEOUT))
     except LedgerUnavailable as error:

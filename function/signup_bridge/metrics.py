@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
@@ -32,7 +32,6 @@ from .core.actions import CREATE, DELETE, DESCRIBE, SEND
 from .core.outcomes import OUTCOMES, SENT, VERIFIED
 from .ledger import Ledger, LedgerUnavailable
 from .telemetry.observer import Observer
-from .web.responses import HttpResponse
 
 _NAMES = {"namespace": "signup_bridge"}
 
@@ -55,6 +54,13 @@ RESULTS = (
 """What a call can mean. Verified is told as ``ok``, as sent is: of the other actions it says no more than that."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it began
+
+
+class Exposition(NamedTuple):
+    """All metrics in Prometheus' text format."""
+
+    content_type: str
+    body: bytes
 
 
 class Metrics(Observer):
@@ -106,13 +112,13 @@ class Metrics(Observer):
         """The same ledger, whose failures are counted."""
         return cast(Ledger, InstrumentedLedger(ledger, self._ledger_errors.inc))
 
-    def render(self, unknown: int | None) -> HttpResponse:
-        """The text, with how many ``unknown`` outcomes the ledger has; None when it cannot say."""
+    def render(self, unknown: int | None) -> Exposition:
+        """Return all metrics, with how many ``unknown`` outcomes the ledger has; None if it is unavailable."""
         gauge = GaugeMetricFamily(f"{_NAMES['namespace']}_unknown_outcomes", "Deliveries whose outcome is not known.")
         if unknown is not None:
             gauge.add_metric([], unknown)
         text = generate_latest(_Families([*self._registry.collect(), gauge]))
-        return HttpResponse(200, (("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),), text)
+        return Exposition(CONTENT_TYPE_PLAIN_0_0_4, text)
 
 
 class InstrumentedLedger:

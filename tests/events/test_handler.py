@@ -4,14 +4,13 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signup_bridge.core.clock import SystemClock
-from signup_bridge.events.handler import Handler
-from signup_bridge.ledger import Ledger
+from signup_bridge.events import http_event
+from signup_bridge.events.invocation import Invocation
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
@@ -157,7 +156,7 @@ def test_absent_keys(wired: Bridge) -> None:
     assert handle(wired, url_event(path=None), context=None).json["status"] == "verified"
 
 
-def received(event: object) -> dict[str, Any]:
+def received(event: dict[str, Any]) -> dict[str, Any]:
     """What the application is given."""
     seen: dict[str, Any] = {}
 
@@ -166,7 +165,7 @@ def received(event: object) -> dict[str, Any]:
         start_response("200 OK", [])
         return [b""]
 
-    Handler(application, cast(Ledger, None), SystemClock(), budget=8).handle(event, None)
+    http_event.respond(application, event, Invocation())
     return seen
 
 

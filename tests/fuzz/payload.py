@@ -37,7 +37,7 @@ def try_one(data: bytes) -> None:
     if read is None:
         return
     try:
-        delivery = payload.parse(document, reading=read)
+        delivery = payload.parse(document, read).to_delivery()
     except RequestRejected as refusal:
         _check_refusal(refusal, read, document)
     else:

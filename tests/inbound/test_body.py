@@ -23,7 +23,7 @@ MUST_BE_A_CODE = "must be a string of 4 to 10 characters 0-9, A-Z, a-z"
 
 def faulty(data: bytes) -> dict[str, str]:
     with pytest.raises(RequestRejected) as raised:
-        payload.parse(data)
+        payload.parse(data).to_delivery()
     assert raised.value.outcome.code == "body-invalid"
     assert len({pointer for pointer, _ in raised.value.errors}) == len(raised.value.errors)
     return dict(raised.value.errors)
@@ -31,18 +31,25 @@ def faulty(data: bytes) -> dict[str, str]:
 
 def code_of(data: bytes) -> str:
     with pytest.raises(RequestRejected) as raised:
-        payload.parse(data)
+        payload.parse(data).to_delivery()
     return raised.value.outcome.code
 
 
 def test_both_shapes() -> None:
     key = IdempotencyKey("signed", "msg_1")
     expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE, key)
-    assert payload.parse(body(), key) == expected
-    assert payload.parse(body(type=1), key) == expected
-    assert payload.parse(json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE}).encode(), key) == expected
-    assert payload.parse(json.dumps({"Type": "phone", "Code": PHONE, "VerifyCode": CODE}).encode(), key) == expected
-    assert payload.parse(body(type=2, contact=EMAIL), key) == Delivery(Contact(ContactType.EMAIL, EMAIL), CODE, key)
+    assert payload.parse(body()).to_delivery(key) == expected
+    assert payload.parse(body(type=1)).to_delivery(key) == expected
+    assert (
+        payload.parse(json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE}).encode()).to_delivery(key) == expected
+    )
+    assert (
+        payload.parse(json.dumps({"Type": "phone", "Code": PHONE, "VerifyCode": CODE}).encode()).to_delivery(key)
+        == expected
+    )
+    assert payload.parse(body(type=2, contact=EMAIL)).to_delivery(key) == Delivery(
+        Contact(ContactType.EMAIL, EMAIL), CODE, key
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +66,7 @@ def test_both_shapes() -> None:
     ],
 )
 def test_phones(contact: str) -> None:
-    assert payload.parse(body(contact=contact)).contact.value == contact.strip()
+    assert payload.parse(body(contact=contact)).to_delivery().contact.value == contact.strip()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,7 @@ def test_what_can_never_be_a_phone(contact: object) -> None:
 
 @pytest.mark.parametrize("contact", [EMAIL, "a+b.c@x.y", "ü@bücher.example", f"{'l' * 64}@{'d' * 185}.com", "'@[1.2]"])
 def test_emails(contact: str) -> None:
-    assert payload.parse(body(type="email", contact=contact)).contact.value == contact
+    assert payload.parse(body(type="email", contact=contact)).to_delivery().contact.value == contact
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def test_what_can_never_be_an_email(contact: str) -> None:
 
 @pytest.mark.parametrize("code", ["1234", "1234567890", "aBcD12"])
 def test_codes(code: str) -> None:
-    assert payload.parse(body(verify_code=code)).verify_code == code
+    assert payload.parse(body(verify_code=code)).to_delivery().verify_code == code
 
 
 @pytest.mark.parametrize(
@@ -109,11 +116,11 @@ def test_what_is_no_type(wrong: object) -> None:
 def test_whose_id_it_is() -> None:
     """The signed one; the body's only where the platform has authorised the caller."""
     signed = IdempotencyKey("signed", "msg_1")
-    assert payload.parse(body(id="x"), signed).key == signed
-    assert payload.parse(body(id=[]), signed).key == signed
-    assert payload.parse(body(id="x")).key == IdempotencyKey("content", body(id="x"))
-    assert payload.parse(body(id="x"), reading=DIRECT).key == IdempotencyKey("direct", "x")
-    assert payload.parse(body(), reading=DIRECT).key == IdempotencyKey("content", body())
+    assert payload.parse(body(id="x")).to_delivery(signed).key == signed
+    assert payload.parse(body(id=[])).to_delivery(signed).key == signed
+    assert payload.parse(body(id="x")).to_delivery().key == IdempotencyKey("content", body(id="x"))
+    assert payload.parse(body(id="x"), DIRECT).to_delivery().key == IdempotencyKey("direct", "x")
+    assert payload.parse(body(), DIRECT).to_delivery().key == IdempotencyKey("content", body())
 
 
 def test_all_faults_at_once() -> None:
@@ -206,8 +213,8 @@ def test_what_is_not_json(data: bytes) -> None:
 
 def test_a_byte_order_mark_is_ignored() -> None:
     marked = b"\xef\xbb\xbf" + body()
-    assert payload.parse(marked) == payload.parse(body(), IdempotencyKey("content", marked))
-    assert payload.is_send_request(b"\xef\xbb\xbf" + body(action="send"))
+    assert payload.parse(marked).to_delivery() == payload.parse(body()).to_delivery(IdempotencyKey("content", marked))
+    assert payload.parse(b"\xef\xbb\xbf" + body(action="send"), BodyFormat(action=True)).requested_action() == "send"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +280,7 @@ members: Any = st.dictionaries(
 @given(data=st.binary() | members.map(lambda document: json.dumps(document).encode()), direct=st.booleans())
 def test_any_bytes_are_read_or_refused(data: bytes, direct: bool) -> None:
     try:
-        delivery = payload.parse(data, reading=DIRECT if direct else BodyFormat())
+        delivery = payload.parse(data, DIRECT if direct else BodyFormat()).to_delivery()
     except RequestRejected as refusal:
         shown = json.dumps(refusal.errors) + refusal.detail
         assert PHONE not in shown

@@ -42,7 +42,7 @@ def problems(**changed: str) -> list[str]:
 
 
 def read(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> delivery.Delivery:
-    return body.parse(json.dumps(document).encode(), reading=BodyFormat(by))
+    return body.parse(json.dumps(document).encode(), BodyFormat(by)).to_delivery()
 
 
 def faulty(document: Any, by: PayloadMapping = WITHOUT_TYPE) -> dict[str, str]:
@@ -188,7 +188,7 @@ def test_the_first_that_is_there_counts() -> None:
 @pytest.mark.parametrize("data", [b'{"who": "a@b.cd", "who": "c@d.ef", "code": "1234"}', b"{", b"\xff", b"NaN"])
 def test_strict_json_stays(data: bytes) -> None:
     with pytest.raises(RequestRejected) as raised:
-        body.parse(data, reading=BodyFormat(WITHOUT_TYPE))
+        body.parse(data, BodyFormat(WITHOUT_TYPE)).to_delivery()
     assert raised.value.outcome.code == "body-malformed"
 
 
@@ -215,7 +215,7 @@ def test_any_body_is_read_or_refused(document: Any, by: PayloadMapping, known_by
     if known_by == "member":
         by, known_by = by.for_data(), None
     try:
-        found = body.parse(json.dumps(document).encode(), reading=BodyFormat(by, by.event, known_by))
+        found = body.parse(json.dumps(document).encode(), BodyFormat(by, by.event, known_by)).to_delivery()
     except RequestRejected as refusal:
         shown = json.dumps(refusal.errors) + refusal.detail
         assert PHONE not in shown

@@ -29,11 +29,11 @@ FULL_WIDTH = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21
 
 
 def code_of(written: str) -> str:
-    return payload.parse(body(verify_code=written)).verify_code
+    return payload.parse(body(verify_code=written)).to_delivery().verify_code
 
 
 def contact_of(written: str, kind: str = "phone") -> str:
-    return payload.parse(body(type=kind, contact=written)).contact.value
+    return payload.parse(body(type=kind, contact=written)).to_delivery().contact.value
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_malformed_code_stays_malformed(written: str) -> None:
     ],
 )
 def test_a_phone_number_as_people_type_it(written: str, plain: str) -> None:
-    contact = payload.parse(body(contact=written)).contact
+    contact = payload.parse(body(contact=written)).to_delivery().contact
     assert contact.value == plain
     assert contact.masked == Contact(ContactType.PHONE, plain).masked
 

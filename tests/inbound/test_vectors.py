@@ -64,7 +64,13 @@ class Served:
             values = (*named[:2], str(named[2]))
             of_vector = dict(zip(("WEBHOOK_AUTH", "WEBHOOK_SECRETS", "WEBHOOK_TOLERANCE"), values, strict=True))
             configured = settings.load(environment("http://127.0.0.1:9", **of_vector))
-            self.made[named] = application(configured, self.clock), signatures.verifier(configured, self.clock)
+            verify = signatures.verifier(
+                configured.webhook_auth,
+                configured.webhook_keys,
+                tolerance=configured.webhook_tolerance,
+                clock=self.clock,
+            )
+            self.made[named] = application(configured, self.clock), verify
         return self.made[named]
 
     def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -8,7 +8,7 @@ from tests.support.builders import StillClock
 
 def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
     clock = StillClock()
-    places = ConcurrencyLimiter(1, 0.5, clock)
+    places = ConcurrencyLimiter(1, 0.5, clock, max_queued=1)
     assert [places.next_retry_after() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
     clock.run += 10
     assert places.next_retry_after() == pytest.approx(0, abs=0.1)
@@ -18,7 +18,7 @@ def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
 
 
 def test_a_place_is_taken_once_and_given_back() -> None:
-    places = ConcurrencyLimiter(1, 0.5, StillClock())
+    places = ConcurrencyLimiter(1, 0.5, StillClock(), max_queued=1)
     with places.acquire(b"one") as taken, places.acquire(b"two") as other:
         assert (taken, other) == (True, False)
         assert (places.is_in_flight(b"one"), places.is_in_flight(b"two")) == (True, False)

@@ -88,7 +88,7 @@ def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) 
 
 def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_QUEUED >= 49
-    monkeypatch.setattr("signup_bridge.service.admission.MAX_QUEUED", 2)
+    monkeypatch.setattr("signup_bridge.settings.MAX_QUEUED", 2)
     instance = build(REQUEST_BUDGET=60)
     answers: list[Answer] = []
     threads = [threading.Thread(target=lambda: answers.append(deliver(instance))) for _ in range(6)]

@@ -47,7 +47,7 @@ def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
 def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
-    found = body.parse(sample_payloads.body_of(contact, "abcd", preset=preset), reading=reading)
+    found = body.parse(sample_payloads.body_of(contact, "abcd", preset=preset), reading).to_delivery()
     assert (found.contact.type.label, found.contact.value, found.verify_code) == (kind, contact, "abcd")
 
 
@@ -55,7 +55,7 @@ def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> Non
 def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
-    found = body.parse_send(sample_payloads.body_of(EMAIL, None, preset=preset), reading=reading)
+    found = body.parse(sample_payloads.body_of(EMAIL, None, preset=preset), reading).to_code_request()
     assert found.contact.value == EMAIL
 
 

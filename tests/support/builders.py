@@ -29,7 +29,7 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from signup_bridge import settings
-from signup_bridge.app import create_app
+from signup_bridge.app import create_app, create_event_handler
 from signup_bridge.core.clock import Clock, SystemClock
 from signup_bridge.events.handler import Handler
 from signup_bridge.ledger import Ledger
@@ -177,12 +177,15 @@ class _Client(FlaskClient):
         return super().open(*args, **kwargs)
 
 
-class _Events(Handler):
+class _Events:
     """The same for events."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
 
     def handle(self, event: object, context: object) -> dict[str, Any]:
         log_audit.carry_document(event)
-        return super().handle(event, context)
+        return self._handler.handle(event, context)
 
 
 LEDGERS: WeakSet[Ledger] = WeakSet()
@@ -204,8 +207,7 @@ class Bridge:
         self.app.test_client_class = _Client
         self.client: FlaskClient = self.app.test_client()
         self.timed = configured.reveal_already_verified
-        ledger, budget = self.app.extensions["ledger"], configured.request_budget
-        self.events = _Events(self.app, ledger, clock or SystemClock(), budget=budget)
+        self.events = _Events(create_event_handler(self.app))
 
     def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)

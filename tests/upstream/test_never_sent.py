@@ -14,6 +14,7 @@ from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import JsonFormatter
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
+from signup_bridge.web.wsgi_environ import BUDGET
 
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
@@ -33,6 +34,7 @@ from tests.support.builders import (  # fmt: skip
     read_request,
     reply,
     send,
+    signed,
 )
 from tests.support.certificates import Tls
 
@@ -190,8 +192,7 @@ def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     data = body()
-    answered = bridged.client.post("/", data=data, environ_overrides={"signup_bridge.origin": "invocation",
-                                                                      "signup_bridge.budget": 0.0})  # fmt: skip
+    answered = bridged.client.post("/", data=data, headers=signed(data), environ_overrides={BUDGET: 0.0})
     assert (answered.status_code, answered.json and answered.json["code"]) == (503, "overloaded")
     assert calls(emulator) == []
 

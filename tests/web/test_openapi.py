@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from signup_bridge import settings
+from signup_bridge.app import describe
 from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_bridge.settings import WEBHOOK_AUTHS
-from signup_bridge.web.openapi import document as openapi
 from signup_bridge.web.profiles import PROFILES, Profile
 
 from signup_emulator.server import Emulator
@@ -94,7 +94,7 @@ def test_it_is_valid_with_any_settings(mapped: dict[str, str]) -> None:
     flags = ("SEND_CODES", "METRICS", "REVEAL_ALREADY_VERIFIED")
     for auth, profile, flag in itertools.product(WEBHOOK_AUTHS, PROFILES, ("true", "false")):
         changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile, **dict.fromkeys(flags, flag)}
-        check_document(openapi.document(settings.load(environment("", **changed, **mapped))))
+        check_document(describe(settings.load(environment("", **changed, **mapped))))
 
 
 def check_document(document: Any) -> None:
@@ -156,7 +156,7 @@ def test_each_answer_is_described(emulator: Emulator, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None:
     configured = settings.load(environment("", SENDER_PROFILE=profile.name))
-    responses = openapi.document(configured)["paths"]["/"]["post"]["responses"]
+    responses = describe(configured)["paths"]["/"]["post"]["responses"]
     may = {
         name: {status for status, response in responses.items() if name in response["headers"]}
         for name in ("Retry-After", "webhook-delivery")
@@ -175,7 +175,7 @@ def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None
 def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth)
     document = bridged.client.get("/openapi.json").json
-    assert document == openapi.document(settings.load(environment(emulator.url, WEBHOOK_AUTH=auth)))
+    assert document == describe(settings.load(environment(emulator.url, WEBHOOK_AUTH=auth)))
     schemes = document["components"]["securitySchemes"]
     asked = {name for one in document["paths"]["/"]["post"]["security"] for name in one}
     assert asked == set(schemes)
@@ -183,7 +183,7 @@ def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None
 
 
 def test_the_responses_are_open_to_new_members(emulator: Emulator) -> None:
-    document = openapi.document(settings.load(environment(emulator.url, SENDER_PROFILE="ack", SEND_CODES="true")))
+    document = describe(settings.load(environment(emulator.url, SENDER_PROFILE="ack", SEND_CODES="true")))
     for name in ("Verified", "Sent", "Problem", "Acknowledged"):
         schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
         described = document["components"]["schemas"][name]

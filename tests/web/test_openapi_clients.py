@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 from signup_bridge import settings
+from signup_bridge.app import describe
 from signup_bridge.inbound.payload_mapping import PRESETS
-from signup_bridge.web.openapi import document as openapi
 
 from signup_emulator.server import Emulator
 from tests.support import node_packages, openapi_tools
@@ -36,7 +36,7 @@ def name_of(changed: dict[str, str]) -> str:
 def described(folder: Path, **changed: str) -> Path:
     """Return a file with the response of GET /openapi.json for these settings."""
     file = folder / "openapi.json"
-    file.write_text(json.dumps(openapi.document(settings.load(environment("", **changed)))))
+    file.write_text(json.dumps(describe(settings.load(environment("", **changed)))))
     return file
 
 

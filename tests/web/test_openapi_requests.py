@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from signup_bridge import settings
+from signup_bridge.app import describe
 from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import cloudevents
 from signup_bridge.inbound.payload_mapping import PRESETS
-from signup_bridge.web.openapi import document as openapi
 
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, ROOT, bridge, environment, signed
@@ -32,7 +32,7 @@ def name_of(changed: dict[str, str]) -> str:
 
 
 def document(**changed: str) -> Any:
-    return openapi.document(settings.load(environment("", **changed)))
+    return describe(settings.load(environment("", **changed)))
 
 
 def validator(described: Any, media_type: str = JSON, path: str = "/webhooks/signup") -> jsonschema_rs.Validator:
@@ -162,7 +162,7 @@ def mutants(draw: st.DrawFn, samples: list[Any]) -> Any:
 @pytest.mark.parametrize("auth", ["standard-webhooks", "none"])
 def test_accepted_bodies_match_the_description(changed: dict[str, str], auth: str) -> None:
     configured = settings.load(environment("", WEBHOOK_AUTH=auth, **changed))
-    described = openapi.document(configured)
+    described = describe(configured)
     validators = {media_type: validator(described, media_type) for media_type in (JSON, EVENT)}
     fields = {"fields": [{"value": PHONE}, {"value": CODE}]}
     samples = [fields] if changed else [OWN, IN_API_NAMES, {"data": OWN, "id": "1", "source": "/"}]
@@ -177,7 +177,7 @@ def test_accepted_bodies_match_the_description(changed: dict[str, str], auth: st
         trusted = auth == "none"
         reading = cloudevents.body_format("request", mapping, content_type=media_type, binary=binary, trusted=trusted)
         try:
-            payload.parse(json.dumps(body).encode(), None, reading)
+            payload.parse(json.dumps(body).encode(), reading).to_delivery()
         except RequestRejected:
             return
         read.append(body)

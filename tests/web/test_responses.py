@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from signup_bridge.web.responses import common_headers
+from signup_bridge.web.responses import Timing, common_headers
 
 
 def test_times_are_told_in_milliseconds() -> None:
-    assert common_headers("r-1", wait=12.3456, upstream=45.6789) == {
+    assert common_headers("r-1", Timing(12.3456, 45.6789)) == {
         "X-Request-Id": "r-1",
         "Server-Timing": "wait;dur=12345.6, upstream;dur=45678.9",
     }
     assert common_headers("r-1")["Server-Timing"] == "wait;dur=0.0, upstream;dur=0.0"
-    assert common_headers("r-1", wait=1, upstream=1, timed=False) == {"X-Request-Id": "r-1"}
+    assert common_headers("r-1", None) == {"X-Request-Id": "r-1"}

@@ -1,9 +1,9 @@
-"""CKafka's batches: each record is one delivery, whose body is the message.
+"""CKafka batches: each record is one delivery, whose body is the message.
 
-In comes an event's list of records, out comes what became of them. The platform sends the whole batch again when the
-function raises, up to 10,000 times, and knows no answer for a part of it; so what is decided stays in the ledger, and
-`Redeliver` is raised only when a record may end otherwise next time. What can never be right must not stop those behind
-it, nor may a code that the guards hold back, for an hour perhaps: whoever wants it asks again.
+The platform sends the whole batch again if the function raises, up to 10,000 times, and has no response for a part of
+it. So definitive outcomes stay in the ledger, and `BatchRetry` is raised only if a record may end differently next
+time. A record that can never be valid must not block those behind it, nor may a code that a send limit rejects, perhaps
+for an hour: the person requests it again.
 
 Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
 """
@@ -11,74 +11,81 @@ Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from signup_bridge.core.clock import Deadline
+from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import SEND_LIMITED, Outcome
 from signup_bridge.telemetry.logs import log
 
+from .service_caller import EventResult, ServiceCaller
 
-class BatchRetry(Exception):  # noqa: N818  not a mistake: the only way to have it sent again
+
+class BatchRetry(Exception):  # noqa: N818  not an error: the only way to request a retry
     """The platform should send the whole batch, or the bus's event, again."""
 
 
 class Message(NamedTuple):
-    """One record: ``id`` is its place, ``topic-partition-offset``, None when it has none; ``body`` the message."""
+    """One record: ``id`` is ``topic-partition-offset``, None if one of these is invalid; ``body`` the message."""
 
     id: str | None
     body: Any
 
 
-class RecordResult(NamedTuple):
-    """What became of one message: what may be told of it, and for the log how it ended."""
-
-    told: Outcome
-    outcome: Outcome
-
-
 def parse_records(records: object) -> list[Message] | None:
-    """The messages of a CKafka event's ``Records``; None when they are another trigger's, or nothing.
+    """Return the messages of a CKafka event's ``Records``; None if they are another trigger's, or none.
 
-    What is no record among others is a message that can never be right.
+    An invalid record among others becomes a message that is rejected.
     """
     if not isinstance(records, list):
         return None
-    found = [record.get("Ckafka") if isinstance(record, dict) else None for record in records]
-    if not any(isinstance(record, dict) for record in found):
+    contents = [record.get("Ckafka") if isinstance(record, dict) else None for record in records]
+    if not any(isinstance(content, dict) for content in contents):
         return None
-    return [_message(record) if isinstance(record, dict) else Message(None, None) for record in found]
+    return [_message(content) if isinstance(content, dict) else Message(None, None) for content in contents]
 
 
 def _message(record: dict[Any, Any]) -> Message:
     topic, partition, offset = (record.get(name) for name in ("topic", "partition", "offset"))
-    placed = isinstance(topic, str) and type(partition) is int and type(offset) is int
-    return Message(f"{topic}-{partition}-{offset}" if placed else None, record.get("msgBody"))
+    is_valid = isinstance(topic, str) and type(partition) is int and type(offset) is int
+    return Message(f"{topic}-{partition}-{offset}" if is_valid else None, record.get("msgBody"))
 
 
-def process_batch(
-    batch: list[Message], verify: Callable[[Message], RecordResult], *, has_time: Callable[[], bool]
-) -> Counter[str]:
-    """Verify each message in order; how many ended how.
+def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadline) -> dict[str, Any]:
+    """Process each message in order; return how many ended with which outcome.
 
-    None is begun unless ``may_begin`` says that its whole budget is left. Raises Redeliver when all have had their turn
-    and one may end otherwise, or was not begun.
+    None starts without a whole budget left. Raises BatchRetry after the last one if one may end differently next time,
+    or did not start.
     """
-    told: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
+    public_outcomes: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     retryable = 0
-    for before, message in enumerate(batch):
-        if not has_time():
-            ends["not-begun"] = len(batch) - before
-            retryable += ends["not-begun"]
+    # With a time-out that is too short for one budget, every invocation must still make progress.
+    min_time = min(service.budget, deadline.total / 2)
+    for position, message in enumerate(batch):
+        if not 0 < deadline.remaining() >= min_time:
+            outcomes["not-begun"] = len(batch) - position
+            retryable += outcomes["not-begun"]
             break
-        ended = verify(message)
-        told[ended.told.code] += 1
-        ends[ended.outcome.code] += 1
-        if ended.outcome.retryable and ended.outcome is not SEND_LIMITED:
-            retryable += 1
+        result = _process(message, service, deadline)
+        public_outcomes[result.public_outcome.code] += 1
+        outcomes[result.outcome.code] += 1
+        retryable += is_retryable(result.outcome)
         place = {"record": message.id} if message.id else {}
-        log.info("record", extra={"fields": {**place, "outcome": ended.outcome.code}})
+        log.info("record", extra={"fields": {**place, "outcome": result.outcome.code}})
     if retryable:
-        log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(ends)}})
+        log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(outcomes)}})
         raise BatchRetry(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
-    return told
+    return {"records": len(batch), "ends": dict(public_outcomes)}
+
+
+def is_retryable(outcome: Outcome) -> bool:
+    """Whether the platform should send the record or event again."""
+    return outcome.retryable and outcome is not SEND_LIMITED
+
+
+def _process(message: Message, service: ServiceCaller, deadline: Deadline) -> EventResult:
+    """Process one message. The platform has authorized those who write to the trigger's topic."""
+    body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
+    key = IdempotencyKey("ckafka", message.id) if message.id is not None else None
+    return service.call(body, "message", deadline.remaining(), key)

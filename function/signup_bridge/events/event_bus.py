@@ -1,4 +1,4 @@
-"""An event of the cloud's own bus (EventBridge): one delivery, by a direct invocation.
+"""Events of the cloud's own bus (EventBridge): each is one delivery, by a direct invocation.
 
 It has the members of a CloudEvent. Its ``data`` is the body, or holds the body's JSON in ``msgBody``, as connectors of
 message queues write it. The bus counts an invocation that returns as delivered, and retries one that raises.
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE, SEND_LIMITED
-from signup_bridge.inbound import cloudevents
+from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE
+from signup_bridge.inbound import cloudevents, idempotency_key
 from signup_bridge.telemetry.logs import log
 
-from .ckafka import BatchRetry, RecordResult
+from .ckafka import BatchRetry, is_retryable
+from .service_caller import ServiceCaller
 
 _UNREADABLE = (BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE)
 _ATTRIBUTES = ("specversion", "id", "source", "type")
@@ -55,11 +56,16 @@ def members(event: dict[Any, Any]) -> list[str]:
     return sorted({*_ATTRIBUTES, "data"} & set(event))
 
 
-def check(ended: RecordResult) -> None:
-    """Raise `Redeliver` when the event may end otherwise next time; log one that can never be right."""
-    outcome = ended.outcome
-    if outcome.retryable and outcome is not SEND_LIMITED:
+def process(event: BusEvent, service: ServiceCaller, time_left: float) -> dict[str, Any]:
+    """Process an event within ``time_left`` seconds and return its outcome. The platform has authorized its publisher.
+
+    Raises BatchRetry if it may end differently next time; logs an event that can never be valid.
+    """
+    result = service.call(event.body, "bus", time_left, idempotency_key.from_bus_event(event.id, event.source))
+    outcome = result.outcome
+    if is_retryable(outcome):
         log.warning("the event should be sent again", extra={"fields": {"outcome": outcome.code}})
         raise BatchRetry(f"{outcome.code}: send the event again")
     if outcome in _UNREADABLE:
         log.error("an event that cannot be read", extra={"fields": {"outcome": outcome.code}})
+    return {"outcome": result.public_outcome.code}

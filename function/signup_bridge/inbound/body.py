@@ -1,7 +1,6 @@
-"""The request body: what the delivery asks.
+"""Parse a request body into the delivery or the code request that it contains.
 
-In come bytes that anybody may have written, out comes a `Delivery`, or a `Refusal` that names each faulty member by a
-JSON pointer. It refuses only what can never be right, and must never repeat a value it was sent.
+Anybody may have written it. It is rejected only if it can never be valid, and no error text repeats a value of it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from signup_bridge.core import strict_json
 from signup_bridge.core.contact import Contact, ContactType
@@ -30,7 +29,7 @@ PHONE = r"[.() -]*\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
 _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
-"""The forms, as regular expressions over the whole of a value in its plain spelling (`spelling`)."""
+"""The formats, as regular expressions for a whole value in its plain spelling (`spelling`)."""
 
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
@@ -50,80 +49,70 @@ _MUST_BE = {
 
 
 def check_media_type(content_type: str | None) -> None:
-    """Raises Refusal unless a ``Content-Type`` header is JSON's, with any parameters, or absent."""
+    """Check that a ``Content-Type`` header is absent or JSON's, with any parameters. Raises RequestRejected."""
     media_type = (content_type or "").partition(";")[0].strip()
     if media_type and not _JSON_TYPE.fullmatch(media_type):
         raise RequestRejected(MEDIA_TYPE_UNSUPPORTED)
 
 
-def parse(body: bytes, key: IdempotencyKey | None = None, reading: BodyFormat = NATIVE) -> Delivery:
-    """The delivery that a body asks for. Without a ``key``, and without an id in the body, it is known by its body.
-
-    Raises Refusal: ``body-malformed`` when it is not JSON, ``body-invalid`` with an entry for each faulty member.
+def parse(data: bytes, body_format: BodyFormat = NATIVE) -> RequestBody:
+    """Parse a request body. Raises RequestRejected: ``body-malformed`` if it is not JSON, ``body-invalid`` if it is
+    not an object although no mapping says where its values are.
     """
-    return _members(body, reading).delivery(key or IdempotencyKey("content", body), reading)
-
-
-def parse_send(body: bytes, key: IdempotencyKey | None = None, reading: BodyFormat = NATIVE) -> CodeRequest:
-    """The code that a body asks for; else as `parse`. One with a verification code belongs to the other route."""
-    return _members(body, reading).send_request(key or IdempotencyKey("content", body), reading)
-
-
-def is_send_request(body: bytes) -> bool:
-    """Whether a direct invocation's body says that a code is to be sent, in its optional member ``action``.
-
-    Raises Refusal as `parse` does.
-    """
-    return _members(body, NATIVE).action() == "send"
-
-
-def _members(body: bytes, reading: BodyFormat) -> _BodyReader:
     try:
-        document = strict_json.loads(body.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
+        document = strict_json.loads(data.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
     except ValueError:
         raise RequestRejected(BODY_MALFORMED) from None
-    if not isinstance(document, dict) and reading.mapping is None:
+    if not isinstance(document, dict) and body_format.mapping is None:
         raise RequestRejected(BODY_INVALID, errors=(("#", "must be an object"),))
-    return _BodyReader(document)
+    return RequestBody(data, document, body_format)
 
 
-class _BodyReader:
-    """One body's members, and what has been found wrong with them so far."""
+class RequestBody:
+    """A parsed body. Each method raises RequestRejected, ``body-invalid``, with an entry for each invalid member."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, data: bytes, document: Any, body_format: BodyFormat) -> None:
+        self._data = data
         self._document = document
+        self._format = body_format
         self._errors: list[tuple[str, str]] = []
         self._mistakes: list[str] = []
 
-    def delivery(self, key: IdempotencyKey, reading: BodyFormat) -> Delivery:
-        mapping = reading.mapping or self._native_mapping("data" if reading.event else None)
-        contact = self._contact(mapping) if mapping else None
-        verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
-        key = self._key(reading) or key
-        if self._errors or contact is None or verify_code is None:
-            raise self._refusal()
-        return Delivery(contact, verify_code, key)
-
-    def send_request(self, key: IdempotencyKey, reading: BodyFormat) -> CodeRequest:
-        mapping = reading.mapping or self._native_mapping("data" if reading.event else None)
-        contact = self._contact(mapping) if mapping else None
-        if mapping and self._has(mapping.code, empty=reading.mapping is None):
-            # Else a delivery that was captured on its way to be verified could be turned into a message.
-            self._errors.append((json_pointer.to_string(mapping.code), "must not be there where a code is to be sent"))
-        key = self._key(reading) or key
-        if self._errors or contact is None:
-            raise self._refusal()
-        return CodeRequest(contact, key)
-
-    def action(self) -> str:
-        """Raises Refusal."""
-        action = self._document.get("action", "verify")
+    def requested_action(self) -> Literal["verify", "send"]:
+        """Return the optional member ``action``; ``verify`` if it is absent or the body format does not have it."""
+        action: Any = self._document.get("action", "verify") if self._format.action else "verify"
         if action not in ("verify", "send"):
             raise RequestRejected(BODY_INVALID, errors=(("#/action", 'must be "verify" or "send"'),))
-        return str(action)
+        return "send" if action == "send" else "verify"
+
+    def to_delivery(self, key: IdempotencyKey | None = None) -> Delivery:
+        """Return the verification that the body requests. Without a key or an id in it, its bytes identify it."""
+        mapping = self._mapping()
+        contact = self._contact(mapping) if mapping else None
+        verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
+        key = self._key() or key or IdempotencyKey("content", self._data)
+        if self._errors or contact is None or verify_code is None:
+            raise self._rejection()
+        return Delivery(contact, verify_code, key)
+
+    def to_code_request(self, key: IdempotencyKey | None = None) -> CodeRequest:
+        """Return the code that the body requests, identified as in `to_delivery`. It must not have a verification code:
+        a captured delivery could be turned into a message otherwise.
+        """
+        mapping = self._mapping()
+        contact = self._contact(mapping) if mapping else None
+        if mapping and self._has(mapping.code, empty=self._format.mapping is None):
+            self._errors.append((json_pointer.to_string(mapping.code), "must not be there where a code is to be sent"))
+        key = self._key() or key or IdempotencyKey("content", self._data)
+        if self._errors or contact is None:
+            raise self._rejection()
+        return CodeRequest(contact, key)
+
+    def _mapping(self) -> PayloadMapping | None:
+        return self._format.mapping or self._native_mapping("data" if self._format.event else None)
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
-        pointer = self._place(mapping.contact)
+        pointer = self._first_present(mapping.contact)
         contact_type = _type_of(self._find(pointer)) if mapping.type is None else self._type(mapping)
         name = _NAMES[contact_type] if contact_type else "phone number or email address"
         contact = self._read(pointer, lambda value: _contact(value, contact_type), name)
@@ -167,15 +156,15 @@ class _BodyReader:
             return self._read(mapping.type, _contact_type)
         return mapping.type and ContactType[mapping.type.upper()]
 
-    def _place(self, candidates: tuple[Pointer, ...]) -> Pointer:
+    def _first_present(self, candidates: tuple[Pointer, ...]) -> Pointer:
         """The first one that points to something, else the first: senders leave empty what they do not know."""
         return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
 
-    def _key(self, reading: BodyFormat) -> IdempotencyKey | None:
-        if reading.id_source == "event":
+    def _key(self) -> IdempotencyKey | None:
+        if self._format.id_source == "event":
             source, event_id = self._read(("source",), _attribute), self._read(("id",), _attribute)
             return IdempotencyKey("cloudevents", cloudevents.qualified_id(event_id or "", source or ""))
-        if reading.id_source == "member" and "id" in self._document:
+        if self._format.id_source == "member" and "id" in self._document:
             return IdempotencyKey("direct", self._read(("id",), _delivery_id) or "")
         return None
 
@@ -195,8 +184,8 @@ class _BodyReader:
             self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
         return None
 
-    def _refusal(self) -> RequestRejected:
-        """Return the refusal. If only what a person typed is wrong, it has a message for that person, too."""
+    def _rejection(self) -> RequestRejected:
+        """Return the rejection. If only what a person typed is wrong, it has a message for that person, too."""
         message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
         return RequestRejected(BODY_INVALID, errors=tuple(self._errors), message=message)
 

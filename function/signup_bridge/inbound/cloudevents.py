@@ -1,6 +1,6 @@
-"""CloudEvents 1.0 over HTTP: which body is an event, and under which id it is known.
+"""Read CloudEvents 1.0 over HTTP: which body is an event, and which id identifies it.
 
-In structured mode the body is the event, and its member ``data`` what it tells; in binary mode the body is the data,
+In structured mode the body is the event and its member ``data`` the payload; in binary mode the body is the payload,
 and the event's attributes are headers (``ce-id``). Source: HTTP protocol binding, sections 3.1 and 3.2.
 """
 
@@ -14,7 +14,7 @@ from .payload_mapping import PayloadMapping
 
 STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
-"""What an event's id and source consist of, as a regular expression; the length is ours."""
+"""The format of an event's id and source, as a regular expression; the length is the bridge's own limit."""
 
 MUST_BE = "must be a string of 1 to 1024 characters, none of them a control character"
 
@@ -26,11 +26,11 @@ Source = Literal["request", "invocation", "message", "bus"]
 
 
 class BodyFormat(NamedTuple):
-    """How a body is to be read.
+    """How to read a body.
 
-    ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``known_by``: the delivery's id
-    is ``member``, the optional member ``id``, or ``event``, the event's own; None when it is known by something else.
-    ``action``: the optional member ``action`` may ask for a code to be sent.
+    ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``id_source``: the delivery's id
+    is ``member``, the optional member ``id``, or ``event``, the event's own; None if something else identifies it.
+    ``action``: the optional member ``action`` may request a code.
     """
 
     mapping: PayloadMapping | None = None
@@ -47,15 +47,15 @@ def is_structured(content_type: str | None) -> bool:
 
 
 def body_format(
-    origin: Source, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
+    source: Source, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
 ) -> BodyFormat:
-    """How to read a body. ``binary``: a header tells an event's id. ``trusted``: the event's id may be believed.
+    """Return how to read a body. ``binary``: a header names an event. ``trusted``: the id in the event counts.
 
-    A direct invocation's body is its caller's own: it is never mapped, and its member ``id`` is the delivery's.
+    The body of a direct invocation is never mapped, and its member ``id`` is the delivery's.
     """
-    if origin == "invocation" or (origin == "message" and mapping is None):
+    if source == "invocation" or (source == "message" and mapping is None):
         return BodyFormat(id_source="member", action=True)
-    if origin == "bus":  # its body is the event's data
+    if source == "bus":  # its body is the event's data
         return BodyFormat(mapping.for_data() if mapping and mapping.event else mapping, action=mapping is None)
     structured = is_structured(content_type)
     event = structured
@@ -88,5 +88,5 @@ def from_header(value: str) -> str:
 
 
 def qualified_id(event_id: str, source: str) -> str:
-    """One text for an event's id within its source."""
+    """Return one string for an event's id within its source."""
     return f"{len(source)}:{source}{event_id}"

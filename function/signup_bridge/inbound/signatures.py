@@ -1,7 +1,7 @@
-"""Who sent it: the check of a delivery's signature or token.
+"""Verify the signature or token of a request.
 
-In come the headers, in any form whatever, and the raw bytes of the body; out comes the delivery's id when the signature
-covers one, or a `SignatureInvalid`. It must answer yes or no to every input, in constant time over the secret.
+Headers and body may be anything. Every check is constant-time over the secret and either accepts or raises
+`SignatureInvalid`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Protocol
 
 from signup_bridge.core.clock import Clock
 from signup_bridge.core.outcomes import SIGNATURE_INVALID, RequestRejected
-from signup_bridge.settings import Settings
 
 _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates what is signed
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
@@ -43,17 +42,16 @@ Verifier = Callable[[Headers, bytes], str | None]
 """Headers and body in, the delivery's id or None out. Raises SignatureInvalid."""
 
 
-def verifier(configured: Settings, clock: Clock) -> Verifier:
-    """The check that ``WEBHOOK_AUTH`` names."""
-    keys = configured.webhook_keys
-    match configured.webhook_auth:
+def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
+    """Return the check for a value of ``WEBHOOK_AUTH``. Any of the keys is accepted; ``tolerance`` is in seconds."""
+    match webhook_auth:
         case "none":
             return accept_any
         case "github":
             return github(keys)
         case "bearer":
             return bearer(keys)
-    return standard_webhooks(keys, tolerance=configured.webhook_tolerance, clock=clock)  # the strictest is the last
+    return standard_webhooks(keys, tolerance=tolerance, clock=clock)  # the strictest is the last
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:

@@ -1,33 +1,30 @@
-"""Open the ledger that the settings name. Only the engine that is used is imported."""
+"""Open the ledger at a URL. Only the engine that is used is imported."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from signup_bridge.core.clock import Clock
-from signup_bridge.core.rate_limit import interval
-from signup_bridge.settings import Settings
 
 from . import Ledger, Policy
+from . import url as ledger_url
 
 
-def open_ledger(configured: Settings, clock: Clock) -> Ledger:
-    """The ledger that ``LEDGER_URL`` names; it need not be reachable yet. Its client is imported only when wanted."""
-    policy = Policy(
-        ttl=configured.ledger_ttl,
-        wrong_codes=configured.max_wrong_codes,
-        wrong_code_window=configured.wrong_code_window,
-        interval=interval(configured.domain_api_rate),
-        conceal=not configured.reveal_already_verified,
-    )
-    key = configured.ledger_key.encode("utf-8", "surrogatepass") if configured.ledger_key else b""
-    if configured.ledger_file is not None:
-        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  one engine is wanted, and imports are cold start
+def open_ledger(url: str, policy: Policy, clock: Clock, *, key: str | None, make_folder: bool = False) -> Ledger:
+    """Return the ledger at ``url``, which need not be reachable yet. ``key``: the key of its hashes, if it is set.
 
-        if configured.ledger_is_default:  # nobody else makes this one
+    ``make_folder``: create the folder of a SQLite file.
+    """
+    encoded = key.encode("utf-8", "surrogatepass") if key else b""
+    location = ledger_url.parse(url)
+    if isinstance(location, Path):
+        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  one engine is used, and imports are cold start
+
+        if make_folder:
             with suppress(OSError):
-                configured.ledger_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return SqliteLedger(configured.ledger_file, policy, clock, key=key)
+                location.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return SqliteLedger(location, policy, clock, key=encoded)
     from .redis.ledger import RedisLedger  # noqa: PLC0415  as above
 
-    return RedisLedger(configured.ledger_url, policy, clock, key=key)
+    return RedisLedger(url, policy, clock, key=encoded)

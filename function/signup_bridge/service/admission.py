@@ -1,4 +1,4 @@
-"""How many deliveries are worked on at once, how many wait, and when one too many may come again. Safe for threads."""
+"""Limit how many deliveries are processed at once, how many wait, and when a rejected one may retry. Thread-safe."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from signup_bridge.core.clock import Clock
+from signup_bridge.core import outcomes
+from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.core.rate_limit import RateLimiterState
-from signup_bridge.settings import MAX_QUEUED
 
 MAX_RETRY_AFTER = 60.0
-"""Seconds after which whoever was one too many is asked to come again at the latest."""
+"""The most seconds after which a rejected sender is told to retry."""
+
+MAX_LEDGER_QUERIES, LEDGER_QUERY_TIMEOUT = 2, 1.0
+"""How many requests may read the ledger at once without a delivery, and the seconds for each: even with a ledger that
+hangs, threads are left for /health."""
+
+LEDGER_QUERY_WAIT = 0.2
+"""Seconds that such a request may wait for its permit."""
 
 
 class ConcurrencyLimiter:
-    """``count`` places for work, and `WAITING` seats. Who finds neither is called again, ``interval`` seconds apart."""
+    """A bulkhead of ``count`` permits, with a queue. Rejected senders are told to retry ``interval`` seconds apart."""
 
-    def __init__(self, count: int, interval: float, clock: Clock) -> None:
+    def __init__(self, count: int, interval: float, clock: Clock, *, max_queued: int) -> None:
         self._free = count
-        self._queue_slots = threading.Semaphore(MAX_QUEUED)
+        self._queue_slots = threading.Semaphore(max_queued)
         self._interval = interval
         self._clock = clock
         self._lock = threading.Condition()
@@ -29,16 +37,16 @@ class ConcurrencyLimiter:
 
     @contextmanager
     def acquire(self, delivery: bytes) -> Iterator[bool]:
-        """A place for the delivery of this name for a while, if there is one."""
+        """Acquire a permit for the delivery with this keyed hash; False if none is free."""
         with self._lock:
-            taken = self._free > 0
-            if taken:
+            acquired = self._free > 0
+            if acquired:
                 self._free -= 1
                 self._in_flight[delivery] += 1
         try:
-            yield taken
+            yield acquired
         finally:
-            if taken:
+            if acquired:
                 with self._lock:
                     self._free += 1
                     self._in_flight[delivery] -= 1
@@ -47,30 +55,47 @@ class ConcurrencyLimiter:
                     self._lock.notify()
 
     def is_in_flight(self, delivery: bytes) -> bool:
-        """Whether the delivery has a place: the ledger need not know of it yet."""
+        """Whether the delivery has a permit. The ledger may not have it yet."""
         with self._lock:
             return delivery in self._in_flight
 
     def wait(self, seconds: float) -> bool:
-        """Whether there is a free place within so many seconds; somebody else may take it first."""
+        """Wait for a free permit; False if there is none in time. Another thread may take it first."""
         with self._lock:
             return self._lock.wait_for(lambda: self._free > 0, seconds)
 
     @contextmanager
     def queue(self) -> Iterator[bool]:
-        """A seat for one who waits, if there is one."""
-        taken = self._queue_slots.acquire(blocking=False)
+        """Take a place in the queue; False if it is full."""
+        acquired = self._queue_slots.acquire(blocking=False)
         try:
-            yield taken
+            yield acquired
         finally:
-            if taken:
+            if acquired:
                 self._queue_slots.release()
 
     def next_retry_after(self) -> float:
-        """Seconds until one who found no place should come again."""
+        """Return the seconds after which a rejected sender should retry."""
         with self._lock:
             now = self._clock.monotonic()
-            absence = self._pace.next_slot(now) - now
-            if absence < MAX_RETRY_AFTER:
+            delay = self._pace.next_slot(now) - now
+            if delay < MAX_RETRY_AFTER:
                 self._pace = self._pace.after_reserve(now, self._interval)
-            return absence
+            return delay
+
+
+class LedgerQueryLimiter:
+    """A bulkhead for requests that only read the ledger."""
+
+    def __init__(self) -> None:
+        self._permits = threading.Semaphore(MAX_LEDGER_QUERIES)
+
+    @contextmanager
+    def acquire(self, deadline: Deadline) -> Iterator[Deadline]:
+        """Wait for a permit, and return the query's own deadline. Raises RequestRejected."""
+        if not self._permits.acquire(timeout=LEDGER_QUERY_WAIT):
+            raise RequestRejected(outcomes.OVERLOADED)
+        try:
+            yield deadline.within(LEDGER_QUERY_TIMEOUT)
+        finally:
+            self._permits.release()

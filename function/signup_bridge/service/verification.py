@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from typing import NamedTuple
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE
@@ -25,6 +26,13 @@ from .idempotency import ClaimedDelivery, IdempotentProcessor, ledger_unavailabl
 from .reconciliation import Reconciler
 
 COUNTED_OUTCOMES = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
+
+
+class StoredResult(NamedTuple):
+    """A delivery's result as the ledger has it. ``contact_type`` is None until the result is definitive."""
+
+    result: Result
+    contact_type: ContactType | None = None
 
 
 class Verification(IdempotentProcessor[Delivery]):
@@ -56,20 +64,20 @@ class Verification(IdempotentProcessor[Delivery]):
         """Verify the delivery's code for its contact, once, over by the deadline."""
         return self._with_placeholder_id(self.process(delivery, deadline), delivery.key)
 
-    def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> tuple[Result, ContactType | None] | None:
-        """What became of the delivery under one of these keys, and its contact's type; None when nothing is known."""
+    def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> StoredResult | None:
+        """Return what the ledger stores about the delivery of one of these keys, None if it stores nothing."""
         try:
             for key in keys:
                 found = self._ledger.get(self._ledger.hasher().delivery(key), deadline=deadline)
                 if found is None:
                     continue
                 if found.record is not None:
-                    verdict = self._with_placeholder_id(result_from_record(found.record), key)
-                    return verdict, ContactType(found.record.contact_type)
+                    result = self._with_placeholder_id(result_from_record(found.record), key)
+                    return StoredResult(result, ContactType(found.record.contact_type))
                 outcome = outcomes.OUTCOME_UNKNOWN if found.state == "unknown" else outcomes.IN_PROGRESS
-                return Result(outcome), None
+                return StoredResult(Result(outcome))
         except LedgerUnavailable as error:
-            return ledger_unavailable_result(error), None
+            return StoredResult(ledger_unavailable_result(error))
         return None
 
     def acquire_claim(

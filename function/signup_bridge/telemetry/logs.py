@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import random
+import re
 import time
 import traceback
 from contextvars import ContextVar
@@ -18,6 +20,17 @@ from .tracing import trace_id
 log = logging.getLogger("signup_bridge")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+# The platform's are UUIDs. A value without a letter that is no UUID could be a phone number, sent to be logged.
+_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
+
+
+def accept_request_id(received: object) -> str:
+    """Return the request id that the platform sent if it is well-formed, else a new one."""
+    if isinstance(received, str) and _REQUEST_ID.fullmatch(received):
+        return received
+    # It need not be secret, and reading the kernel's random numbers may release the interpreter's lock.
+    return f"{random.getrandbits(128):032x}"
 
 
 LOG_FIELDS = {

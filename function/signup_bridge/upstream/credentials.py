@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from signup_bridge.inbound.signatures import Headers
-    from signup_bridge.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,14 +35,14 @@ functions."""
 _of_request: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
 
 
-def provider(configured: Settings) -> CredentialsProvider:
-    """What is asked at every call: the configured ones, else the execution role's; None says that there are none."""
-    if configured.tencent_secret_id and configured.tencent_secret_key:
-        static = Credentials(
-            configured.tencent_secret_id, configured.tencent_secret_key, configured.tencent_session_token
-        )
+def provider(static: Credentials | None, *, from_environment: bool) -> CredentialsProvider:
+    """Return the function that is called before every API call; it returns None if there are no credentials.
+
+    Without ``static`` ones they are the execution role's, of the environment or of the request's headers.
+    """
+    if static:
         return lambda: static
-    return _of_environment if configured.event_function else _of_request.get
+    return _of_environment if from_environment else _of_request.get
 
 
 def _of_environment() -> Credentials | None:

@@ -1,16 +1,12 @@
-"""What is around every answer: the request's id and trace, its times, its log line, and the answer to what went wrong.
+"""Everything around the views: request id and trace, the log line, and the response to what goes wrong.
 
-In comes an application with its routes, whose requests note here what the log and the headers tell of them. It must
-leave nothing unanswered, never show a traceback, and write one log line for each delivery.
+Every request gets a response, without a traceback; every POST gets one log line.
 """
 
 from __future__ import annotations
 
-import logging
-import random
-import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from flask import Flask, Response, g, request
 from werkzeug.datastructures import Headers
@@ -18,98 +14,60 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Stopwatch
-from signup_bridge.core.outcomes import EncodingUnsupported, Outcome, RequestRejected, Result
-from signup_bridge.inbound.signatures import SignatureInvalid
+from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.telemetry import logs, tracing
 from signup_bridge.telemetry.logs import log
-from signup_bridge.telemetry.observer import Observer
-from signup_bridge.upstream import error_codes
 
-from . import responses
-from .profiles import STATUS, Profile
-from .responses import HttpResponse
-from .wsgi_environ import CLOSE, OUTCOME_CALLBACK, REJECTION
+from . import delivery_log, responses
+from .delivery_log import DeliveryLog, LogEntry
+from .responses import HttpResponse, Responder
+from .wsgi_environ import CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Token
 
     from _typeshed.wsgi import WSGIEnvironment
 
-# The platform's are UUIDs. What has no letter and is none could be a phone number, sent to be logged.
-_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
-
-_SERVICE_ENDPOINTS = ("health", "ready", "description", "scrape")
-"""The routes that no sender asks, and so no profile changes."""
+SERVICE_BLUEPRINT = "service"
+"""The routes that no sender requests, and so no profile changes."""
 
 
-def init_app(app: Flask, profile: Profile, clock: Clock, watch: Observer) -> None:
-    """Put it around every request of the application, whose sender is answered as ``profile`` says."""
-    _register_hooks(app, clock, watch)
-    _register_error_handlers(app, profile)
+def init_app(app: Flask, responder: Responder, deliveries: DeliveryLog, clock: Clock) -> None:
+    """Register the hooks and error handlers of the application."""
+    _register_hooks(app, deliveries, clock)
+    _register_error_handlers(app, responder)
 
 
-class RequestContext:
-    """What is kept of a request until its answer: for the log line and for the headers."""
+class _RequestContext(NamedTuple):
+    """What is known of a request before its view runs. The tokens reset the ids of the log."""
 
-    def __init__(self, clock: Clock, request_id: str, trace_id: str | None) -> None:
-        self.elapsed = Stopwatch(clock)
-        self.fields: dict[str, Any] = {}
-        self.level = logging.INFO
-        self.wait = self.upstream = 0.0
-        self.timed = True
-        self.request_id = request_id
-        self.tokens = (logs.request_id.set(request_id), tracing.trace_id.set(trace_id))
-
-    def reset(self) -> None:
-        request_id, trace_id = self.tokens
-        logs.request_id.reset(request_id)
-        tracing.trace_id.reset(trace_id)
-
-
-def record_result(verdict: Result, wanted: str, **fields: str) -> None:
-    """Keep for the log line and the headers what the work told; ``wanted`` is the API's action."""
-    noted: RequestContext = g.noted
-    noted.wait, noted.upstream = verdict.queue_seconds, verdict.upstream_seconds
-    told = {
-        "api_request_id": verdict.request_id,
-        "api_code": verdict.api_code,
-        "upstream_error": verdict.error,
-        "guard": verdict.limit,
-        "replayed": verdict.replayed,
-        "resolved": verdict.resolved,
-    }
-    noted.fields = {"outcome": verdict.outcome.code, **fields, **{key: value for key, value in told.items() if value}}
-    if verdict.outcome is outcomes.BRIDGE_MISCONFIGURED:
-        noted.fields["look_at"] = error_codes.remedy_for(verdict.api_code, wanted)
-        noted.level = logging.ERROR
-
-
-def omit_timing() -> None:
-    """Tell no times in this answer: they could tell what it hides."""
-    g.noted.timed = False
-
-
-def notify_outcome(told: Outcome, outcome: Outcome) -> None:
-    """Let who hands over the request hear the outcome that is told, and the one that it ends in."""
-    if hearer := request.environ.get(OUTCOME_CALLBACK):
-        hearer(told, outcome)
+    request_id: str
+    elapsed: Stopwatch
+    request_id_token: Token[str | None]
+    trace_id_token: Token[str | None]
 
 
 class _Response(Response):
+    """A complete response. ``timing`` is shown in its headers, ``entry`` is logged."""
+
+    timing: responses.Timing | None
+    entry: LogEntry | None = None
+
     def get_wsgi_headers(self, _environ: WSGIEnvironment) -> Headers:
-        """They are whole as they are made: none depends on the request, and the body is one piece of known length."""
+        """Return the headers as they are: none depends on the request, and the body has a known length."""
         return self.headers
 
 
-def to_flask_response(answer: HttpResponse) -> Response:
-    """Flask's response of an answer, with what is told of the request."""
-    noted: RequestContext = g.noted
-    common = responses.common_headers(noted.request_id, wait=noted.wait, upstream=noted.upstream, timed=noted.timed)
-    return _Response(answer.body, answer.status, headers=(*answer.headers, *common.items()))
+def to_flask_response(http_response: HttpResponse, entry: LogEntry | None = None) -> Response:
+    """Return Flask's response, which the log line ``entry`` describes."""
+    response = _Response(http_response.body, http_response.status, headers=http_response.headers)
+    response.timing, response.entry = http_response.timing, entry
+    return response
 
 
 def _target_check(app: Flask) -> Callable[[str], bool]:
-    """A function that says whether a request target is written exactly as a route.
+    """Return a function that says whether a request target is written exactly as a route.
 
     ``//metrics`` and ``/%6Detrics`` must not reach a route that a proxy's rule about paths would have kept from them.
     """
@@ -132,81 +90,58 @@ def _target_check(app: Flask) -> Callable[[str], bool]:
     return is_route
 
 
-def _register_hooks(app: Flask, clock: Clock, watch: Observer) -> None:
+def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
     is_route = _target_check(app)
 
     @app.before_request
     def begin() -> None:
         environ = request.environ
-        given, traceparent = environ.get("HTTP_X_SCF_REQUEST_ID", ""), environ.get("HTTP_TRACEPARENT", "")
-        # It need not be secret, and to ask the kernel for it is a chance to lose the interpreter.
-        request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        g.noted = RequestContext(clock, request_id, tracing.from_header(traceparent))
-        if REJECTION in environ:
-            raise environ[REJECTION]
+        request_id = logs.accept_request_id(environ.get("HTTP_X_SCF_REQUEST_ID"))
+        trace_id = tracing.from_header(environ.get("HTTP_TRACEPARENT", ""))
+        g.context = _RequestContext(
+            request_id, Stopwatch(clock), logs.request_id.set(request_id), tracing.trace_id.set(trace_id)
+        )
         if not is_route(str(environ.get("RAW_URI", environ["PATH_INFO"]))):
             raise RequestRejected(outcomes.NOT_FOUND)
 
     @app.after_request
     def end(response: Response) -> Response:
-        noted: RequestContext = g.noted
-        if request.method == "POST":
-            watch.on_response(noted.fields["outcome"], replayed="replayed" in noted.fields)
-            message = (
-                "delivery"
-                if request.url_rule and noted.fields["outcome"] != outcomes.NOT_FOUND.code
-                else "request refused"
-            )
-            fields = {
-                **noted.fields,
-                "status": response.status_code,
-                "duration_ms": _ms(noted.elapsed.seconds()),
-                "wait_ms": _ms(noted.wait),
-                "upstream_ms": _ms(noted.upstream),
-            }
-            log.log(noted.level, message, extra={"fields": fields})
-        return response
+        context: _RequestContext = g.context
+        sent = cast("_Response", response)
+        sent.headers.extend(responses.common_headers(context.request_id, sent.timing))
+        if request.method == "POST" and sent.entry:
+            unknown = not request.url_rule or sent.entry.fields["outcome"] == outcomes.NOT_FOUND.code
+            message = "request refused" if unknown else "delivery"
+            deliveries.write(sent.entry, status=sent.status_code, elapsed=context.elapsed, message=message)
+        return sent
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
-        g.pop("noted").reset()
+        context: _RequestContext = g.pop("context")
+        logs.request_id.reset(context.request_id_token)
+        tracing.trace_id.reset(context.trace_id_token)
 
 
-def _register_error_handlers(app: Flask, profile: Profile) -> None:
+def _register_error_handlers(app: Flask, responder: Responder) -> None:
     @app.errorhandler(RequestRejected)
-    def refused(error: RequestRejected) -> Response:
-        notify_outcome(error.outcome, error.outcome)
-        noted: RequestContext = g.noted
-        noted.fields = {"outcome": error.outcome.code}
+    def rejected(error: RequestRejected) -> Response:
         if error.outcome is outcomes.BODY_INCOMPLETE and CLOSE in request.environ:
             request.environ[CLOSE]()
-        if isinstance(error, SignatureInvalid):
-            noted.fields["reason"] = error.reason
-        if error.errors:
-            noted.fields["faulty"] = [pointer for pointer, _ in error.errors]
-        response = to_flask_response(
-            responses.from_rejection(error, STATUS if request.endpoint in _SERVICE_ENDPOINTS else profile)
-        )
-        if isinstance(error, EncodingUnsupported):
-            response.headers["Accept-Encoding"] = "identity"
-        return response
+        is_service = request.blueprint == SERVICE_BLUEPRINT
+        response = responses.from_rejection(error) if is_service else responder.from_rejection(error)
+        return to_flask_response(response, delivery_log.from_rejection(error))
 
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
-            response = refused(RequestRejected(outcomes.METHOD_NOT_ALLOWED))
+            response = rejected(RequestRejected(outcomes.METHOD_NOT_ALLOWED))
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
         if error.code == outcomes.NOT_FOUND.status:
-            return refused(RequestRejected(outcomes.NOT_FOUND))
-        return refused(RequestRejected(outcomes.BODY_MALFORMED, "The request is malformed."))
+            return rejected(RequestRejected(outcomes.NOT_FOUND))
+        return rejected(RequestRejected(outcomes.BODY_MALFORMED, "The request is malformed."))
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         log.error("internal error", exc_info=error)
-        g.noted.level = logging.ERROR
-        return refused(RequestRejected(outcomes.INTERNAL_ERROR))
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+        return rejected(RequestRejected(outcomes.INTERNAL_ERROR))

@@ -1,7 +1,6 @@
-"""What the sender hears: a `Verdict` or a `Refusal` becomes an HTTP answer that makes the sender do the right thing.
+"""Build the HTTP response for a result or a rejection, in the format that makes the sender do the right thing.
 
-Out comes a status, headers and a body, in the form of the sender's profile. It must never hold a contact in the clear,
-a code, or what went wrong inside.
+A response never contains a contact in the clear, a verification code, or details of an internal error.
 """
 
 from __future__ import annotations
@@ -11,80 +10,89 @@ import math
 from typing import Any, NamedTuple
 
 from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.core.outcomes import ALREADY_VERIFIED, CODE_INCORRECT, SENT, Outcome, RequestRejected, Result
+from signup_bridge.core.outcomes import SENT, EncodingUnsupported, Outcome, RequestRejected, Result
 
 from .profiles import STATUS, Profile, ResponseFormat
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
 
+class Timing(NamedTuple):
+    """Seconds before the API call and in it."""
+
+    queue_seconds: float = 0.0
+    upstream_seconds: float = 0.0
+
+
+NO_TIME = Timing()
+
+
 class HttpResponse(NamedTuple):
-    """An HTTP answer, without its `common_headers`."""
+    """An HTTP response without its `common_headers`. ``timing`` is None if it could reveal what the body conceals."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    timing: Timing | None = NO_TIME
 
 
-def common_headers(request_id: str, *, wait: float = 0.0, upstream: float = 0.0, timed: bool = True) -> dict[str, str]:
-    """The headers of every answer. ``wait`` and ``upstream`` are seconds: before the API call and in it.
-
-    Not ``timed``: they could tell what the answer hides.
-    """
-    if not timed:
+def common_headers(request_id: str, timing: Timing | None = NO_TIME) -> dict[str, str]:
+    """Return the headers of every response; without times if there is no ``timing``."""
+    if timing is None:
         return {"X-Request-Id": request_id}
-    times = f"wait;dur={wait * 1000:.1f}, upstream;dur={upstream * 1000:.1f}"
+    times = f"wait;dur={timing.queue_seconds * 1000:.1f}, upstream;dur={timing.upstream_seconds * 1000:.1f}"
     return {"X-Request-Id": request_id, "Server-Timing": times}
 
 
-def from_result(
-    verdict: Result,
-    contact_type: ContactType | None,
-    contact: Contact | None,
-    profile: Profile = STATUS,
-    *,
-    resend_after: float = 0.0,
-) -> HttpResponse:
-    """The answer to a delivery: when all went well its contact is told, masked, or left out where it is not known.
+class Responder(NamedTuple):
+    """Builds the responses for one kind of sender.
 
-    ``resend_after`` is in seconds: when another code may be asked for.
+    ``resend_after``: seconds until a sender may request another code. ``timed``: responses to deliveries show times.
     """
-    if verdict.outcome.kind != "done":
-        told = _ProblemDetails(
-            verdict.outcome, verdict.outcome.detail, verdict.request_id, retry_after=verdict.retry_after
-        )
-        return _render(told, profile)
-    members = {
-        "status": verdict.outcome.code,
-        "type": contact_type.label if contact_type else None,
-        "contact": contact.masked if contact else None,
-        "request_id": verdict.request_id,
-        "resolved": verdict.resolved or None,
-        "resend_after": math.ceil(resend_after) if verdict.outcome is SENT else None,
-    }
-    return json_response(verdict.outcome.status, {name: value for name, value in members.items() if value is not None})
+
+    profile: Profile = STATUS
+    resend_after: float = 0.0
+    timed: bool = True
+
+    def from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
+        """Return the response to a delivery. A success shows the masked contact, unless it is not known."""
+        response = self._from_result(result, contact_type, contact)
+        if result.replayed:
+            response = response._replace(headers=(*response.headers, ("Idempotent-Replayed", "true")))
+        timing = Timing(result.queue_seconds, result.upstream_seconds) if self.timed else None
+        return response._replace(timing=timing)
+
+    def from_rejection(self, rejection: RequestRejected) -> HttpResponse:
+        """Return the response to a request that was not processed."""
+        return from_rejection(rejection, self.profile)
+
+    def _from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
+        outcome = result.outcome
+        if outcome.kind != "done":
+            details = _ProblemDetails(outcome, outcome.detail, result.request_id, retry_after=result.retry_after)
+            return _render(details, self.profile)
+        members = {
+            "status": outcome.code,
+            "type": contact_type.label if contact_type else None,
+            "contact": contact.masked if contact else None,
+            "request_id": result.request_id,
+            "resolved": result.resolved or None,
+            "resend_after": math.ceil(self.resend_after) if outcome is SENT else None,
+        }
+        return json_response(outcome.status, {name: value for name, value in members.items() if value is not None})
 
 
-def conceal_already_verified(verdict: Result) -> Result:
-    """The verdict as it is told where nobody may find out which contacts were verified before."""
-    if verdict.outcome not in (ALREADY_VERIFIED, CODE_INCORRECT):  # the same work for both: time could tell them apart
-        return verdict
-    return verdict._replace(outcome=CODE_INCORRECT, request_id=verdict.request_id or verdict.placeholder_request_id)
-
-
-def mark_replayed(answer: HttpResponse) -> HttpResponse:
-    """The same answer, marked as one that was given before."""
-    return answer._replace(headers=(*answer.headers, ("Idempotent-Replayed", "true")))
-
-
-def from_rejection(refusal: RequestRejected, profile: Profile = STATUS) -> HttpResponse:
-    """The answer to a request that was not worked on."""
-    told = _ProblemDetails(refusal.outcome, refusal.detail, errors=refusal.errors, message=refusal.message)
-    return _render(told, profile)
+def from_rejection(rejection: RequestRejected, profile: Profile = STATUS) -> HttpResponse:
+    """Return the response to a request that was not processed."""
+    details = _ProblemDetails(rejection.outcome, rejection.detail, errors=rejection.errors, message=rejection.message)
+    response = _render(details, profile)
+    if isinstance(rejection, EncodingUnsupported):
+        return response._replace(headers=(*response.headers, ("Accept-Encoding", "identity")))
+    return response
 
 
 def http_status(outcome: Outcome, profile: Profile) -> int:
-    """The HTTP status that an outcome is answered with."""
+    """Return the HTTP status of the response to an outcome."""
     match response_format(outcome, profile):
         case "acknowledged":
             return 200
@@ -94,7 +102,7 @@ def http_status(outcome: Outcome, profile: Profile) -> int:
 
 
 def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
-    """The form of an outcome with which not all went well; the others' is the same in all profiles."""
+    """Return the format of an outcome that is no success; that of a success is the same in all profiles."""
     match outcome.kind:
         case "refused":
             return profile.refused
@@ -104,14 +112,14 @@ def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
 
 
 def json_response(status: int, members: dict[str, Any], media_type: str = "application/json") -> HttpResponse:
-    """An answer whose body is a JSON object."""
+    """Return a response whose body is a JSON object."""
     return HttpResponse(status, (("Content-Type", media_type),), json.dumps(members).encode() + b"\n")
 
 
 class _ProblemDetails(NamedTuple):
-    """What may be told of an outcome.
+    """What a response may say about an outcome.
 
-    ``retry_after`` is in seconds, ``message`` for the person who signs up; None for the outcome's own.
+    ``retry_after`` is in seconds, ``message`` for the person who signs up; None selects the outcome's own.
     """
 
     outcome: Outcome
@@ -123,7 +131,7 @@ class _ProblemDetails(NamedTuple):
 
     @property
     def members(self) -> dict[str, Any]:
-        """Those that are there only when there is something to tell."""
+        """The optional members."""
         members: dict[str, Any] = {}
         if self.request_id is not None:
             members["request_id"] = self.request_id
@@ -132,36 +140,36 @@ class _ProblemDetails(NamedTuple):
         return members
 
 
-def _render(told: _ProblemDetails, profile: Profile) -> HttpResponse:
-    outcome = told.outcome
+def _render(details: _ProblemDetails, profile: Profile) -> HttpResponse:
+    outcome = details.outcome
     status = http_status(outcome, profile)
-    message = told.message or outcome.title
+    message = details.message or outcome.title
     match response_format(outcome, profile):
-        case "acknowledged":  # nothing to stop: who hears 200 does not send again
-            members = {"status": outcome.code, "verified": False, "title": message, "detail": told.detail}
-            return json_response(status, members | told.members)
+        case "acknowledged":  # a sender that receives 200 does not retry: there is nothing to stop
+            members = {"status": outcome.code, "verified": False, "title": message, "detail": details.detail}
+            return json_response(status, members | details.members)
         case "hook":
             http_code = status if outcome.retryable else outcome.status
-            answer = json_response(status, {"error": {"http_code": http_code, "message": message}})
-            # At once: all its tries together have 5 s.
-            again = (("Retry-After", "1"),) if outcome.retryable else ()
-            return answer._replace(headers=answer.headers + again)
-    return _problem(told)
+            response = json_response(status, {"error": {"http_code": http_code, "message": message}})
+            # At once: all attempts of the sender together have 5 s.
+            retry = (("Retry-After", "1"),) if outcome.retryable else ()
+            return response._replace(headers=response.headers + retry)
+    return _problem(details)
 
 
-def _problem(told: _ProblemDetails) -> HttpResponse:
-    """A problem document (RFC 9457) and the headers that say whether, and when, to send again."""
-    outcome = told.outcome
+def _problem(details: _ProblemDetails) -> HttpResponse:
+    """Return a problem document (RFC 9457) and the headers that tell whether and when to retry."""
+    outcome = details.outcome
     members: dict[str, Any] = {
         "type": PROBLEM_TYPE + outcome.code,
         "title": outcome.title,
         "status": outcome.status,
-        "detail": told.detail,
+        "detail": details.detail,
         "code": outcome.code,
         "retryable": outcome.retryable,
     }
-    answer = json_response(outcome.status, members | told.members, "application/problem+json")
-    return answer._replace(headers=answer.headers + _headers(outcome, told.retry_after))
+    response = json_response(outcome.status, members | details.members, "application/problem+json")
+    return response._replace(headers=response.headers + _headers(outcome, details.retry_after))
 
 
 def _headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:

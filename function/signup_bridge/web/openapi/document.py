@@ -10,11 +10,11 @@ from typing import Any
 from signup_bridge import __version__
 from signup_bridge.core import outcomes
 from signup_bridge.core.outcomes import OUTCOMES, SENT, VERIFIED, Outcome
-from signup_bridge.settings import Settings
 from signup_bridge.web.profiles import STATUS
 
 from . import requests
 from . import responses as openapi_responses
+from .requests import Features
 
 Schema = dict[str, Any]
 
@@ -46,19 +46,19 @@ _SECURITY: dict[str, tuple[Schema, list[dict[str, list[str]]]]] = {
 _TAGS = {"webhooks": "What senders ask.", "bridge": "What operators and machines ask."}
 
 
-def document(configured: Settings) -> Schema:
-    """The description of a bridge with these settings, as JSON values."""
-    schemes, _ = _SECURITY[configured.webhook_auth]
+def document(features: Features) -> Schema:
+    """Return the description of a bridge with these features, as JSON values."""
+    schemes, _ = _SECURITY[features.keys.webhook_auth]
     schemas: Schema = dict(openapi_responses.SCHEMAS)
     paths: dict[str, Schema] = {
-        "/webhooks/signup": {"post": _signup("signup", configured, schemas)},
-        "/": {"post": _signup("signup_at_root", configured, schemas)},
-        **({"/webhooks/code": {"post": _code(configured, schemas)}} if configured.send_codes else {}),
-        "/deliveries/{id}": {"get": _delivered(configured, schemas)},
+        "/webhooks/signup": {"post": _signup("signup", features, schemas)},
+        "/": {"post": _signup("signup_at_root", features, schemas)},
+        **({"/webhooks/code": {"post": _code(features, schemas)}} if features.send_codes else {}),
+        "/deliveries/{id}": {"get": _delivered(features, schemas)},
         "/ready": {"get": _ready(schemas)},
         "/health": {"get": _get("health", "Whether the bridge runs", "It touches nothing.", "Health")},
         "/openapi.json": {"get": _get("openapi", "This description", "It depends on the settings.", "Description")},
-        **({"/metrics": {"get": _metrics()}} if configured.metrics else {}),
+        **({"/metrics": {"get": _metrics()}} if features.metrics else {}),
     }
     whole = {
         "openapi": "3.1.0",
@@ -72,7 +72,7 @@ def document(configured: Settings) -> Schema:
         "paths": paths,
         "components": {"securitySchemes": schemes, "schemas": _used(schemas, paths)},
     }
-    return whole if configured.reveal_already_verified else _perhaps_untimed(whole)
+    return whole if features.reveal else _drop_timing_header(whole)
 
 
 def _used(schemas: Schema, paths: Schema) -> Schema:
@@ -86,60 +86,60 @@ def _used(schemas: Schema, paths: Schema) -> Schema:
     return dict(sorted(used.items()))
 
 
-def _perhaps_untimed(document: Any) -> Any:
+def _drop_timing_header(document: Any) -> Any:
     """The same, with a ``Server-Timing`` that need not be there."""
     if not isinstance(document, dict):
-        return [_perhaps_untimed(one) for one in document] if isinstance(document, list) else document
-    changed = {name: _perhaps_untimed(value) for name, value in document.items()}
+        return [_drop_timing_header(one) for one in document] if isinstance(document, list) else document
+    changed = {name: _drop_timing_header(value) for name, value in document.items()}
     if "Server-Timing" in changed:
         changed["Server-Timing"] |= {"required": False}
     return changed
 
 
-def _told(of: Iterable[Outcome], configured: Settings) -> list[Outcome]:
-    return [one for one in of if one is not outcomes.ALREADY_VERIFIED or configured.reveal_already_verified]
+def _visible(candidates: Iterable[Outcome], features: Features) -> list[Outcome]:
+    return [one for one in candidates if one is not outcomes.ALREADY_VERIFIED or features.reveal]
 
 
-def _signup(operation: str, configured: Settings, schemas: Schema) -> Schema:
-    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _SENDING), configured)
-    schemas |= requests.components(configured, "Delivery", code=True)
-    responses, narrowed = openapi_responses.responses(told, configured.profile, "Signup")
+def _signup(operation: str, features: Features, schemas: Schema) -> Schema:
+    visible = _visible((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _SENDING), features)
+    schemas |= requests.components(features, "Delivery", code=True)
+    responses, narrowed = openapi_responses.responses(visible, features.profile, "Signup")
     schemas |= narrowed
     return {
         "operationId": operation,
         "tags": ["webhooks"],
         "summary": "Verify a contact",
         "description": "Verify a contact with the code that was sent to it.",
-        "security": _SECURITY[configured.webhook_auth][1],
-        "parameters": requests.webhook_headers(configured),
-        "requestBody": {"required": True, "content": requests.content(configured, "Delivery")},
+        "security": _SECURITY[features.keys.webhook_auth][1],
+        "parameters": requests.webhook_headers(features),
+        "requestBody": {"required": True, "content": requests.content(features, "Delivery")},
         "responses": responses,
     }
 
 
-def _code(configured: Settings, schemas: Schema) -> Schema:
-    told = _told((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _VERIFYING), configured)
-    schemas |= requests.components(configured, "SendRequest", code=False)
-    responses, narrowed = openapi_responses.responses(told, configured.profile, "Code")
+def _code(features: Features, schemas: Schema) -> Schema:
+    visible = _visible((one for one in OUTCOMES if one not in _NOT_OF_THE_WEBHOOKS + _VERIFYING), features)
+    schemas |= requests.components(features, "SendRequest", code=False)
+    responses, narrowed = openapi_responses.responses(visible, features.profile, "Code")
     schemas |= narrowed
     return {
         "operationId": "code",
         "tags": ["webhooks"],
         "summary": "Send a code",
         "description": "Send a contact a verification code.",
-        "security": _SECURITY[configured.webhook_auth][1],
-        "parameters": requests.webhook_headers(configured),
-        "requestBody": {"required": True, "content": requests.content(configured, "SendRequest")},
+        "security": _SECURITY[features.keys.webhook_auth][1],
+        "parameters": requests.webhook_headers(features),
+        "requestBody": {"required": True, "content": requests.content(features, "SendRequest")},
         "responses": responses,
     }
 
 
-def _delivered(configured: Settings, schemas: Schema) -> Schema:
+def _delivered(features: Features, schemas: Schema) -> Schema:
     """The question what became of a delivery: its own answer, of those that are remembered."""
-    told = _told(
-        (one for one in OUTCOMES if one.stored != "no" and (one is not SENT or configured.send_codes)), configured
+    visible = _visible(
+        (one for one in OUTCOMES if one.stored != "no" and (one is not SENT or features.send_codes)), features
     )
-    responses, narrowed = openapi_responses.responses([*told, *_QUESTION], configured.profile, "Delivered")
+    responses, narrowed = openapi_responses.responses([*visible, *_QUESTION], features.profile, "Delivered")
     schemas |= narrowed
     the_id = {
         "name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
@@ -150,16 +150,16 @@ def _delivered(configured: Settings, schemas: Schema) -> Schema:
         "tags": ["webhooks"],
         "summary": "What became of a delivery",
         "description": "Asked with a signature over an empty body. The API is not called.",
-        "security": _SECURITY[configured.webhook_auth][1],
-        "parameters": [the_id, *requests.question_headers(configured)],
+        "security": _SECURITY[features.keys.webhook_auth][1],
+        "parameters": [the_id, *requests.question_headers(features)],
         "responses": responses,
     }
 
 
 def _ready(schemas: Schema) -> Schema:
     operation = _get("ready", "Whether the ledger works", "It also says whether instances share the ledger.", "Ready")
-    told = [outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED]
-    responses, narrowed = openapi_responses.responses(told, STATUS, "Ready")
+    visible = [outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED]
+    responses, narrowed = openapi_responses.responses(visible, STATUS, "Ready")
     schemas |= narrowed
     return operation | {"responses": operation["responses"] | responses}
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from signup_bridge.core.contact import ContactType
-from signup_bridge.inbound import body, cloudevents, idempotency_key, json_pointer
+from signup_bridge.inbound import body, cloudevents, json_pointer
+from signup_bridge.inbound.idempotency_key import KeyPolicy
 from signup_bridge.inbound.json_pointer import Pointer
 from signup_bridge.inbound.payload_mapping import PayloadMapping
-from signup_bridge.settings import Settings
+from signup_bridge.web.profiles import Profile
 
 Schema = dict[str, Any]
 
@@ -32,33 +33,44 @@ _CONTACTS: dict[ContactType, tuple[str, str]] = {
 _MAPPED = "The sender's own, with what is wanted where PAYLOAD_PRESET or PAYLOAD_* point to."
 
 
-def webhook_headers(configured: Settings) -> list[Schema]:
+class Features(NamedTuple):
+    """What the description of a bridge depends on."""
+
+    keys: KeyPolicy
+    profile: Profile
+    mapping: PayloadMapping | None
+    send_codes: bool
+    metrics: bool
+    reveal: bool
+
+
+def webhook_headers(features: Features) -> list[Schema]:
     """Return the parameters of a webhook: the headers that count beside its signature."""
     headers = {}
-    if idempotency_key.accepts_unsigned_ids(configured):
+    if features.keys.accepts_unsigned_ids:
         described = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
         headers["Idempotency-Key"] = described
-    if _ids_of_events(configured):
+    if _ids_of_events(features):
         headers["ce-id"] = "The id of a CloudEvents event in binary mode: the body is the event's data."
         headers["ce-source"] = _SOURCE
     return _parameters(headers | {"traceparent": _TRACE})
 
 
-def question_headers(configured: Settings) -> list[Schema]:
+def question_headers(features: Features) -> list[Schema]:
     """Return the parameters of the question what became of a delivery, beside its id and signature."""
-    return _parameters({"ce-source": _SOURCE} if _ids_of_events(configured) else {})
+    return _parameters({"ce-source": _SOURCE} if _ids_of_events(features) else {})
 
 
-def content(configured: Settings, name: str) -> Schema:
+def content(features: Features, name: str) -> Schema:
     """Return a body's schemas by media type; ``name`` is the one given to `components`."""
     own, event = _reference(name), _reference(f"{name}Event")
-    as_json = {"anyOf": [event, own]} if configured.mapping and configured.mapping.event else own
+    as_json = {"anyOf": [event, own]} if features.mapping and features.mapping.event else own
     return {"application/json": {"schema": as_json}, cloudevents.STRUCTURED: {"schema": event}}
 
 
-def components(configured: Settings, name: str, *, code: bool) -> dict[str, Schema]:
+def components(features: Features, name: str, *, code: bool) -> dict[str, Schema]:
     """Return the schemas of a body, with a ``code`` or without one, and of the event that brings it, by their names."""
-    mapping, attributes = configured.mapping, _attributes(configured)
+    mapping, attributes = features.mapping, _attributes(features)
     if mapping is None:
         event = {"type": "object", "properties": {**attributes, "data": _reference(name)}, "required": ["data"]}
         return {**_own_bodies(name, members=3 if code else 2), f"{name}Event": event}
@@ -71,13 +83,13 @@ def components(configured: Settings, name: str, *, code: bool) -> dict[str, Sche
     return found
 
 
-def _ids_of_events(configured: Settings) -> bool:
+def _ids_of_events(features: Features) -> bool:
     """Tell whether the headers of an event in binary mode change anything."""
-    return idempotency_key.accepts_unsigned_ids(configured) or bool(configured.mapping and configured.mapping.event)
+    return features.keys.accepts_unsigned_ids or bool(features.mapping and features.mapping.event)
 
 
-def _attributes(configured: Settings) -> dict[str, Schema]:
-    if not idempotency_key.accepts_unsigned_ids(configured):
+def _attributes(features: Features) -> dict[str, Schema]:
+    if not features.keys.accepts_unsigned_ids:
         return {}
     described = "names the delivery. Both are needed, unless an Idempotency-Key names it."
     return {

@@ -1,0 +1,31 @@
+"""What the platform says about one invocation of an event function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+RESPONSE_RESERVE = 0.5
+"""Seconds of the platform's time-out that are kept for the response itself."""
+
+MAX_TIMEOUT_MS = 900_000
+"""Milliseconds of SCF's longest time-out."""
+
+
+class Invocation(NamedTuple):
+    """``request_id`` is the platform's, None if it gave none; ``budget`` the seconds that it leaves for the event."""
+
+    request_id: str | None = None
+    budget: float = math.inf
+
+    @staticmethod
+    def from_context(context: object) -> Invocation:
+        """Read the context of the invocation, which the platform gives to the handler beside the event."""
+        if not isinstance(context, Mapping):
+            return Invocation()
+        request_id, limit = context.get("request_id"), context.get("time_limit_in_ms")
+        budget = math.inf
+        if isinstance(limit, (int, float)) and limit is not True and limit > 0:
+            budget = max(0.0, min(limit, MAX_TIMEOUT_MS) / 1000 - RESPONSE_RESERVE)
+        return Invocation(request_id if isinstance(request_id, str) else None, budget)

@@ -1,0 +1,155 @@
+"""Handle one request, whichever way it arrived: the function that the Flask views and the event triggers call.
+
+It knows no framework. An HTTP request proves its sender with its headers; the platform authorizes the other sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from signup_bridge.core import outcomes
+from signup_bridge.core.actions import CREATE, SEND
+from signup_bridge.core.clock import Deadline
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
+from signup_bridge.core.outcomes import EncodingUnsupported, RequestRejected, Result
+from signup_bridge.inbound import body, cloudevents, idempotency_key
+from signup_bridge.inbound.cloudevents import Source
+from signup_bridge.inbound.idempotency_key import KeyPolicy
+from signup_bridge.inbound.payload_mapping import PayloadMapping
+from signup_bridge.inbound.signatures import Headers, Verifier
+from signup_bridge.upstream import credentials
+
+from .code_sending import CodeSender
+from .verification import Verification
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to verify a contact or to send a code.
+
+    ``headers`` belong to an HTTP request, whose signature they carry. ``key`` is the id that a trigger gives to a
+    delivery; the body's own id takes precedence. ``action``: ``auto`` lets the body decide where its source permits it.
+    """
+
+    body: bytes = field(repr=False)
+    deadline: Deadline
+    source: Source = "request"
+    headers: Headers = field(default_factory=lambda: _NO_HEADERS, repr=False)
+    key: IdempotencyKey | None = None
+    action: Literal["auto", "send"] = "auto"
+
+
+class DeliveryResult(NamedTuple):
+    """The end of one request: its ``result``, and the ``public_result`` that the sender may see.
+
+    ``action`` is the API's. ``contact`` is None if only the ledger was read, which does not store it; its type is None
+    if that is unknown, too.
+    """
+
+    result: Result
+    public_result: Result
+    action: str
+    contact_type: ContactType | None
+    contact: Contact | None
+
+
+class RequestRules(NamedTuple):
+    """Which requests the service accepts and how it reads them.
+
+    ``body_limit`` is in bytes. ``send_codes``: a body may request a code. ``role_credentials``: the platform's headers
+    of an HTTP request carry the credentials of its API calls.
+    """
+
+    verify_signature: Verifier
+    keys: KeyPolicy
+    mapping: PayloadMapping | None
+    body_limit: int
+    send_codes: bool
+    role_credentials: bool
+
+
+class SignupService:
+    """Verify contacts and send codes. ``reveal``: senders may learn that a contact was verified before."""
+
+    def __init__(self, rules: RequestRules, verification: Verification, sender: CodeSender, *, reveal: bool) -> None:
+        self._rules = rules
+        self._verification = verification
+        self._sender = sender
+        self._reveal = reveal
+
+    def handle(self, request: Request) -> DeliveryResult:
+        """Verify the contact or send the code by the request's deadline. Raises RequestRejected."""
+        delivery = self._read(request)
+        with self._credentials(request):
+            if isinstance(delivery, CodeRequest):
+                action, result = SEND, self._sender.send(delivery, request.deadline)
+            else:
+                action, result = CREATE, self._verification.verify(delivery, request.deadline)
+        return self._delivery_result(result, action, delivery.contact.type, delivery.contact)
+
+    def authenticate(self, headers: Headers) -> None:
+        """Verify the signature of a request without a body. Raises RequestRejected."""
+        self._rules.verify_signature(headers, b"")
+
+    def lookup(self, delivery_id: str, headers: Headers, deadline: Deadline) -> DeliveryResult:
+        """Return what the ledger stores about a delivery. Raises RequestRejected, also if it stores nothing."""
+        keys = idempotency_key.candidates(delivery_id, headers, self._rules.keys)
+        stored = self._verification.lookup(keys, deadline)
+        if stored is None:
+            raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
+        return self._delivery_result(stored.result, CREATE, stored.contact_type, None)
+
+    def _delivery_result(
+        self, result: Result, action: str, contact_type: ContactType | None, contact: Contact | None
+    ) -> DeliveryResult:
+        public_result = result if self._reveal else conceal_already_verified(result)
+        return DeliveryResult(result, public_result, action, contact_type, contact)
+
+    def _read(self, request: Request) -> Delivery | CodeRequest:
+        """Return what the request asks for, after its sender is known. Raises RequestRejected."""
+        rules, headers = self._rules, request.headers
+        if len(request.body) > rules.body_limit:
+            raise body_too_large(rules.body_limit)
+        key = request.key
+        if request.source == "request":
+            signed_id = rules.verify_signature(headers, request.body)
+            key = idempotency_key.from_request(headers, signed_id, rules.keys)
+        content_type = headers.get("Content-Type")
+        body.check_media_type(content_type)
+        if (headers.get("Content-Encoding") or "").strip().lower() not in ("", "identity"):
+            raise EncodingUnsupported
+        body_format = cloudevents.body_format(
+            request.source,
+            rules.mapping,
+            content_type=content_type,
+            binary=headers.get("ce-id") is not None,
+            trusted=request.source == "message" or (key is None and rules.keys.accepts_unsigned_ids),
+        )
+        parsed = body.parse(request.body, body_format)
+        if request.action == "send" or (rules.send_codes and parsed.requested_action() == "send"):
+            return parsed.to_code_request(key)
+        return parsed.to_delivery(key)
+
+    def _credentials(self, request: Request) -> AbstractContextManager[None]:
+        """Use the credentials in the headers of a request whose signature is valid, if the settings say so."""
+        return credentials.use_request_headers(request.headers) if self._rules.role_credentials else nullcontext()
+
+
+def body_too_large(limit: int) -> RequestRejected:
+    """Return the rejection of a body of more than ``limit`` bytes."""
+    return RequestRejected(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.")
+
+
+def conceal_already_verified(result: Result) -> Result:
+    """Return the result as a sender sees it who must not learn which contacts were verified before."""
+    if result.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
+        return result  # both get the same work: its time could tell them apart
+    return result._replace(
+        outcome=outcomes.CODE_INCORRECT, request_id=result.request_id or result.placeholder_request_id
+    )

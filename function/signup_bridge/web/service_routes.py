@@ -1,0 +1,75 @@
+"""The routes that operators and machines request: health, readiness, the OpenAPI description, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response
+
+from signup_bridge import __version__
+from signup_bridge.core import outcomes
+from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.outcomes import RequestRejected
+from signup_bridge.ledger import Ledger, LedgerUnavailable
+from signup_bridge.service.admission import LEDGER_QUERY_TIMEOUT, LedgerQueryLimiter
+
+from .middleware import SERVICE_BLUEPRINT, to_flask_response
+from .responses import HttpResponse, json_response
+
+if TYPE_CHECKING:
+    from signup_bridge.metrics import Metrics
+
+
+def create_blueprint(
+    ledger: Ledger,
+    queries: LedgerQueryLimiter,
+    clock: Clock,
+    *,
+    describe: Callable[[], dict[str, Any]],
+    metrics: Metrics | None,
+) -> Blueprint:
+    """Return the routes. ``describe`` makes the OpenAPI description; without ``metrics`` there is no route for them."""
+    blueprint = Blueprint(SERVICE_BLUEPRINT, __name__)
+
+    @blueprint.get("/health")
+    def health() -> Response:
+        return to_flask_response(json_response(200, {"status": "ok", "version": __version__}))
+
+    @blueprint.get("/ready")
+    def ready() -> Response:
+        try:
+            with queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline:
+                ledger.ping(deadline=deadline)
+        except LedgerUnavailable as error:
+            raise RequestRejected(
+                outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}"
+            ) from None
+        members = {"engine": ledger.engine, "reach": ledger.reach}
+        return to_flask_response(json_response(200, {"status": "ok", "version": __version__, "ledger": members}))
+
+    @blueprint.get("/openapi.json")
+    def description() -> Response:
+        return to_flask_response(json_response(200, describe()))
+
+    if metrics:
+        blueprint.get("/metrics")(_metrics_view(metrics, ledger, queries, clock))
+    return blueprint
+
+
+def _metrics_view(
+    metrics: Metrics, ledger: Ledger, queries: LedgerQueryLimiter, clock: Clock
+) -> Callable[[], Response]:
+    def scrape() -> Response:
+        unknown = None
+        # Without the ledger, the other metrics are still useful.
+        with (
+            suppress(LedgerUnavailable, RequestRejected),
+            queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline,
+        ):
+            unknown = ledger.count_unknown(deadline=deadline)
+        exposition = metrics.render(unknown)
+        return to_flask_response(HttpResponse(200, (("Content-Type", exposition.content_type),), exposition.body))
+
+    return scrape
