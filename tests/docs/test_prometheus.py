@@ -66,13 +66,6 @@ def test_the_rules_are_valid(rules: Path) -> None:
     promtool("check", "rules", rules.name, folder=rules.parent)
 
 
-def test_the_table_of_alarms_names_the_rules() -> None:
-    table = GUIDE.partition("## Alarms\n")[2].partition("```yaml")[0]
-    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
-    named = {name for _, rule, *_ in rows for name in re.findall("`(SignupBridge[A-Za-z]+)`", rule)}
-    assert named == set(ALERTS)
-
-
 LAST = 240
 """The number of the last sample: they are two hours, at one in 30 s."""
 

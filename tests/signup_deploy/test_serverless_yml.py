@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
 from signup_bridge.settings import SETTINGS
 
 from signup_deploy.config.function_config import Cls, Config, UrlTrigger, Vpc
-from tests.support import scf_api
-from tests.support.builders import ROOT, SECRET
+from tests.support.builders import SECRET
 from tests.support.deployments import ENVIRON, REDIS, YAML, event_function, load, problems
 
 
@@ -337,18 +334,3 @@ def test_what_is_another_file_is_told(tmp_path: Path, text: str) -> None:
 def test_no_problem_shows_a_value(tmp_path: Path) -> None:
     text = changed(environment=variables(WEBHOOK_SECRETS="whsec_@canary", LEDGER_KEY="canary", LEDGER_URL="canary://"))
     assert "canary" not in "\n".join(problems(tmp_path, text))
-
-
-GUIDE = (ROOT / "docs" / "deploying.md").read_text()
-
-
-def test_the_guide_names_whose_key_is_whose() -> None:
-    for name in ("FUNCTION_SECRET_ID", "FUNCTION_SECRET_KEY", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"):
-        assert name in GUIDE
-
-
-def test_the_guides_policies_allow_what_is_called_and_no_more() -> None:
-    deployers, functions = (json.loads(policy) for policy in re.findall("```json\n(.*?)```", GUIDE, re.DOTALL))
-    assert set(deployers["statement"][0]["action"]) == {f"scf:{action}" for action in scf_api.PARAMETERS}
-    assert set(functions["statement"][0]["action"]) == {f"domain:{action}" for action in (CREATE, DESCRIBE)}
-    assert f"with `domain:{DELETE}`" in GUIDE

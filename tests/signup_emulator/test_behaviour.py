@@ -16,7 +16,7 @@ from signup_emulator.api.account.behaviour import DEFAULTS, OPTIONS, Behaviour
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import error_of, sdk
-from tests.support.builders import CODE, PHONE, SetClock, bridge, documented
+from tests.support.builders import CODE, PHONE, SetClock, bridge
 
 EMAIL = "jo@example.com"
 WRONG_CODE, LISTED = "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr"
@@ -245,9 +245,3 @@ def test_what_is_not_known_is_told_with_what_is(emulator: Emulator, values: Any)
 
 def test_the_values_are_plain_json() -> None:
     assert json.loads(json.dumps(Behaviour().document())) == DEFAULTS
-
-
-def test_the_documented_behaviour_is_the_table() -> None:
-    assert documented("What it answers and why") == [
-        [f"`{one.name}`", f"`{json.dumps(one.default)}`", one.must, one.meaning, one.why] for one in OPTIONS
-    ]

@@ -20,7 +20,7 @@ from signup_emulator.api.faults.magic_contacts import CREATE, INPUTS, SEND, Magi
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
-from tests.support.builders import CODE, PHONE, Bridge, body, bridge, documented, patient, signed
+from tests.support.builders import CODE, PHONE, Bridge, body, bridge, patient, signed
 
 BY_NAME = {row.name: row for row in INPUTS}
 
@@ -229,16 +229,3 @@ def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
         thread.join()
     assert len(calls) == 3
     assert emulator.calls._kept == 10_000
-
-
-def test_the_documented_contacts_are_the_table() -> None:
-    assert documented("Outcomes chosen by the contact") == [
-        [
-            f"`{row.phone}`",
-            f"`{row.email}`",
-            row.effect + (f" (`{row.fault}`)" if row.fault else ""),
-            f"{row.status} `{row.outcome}`",
-            f"{row.end_status} `{row.end}`",
-        ]
-        for row in INPUTS
-    ]

@@ -131,8 +131,3 @@ def test_the_packages_are_locked_and_no_registry_is_named() -> None:
         assert package["integrity"].startswith("sha512-")
         assert "resolved" not in package
         assert "hasInstallScript" not in package
-
-
-def test_the_documented_script_is_the_one_that_was_run() -> None:
-    document = (ROOT / "docs" / "emulator.md").read_text()
-    assert f"```js\n{(node_packages.HERE / 'signup.js').read_text()}```\n" in document

@@ -6,7 +6,6 @@ import base64
 import hmac
 import json
 import os
-import re
 import socket
 import ssl
 import struct
@@ -424,11 +423,3 @@ def patient(emulator: Emulator, fault: str | None) -> Bridge:
 def calls(emulator: Emulator) -> list[tuple[str, str]]:
     """The calls that the API saw, oldest first: action and result."""
     return [(call.action, call.result) for call in emulator.calls]
-
-
-def documented(heading: str, document: str = "docs/emulator.md") -> list[list[str]]:
-    """The rows of the first table under a heading of a document, without its head."""
-    _, found, rest = (ROOT / document).read_text().partition(f"## {heading}\n")
-    assert found
-    lines = [line for line in re.split("\n##+ ", rest)[0].splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in lines[2:]]

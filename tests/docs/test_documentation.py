@@ -1,0 +1,301 @@
+"""Every fact that a document repeats from the code, as one table: what the document says, and what the code says.
+
+What a document has run, such as a program or a query, has a file of its own beside this one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
+from signup_bridge.inbound.payload_mapping import PRESETS
+from signup_bridge.settings import LOG_LEVELS, SETTINGS
+from signup_bridge.telemetry.logs import LOG_FIELDS
+
+from tests.docs import code_facts, senders
+from tests.support import scf_api
+from tests.support.documents import ROOT, blocks, broken_links, cells, column, read, section, table
+from tests.support.node_packages import HERE as NODE
+from tests.support.sender_policies import POLICIES
+
+DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (
+    f"docs/{name}.md" for name in ("operations", "security", "emulator", "deploying", "senders")
+)
+
+
+class Check(NamedTuple):
+    """A comparison. Both sides are functions, so that a side that raises fails its own test alone."""
+
+    document: str
+    subject: str
+    documented: Callable[[], Collection[Any]]
+    code: Callable[[], Collection[Any]]
+    complete: bool = True
+    """Whether the document must name everything; otherwise it must name nothing that does not exist."""
+    at_least: int = 1
+    """How many facts the document states at least, so that a pattern that finds nothing fails."""
+
+
+def known(
+    document: str,
+    subject: str,
+    documented: Callable[[], Collection[Any]],
+    code: Callable[[], Collection[Any]],
+    at_least: int = 0,
+) -> Check:
+    return Check(document, subject, documented, code, complete=False, at_least=at_least)
+
+
+def none(document: str, subject: str, contradictions: Callable[[], list[Any]]) -> Check:
+    return Check(document, subject, contradictions, list, at_least=0)
+
+
+def found(document: str, pattern: str) -> set[Any]:
+    return set(re.findall(pattern, read(document), re.MULTILINE))
+
+
+def setting_names(document: str) -> set[str]:
+    return {name for name in found(document, r"\b[A-Z]+(?:_[A-Z]+)+\b") if code_facts.is_setting_name(name)}
+
+
+def make_targets(document: str) -> set[str]:
+    text = read(document)
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return {name for one in code for name in re.findall(r"(?:^|[^\w-])make ([a-z-]+)", one)}
+
+
+ROUTE = r"`(GET|POST) (/[^`\s]*)`"
+
+
+def readme_routes() -> set[tuple[str, str]]:
+    about = read("README.md").partition("## Answers")[0]
+    return set(re.findall(ROUTE, about)) | {("POST", path) for path in re.findall(r"\(or `(/)`\)", about)}
+
+
+# -- docs/operations.md --
+
+
+def empty_cells(heading: str, first: int) -> list[tuple[str, ...]]:
+    """Return the rows of a table that have an empty cell from a column on."""
+    return [row for row in table(OPERATIONS, heading) if not all(row[first:])]
+
+
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
+    rows = table(OPERATIONS, "Metrics", 0, 1, 2)
+    return {name: (kind, set(re.findall("[a-z]+", labels))) for name, kind, labels in rows}
+
+
+def queried_labels() -> set[str]:
+    text = read(OPERATIONS)
+    used = re.findall(r"by \(([a-z, ]+)\)", text) + re.findall(r"\{([a-z]+)=", text)
+    return {name for names in used for name in re.findall("[a-z]+", names)}
+
+
+def queried_codes() -> set[str]:
+    text = read(OPERATIONS)
+    queries = re.findall(r'(?:outcome|result)=~?"([^"]+)"', text) + re.findall(r'outcome:\(?"([^)`]+)"', text)
+    return {code for query in queries for code in re.findall("[a-z]+(?:-[a-z]+)+", query)}
+
+
+def documented_fields() -> dict[str, str]:
+    return {name: kind.split(" ")[0].rstrip(",") for name, kind in table(OPERATIONS, "Fields", 0, 1)}
+
+
+def queried_fields() -> set[str]:
+    (queries,) = re.findall(r"```text\n(message:.*?)```", read(OPERATIONS), re.DOTALL)
+    fields = set(re.findall(r"([a-z_]+):", queries)) | set(re.findall(r"percentile\(([a-z_]+),", queries))
+    return fields | {name for names in re.findall(r"select ([a-z_, ]+), count", queries) for name in names.split(", ")}
+
+
+def documented_lines() -> set[tuple[str, str]]:
+    """Return message and level of each line; a message that `…` shortens is completed if the code logs one like it."""
+    logged = code_facts.log_lines()
+
+    def complete(message: str, level: str) -> set[tuple[str, str]]:
+        pattern = ".*".join(map(re.escape, message.split("…")))
+        return {one for one in logged if re.fullmatch(pattern, one[0]) and one[1] == level} or {(message, level)}
+
+    return {line for message, level in table(OPERATIONS, "Lines", 0, 1) for line in complete(message, level)}
+
+
+def documented_levels() -> set[str]:
+    return {level for _, levels in table(OPERATIONS, "Lines", 0, 1) for level in levels.split(", ")}
+
+
+def alarms_in_table() -> set[str]:
+    rows = [cells(line) for line in section(OPERATIONS, "## Alarms").splitlines() if line.startswith("|")]
+    return {name for _, rule, *_ in rows[2:] for name in re.findall("`(SignupBridge[A-Za-z]+)`", rule)}
+
+
+def alarms_in_rules() -> set[str]:
+    rules = yaml.safe_load(blocks(OPERATIONS, "yaml")[1])
+    return {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+
+# -- docs/security.md --
+
+TEST = r"`([\w/]*test_\w+\.py)::(test_\w+)`"
+
+
+def named_tests() -> set[str]:
+    return {f"{file}::{name}" for file, name in found(SECURITY, TEST)}
+
+
+def existing_tests() -> set[str]:
+    files = {name.partition("::")[0] for name in named_tests()}
+    return {name for file in files for name in code_facts.tests_in_file(file)}
+
+
+def claims_without_a_test() -> list[str]:
+    headings = ("What an attacker can and cannot do", "Which contacts were verified before")
+    claims = [row for heading in headings for row in table(SECURITY, heading)]
+    assert len(claims) > 25
+    return [row[0] for row in claims if not re.fullmatch(rf"({TEST} ?)+", row[-1])]
+
+
+def settings_to_set() -> set[str]:
+    names = {name for cell in column(SECURITY, "What to set", 0) for name in re.findall("([A-Z_]{6,})", cell)}
+    assert {"WEBHOOK_AUTH", "MAX_WRONG_CODES", "REVEAL_ALREADY_VERIFIED"} <= names
+    return names
+
+
+# -- docs/deploying.md --
+
+
+def policy_actions(number: int) -> set[str]:
+    return set(json.loads(blocks(DEPLOYING, "json")[number])["statement"][0]["action"])
+
+
+# -- docs/senders.md --
+
+
+def settings_of_policies() -> list[tuple[str, str, str]]:
+    rows = {policy.name: senders.row_of(policy.name) for policy in POLICIES}
+    return [(name, row[1].strip("`"), row[3].strip("`")) for name, row in rows.items()]
+
+
+def refused_settings() -> list[str]:
+    headings = [heading for heading in senders.SECTIONS if senders.has_settings(heading)]
+    assert len(headings) > 5
+    return [problem for one in headings for problem in code_facts.setting_problems(senders.settings_of(one))]
+
+
+def bodies() -> dict[str, list[str]]:
+    """Return the JSON bodies of each preset's section."""
+    texts = senders.SECTIONS.values()
+    return {
+        preset: [
+            sample
+            for text in texts
+            if f"PAYLOAD_PRESET={preset}`" in text
+            for sample in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        ]
+        for preset in PRESETS
+    }
+
+
+def reactions() -> dict[str, list[str]]:
+    """Return for each sender's section which kinds of response its table explains."""
+    kinds = {"success": "200", "refusal": "refusal", "failure": "50[0-9]|5xx"}
+    headings = ("Standard Webhooks", "Svix", "Clerk", "Supabase Auth", "Auth0", "Zapier and Brevo")
+    explained = {heading: " ".join(column(SENDERS, heading, 0)) for heading in headings}
+    return {
+        heading: [kind for kind, pattern in kinds.items() if re.search(pattern, text)]
+        for heading, text in explained.items()
+    }
+
+
+def programs_named_as_packages() -> list[str]:
+    names = [name for text in senders.SECTIONS.values() for name, _ in senders.PROGRAM.findall(text)]
+    assert len(set(names)) == len(names) > 8
+    stems = [name.partition(".")[0] for name in names]
+    return [stem for stem in stems if stem in sys.stdlib_module_names or importlib.util.find_spec(stem)]
+
+
+CHECKS: list[Check] = [
+    Check("README.md", "settings and defaults", lambda: table("README.md", "Settings", 0, 1),
+          lambda: [(setting.name, setting.default) for setting in SETTINGS]),
+    Check("README.md", "codes, statuses, senders that retry", lambda: table("README.md", "Answers", 0, 1, 3, 4),
+          code_facts.responses),
+    Check("README.md", "routes", readme_routes, code_facts.bridge_routes),
+    *(known(document, "names of settings", partial(setting_names, document),
+            lambda: code_facts.SETTING_NAMES) for document in DOCUMENTS),
+    *(known(document, "routes", partial(found, document, ROUTE), code_facts.bridge_routes)
+      for document in ("README.md", "docs/semantics.md", OPERATIONS, "docs/design.md")),
+    *(known(document, "names of metrics", partial(found, document, "signup_bridge_[a-z_]+"),
+            code_facts.series_names) for document in DOCUMENTS),
+    *(known(document, "make targets", partial(make_targets, document), code_facts.make_targets)
+      for document in DOCUMENTS),
+    *(none(document, "broken links", partial(broken_links, document))
+      for document in DOCUMENTS),
+    # docs/operations.md
+    Check(OPERATIONS, "codes with something to do", lambda: column(OPERATIONS, "What to do for each code", 0),
+          lambda: code_facts.CODES),
+    none(OPERATIONS, "codes with nothing to do", lambda: empty_cells("What to do for each code", 1)),
+    Check(OPERATIONS, "metrics, types, labels", documented_metrics, code_facts.metrics),
+    known(OPERATIONS, "labels in queries", queried_labels, code_facts.labels, 3),
+    known(OPERATIONS, "codes in queries", queried_codes, lambda: code_facts.CODES, 6),
+    Check(OPERATIONS, "log fields and types", documented_fields, lambda: LOG_FIELDS),
+    none(OPERATIONS, "log fields without a meaning", lambda: empty_cells("Fields", 2)),
+    Check(OPERATIONS, "log messages and levels", documented_lines, code_facts.log_lines),
+    known(OPERATIONS, "log levels", documented_levels, lambda: LOG_LEVELS, 3),
+    known(OPERATIONS, "log fields in queries of CLS", queried_fields, lambda: LOG_FIELDS, 9),
+    Check(OPERATIONS, "alarms", alarms_in_table, alarms_in_rules),
+    # docs/security.md
+    known(SECURITY, "tests that show a claim", named_tests, existing_tests, 3),
+    none(SECURITY, "claims without a test", claims_without_a_test),
+    known(SECURITY, "settings to set", settings_to_set, lambda: code_facts.SETTING_NAMES, 3),
+    # docs/emulator.md
+    Check(EMULATOR, "routes", lambda: sorted(found(EMULATOR, r"^\| `([A-Z]+) (/emulator/[^`]*)` \|")),
+          code_facts.emulator_routes),
+    Check(EMULATOR, "contacts that choose an outcome", lambda: table(EMULATOR, "Outcomes chosen by the contact"),
+          code_facts.magic_contacts),
+    Check(EMULATOR, "options of its behaviour", lambda: table(EMULATOR, "What it answers and why"),
+          code_facts.emulator_options),
+    known(EMULATOR, "the program for Node's SDK", lambda: [(NODE / "signup.js").read_text()],
+          lambda: blocks(EMULATOR, "js")),
+    # docs/deploying.md
+    Check(DEPLOYING, "the deployer's policy", lambda: policy_actions(0),
+          lambda: {f"scf:{action}" for action in scf_api.PARAMETERS}),
+    Check(DEPLOYING, "the function's policy", lambda: policy_actions(1),
+          lambda: {f"domain:{action}" for action in (CREATE, DESCRIBE)}),
+    Check(DEPLOYING, "the action that a release needs", lambda: found(DEPLOYING, "with `(domain:[A-Za-z]+)`"),
+          lambda: {f"domain:{DELETE}"}),
+    known(DEPLOYING, "variables for keys", lambda: {
+        "FUNCTION_SECRET_ID", "FUNCTION_SECRET_KEY", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY",
+    }, lambda: found(DEPLOYING, "[A-Z_]{10,}"), 3),
+    # docs/senders.md
+    Check(SENDERS, "presets", lambda: {row[3].strip("`") for row in senders.ROWS}, lambda: {"", *PRESETS}),
+    Check(SENDERS, "settings of each sender", settings_of_policies,
+          lambda: [(policy.name, policy.auth, policy.preset or "") for policy in POLICIES]),
+    none(SENDERS, "settings that are refused", refused_settings),
+    Check(SENDERS, "bodies of the presets", bodies,
+          lambda: {one: [(ROOT / "tests" / "samples" / f"{one}.json").read_text()] for one in PRESETS}),
+    Check(SENDERS, "what each sender does with each kind of response", reactions,
+          lambda: {heading: ["success", "refusal", "failure"] for heading in reactions()}),
+    Check(SENDERS, "libraries with a program", lambda: {
+        (heading, suffix) for heading, suffix in senders.program_suffixes() if heading in ("Standard Webhooks", "Svix")
+    }, lambda: {(heading, suffix) for heading in ("Standard Webhooks", "Svix") for suffix in ("py", "js")}),
+    Check(SENDERS, "code blocks that are run", lambda: sorted(blocks(SENDERS, "(?:python|js)")),
+          lambda: sorted([senders.TWO_WEBHOOKS_PROGRAM, *(program for _, _, program in senders.PROGRAMS)])),
+    none(SENDERS, "programs with the name of a package", programs_named_as_packages),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.document}: {check.subject}")
+def test_document_matches_code(check: Check) -> None:
+    documented, code = check.documented(), check.code()
+    assert len(documented) >= check.at_least
+    if check.complete:
+        assert documented == code
+    else:
+        assert set(documented) <= set(code)
