@@ -18,8 +18,8 @@ from .config.function_config import ROOT, Config
 from .config.serverless_file import ConfigError
 from .deployment.deployment import Deployment
 from .deployment.function_state import Archive
+from .deployment.progress import ProgressReporter
 from .packaging.package import build
-from .progress import ProgressReporter
 
 
 def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:

@@ -13,7 +13,7 @@ import requests
 
 from signup_toolkit import sample_payloads, senders
 
-from .masking import masked
+from .console.masking import masked
 
 
 class Refused(Exception):  # noqa: N818  not a fault: what was asked for cannot be done

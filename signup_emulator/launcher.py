@@ -24,7 +24,7 @@ from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console import proxy as console
 from .console.deliveries import Deliveries
 from .console.origin_check import is_loopback
-from .scf.instances import Shape
+from .scf.function import Shape
 from .server import Emulator
 from .state import State
 

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from signup_deploy.api.calls import Calls, PollPolicy
 from signup_deploy.api.errors import ApiError, DeployError
 from signup_deploy.api.scf_api import Api
 from signup_deploy.config.consistency import is_redis
 from signup_deploy.config.function_config import Config
-from signup_deploy.progress import ProgressReporter
 
 from . import function_state, triggers
+from .calls import Calls, PollPolicy
 from .function_state import Archive, DeployedFunction
+from .progress import ProgressReporter
 from .reserved_concurrency import Limit
 
 _WORKED_ON = {"Creating", "Updating", "Publishing", "Deleting"}

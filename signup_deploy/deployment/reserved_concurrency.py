@@ -6,12 +6,12 @@ the same delivery again. A reservation is in MB, so that the memory of an instan
 
 from __future__ import annotations
 
-from signup_deploy.api.calls import Calls, PollPolicy
 from signup_deploy.api.errors import DeployError
 from signup_deploy.config.function_config import Config
-from signup_deploy.progress import ProgressReporter
 
+from .calls import Calls, PollPolicy
 from .function_state import DeployedFunction
+from .progress import ProgressReporter
 
 _WHY = "its SQLite ledger is that instance's own, and a second one would verify the same delivery again"
 

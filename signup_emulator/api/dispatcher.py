@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from . import tc3
+from .account.domain import Domain
 from .account.error_codes import API_CODES, ApiError
 from .calls import Call
 from .faults import magic_contacts
+from .faults.armed_faults import Faults
 from .faults.wire_faults import PROCESSED, WIRE_FAULTS
 
-if TYPE_CHECKING:
-    from .server import ApiServer
+
+class Account(Protocol):
+    """The account that is called: its state, the faults that are armed, its API keys and its clock."""
+
+    domain: Domain
+    faults: Faults
+    keys: dict[str, str]
+    tokens: dict[str, str]
+    now: Callable[[], float]
+    delay: float
 
 
 class Answer(NamedTuple):
@@ -29,38 +39,38 @@ class Answer(NamedTuple):
     delay: float
 
 
-def answer(server: ApiServer, request: tc3.Request) -> Answer:
+def answer(account: Account, request: tc3.SignedRequest) -> Answer:
     """Judge a request and do what it asks."""
     headers, parameters = request.headers, parameters_of(request.body)
     contact = parameters.get("Code") if isinstance(parameters.get("Code"), str) else None
     action = headers.get("x-tc-action", "")
-    call = Call(server.now(), action, contact, "OK", str(uuid.uuid4()), request=parameters)
+    call = Call(account.now(), action, contact, "OK", str(uuid.uuid4()), request=parameters)
     call.trace_id = headers.get("x-tc-traceid")
     response: dict[str, Any] = {}
-    delay = server.delay
+    delay = account.delay
     try:
-        behaviour = server.domain.behaviour
+        behaviour = account.domain.behaviour
         tc3.check(
             request,
-            keys=server.keys,
-            tokens=server.tokens,
-            now=server.now(),
+            keys=account.keys,
+            tokens=account.tokens,
+            now=account.now(),
             any_host=behaviour.any_host_signed,
         )
-        server.domain.check_action(action, headers.get("x-tc-version", ""))
+        account.domain.check_action(action, headers.get("x-tc-version", ""))
         _check_method(request.method)
-        server.domain.check_rate(action)
-        call.fault = server.faults.take(action, contact)
+        account.domain.check_rate(action)
+        call.fault = account.faults.take(action, contact)
         chosen = magic_contacts.chosen(action, contact) if call.fault is None else None
         if chosen is None:
             _raise(call.fault)
             if call.fault is None or call.fault in PROCESSED:
-                response = server.domain.perform(action, parameters)
+                response = account.domain.perform(action, parameters)
             else:
                 call.result = call.fault
         else:
             delay += chosen.delay
-            _as_chosen(server, chosen, call)
+            _as_chosen(account, chosen, call)
     except ApiError as error:
         call.result = error.code
         response = {"Error": {"Code": error.code, "Message": error.message}}
@@ -76,12 +86,12 @@ def _check_method(method: str) -> None:
         raise ApiError("UnsupportedProtocol", f"The method {method} is not supported: send POST.")
 
 
-def _as_chosen(server: ApiServer, chosen: magic_contacts.MagicContact, call: Call) -> None:
-    server.domain.check_parameters(call.action, call.request)
+def _as_chosen(account: Account, chosen: magic_contacts.MagicContact, call: Call) -> None:
+    account.domain.check_parameters(call.action, call.request)
     call.fault = chosen.fault
     _raise(chosen.fault)
     if chosen.accepts:
-        server.domain.accept((call.request["Type"], call.request["Code"]))
+        account.domain.accept((call.request["Type"], call.request["Code"]))
     elif chosen.fault is not None:
         call.result = chosen.fault
 

@@ -187,7 +187,7 @@ class _Handler(Handler):
     def _api(self, body: bytes) -> None:
         began = time.monotonic()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answered = answer(self.server, tc3.Request(self.command, urlsplit(self.path).query, headers, body))
+        answered = answer(self.server, tc3.SignedRequest(self.command, urlsplit(self.path).query, headers, body))
         call, broken = answered.call, answered.broken
         reply: Reply | None = Reply(200, "application/json", answered.reply)
         if broken is not None:

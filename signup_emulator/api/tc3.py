@@ -1,4 +1,4 @@
-"""The check of a TC3-HMAC-SHA256 signature, from the API's own description and not from any SDK.
+"""Check a TC3-HMAC-SHA256 signature, by the API's own description and without any SDK.
 
 Source: Tencent Cloud API 3.0, "Signature v3" (TC3-HMAC-SHA256).
 """
@@ -19,15 +19,15 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""The value of X-TC-Content-SHA256 that is signed in place of the body (an SDK's unsignedPayload)."""
+"""The value of X-TC-Content-SHA256 that stands for the body in the signature (an SDK's unsignedPayload)."""
 
 CLOCK_TOLERANCE = 300
-"""Seconds that a request's timestamp may be off."""
+"""Seconds that a request's timestamp may differ from the clock."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a signature covers; the headers have lower-case names."""
+class SignedRequest:
+    """The parts of a request that a signature covers. The header names are in lower case."""
 
     method: str
     query: str
@@ -36,7 +36,7 @@ class Request:
 
 
 def check(
-    request: Request,
+    request: SignedRequest,
     *,
     keys: Mapping[str, str],
     tokens: Mapping[str, str],
@@ -44,18 +44,12 @@ def check(
     service: str = "domain",
     any_host: bool = False,
 ) -> None:
-    """Raises ApiError unless the request is signed, just now, with one of ``keys`` (SecretId to SecretKey).
+    """Check that the request was signed within the clock tolerance by one of ``keys`` (SecretId to SecretKey).
 
-    ``tokens`` (SecretId to session token) are those that temporary keys need beside them. ``any_host``: the host may
-    be signed without its port, and its first part as the service.
+    ``tokens`` maps the SecretId of each temporary key to its session token. ``any_host`` accepts a signature whose
+    host has no port, or whose service is the host's first label. Raises ApiError.
     """
-    if "authorization" not in request.headers:
-        message = "The Authorization header is missing: sign with TC3-HMAC-SHA256 (an SDK's signMethod)."
-        raise ApiError("AuthFailure.InvalidAuthorization", message)
-    match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
-    timestamp = request.headers.get("x-tc-timestamp", "")
-    if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):
-        raise ApiError("AuthFailure.InvalidAuthorization", "The Authorization or X-TC-Timestamp header is malformed.")
+    match, timestamp = _parse_headers(request)
     host = request.headers.get("host", "")
     services, hosts = {service}, {host}
     if any_host:
@@ -67,20 +61,38 @@ def check(
         raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
     if (request.headers.get("x-tc-token") or None) != tokens.get(match["id"]):
         raise ApiError("AuthFailure.TokenFailure", "The token does not belong to the SecretId.")
-    if abs(now - int(timestamp)) > CLOCK_TOLERANCE:
+    if abs(now - timestamp) > CLOCK_TOLERANCE:
         raise ApiError("AuthFailure.SignatureExpire", "The timestamp is more than five minutes off.")
-    date = f"{datetime.fromtimestamp(int(timestamp), timezone.utc):%Y-%m-%d}"
-    key = ("TC3" + keys[match["id"]]).encode()
-    for part in (date, match["service"], "tc3_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    scope = f"TC3-HMAC-SHA256\n{timestamp}\n{date}/{match['service']}/tc3_request"
-    texts = [f"{scope}\n{_canonical_digest(request, match['signed'], one)}" for one in hosts]
-    signatures = [hmac.digest(key, text.encode(), "sha256").hex() for text in texts]
+    date = f"{datetime.fromtimestamp(timestamp, timezone.utc):%Y-%m-%d}"
+    signatures = [_sign(request, match, keys[match["id"]], date, host) for host in hosts]
     if match["date"] != date or not any(hmac.compare_digest(match["signature"], one) for one in signatures):
         raise ApiError("AuthFailure.SignatureFailure", "The signature does not match the request.")
 
 
-def _canonical_digest(request: Request, signed: str, host: str) -> str:
+def _parse_headers(request: SignedRequest) -> tuple[re.Match[str], int]:
+    """Return the parts of the Authorization header, and the timestamp. Raises ApiError."""
+    if "authorization" not in request.headers:
+        message = "The Authorization header is missing: sign with TC3-HMAC-SHA256 (an SDK's signMethod)."
+        raise ApiError("AuthFailure.InvalidAuthorization", message)
+    match = _AUTHORIZATION.fullmatch(request.headers["authorization"])
+    timestamp = request.headers.get("x-tc-timestamp", "")
+    if match is None or not re.fullmatch("[0-9]{1,12}", timestamp):
+        raise ApiError("AuthFailure.InvalidAuthorization", "The Authorization or X-TC-Timestamp header is malformed.")
+    return match, int(timestamp)
+
+
+def _sign(request: SignedRequest, match: re.Match[str], secret_key: str, date: str, host: str) -> str:
+    """Return the signature that the request must have if it is signed for ``host``."""
+    key = f"TC3{secret_key}".encode()
+    for part in (date, match["service"], "tc3_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    scope = f"{date}/{match['service']}/tc3_request"
+    digest = _canonical_digest(request, match["signed"], host)
+    text = f"TC3-HMAC-SHA256\n{request.headers['x-tc-timestamp']}\n{scope}\n{digest}"
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _canonical_digest(request: SignedRequest, signed: str, host: str) -> str:
     values = {**request.headers, "host": host}
     headers = "".join(f"{name}:{values.get(name, '').strip().lower()}\n" for name in signed.split(";"))
     unsigned = request.headers.get("x-tc-content-sha256") == UNSIGNED_PAYLOAD

@@ -24,12 +24,12 @@ from signup_emulator.api.account.domain import Contact
 from signup_emulator.api.account.error_codes import ApiError
 from signup_emulator.api.calls import Call
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, ApiServer
-from signup_emulator.masking import masked
 from signup_toolkit import sample_payloads, senders
 
 from . import proxy as way
 from .deliveries import As, Deliveries, Delivery, Request, Via
 from .event_stream import EventStream
+from .masking import masked
 from .proxy import Bridge
 
 STALE = 600.0

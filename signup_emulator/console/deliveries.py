@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from signup_emulator.api.calls import Call
-from signup_emulator.masking import masked
 
+from .masking import masked
 from .user_messages import message_for
 
 KEPT = 500

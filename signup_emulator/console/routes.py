@@ -46,16 +46,17 @@ def create_app(console: Console, *, host: str, allowed: Collection[str] = ()) ->
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]
     origin_check.protect(app, host=host, allowed=allowed)
-    _answer_errors(app)
-    _see(app, console)
-    _see_deliveries(app, console)
-    _do(app, console)
-    _arm(app, console)
-    _pass_on(app, console)
+    _register_error_handlers(app)
+    _register_lists(app, console)
+    _register_deliveries(app, console)
+    _register_actions(app, console)
+    _register_faults(app, console)
+    _register_behaviour(app, console)
+    _register_relay(app, console)
     return app
 
 
-def _see(app: Flask, console: Console) -> None:
+def _register_lists(app: Flask, console: Console) -> None:
     """What was sent and called."""
 
     def page(name: str) -> Response:
@@ -93,7 +94,7 @@ def _see(app: Flask, console: Console) -> None:
         return jsonify([call for call in made if all(call[name] == value for name, value in asked.items())])
 
 
-def _see_deliveries(app: Flask, console: Console) -> None:
+def _register_deliveries(app: Flask, console: Console) -> None:
     @app.get("/emulator/deliveries")
     def deliveries() -> ResponseReturnValue:
         limit = request.args.get("limit", "500")
@@ -120,7 +121,7 @@ def _see_deliveries(app: Flask, console: Console) -> None:
         return Response(console.live.watch(), mimetype="text/event-stream")
 
 
-def _do(app: Flask, console: Console) -> None:
+def _register_actions(app: Flask, console: Console) -> None:
     """Codes and deliveries are made."""
 
     @app.post("/emulator/codes")
@@ -149,8 +150,7 @@ def _do(app: Flask, console: Console) -> None:
         return {"reset": True}
 
 
-def _arm(app: Flask, console: Console) -> None:
-    """The API is made to fail, or to behave otherwise."""
+def _register_faults(app: Flask, console: Console) -> None:
 
     @app.get("/emulator/faults")
     def faults() -> ResponseReturnValue:
@@ -178,6 +178,8 @@ def _arm(app: Flask, console: Console) -> None:
         console.live.publish("faults", [])
         return {"armed": 0}
 
+
+def _register_behaviour(app: Flask, console: Console) -> None:
     @app.get("/emulator/behaviour")
     def behaviour() -> ResponseReturnValue:
         return console.api.domain.behaviour.document()
@@ -197,7 +199,7 @@ def _arm(app: Flask, console: Console) -> None:
         return changed
 
 
-def _pass_on(app: Flask, console: Console) -> None:
+def _register_relay(app: Flask, console: Console) -> None:
     """What is posted here for the bridge is passed on to it, and its answer passed back."""
 
     @app.route("/webhooks/<path:_rest>", methods=_METHODS, provide_automatic_options=False)
@@ -211,7 +213,7 @@ def _pass_on(app: Flask, console: Console) -> None:
         return relayed(received, delivery.answer)
 
 
-def _answer_errors(app: Flask) -> None:
+def _register_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> ResponseReturnValue:
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}

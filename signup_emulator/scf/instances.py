@@ -18,70 +18,20 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from signup_toolkit import ports
 
-Shape = Literal["web", "event"]
-Headers = list[tuple[str, str]]
+from .function import Function, FunctionError, Reply, Request
 
 INTERPRETER = "/var/lang/python310/bin/python3.10"
 """Where SCF's Python lies, by which `scf_bootstrap` must call it."""
-
-RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
-"""Beginnings of names that cannot be configured."""
 
 START_LIMIT = 65.0
 """Seconds for a web function to listen: SCF's own default."""
 
 _HERE = Path(__file__).resolve().parent
-
-
-class FunctionError(Exception):
-    """The function did not answer; ``status`` is the platform's own for it."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function as it is configured: its zip, shape, environment, time-out in seconds and memory in MB.
-
-    ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF would not take.
-    """
-
-    archive: Path
-    shape: Shape
-    environment: Mapping[str, str] = field(repr=False)
-    python: str
-    timeout: float = 3.0
-    memory: int = 128
-
-    def __post_init__(self) -> None:
-        reserved = [name for name in self.environment if name.startswith(RESERVED)]
-        if reserved:
-            raise ValueError(f"{', '.join(reserved)}: cannot be configured on SCF")
-        if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
-            raise ValueError("the environment is larger than SCF's 4 KB")
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    headers: Headers
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: Headers
-    body: bytes
 
 
 class _Instance:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from .instances import EventInstance, Function, FunctionError, Reply, Request, WebInstance
+from .function import Function, FunctionError, Reply, Request
+from .instances import EventInstance, WebInstance
 
 BODY_LIMIT = 6 * 1024 * 1024
 """Bytes of a request's body."""

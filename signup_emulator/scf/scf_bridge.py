@@ -12,7 +12,7 @@ from signup_deploy.config.serverless_file import ConfigError
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import python310
 
-from .instances import Function, Shape
+from .function import Function, Shape
 from .platform import Platform
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"

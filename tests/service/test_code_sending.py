@@ -9,7 +9,7 @@ import pytest
 from signup_bridge.web.profiles import PROFILES
 
 from signup_emulator.api.faults.armed_faults import Fault
-from signup_emulator.scf.instances import Shape
+from signup_emulator.scf.function import Shape
 from signup_emulator.server import Emulator
 from tests.support.builders import (
     PHONE,

@@ -13,16 +13,16 @@ from unittest.mock import patch
 
 import pytest
 
-from signup_deploy.api.calls import PollPolicy
 from signup_deploy.api.errors import DeployError
 from signup_deploy.api.masking import secrets_of
 from signup_deploy.api.scf_api import Api, Credentials, DryRunApi, ScfApi
 from signup_deploy.config import function_config
 from signup_deploy.config.function_config import Config
 from signup_deploy.config.serverless_file import ConfigError
+from signup_deploy.deployment.calls import PollPolicy
 from signup_deploy.deployment.deployment import Deployment
 from signup_deploy.deployment.function_state import Archive
-from signup_deploy.progress import ProgressReporter
+from signup_deploy.deployment.progress import ProgressReporter
 from tests.support.builders import ROOT, SECRET
 from tests.support.scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
 
@@ -110,7 +110,10 @@ def deploy(
     run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
     time = LeapingTime()
     try:
-        with patch("signup_deploy.api.calls.time", time), patch("signup_deploy.deployment.deployment.time", time):
+        with (
+            patch("signup_deploy.deployment.calls.time", time),
+            patch("signup_deploy.deployment.deployment.time", time),
+        ):
             url = run.run()
     except DeployError as error:
         assert_no_secret(out.getvalue() + str(error))

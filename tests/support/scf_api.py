@@ -381,7 +381,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) > BODY_LIMIT:
             raise ApiError("RequestSizeLimitExceeded", "Your current request size exceeds max 10485760B.")
         tokens = {SECRET_ID: TOKEN} if headers.get("x-tc-token") else {}  # a key of either kind
-        request = tc3.Request(self.command, urlsplit(self.path).query, headers, body)
+        request = tc3.SignedRequest(self.command, urlsplit(self.path).query, headers, body)
         tc3.check(request, keys={SECRET_ID: SECRET_KEY}, tokens=tokens, now=time.time(), service="scf")
         if headers.get("x-tc-version") != "2018-04-16" or headers.get("x-tc-region") != REGION:
             raise ApiError("InvalidParameter", "The version or the region is wrong.")

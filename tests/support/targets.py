@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from signup_emulator.scf.instances import Function, Shape
+from signup_emulator.scf.function import Function, Shape
 from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
 from tests.support import log_audit

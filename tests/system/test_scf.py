@@ -21,7 +21,8 @@ import requests
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.scf import confine
-from signup_emulator.scf.instances import Function, FunctionError, Shape, WebInstance
+from signup_emulator.scf.function import Function, FunctionError, Shape
+from signup_emulator.scf.instances import WebInstance
 from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, ROOT, SUCCESS, Answer, Upstream, body, cut, post, reply, signed

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from signup_deploy.api.errors import ApiError, DeployError, UnreachableError
+from signup_deploy.api.scf_api import READING, Api
 from signup_deploy.config.function_config import Config
-from signup_deploy.progress import ProgressReporter
 
-from .errors import ApiError, DeployError, UnreachableError
-from .scf_api import READING, Api
+from .progress import ProgressReporter
 
 _Seen = TypeVar("_Seen")
 

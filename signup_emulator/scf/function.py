@@ -1,0 +1,59 @@
+"""A function as SCF runs it, and one request to its Function URL with the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Shape = Literal["web", "event"]
+Headers = list[tuple[str, str]]
+
+RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
+"""Beginnings of names that cannot be configured."""
+
+
+class FunctionError(Exception):
+    """The function did not answer; ``status`` is the platform's own for it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function as it is configured: its zip, shape, environment, time-out in seconds and memory in MB.
+
+    ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF would not take.
+    """
+
+    archive: Path
+    shape: Shape
+    environment: Mapping[str, str] = field(repr=False)
+    python: str
+    timeout: float = 3.0
+    memory: int = 128
+
+    def __post_init__(self) -> None:
+        reserved = [name for name in self.environment if name.startswith(RESERVED)]
+        if reserved:
+            raise ValueError(f"{', '.join(reserved)}: cannot be configured on SCF")
+        if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
+            raise ValueError("the environment is larger than SCF's 4 KB")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Headers
+    body: bytes
