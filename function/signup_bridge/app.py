@@ -18,6 +18,7 @@ from .ledger import Ledger, LedgerUnavailable, Policy
 from .ledger.factory import open_ledger
 from .service.admission import LEDGER_QUERY_TIMEOUT, ConcurrencyLimiter, LedgerQueryLimiter
 from .service.code_sending import CodeSender
+from .service.idempotency import IdempotentProcessor
 from .service.send_limits import SendLimits
 from .service.signup_service import RequestRules, SignupService
 from .service.verification import Verification
@@ -112,9 +113,8 @@ def build_components(settings: Settings, clock: Clock) -> Components:
         send_codes=settings.send_codes,
         role_credentials=settings.role_credentials_from_headers,
     )
-    reveal = settings.reveal_already_verified
-    service = SignupService(rules, *build_services(settings, ledger, clock, observer), reveal=reveal)
-    responder = Responder(settings.profile, settings.send_interval, timed=reveal)
+    service = SignupService(rules, *build_services(settings, ledger, clock, observer))
+    responder = Responder(settings.profile, settings.send_interval, timed=settings.reveal_already_verified)
     return Components(ledger, service, responder, DeliveryLog(observer), metrics, clock, settings.request_budget)
 
 
@@ -154,11 +154,12 @@ def build_services(
         max_queued=settings_module.MAX_QUEUED,
     )
     reveal = settings.reveal_already_verified
+    processor = IdempotentProcessor(ledger, api, clock, permits)
     verification = Verification(
+        processor,
         ledger,
         api,
         clock,
-        places=permits,
         describe=settings.resolve_unknown == "describe",
         release=settings.after_verified == "release",
         reveal=reveal,
@@ -170,7 +171,7 @@ def build_services(
         per_hour=settings.send_per_hour,
         allowed=settings.send_allowed_prefixes,
     )
-    return verification, CodeSender(ledger, api, clock, places=permits, limits=limits, reveal=reveal)
+    return verification, CodeSender(processor, ledger, api, limits=limits, reveal=reveal)
 
 
 def _metrics(settings: Settings) -> Metrics | None:

@@ -97,11 +97,11 @@ class Metrics(Observer):
         if replayed:
             self._replays.inc()
 
-    def on_api_call(self, action: str, verdict: Result) -> None:
-        self._calls.labels(action, _result(self._public_code(verdict.outcome.code, action))).inc()
-        self._upstream.labels(action).observe(verdict.upstream_seconds)
+    def on_api_call(self, action: str, result: Result) -> None:
+        self._calls.labels(action, _result(self._public_code(result.outcome.code, action))).inc()
+        self._upstream.labels(action).observe(result.timing.upstream_seconds)
         if action == CREATE:
-            self._wait.observe(verdict.queue_seconds)
+            self._wait.observe(result.timing.queue_seconds)
 
     def _public_code(self, code: str, action: str) -> str:
         if self._reveal or code != outcomes.ALREADY_VERIFIED.code:

@@ -57,7 +57,7 @@ def test_what_each_code_of_the_api_means(api_code: str, outcome: str) -> None:
     document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
     verdict = classify(CallResult(Reply(200, json.dumps(document).encode()), 0.25))
     assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
-    assert verdict.upstream_seconds == 0.25
+    assert verdict.timing.upstream_seconds == 0.25
 
 
 def test_no_code_of_the_table_is_untested() -> None:
@@ -160,7 +160,7 @@ def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> 
 )
 def test_a_call_without_a_reply(result: str, outcome: str) -> None:
     verdict = classify(CallResult(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
-    assert (verdict.outcome.code, verdict.error, verdict.upstream_seconds) == (outcome, "TimeoutError", 1.5)
+    assert (verdict.outcome.code, verdict.error, verdict.timing.upstream_seconds) == (outcome, "TimeoutError", 1.5)
 
 
 GOOD = {"Response": {"RequestId": "eac6b301"}}

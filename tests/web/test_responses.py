@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from signup_bridge.web.responses import Timing, common_headers
+from signup_bridge.core.outcomes import Timing
+from signup_bridge.web.responses import common_headers
 
 
 def test_times_are_told_in_milliseconds() -> None:

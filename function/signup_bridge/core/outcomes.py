@@ -1,4 +1,4 @@
-"""The outcome table: what a delivery can end in, and what follows from it."""
+"""The outcome table: how a delivery can end, and what follows from it."""
 
 from __future__ import annotations
 
@@ -208,33 +208,43 @@ OUTCOMES: tuple[Outcome, ...] = (
 BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
 
 
-class Result(NamedTuple):
-    """How a verification ended: the outcome, and of the call that decided it what may be told.
+class Timing(NamedTuple):
+    """Seconds before the API call and in it."""
 
-    ``wait`` and ``upstream`` are seconds: before the call and in it. ``retry_after`` is in seconds, None for the
-    outcome's own. ``resolved``: an outcome that was unknown has been found out. ``replayed``: it ended so before, and
-    this is what was remembered. ``stand_in`` is what stands for the API's request id in an answer that must not tell
-    that there was no call. ``guard`` is the one that kept a code from being sent.
+    queue_seconds: float = 0.0
+    upstream_seconds: float = 0.0
+
+
+NO_TIME = Timing()
+
+
+class Result(NamedTuple):
+    """How the work on a delivery ended: the outcome, and details of the API call that decided it.
+
+    ``error`` is for the log. ``retry_after`` is in seconds, None for the outcome's own. ``limit``: the send limit that
+    rejected a code. ``resolved``: the outcome was unknown before. ``replayed``: the ledger had it.
     """
 
     outcome: Outcome
     request_id: str | None = None
     api_code: str | None = None
     error: str | None = None
-    queue_seconds: float = 0.0
-    upstream_seconds: float = 0.0
     retry_after: float | None = None
+    limit: str | None = None
     resolved: bool = False
     replayed: bool = False
-    placeholder_request_id: str | None = None
-    limit: str | None = None
+    timing: Timing = NO_TIME
+
+    def with_queue_time(self, seconds: float) -> Result:
+        """Return the same result after ``seconds`` in the queue."""
+        return self._replace(timing=self.timing._replace(queue_seconds=seconds))
 
 
-class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome, on its way to the answer
-    """A request that is answered without a verification: which outcome, and what about it.
+class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome on its way to the response
+    """A request that is rejected before any work: its outcome and details.
 
-    ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither holds
-    anything of the request. ``errors`` is one pair for each fault: a JSON pointer to the member, or the name of the
+    ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither contains
+    anything of the request. ``errors`` is one pair for each error: a JSON pointer to the member, or the name of the
     header, and what it must be.
     """
 

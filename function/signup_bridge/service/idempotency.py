@@ -1,15 +1,14 @@
-"""The way of a delivery that is worked on once: a place, a claim, the work, and what became of it remembered.
+"""Process each delivery once: admission, claim, work, settlement.
 
-In come a delivery and its deadline, out comes a `Verdict`. It must never work for a delivery that it does not own, nor
-forget a call that was made. What the work is, `verification` and `sending` say.
+It never works on a delivery that it does not own, and never loses a call that was made. `Work` is what differs between
+verifications (`verification`) and codes (`code_sending`).
 """
 
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, Protocol
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
@@ -41,100 +40,101 @@ LEASE_MARGIN = 2.0
 """Seconds by which a lease outlives the delivery's budget."""
 
 RESPONSE_RESERVE = 0.25
-"""Seconds that are kept for recording and answering, a twentieth of the budget at most."""
+"""Seconds that are kept for the settlement and the response, a twentieth of the budget at most."""
 
 PERMIT_TIMEOUT = 0.5
-"""Seconds for which one too many waits for a place: those who come again come in clumps, a second apart, and between
-them there must be work."""
+"""Seconds that a delivery waits for a permit: retries arrive in clumps, a second apart, and between them there must be
+work."""
 
 SETTLE_TIMEOUT = 0.5
-"""Seconds that recording an outcome may take, even if the budget is over: less than `LEASE_MARGIN`."""
+"""Seconds that the settlement may take, even if the budget is over: less than `LEASE_MARGIN`."""
 
 POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 0.02, 0.2
-"""Seconds between two looks at what is waited for."""
+"""Seconds between two polls of the ledger."""
 
 MIN_POLL_TIME = 0.1
-"""Seconds without which it is not looked any more: a ledger that is asked too late seems unavailable."""
+"""Seconds of the budget without which polling ends: a ledger that has too little time seems unavailable."""
 
-SettleStatus = Literal["yes", "no", "by another"]
-RequestT = TypeVar("RequestT", Delivery, CodeRequest)
+SettleStatus = Literal["settled", "failed", "lost"]
+"""``lost``: the delivery has another owner by now."""
 
 
 class ClaimedDelivery(NamedTuple):
-    """Whoever works on a delivery of these keys: its claim, the token that proves it, when it was asked for, and its
-    call's turn.
+    """A delivery of these keys that this thread owns.
+
+    ``token`` proves the claim, which was ``requested`` a while ago; its call may leave in ``slot``.
     """
 
     keys: Keys
     token: str
     claim: Acquired
-    asked: Stopwatch
-    turn: SlotReservation
+    requested: Stopwatch
+    slot: SlotReservation
 
 
-class IdempotentProcessor(ABC, Generic[RequestT]):
-    """What is done once for each delivery of a kind, by a call of the API's ``_action``.
+class Work(Protocol):
+    """The work for one delivery, which calls ``action`` of the API."""
 
-    ``places`` are shared by all kinds.
-    """
+    @property
+    def action(self) -> str: ...
 
-    _action: str
+    @property
+    def delivery(self) -> Delivery | CodeRequest: ...
 
-    def __init__(self, ledger: Ledger, caller: RateLimitedApi, clock: Clock, places: ConcurrencyLimiter) -> None:
+    def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
+        """Claim the delivery in the ledger. Raises LedgerUnavailable."""
+
+    def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
+        """Do the work. It ends by the deadline and raises nothing."""
+
+    def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
+        """Return what the ledger stores about the work."""
+
+    def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
+        """Do what follows once the settlement is stored."""
+
+
+class IdempotentProcessor:
+    """Runs the work of a delivery once. ``permits`` limit how many run at the same time."""
+
+    def __init__(self, ledger: Ledger, api: RateLimitedApi, clock: Clock, permits: ConcurrencyLimiter) -> None:
         self._ledger = ledger
-        self._caller = caller
+        self._api = api
         self._clock = clock
-        self._places = places
+        self._permits = permits
 
-    @abstractmethod
-    def acquire_claim(
-        self, delivery: RequestT, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline
-    ) -> Claim:
-        """Ask the ledger for a claim. Raises LedgerUnavailable."""
-
-    @abstractmethod
-    def execute(self, delivery: RequestT, owner: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
-        """Do the work that the claim is for."""
-
-    def build_settlement(self, owner: ClaimedDelivery, made: CallAttempt) -> Settlement:
-        """How the work is remembered."""
-        verdict, record = made.result, None
-        if verdict.outcome.stored == "definitive":
-            record = Record(verdict.outcome.code, verdict.request_id, verdict.resolved, owner.keys.contact_type)
-        return Settlement(record, sent_at=made.started, gave_up_at=made.finished, requested=owner.asked)
-
-    def on_settled(self, delivery: RequestT, owner: ClaimedDelivery, made: CallAttempt, deadline: Deadline) -> None:
-        """What is to be done once it is remembered."""
-
-    def process(self, delivery: RequestT, deadline: Deadline) -> Result:
-        """Do the delivery's work, if nobody has, over by the deadline."""
-        if not deadline.remaining():  # its budget went by while it stood in the server's line
-            return Result(outcomes.OVERLOADED, retry_after=self._places.next_retry_after())
+    def process(self, work: Work, deadline: Deadline) -> Result:
+        """Return the result of the work, or of whoever did it before, by the deadline."""
+        if not deadline.remaining():  # the budget passed in the server's queue
+            return self._overloaded()
         try:
-            keys = self._ledger.hasher().keys(delivery)
-            with self._places.acquire(keys.delivery) as taken:
-                verdict = self._try_claim(delivery, keys, deadline) if taken else Result(outcomes.OVERLOADED)
-            if verdict is None or verdict.outcome is outcomes.OVERLOADED:
-                with self._places.queue() as seated:
-                    verdict = self._wait_in_queue(delivery, keys, deadline, verdict) if seated else None
-            if verdict is None or verdict.outcome is outcomes.OVERLOADED:
-                return Result(outcomes.OVERLOADED, retry_after=self._places.next_retry_after())
+            keys = self._ledger.hasher().keys(work.delivery)
+            with self._permits.acquire(keys.delivery) as acquired:
+                result = self._try_claim(work, keys, deadline) if acquired else Result(outcomes.OVERLOADED)
+            if result is None or result.outcome is outcomes.OVERLOADED:
+                with self._permits.queue() as queued:
+                    result = self._wait_in_queue(work, keys, deadline, result) if queued else None
+            if result is None or result.outcome is outcomes.OVERLOADED:
+                return self._overloaded()
         except LedgerUnavailable as error:
             return ledger_unavailable_result(error)
-        return verdict
+        return result
+
+    def _overloaded(self) -> Result:
+        return Result(outcomes.OVERLOADED, retry_after=self._permits.next_retry_after())
 
     def _try_claim(  # noqa: PLR0911  one for each kind of claim
-        self, delivery: RequestT, keys: Keys, deadline: Deadline
+        self, work: Work, keys: Keys, deadline: Deadline
     ) -> Result | None:
-        """The verdict, or None when the delivery, or its contact, is being worked on. It takes a place."""
-        token, asked = secrets.token_hex(16), Stopwatch(self._clock)
+        """Claim the delivery and work on it; None if it, or its contact, is in progress. The caller has a permit."""
+        token, requested = secrets.token_hex(16), Stopwatch(self._clock)
         lease = deadline.remaining() + LEASE_MARGIN
-        max_wait = self._caller.max_slot_wait(self._action, deadline)
-        claim = self.acquire_claim(delivery, keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
+        max_wait = self._api.max_slot_wait(work.action, deadline)
+        claim = work.acquire_claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
         match claim:
             case Acquired():
-                turn = SlotReservation.from_ledger(claim.wait, asked, self._clock)
-                return self._execute_and_settle(delivery, ClaimedDelivery(keys, token, claim, asked, turn), deadline)
+                slot = SlotReservation.from_ledger(claim.wait, requested, self._clock)
+                return self._execute_and_settle(work, ClaimedDelivery(keys, token, claim, requested, slot), deadline)
             case Replay(record):
                 return result_from_record(record, replayed=True)
             case ShortCircuited(record):
@@ -144,116 +144,126 @@ class IdempotentProcessor(ABC, Generic[RequestT]):
             case KeyMismatch():
                 return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
             case RateLimited(wait):
-                late = max_wait < 0  # no slot was looked for
-                return Result(outcomes.IN_PROGRESS if late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
+                is_late = max_wait < 0  # no slot was looked for
+                return Result(outcomes.IN_PROGRESS if is_late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
             case SendLimited(wait, limit):
                 return Result(outcomes.SEND_LIMITED, retry_after=wait, limit=limit)
             case _ as never:
                 return assert_never(never)
 
-    def _wait_in_queue(
-        self, delivery: RequestT, keys: Keys, deadline: Deadline, verdict: Result | None
-    ) -> Result | None:
-        """Wait for a place, or for whoever works on it; only who has a seat or a place may hold up a thread."""
-        if verdict is not None:
-            verdict = self._try_once(delivery, keys, deadline)
-        if verdict is not None and verdict.outcome is outcomes.OVERLOADED:
-            verdict = self._wait_for_permit(delivery, keys, deadline)
-        return verdict or self._wait_for_first_response(delivery, keys, deadline)
+    def _wait_in_queue(self, work: Work, keys: Keys, deadline: Deadline, result: Result | None) -> Result | None:
+        """Wait for a permit, or for the delivery's owner. Only a delivery with a permit or a place in the queue may
+        block a thread.
+        """
+        if result is not None:
+            result = self._try_once(work, keys, deadline)
+        if result is not None and result.outcome is outcomes.OVERLOADED:
+            result = self._wait_for_permit(work, keys, deadline)
+        return result or self._wait_for_first_response(work, keys, deadline)
 
-    def _try_once(self, delivery: RequestT, keys: Keys, deadline: Deadline) -> Result | None:
-        """The verdict, as far as one can be had now; None when it is being worked on."""
-        with self._places.acquire(keys.delivery) as taken:
-            if taken:
-                return self._try_claim(delivery, keys, deadline)
+    def _try_once(self, work: Work, keys: Keys, deadline: Deadline) -> Result | None:
+        """Return the result that can be had now; None if the delivery is in progress."""
+        with self._permits.acquire(keys.delivery) as acquired:
+            if acquired:
+                return self._try_claim(work, keys, deadline)
         return self._lookup_stored(keys, deadline)
 
     def _lookup_stored(self, keys: Keys, deadline: Deadline) -> Result | None:
-        """What can be said when as many deliveries are worked on as may be."""
-        if self._places.is_in_flight(keys.delivery):
+        """Return the result that needs no permit: the stored one."""
+        if self._permits.is_in_flight(keys.delivery):
             return None
-        found = self._ledger.get(keys.delivery, deadline=deadline)
-        if found is None or found.state == "unknown":
+        stored = self._ledger.get(keys.delivery, deadline=deadline)
+        if stored is None or stored.state == "unknown":
             return Result(outcomes.OVERLOADED)
-        if found.content != keys.content:
+        if stored.content != keys.content:
             return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
-        return result_from_record(found.record, replayed=True) if found.record else None
+        return result_from_record(stored.record, replayed=True) if stored.record else None
 
-    def _wait_for_permit(self, delivery: RequestT, keys: Keys, deadline: Deadline) -> Result | None:
-        """Wait a moment for a place."""
-        patience = deadline.within(PERMIT_TIMEOUT)
-        verdict: Result | None = Result(outcomes.OVERLOADED)
-        while verdict is not None and verdict.outcome is outcomes.OVERLOADED:
-            if not self._places.wait(patience.remaining()):
+    def _wait_for_permit(self, work: Work, keys: Keys, deadline: Deadline) -> Result | None:
+        timeout = deadline.within(PERMIT_TIMEOUT)
+        result: Result | None = Result(outcomes.OVERLOADED)
+        while result is not None and result.outcome is outcomes.OVERLOADED:
+            if not self._permits.wait(timeout.remaining()):
                 break
-            verdict = self._try_once(delivery, keys, deadline)
-        return verdict
+            result = self._try_once(work, keys, deadline)
+        return result
 
-    def _wait_for_first_response(self, delivery: RequestT, keys: Keys, deadline: Deadline) -> Result:
-        """Wait for whoever works on it, look again and again, and give the same answer."""
+    def _wait_for_first_response(self, work: Work, keys: Keys, deadline: Deadline) -> Result:
+        """Poll until the delivery's owner has settled it, and return the same result."""
         waited = Stopwatch(self._clock)
         pause = POLL_INTERVAL_MIN
         while deadline.remaining() > pause + MIN_POLL_TIME:
             self._clock.sleep(pause)
             pause = min(POLL_INTERVAL_MAX, pause * 1.5)
-            verdict = self._try_once(delivery, keys, deadline)
-            if verdict is not None and verdict.outcome is not outcomes.OVERLOADED:
-                return verdict
-        return Result(outcomes.IN_PROGRESS, queue_seconds=waited.seconds())
+            result = self._try_once(work, keys, deadline)
+            if result is not None and result.outcome is not outcomes.OVERLOADED:
+                return result
+        return Result(outcomes.IN_PROGRESS).with_queue_time(waited.seconds())
 
-    def _execute_and_settle(self, delivery: RequestT, owner: ClaimedDelivery, deadline: Deadline) -> Result:
-        """What only the owner of a claim may do."""
-        calling = deadline.earlier(min(RESPONSE_RESERVE, deadline.remaining() / 20))
-        made = self.execute(delivery, owner, calling)
-        written = self._settle_with_retry(owner, made, deadline)
-        if written == "by another":
-            return self._result_of_new_owner(owner.keys, made.result, deadline)
-        if written == "yes":
-            self.on_settled(delivery, owner, made, deadline)
-        return made.result
+    def _execute_and_settle(self, work: Work, claimed: ClaimedDelivery, deadline: Deadline) -> Result:
+        """Do what only the owner of a claim may do."""
+        attempt = work.execute(claimed, deadline.earlier(min(RESPONSE_RESERVE, deadline.remaining() / 20)))
+        status = self._settle_with_retry(work, claimed, attempt, deadline)
+        if status == "lost":
+            return self._result_of_new_owner(claimed.keys, attempt.result, deadline)
+        if status == "settled":
+            work.on_settled(claimed, attempt, deadline)
+        return attempt.result
 
-    def _settle_with_retry(self, owner: ClaimedDelivery, made: CallAttempt, deadline: Deadline) -> SettleStatus:
-        """Write down how it ended, unless the delivery is another owner's by now.
+    def _settle_with_retry(
+        self, work: Work, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline
+    ) -> SettleStatus:
+        """Store the end of the work; if the ledger fails, retry until the deadline.
 
-        A ledger that fails now is tried again until the deadline. Then the answer is what the API said, and what is
-        remembered is the claim, which becomes an unknown outcome.
+        If that fails, too, the response is what the API said, and the claim that the ledger has becomes an unknown
+        outcome.
         """
-        verdict = made.result
-
-        def remember(within: Deadline) -> SettleStatus:
-            if verdict.outcome.stored != "definitive" and made.started is None:
-                self._ledger.release(owner.keys, owner.token, deadline=within)
-                return "yes"
-            settlement = self.build_settlement(owner, made)
-            return "yes" if self._ledger.settle(owner.keys, owner.token, settlement, deadline=within) else "by another"
-
         pause = POLL_INTERVAL_MIN
-        within = deadline if deadline.remaining() > SETTLE_TIMEOUT else Deadline(self._clock, SETTLE_TIMEOUT)
+        settle_deadline = deadline if deadline.remaining() > SETTLE_TIMEOUT else Deadline(self._clock, SETTLE_TIMEOUT)
         while True:
             try:
-                return remember(within)
+                return self._settle(work, claimed, attempt, settle_deadline)
             except LedgerUnavailable as error:
                 if deadline.remaining() <= pause:
-                    fields = {"outcome": verdict.outcome.code, "reason": str(error)}
+                    fields = {"outcome": attempt.result.outcome.code, "reason": str(error)}
                     log.error(
                         "the ledger failed after the call: its outcome is not remembered", extra={"fields": fields}
                     )
-                    return "no"
+                    return "failed"
             self._clock.sleep(pause)
 
-    def _result_of_new_owner(self, keys: Keys, verdict: Result, deadline: Deadline) -> Result:
-        """The verdict of a delivery that was taken over, its lease being over: what the ledger says holds."""
+    def _settle(
+        self, work: Work, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline
+    ) -> Literal["settled", "lost"]:
+        if attempt.result.outcome.stored != "definitive" and attempt.started is None:
+            self._ledger.release(claimed.keys, claimed.token, deadline=deadline)
+            return "settled"
+        settlement = work.build_settlement(claimed, attempt)
+        return "settled" if self._ledger.settle(claimed.keys, claimed.token, settlement, deadline=deadline) else "lost"
+
+    def _result_of_new_owner(self, keys: Keys, result: Result, deadline: Deadline) -> Result:
+        """Return the result of a delivery that another owner took over after its lease: the ledger decides."""
         with suppress(LedgerUnavailable):
-            found = self._ledger.get(keys.delivery, deadline=deadline)
-            if found is not None and found.record is not None:
-                return result_from_record(found.record, replayed=True)
-        return verdict._replace(outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
+            stored = self._ledger.get(keys.delivery, deadline=deadline)
+            if stored is not None and stored.record is not None:
+                return result_from_record(stored.record, replayed=True)
+        return result._replace(outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
+
+
+def settlement(claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
+    """Return what every kind of work stores: a definitive result, and when its call was."""
+    result, record = attempt.result, None
+    if result.outcome.stored == "definitive":
+        record = Record(result.outcome.code, result.request_id, result.resolved, claimed.keys.contact_type)
+    return Settlement(record, sent_at=attempt.started, gave_up_at=attempt.finished, requested=claimed.requested)
 
 
 def result_from_record(record: Record, *, replayed: bool = False) -> Result:
+    """Return the result that the ledger stores."""
     return Result(outcomes.BY_CODE[record.outcome], record.request_id, resolved=record.resolved, replayed=replayed)
 
 
 def ledger_unavailable_result(error: LedgerUnavailable) -> Result:
+    """Log the error and return its result."""
     log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
     return Result(outcomes.LEDGER_UNAVAILABLE, error=str(error))

@@ -75,23 +75,24 @@ class RequestRules(NamedTuple):
 
 
 class SignupService:
-    """Verify contacts and send codes. ``reveal``: senders may learn that a contact was verified before."""
+    """Verify contacts and send codes."""
 
-    def __init__(self, rules: RequestRules, verification: Verification, sender: CodeSender, *, reveal: bool) -> None:
+    def __init__(self, rules: RequestRules, verification: Verification, sender: CodeSender) -> None:
         self._rules = rules
         self._verification = verification
         self._sender = sender
-        self._reveal = reveal
 
     def handle(self, request: Request) -> DeliveryResult:
         """Verify the contact or send the code by the request's deadline. Raises RequestRejected."""
         delivery = self._read(request)
+        contact = delivery.contact
         with self._credentials(request):
             if isinstance(delivery, CodeRequest):
-                action, result = SEND, self._sender.send(delivery, request.deadline)
-            else:
-                action, result = CREATE, self._verification.verify(delivery, request.deadline)
-        return self._delivery_result(result, action, delivery.contact.type, delivery.contact)
+                result = self._sender.send(delivery, request.deadline)
+                return DeliveryResult(result, result, SEND, contact.type, contact)
+            result = self._verification.verify(delivery, request.deadline)
+        public_result = self._verification.public_result(result, delivery.key)
+        return DeliveryResult(result, public_result, CREATE, contact.type, contact)
 
     def authenticate(self, headers: Headers) -> None:
         """Verify the signature of a request without a body. Raises RequestRejected."""
@@ -103,13 +104,8 @@ class SignupService:
         stored = self._verification.lookup(keys, deadline)
         if stored is None:
             raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
-        return self._delivery_result(stored.result, CREATE, stored.contact_type, None)
-
-    def _delivery_result(
-        self, result: Result, action: str, contact_type: ContactType | None, contact: Contact | None
-    ) -> DeliveryResult:
-        public_result = result if self._reveal else conceal_already_verified(result)
-        return DeliveryResult(result, public_result, action, contact_type, contact)
+        public_result = self._verification.public_result(stored.result, stored.key)
+        return DeliveryResult(stored.result, public_result, CREATE, stored.contact_type, None)
 
     def _read(self, request: Request) -> Delivery | CodeRequest:
         """Return what the request asks for, after its sender is known. Raises RequestRejected."""
@@ -144,12 +140,3 @@ class SignupService:
 def body_too_large(limit: int) -> RequestRejected:
     """Return the rejection of a body of more than ``limit`` bytes."""
     return RequestRejected(outcomes.BODY_TOO_LARGE, f"Send at most {limit} bytes.")
-
-
-def conceal_already_verified(result: Result) -> Result:
-    """Return the result as a sender sees it who must not learn which contacts were verified before."""
-    if result.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
-        return result  # both get the same work: its time could tell them apart
-    return result._replace(
-        outcome=outcomes.CODE_INCORRECT, request_id=result.request_id or result.placeholder_request_id
-    )

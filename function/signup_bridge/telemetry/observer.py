@@ -11,5 +11,5 @@ class Observer:
     def on_response(self, outcome: str, *, replayed: bool) -> None:
         """A delivery is answered, or a request refused: the outcome's code."""
 
-    def on_api_call(self, action: str, verdict: Result) -> None:
+    def on_api_call(self, action: str, result: Result) -> None:
         """A call of the API has been made, or could not leave; what it means."""

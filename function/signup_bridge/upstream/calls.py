@@ -134,17 +134,17 @@ class RateLimitedApi:
             self._wait_until(turn, action, deadline)
             before = waited.seconds()
             if self._is_late(action, deadline):  # it waited for its slot, or the thread was frozen
-                return CallAttempt(verdict._replace(queue_seconds=before))
+                return CallAttempt(verdict.with_queue_time(before))
             if paused := pause.open_for():
                 return CallAttempt(
-                    Result(UPSTREAM_UNREACHABLE, error="calls are paused", queue_seconds=before, retry_after=paused)
+                    Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused).with_queue_time(before)
                 )
             began = Stopwatch(self._clock)
             with pause.call() as watched:
                 call = make()
                 watched.answered = call.result not in ("never-sent", "no-answer")
             ended = Stopwatch(self._clock)
-            verdict = self._classify(action, call)._replace(queue_seconds=before)
+            verdict = self._classify(action, call).with_queue_time(before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
                 return CallAttempt(verdict, None if verdict.outcome.stored == "no" else began, ended)
             again = self._retry(action, verdict, delays, deadline)

@@ -20,6 +20,7 @@ from signup_bridge.core.outcomes import (
     UPSTREAM_UNREACHABLE,
     VERIFIED,
     Result,
+    Timing,
 )
 from signup_bridge.upstream import error_codes
 
@@ -64,14 +65,14 @@ def classify(call: CallResult, action: str = CREATE) -> Result:
     without a request id is not the API's own and decides nothing.
     """
     if not isinstance(call.result, Reply):
-        return Result(_WITHOUT_REPLY[call.result], error=call.error, upstream_seconds=call.seconds)
+        return Result(_WITHOUT_REPLY[call.result], error=call.error, timing=Timing(upstream_seconds=call.seconds))
     try:
         request_id, api_code, _ = _read(call.result)
     except ValueError as unusable:
-        return Result(UPSTREAM_FAILED, error=str(unusable), upstream_seconds=call.seconds)
+        return Result(UPSTREAM_FAILED, error=str(unusable), timing=Timing(upstream_seconds=call.seconds))
     done = SENT if action == SEND else VERIFIED
     outcome = done if api_code is None else error_codes.outcome_for(api_code, action)
-    return Result(outcome, request_id, api_code, upstream_seconds=call.seconds)
+    return Result(outcome, request_id, api_code, timing=Timing(upstream_seconds=call.seconds))
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 from signup_bridge.core.actions import SEND
 from signup_bridge.core.clock import Stopwatch
-from signup_bridge.core.outcomes import BRIDGE_MISCONFIGURED, INTERNAL_ERROR, RequestRejected
+from signup_bridge.core.outcomes import BRIDGE_MISCONFIGURED, INTERNAL_ERROR, NO_TIME, RequestRejected, Timing
 from signup_bridge.inbound.signatures import SignatureInvalid
 from signup_bridge.service.signup_service import DeliveryResult
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.observer import Observer
 from signup_bridge.upstream import error_codes
-
-from .responses import NO_TIME, Timing
 
 
 class LogEntry(NamedTuple):
@@ -40,11 +38,10 @@ def from_result(delivery: DeliveryResult) -> LogEntry:
         "resolved": result.resolved,
     }
     fields = {"outcome": result.outcome.code, **{name: value for name, value in details.items() if value}}
-    timing = Timing(result.queue_seconds, result.upstream_seconds)
     if result.outcome is not BRIDGE_MISCONFIGURED:
-        return LogEntry(fields, timing)
+        return LogEntry(fields, result.timing)
     fields["look_at"] = error_codes.remedy_for(result.api_code, delivery.action)
-    return LogEntry(fields, timing, logging.ERROR)
+    return LogEntry(fields, result.timing, logging.ERROR)
 
 
 def from_rejection(rejection: RequestRejected) -> LogEntry:

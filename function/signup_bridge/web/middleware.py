@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Stopwatch
-from signup_bridge.core.outcomes import RequestRejected
+from signup_bridge.core.outcomes import RequestRejected, Timing
 from signup_bridge.telemetry import logs, tracing
 from signup_bridge.telemetry.logs import log
 
@@ -51,7 +51,7 @@ class _RequestContext(NamedTuple):
 class _Response(Response):
     """A complete response. ``timing`` is shown in its headers, ``entry`` is logged."""
 
-    timing: responses.Timing | None
+    timing: Timing | None
     entry: LogEntry | None = None
 
     def get_wsgi_headers(self, _environ: WSGIEnvironment) -> Headers:

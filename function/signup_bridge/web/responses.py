@@ -10,21 +10,11 @@ import math
 from typing import Any, NamedTuple
 
 from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.core.outcomes import SENT, EncodingUnsupported, Outcome, RequestRejected, Result
+from signup_bridge.core.outcomes import NO_TIME, SENT, EncodingUnsupported, Outcome, RequestRejected, Result, Timing
 
 from .profiles import STATUS, Profile, ResponseFormat
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
-
-
-class Timing(NamedTuple):
-    """Seconds before the API call and in it."""
-
-    queue_seconds: float = 0.0
-    upstream_seconds: float = 0.0
-
-
-NO_TIME = Timing()
 
 
 class HttpResponse(NamedTuple):
@@ -59,7 +49,7 @@ class Responder(NamedTuple):
         response = self._from_result(result, contact_type, contact)
         if result.replayed:
             response = response._replace(headers=(*response.headers, ("Idempotent-Replayed", "true")))
-        timing = Timing(result.queue_seconds, result.upstream_seconds) if self.timed else None
+        timing = result.timing if self.timed else None
         return response._replace(timing=timing)
 
     def from_rejection(self, rejection: RequestRejected) -> HttpResponse:
