@@ -21,7 +21,7 @@ from signup_bridge.telemetry import logs  # noqa: E402
 try:
     _settings = settings.load(os.environ)
 except settings.SettingsError as error:
-    startup.refuse(error)
+    startup.refuse(str(error), error.problems)
 
 wsgi_app = "signup_bridge.app:create_app()"
 pythonpath = _here

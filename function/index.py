@@ -16,7 +16,7 @@ try:
     try:
         _settings = settings.load(os.environ, event_function=True)
     except settings.SettingsError as error:
-        startup.refuse(error)
+        startup.refuse(str(error), error.problems)
     logging.config.dictConfig(logs.dict_config(_settings.log_level))
     _handler = create_event_handler(create_app(_settings))
     gc.freeze()

@@ -6,18 +6,17 @@ import logging
 import sys
 from typing import NoReturn
 
-from .settings import SettingsError
 from .telemetry.logs import JsonFormatter, log
 
 
-def refuse(error: SettingsError) -> NoReturn:
-    """Report the problems and exit with status 1, without a traceback."""
+def refuse(message: str, problems: list[str]) -> NoReturn:
+    """Report the problems, which the message lists, and exit with status 1, without a traceback."""
     if not sys.stdout.isatty():
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(JsonFormatter())
         logging.basicConfig(handlers=[handler])
-        log.error("start refused", extra={"fields": {"problems": error.problems}})
+        log.error("start refused", extra={"fields": {"problems": problems}})
     terminal = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
     if terminal:
-        terminal.write(f"{error}\n")
+        terminal.write(f"{message}\n")
     raise SystemExit(1) from None

@@ -1,7 +1,7 @@
-"""`AFTER_VERIFIED=release`: a verified contact is taken off the account's list and can be verified again some day.
+"""`AFTER_VERIFIED=release`: take a verified contact off the account's list, so that it can be verified again some day.
 
-Only what this ledger saw verified is removed, under the contact's lock and after its outcome is recorded. A removal
-that failed is remembered there, and done before the contact's next call.
+Only contacts that this ledger saw verified are released, under the contact's lock and after the outcome is settled. The
+ledger stores a failed release, which is retried before the contact's next call.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from signup_bridge.telemetry.logs import log
 from signup_bridge.upstream.calls import RateLimitedApi
 
 RELEASE_TIMEOUT = 1.0
-"""Seconds that a removal may take after the verification it follows."""
+"""Seconds that a release may take after its verification."""
 
 LOCK_TIMEOUT = RELEASE_TIMEOUT + 2.0
-"""Seconds for which the contact stays locked meanwhile, should the bridge die of it."""
+"""Seconds for which the contact stays locked meanwhile, in case the bridge dies."""
 
 
 class ContactRelease:
     """Takes contacts off the account's list."""
 
-    def __init__(self, caller: RateLimitedApi, ledger: Ledger) -> None:
-        self._caller = caller
+    def __init__(self, api: RateLimitedApi, ledger: Ledger) -> None:
+        self._api = api
         self._ledger = ledger
 
     def retry_pending(self, contact: Contact, keys: Keys, token: str, deadline: Deadline) -> Result | None:
-        """Do what failed last time; what stands in the way of the contact's next call. Raises LedgerUnavailable."""
-        verdict = self._caller.delete(contact, deadline)
-        if verdict.outcome is VERIFIED:
+        """Retry a failed release; return the result if it fails again. Raises LedgerUnavailable."""
+        result = self._api.delete(contact, deadline)
+        if result.outcome is VERIFIED:
             self._ledger.finish_release(keys, token, removed=True, deadline=deadline)
             return None
-        log.warning("the contact could not be taken off the account's list", extra={"fields": _log_fields(verdict)})
-        return verdict if verdict.outcome.retryable else verdict._replace(outcome=UPSTREAM_FAILED)
+        log.warning("the contact could not be taken off the account's list", extra={"fields": _log_fields(result)})
+        return result if result.outcome.retryable else result._replace(outcome=UPSTREAM_FAILED)
 
     def release(self, contact: Contact, keys: Keys, token: str, deadline: Deadline) -> None:
-        """Take a contact off the list that has just been verified, and unlock it."""
+        """Take a contact that has just been verified off the list, and unlock it."""
         try:
-            verdict = self._caller.delete(contact, deadline.within(RELEASE_TIMEOUT))
-            removed = verdict.outcome is VERIFIED
+            result = self._api.delete(contact, deadline.within(RELEASE_TIMEOUT))
+            removed = result.outcome is VERIFIED
             self._ledger.finish_release(keys, token, removed=removed, deadline=deadline)
         except LedgerUnavailable as error:
             log.warning("the removal of a contact is left for its next call", extra={"fields": {"reason": str(error)}})
             return
         if not removed:
-            log.warning("the removal of a contact is left for its next call", extra={"fields": _log_fields(verdict)})
+            log.warning("the removal of a contact is left for its next call", extra={"fields": _log_fields(result)})
 
 
-def _log_fields(verdict: Result) -> dict[str, str]:
-    told = {"api_code": verdict.api_code, "upstream_error": verdict.error, "api_request_id": verdict.request_id}
-    return {key: value for key, value in told.items() if value}
+def _log_fields(result: Result) -> dict[str, str]:
+    fields = {"api_code": result.api_code, "upstream_error": result.error, "api_request_id": result.request_id}
+    return {key: value for key, value in fields.items() if value}

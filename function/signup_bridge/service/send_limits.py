@@ -1,7 +1,6 @@
-"""What keeps messages from being pumped: each one costs money, and whoever earns by them asks for as many as he gets.
+"""The limits that prevent SMS pumping: each message costs money, and fraudsters earn by those to their own numbers.
 
-In comes a contact, out come the guards that must let a message to it out; or, where its prefix is none of those that
-are allowed, the outcome at once. The ledger counts, over all that share it.
+The ledger counts, across all instances that share it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from signup_bridge.ledger import SEND_LIMIT_WINDOW, SendLimit
 from signup_bridge.ledger.keys import Hasher, normalized
 
 PREFIX_DIGITS = 7
-"""The digits of a phone number that say whose block of numbers it is from: pumped numbers lie side by side."""
+"""The digits of a phone number that identify its block of numbers: pumped numbers are neighbours."""
 
 _COUNTRY_CODE = re.compile("(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3})0*")
 """A country code and the zeros behind it: the codes of one digit and of two; all others have three.
@@ -27,9 +26,10 @@ PREFIX_NOT_ALLOWED = "allowed-prefixes"
 
 
 class SendLimits(NamedTuple):
-    """The limits of the settings, 0 for none: ``interval`` in seconds between two messages to a contact, and how many
-    within an hour to a contact, to one prefix, and in all. ``allowed`` are the digits that a phone number may begin
-    with, any if there are none.
+    """The limits of the settings, 0 for none.
+
+    ``interval``: seconds between two messages to a contact. The others: messages within an hour to a contact, to one
+    prefix, and in total. ``allowed``: the digits that a phone number may begin with, any if it is empty.
     """
 
     interval: float
@@ -39,31 +39,31 @@ class SendLimits(NamedTuple):
     allowed: Sequence[str]
 
     def allow(self, contact: Contact) -> bool:
-        """Whether messages to such a contact are sent at all."""
+        """Whether messages may be sent to such a contact at all."""
         if contact.type is ContactType.EMAIL or not self.allowed:
             return True
         return _digits(contact).startswith(tuple(self.allowed))
 
     def limits_for(self, contact: Contact, hasher: Hasher) -> list[SendLimit]:
-        """Spelling variants of a contact count together."""
+        """Return the limits for a message to a contact. Its spelling variants count together."""
         kind = contact.type.label
         to_contact = hasher.counter_key("contact", kind, normalized(contact))
-        guards = [
+        limits = [
             SendLimit("interval", to_contact, 1 if self.interval else 0, self.interval),
             SendLimit("per-contact", to_contact, self.per_contact, SEND_LIMIT_WINDOW),
             SendLimit("per-hour", hasher.counter_key("all"), self.per_hour, SEND_LIMIT_WINDOW),
         ]
         if contact.type is ContactType.PHONE:
             prefix = hasher.counter_key("prefix", _without_zeros(_digits(contact))[:PREFIX_DIGITS])
-            guards.append(SendLimit("per-prefix", prefix, self.per_prefix, SEND_LIMIT_WINDOW))
-        return [guard for guard in guards if guard.limit]
+            limits.append(SendLimit("per-prefix", prefix, self.per_prefix, SEND_LIMIT_WINDOW))
+        return [one for one in limits if one.limit]
 
 
 def _digits(contact: Contact) -> str:
-    """A phone number's digits from its country code on, if it has one: 00 before it means +."""
+    """Return a phone number's digits from its country code on, if it has one. A leading 00 means +."""
     return "".join(digit for digit in contact.value if digit.isdigit()).removeprefix("00")
 
 
 def _without_zeros(digits: str) -> str:
-    """The digits without zeros before the country code and behind it: however many there are, it is the same block."""
+    """Return the digits without the zeros before and behind the country code: they do not change the block."""
     return _COUNTRY_CODE.sub(r"\1", digits.lstrip("0"), count=1)
