@@ -26,7 +26,7 @@ LAYERS = (
     ("log line", r"\(signup_bridge/telemetry/|\(logging/"),
     (
         "HTTP to the API",
-        r"\(signup_bridge/(upstream/transport|upstream/exchange|core/network)\.py|\((urllib3|requests)/|\(http/client\.py|\(ssl\.py",
+        r"\(signup_bridge/(upstream/transport|core/network)\.py|\((urllib3|requests)/|\(http/client\.py|\(ssl\.py",
     ),
     ("SDK", r"\(tencentcloud/"),
     ("the rest of the bridge", r"\(signup_bridge/(?!web/gunicorn_worker)"),

@@ -156,7 +156,7 @@ def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> 
 
 @pytest.mark.parametrize(
     ("result", "outcome"),
-    [("never-sent", "upstream-unreachable"), ("no-answer", "outcome-unknown"), ("unusable", "upstream-failed")],
+    [("never-sent", "upstream-unreachable"), ("no-reply", "outcome-unknown"), ("unusable", "upstream-failed")],
 )
 def test_a_call_without_a_reply(result: str, outcome: str) -> None:
     verdict = classify(CallResult(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.core.network import Bounded
+from signup_bridge.core.network import DeadlineSocket
 from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
@@ -98,10 +98,10 @@ def test_a_tls_handshake_that_drips_is_given_up(tls: Tls) -> None:
 
 
 @contextmanager
-def pair(remaining: Callable[[], float]) -> Iterator[tuple[Bounded, socket.socket]]:
+def pair(remaining: Callable[[], float]) -> Iterator[tuple[DeadlineSocket, socket.socket]]:
     one, other = socket.socketpair()
     with one, other:
-        yield Bounded(one, remaining), other
+        yield DeadlineSocket(one, remaining), other
 
 
 def test_a_write_that_is_read_slowly_is_given_up() -> None:

@@ -19,11 +19,10 @@ import requests
 from signup_bridge import settings
 from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.upstream import transport
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
-from signup_bridge.upstream.exchange import _Reader, exchange
 from signup_bridge.upstream.reply import CallResult, Reply, classify
+from signup_bridge.upstream.transport import CallTrace, DeadlineConnection, DeadlineReader
 from tencentcloud.common.retry import NoopRetryer
 
 from tests.support.builders import (
@@ -243,7 +242,7 @@ def test_one_thread_does_not_change_the_deadline_of_another() -> None:
         hurried = call(api, 0.2)
         over.set()
         thread.join()
-        assert hurried.result == "no-answer"
+        assert hurried.result == "no-reply"
         assert isinstance(patient[0].result, Reply)
 
 
@@ -299,14 +298,14 @@ def test_a_thread_that_slept_before_writing_to_a_kept_connection_sends_nothing(
     clock = SetClock()
     api = api_at(upstream.url, clock=clock)
     call(api)
-    take = transport.Wire._take
+    send_request = DeadlineConnection.request
 
-    def sleep_after(wire: transport.Wire) -> socket.socket | None:
-        sock = take(wire)
+    def sleep_before(connection: DeadlineConnection, *args: Any, **options: Any) -> None:
+        assert connection.is_connected
         clock.run += 10.0
-        return sock
+        send_request(connection, *args, **options)
 
-    monkeypatch.setattr(transport.Wire, "_take", sleep_after)
+    monkeypatch.setattr(DeadlineConnection, "request", sleep_before)
     known = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
     assert (known.result, len(upstream.requests)) == ("never-sent", 1)
 
@@ -319,12 +318,11 @@ def test_past_the_deadline_tls_is_not_waited_for_either(tls: Tls) -> None:
     thread.start()
     with client.wrap_socket(here, server_hostname="127.0.0.1") as secured:
         thread.join()
-        with served[0], exchange(Deadline(SystemClock(), 0)) as wire:
-            reader = _Reader(secured)
+        trace = CallTrace(Deadline(SystemClock(), 0))
+        with served[0], DeadlineReader(secured, secured.makefile("rb", buffering=0), trace) as reader:
             with pytest.raises(ssl.SSLWantReadError):
                 reader.read(1)
-            assert wire.timed_out
-            reader.close()
+            assert trace.timed_out
 
 
 def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,16 +354,15 @@ def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
 def test_past_the_deadline_only_what_is_here_is_read() -> None:
     """As after a freeze: the thread wakes late, the answer lies in the socket's buffer."""
     here, there = socket.socketpair()
-    with here, there, exchange(Deadline(SystemClock(), 0)) as wire:
-        reader = _Reader(here)
+    trace = CallTrace(Deadline(SystemClock(), 0))
+    with here, there, DeadlineReader(here, here.makefile("rb", buffering=0), trace) as reader:
         there.sendall(b"HTTP/1.1 200 OK")
         assert reader.read(8) == b"HTTP/1.1"
         assert reader.read(7) == b" 200 OK"
-        assert (wire.received, wire.timed_out) == (True, False)
+        assert (trace.received, trace.timed_out) == (True, False)
         with pytest.raises(TimeoutError):
             reader.read(1)
-        assert wire.timed_out
-        reader.close()
+        assert trace.timed_out
 
 
 def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,14 +371,18 @@ def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest
         raise OSError(errno.EIO, "as a cable that is pulled")
 
     monkeypatch.setattr(socket.socket, "sendall", half)
-    assert call(api_at(upstream.url)).result == "no-answer"
+    assert call(api_at(upstream.url)).result == "no-reply"
 
 
 def test_what_becomes_of_the_connection_loses_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(errno.EINVAL, "as a socket that its peer has reset, on some systems")
+    set_option = socket.socket.setsockopt
 
-    monkeypatch.setattr(transport.Wire, "_keep", fail)
+    def fail(sock: socket.socket, level: int, option: int, value: int) -> None:
+        if option == socket.TCP_QUICKACK:
+            raise OSError(errno.EINVAL, "as a socket that its peer has reset, on some systems")
+        set_option(sock, level, option, value)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", fail)
     assert isinstance(call(api_at(upstream.url)).result, Reply)
 
 

@@ -131,6 +131,9 @@ def test_a_reply_in_chunks(size: str) -> None:
     [
         b"220 mail.example.com ESMTP\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n",
+        odd_length("0" * 5000),
         reply({**SUCCESS, "padding": "x" * 270_000}),
         reply(b"\x1f\x8b not gzip", headers="Content-Type: application/json\r\nContent-Encoding: gzip\r\n"),
         reply(SUCCESS, status="204 No Content"),
@@ -143,6 +146,9 @@ def test_a_reply_in_chunks(size: str) -> None:
     ids=[
         "not-http",
         "bad-chunk",
+        "huge-chunk",
+        "huge-length",
+        "length-of-many-digits",
         "too-long",
         "encoded",
         "status-204",

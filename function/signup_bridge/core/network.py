@@ -1,6 +1,6 @@
-"""Connecting within a time that holds: name resolution and every address of a host included.
+"""Connect by a deadline that includes name resolution and every address of a host.
 
-The standard library bounds each address by itself, and the resolver not at all.
+The standard library and urllib3 bound each address separately, and name resolution not at all.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ CONNECT_LIMIT = 3.0
 """Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
 
 IDLE_LIMIT = 20.0
-"""Seconds after which an idle connection is not used again: SCF freezes instances, and a write into a connection that
-died meanwhile makes an unknown outcome."""
+"""Seconds after which an idle connection is not used again. SCF freezes instances, and a write to a connection that
+died meanwhile causes an unknown outcome."""
 
 
 def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
-    """A connected socket, whose time-out is what remains then.
+    """Return a connected socket, whose time-out is the time left then.
 
-    ``remaining`` is asked for the seconds left, and raises TimeoutError when there are none. Raises OSError.
+    ``remaining`` returns the seconds left, and raises TimeoutError if there are none. Raises OSError.
     """
     failure: OSError = socket.gaierror("the name has no address")
     for family, kind, protocol, _, address in _addresses(host, port, remaining()):
@@ -41,10 +41,10 @@ def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.sock
     raise failure
 
 
-class Bounded:
-    """A connected socket whose every read and write ends when the time does that ``remaining`` returns.
+class DeadlineSocket:
+    """A connected socket whose reads and writes all end by one deadline.
 
-    ``remaining`` is as in `connect`. A time-out of the socket alone bounds each read: a peer that drips outlives it.
+    ``remaining`` is as in `connect`. A time-out of the socket bounds each read: a peer that drips would outlive it.
     """
 
     def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
@@ -66,21 +66,21 @@ class Bounded:
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[Any]:
-    """The host's addresses. A resolver cannot be told a time-out, so it is asked in a thread that can be left."""
-    found: list[Any] = []
+    """Return the host's addresses. The resolver takes no time-out, so it runs in a thread that can be abandoned."""
+    results: list[Any] = []
 
-    def look_up() -> None:
+    def resolve() -> None:
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:  # what IDNA does not know is a UnicodeError
-            found.append(error)
+            results.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA does not allow
+            results.append(error)
 
-    thread = Thread(target=look_up, daemon=True)
+    thread = Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not found:
-        raise socket.gaierror("no answer in time")
-    if isinstance(found[0], Exception):
-        raise socket.gaierror("the name cannot be resolved") from found[0]
-    addresses: list[Any] = found[0]
+    if not results:
+        raise socket.gaierror("no response in time")
+    if isinstance(results[0], Exception):
+        raise socket.gaierror("the name cannot be resolved") from results[0]
+    addresses: list[Any] = results[0]
     return addresses

@@ -142,7 +142,7 @@ class RateLimitedApi:
             began = Stopwatch(self._clock)
             with pause.call() as watched:
                 call = make()
-                watched.answered = call.result not in ("never-sent", "no-answer")
+                watched.answered = call.result not in ("never-sent", "no-reply")
             ended = Stopwatch(self._clock)
             verdict = self._classify(action, call).with_queue_time(before)
             if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):

@@ -1,7 +1,7 @@
-"""Whose account a call is made for: read anew at every call, since the platform renews what it gives.
+"""The credentials of a call. They are read for every call, since the platform renews those of an execution role.
 
-In come the settings, the environment and, in a web function that asks for it, the headers of the request that is being
-answered. It must never keep or show what it reads, nor take headers from whom the signature has not vouched for.
+Sources: the settings, the environment of an event function, or the headers of a request to a web function. Headers
+count only after the request's signature has been verified.
 """
 
 from __future__ import annotations
@@ -19,20 +19,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a call is signed with; ``token`` belongs to temporary credentials."""
+    """What a call is signed with. ``token`` belongs to temporary credentials."""
 
     secret_id: str = field(repr=False)
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
 
+    def get_credential_info(self) -> tuple[str, str, str | None]:
+        """Return the three values; the SDK's protocol for credentials."""
+        return self.secret_id, self.secret_key, self.token
+
 
 CredentialsProvider = Callable[[], "Credentials | None"]
 
 _HEADERS = ("X-Scf-Secret-Id", "X-Scf-Secret-Key", "X-Scf-Session-Token")
-"""The execution role's, on each request of a web function. Source: Tencent Cloud SCF, widely used, official for image
-functions."""
+"""The execution role's credentials, on each request to a web function. Source: Tencent Cloud SCF, widely used, official
+for image functions."""
 
-_of_request: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
+_request_credentials: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
 
 
 def provider(static: Credentials | None, *, from_environment: bool) -> CredentialsProvider:
@@ -42,11 +46,11 @@ def provider(static: Credentials | None, *, from_environment: bool) -> Credentia
     """
     if static:
         return lambda: static
-    return _of_environment if from_environment else _of_request.get
+    return _from_environment if from_environment else _request_credentials.get
 
 
-def _of_environment() -> Credentials | None:
-    """The execution role's in an event function. A web function's environment never changes, and they expire."""
+def _from_environment() -> Credentials | None:
+    """Return the execution role's in an event function. In a web function the environment's expire and never change."""
     names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
     secret_id, secret_key, token = (os.environ.get(name, "") for name in names)
     if not _is_visible(secret_id) or not _is_visible(secret_key) or not (not token or _is_visible(token)):
@@ -56,19 +60,19 @@ def _of_environment() -> Credentials | None:
 
 @contextmanager
 def use_request_headers(headers: Headers) -> Iterator[None]:
-    """While a request is answered whose signature has passed: what the platform's headers on it give, if anything.
+    """Use the credentials in a request's headers, if any, inside the block. The request's signature must be verified.
 
-    All three must be there, each once and visible ASCII; servers join what comes twice with a comma.
+    Each of the three headers must be there once, in visible ASCII. Servers join duplicate headers with a comma.
     """
     values = [headers.get(name) or "" for name in _HEADERS]
-    whole = all(_is_visible(value) and "," not in value for value in values)
-    token = _of_request.set(Credentials(*values) if whole else None)
+    complete = all(_is_visible(value) and "," not in value for value in values)
+    token = _request_credentials.set(Credentials(*values) if complete else None)
     try:
         yield
     finally:
-        _of_request.reset(token)
+        _request_credentials.reset(token)
 
 
 def _is_visible(value: str) -> bool:
-    """Whether it is something that can stand in a header: visible ASCII characters."""
+    """Return whether a header can hold the value: visible ASCII characters only."""
     return bool(value) and value.isascii() and value.isprintable() and " " not in value

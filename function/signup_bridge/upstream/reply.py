@@ -40,12 +40,12 @@ class CallResult(NamedTuple):
     """What is known about one call to the API once it is over.
 
     ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
-    byte of the request was handed to the network), ``no-answer`` (it was, and nothing came, or not the whole in time),
+    byte of the request was handed to the network), ``no-reply`` (it was, and nothing came, or not the whole in time),
     ``unusable`` (something came that is no HTTP reply, breaks off, or is too large). ``seconds`` is how long the call
     took; ``error`` the class of what went wrong, for the log.
     """
 
-    result: Reply | Literal["no-credentials", "never-sent", "no-answer", "unusable"]
+    result: Reply | Literal["no-credentials", "never-sent", "no-reply", "unusable"]
     seconds: float
     error: str | None = None
 
@@ -53,7 +53,7 @@ class CallResult(NamedTuple):
 _WITHOUT_REPLY = {
     "no-credentials": BRIDGE_MISCONFIGURED,
     "never-sent": UPSTREAM_UNREACHABLE,
-    "no-answer": OUTCOME_UNKNOWN,
+    "no-reply": OUTCOME_UNKNOWN,
     "unusable": UPSTREAM_FAILED,
 }
 

@@ -1,41 +1,110 @@
-"""The wire under the SDK: kept-alive connections to one host, and what is written on them and read from them.
+"""HTTP under the SDK: urllib3's connection pool, one deadline for each call, and the facts of each call.
 
-The SDK's own transport follows redirects, shares one time-out among threads, bounds each `recv` instead of the whole
-reply, and tells "never sent" from "no answer" by exception classes that do not say it. This one, which the SDK is given
-in its place, notes the facts on the current call's `Exchange` instead; it must never send a request twice.
+The SDK's own transport follows redirects, shares one time-out among threads, bounds each read instead of the whole
+reply, and tells "never sent" from "no reply" by exception classes that do not say it.
 """
 
 from __future__ import annotations
 
-import select
+import io
+import re
 import socket
 import ssl
-import weakref
-from contextlib import suppress
-from http.client import IncompleteRead
-from typing import NamedTuple, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.util import SKIP_HEADER
+
 from signup_bridge.core import network
-from signup_bridge.core.clock import Clock, Stopwatch
+from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 
-from .exchange import CURRENT, REPLY_LIMIT, Exchange, Response
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+REPLY_LIMIT = 262_144
+"""Bytes of a whole reply on the wire, its head included. The longest reply expected, a list of 200 contacts, has about
+a tenth of it."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}( [^\r\n]*)?\r?\n")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(;[^\r\n]*)?\r?\n")
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,9}")
+"""The forms of RFC 9112. http.client reads numbers with int(), which also takes signs, underscores, 0x and spaces."""
 
 
-class Answer(NamedTuple):
-    """What the SDK is given of a reply. It looks for an error only under two content types, and takes every other reply
-    for success: it is given no headers, so that it never judges."""
+class CallTrace:
+    """The facts of one call, written by the connection that carries it.
+
+    ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
+    reply came. ``timed_out``: a read reached the deadline. ``status`` and ``body``: the whole reply, both None unless
+    all of it came. ``has_trailing_data``: more came than the reply, which the next call would take for its own reply.
+    ``error``: the class of what went wrong. ``untrusted``: why the server's certificate is not trusted.
+    """
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.sent = False
+        self.received = False
+        self.timed_out = False
+        self.has_trailing_data = False
+        self.status: int | None = None
+        self.body: bytes | None = None
+        self.error: str | None = None
+        self.untrusted: str | None = None
+
+    def remaining(self) -> float:
+        """Return the seconds left, more than zero. Raises TimeoutError after the deadline."""
+        remaining = self.deadline.remaining()
+        if remaining <= 0:
+            raise TimeoutError("the deadline has passed")
+        return remaining
+
+    def record_error(self, error: BaseException) -> None:
+        """Record the class of the original error, around which urllib3 puts its own."""
+        while isinstance(error, HTTPError) and error.__context__ is not None:
+            error = error.__context__
+        self.error = type(error).__name__
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.untrusted = error.verify_message
+
+
+current_call: ContextVar[CallTrace] = ContextVar("current_call")
+"""The trace of this thread's call. Neither the SDK nor urllib3 can hand a parameter of ours down to the connection."""
+
+
+@contextmanager
+def trace_call(deadline: Deadline) -> Iterator[CallTrace]:
+    """Record what this thread sends inside the block on the `CallTrace` that is yielded."""
+    token = current_call.set(CallTrace(deadline))
+    try:
+        yield current_call.get()
+    finally:
+        current_call.reset(token)
+
+
+class SdkResponse(NamedTuple):
+    """What the SDK receives of a reply.
+
+    It looks for an error only under two content types, and takes every other reply for a success: without headers it
+    never judges.
+    """
 
     status_code: int
     content: bytes
     headers: dict[str, str]
 
 
-class Wire:
-    """Sends what the SDK signed to one base URL, in the place of its ``ProxyConnection``.
+class HttpTransport:
+    """Send what the SDK signed to one base URL; it takes the place of the SDK's ``ProxyConnection``.
 
-    ``connections`` is how many are kept. ``ca_bundle`` is the path of a PEM file; OSError when it cannot be read. No
-    time-out, proxy, redirect, cookie or ``.netrc`` plays a part: the contact goes to the API, and to nobody else.
+    ``connections`` is how many are kept. ``ca_bundle`` is the path of a PEM file; raises OSError if it cannot be read.
+    No retry, redirect, proxy, cookie or ``.netrc`` plays a part: the contact goes to the API and nowhere else.
     """
 
     request_length = 0
@@ -43,91 +112,177 @@ class Wire:
 
     def __init__(self, url: str, *, ca_bundle: str, connections: int, clock: Clock) -> None:
         parts = urlsplit(url)
-        self._host = cast(str, parts.hostname)
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context(cafile=ca_bundle) if parts.scheme == "https" else None
-        self._connections = connections
-        self._clock = clock
-        self._idle: list[tuple[socket.socket, Stopwatch]] = []
-        weakref.finalize(self, _close, self._idle)
+        secure = parts.scheme == "https"
+        self._pool = _ConnectionPool(
+            cast(str, parts.hostname),
+            parts.port or (443 if secure else 80),
+            maxsize=connections,
+            retries=False,
+            clock=clock,
+            ssl_context=ssl.create_default_context(cafile=ca_bundle) if secure else None,
+        )
 
-    def request(self, method: str, _url: str, body: str, headers: dict[str, str]) -> Answer:
-        """Send it once. Whatever goes wrong is raised as it came; the facts are on the exchange."""
-        current, sock = CURRENT.get(), None
+    def request(self, method: str, _url: str, body: str, headers: dict[str, str]) -> SdkResponse:
+        """Send a request once. Raises whatever goes wrong; the facts are on the current call's trace."""
+        headers = {**headers, "User-Agent": SKIP_HEADER}
         try:
-            request = _written(method, headers, body.encode())
-            sock = self._take() or self._connect(current)
-            sock.settimeout(current.remaining())
-            current.sent = True
-            sock.sendall(request)
-            reply = Response(sock, method=method)
-            reply.begin()
-            content = _whole(reply)
-            current.status, current.body = reply.status, content
-            if reply.will_close or current.surplus:
-                sock.close()
-            else:
-                self._keep(sock)
+            reply = self._pool.urlopen(method, "/", body.encode(), headers, redirect=False, decode_content=False)
         except Exception as error:
-            current.error = type(error).__name__
-            if isinstance(error, ssl.SSLCertVerificationError):
-                current.untrusted = error.verify_message
-            if sock is not None:
-                sock.close()
+            current_call.get().record_error(error)
             raise
-        return Answer(reply.status, content, {})
-
-    def _take(self) -> socket.socket | None:
-        """A connection that was kept, has not been idle for too long and has nothing to read: not even its end."""
-        with suppress(IndexError):
-            while True:
-                sock, idle = self._idle.pop()
-                if idle.seconds() <= network.IDLE_LIMIT and not _has_something(sock):
-                    return sock
-                sock.close()
-        return None
-
-    def _connect(self, current: Exchange) -> socket.socket:
-        sock = network.connect(self._host, self._port, current.remaining)
-        return self._tls.wrap_socket(sock, server_hostname=self._host) if self._tls else sock
-
-    def _keep(self, sock: socket.socket) -> None:
-        # What TLS has already deciphered is not seen by a look at the socket.
-        if len(self._idle) >= self._connections or (isinstance(sock, ssl.SSLSocket) and sock.pending()):
-            sock.close()
-            return
-        if hasattr(socket, "TCP_QUICKACK"):
-            # A server may hold back what it still has to say until the reply is acknowledged. Acknowledged at once,
-            # it is here to be seen before the next request, and not just behind it.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        self._idle.append((sock, Stopwatch(self._clock)))
+        return SdkResponse(reply.status, reply.data, {})
 
 
-def _written(method: str, headers: dict[str, str], body: bytes) -> bytes:
-    """A request in one piece. Raises ValueError for a header that would be two."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    if head.count("\r") != len(headers) or head.count("\n") != len(headers):
-        raise ValueError("a header with a line end in it")
-    length = f"Content-Length: {len(body)}\r\n"
-    return f"{method} / HTTP/1.1\r\n{head}{length}Accept-Encoding: identity\r\n\r\n".encode("ascii") + body
+class DeadlineReader(io.RawIOBase):
+    """The bytes of a socket. Each read ends by the deadline of the call.
+
+    After the deadline it still reads what has already arrived, without waiting: after a freeze of the instance the
+    reply may be there, and then the outcome is known.
+    """
+
+    def __init__(self, sock: socket.socket, file: io.RawIOBase, trace: CallTrace) -> None:
+        self._sock = sock
+        # The file keeps the socket open when http.client, at "Connection: close", closes its own reference.
+        self._file = file
+        self._count = 0
+        self.trace = trace
+        self.ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.ended:
+            return 0
+        trace = self.trace
+        self._sock.settimeout(trace.deadline.remaining())
+        try:
+            count = self._file.readinto(buffer)
+        except (TimeoutError, ssl.SSLWantReadError):
+            trace.timed_out = True
+            raise
+        if count is None:  # a plain socket with time-out 0 has nothing to read
+            trace.timed_out = True
+            raise TimeoutError("the deadline has passed")
+        trace.received = trace.received or count > 0
+        self._count += count
+        if self._count > REPLY_LIMIT:
+            raise ValueError("the reply is too long")
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
-def _has_something(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+class ReplyBuffer(io.BufferedReader):
+    """The buffer over a `DeadlineReader`. Whatever it still holds after the reply is trailing data.
+
+    ``in_chunks``: the next line is the size of a chunk.
+    """
+
+    in_chunks = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line. Raises ValueError for a status line or chunk size that HTTP does not allow."""
+        line = super().readline(size)
+        if self.in_chunks:
+            chunk = _CHUNK_SIZE.fullmatch(line)
+            if chunk is None:
+                raise ValueError("not a chunk size")
+            if int(chunk[1], 16) > REPLY_LIMIT:  # http.client would allocate all of it
+                raise ValueError("the reply is too long")
+            self.in_chunks = bool(chunk[1].strip(b"0"))
+        elif line.startswith(b"HTTP/") and not _STATUS_LINE.fullmatch(line):
+            raise ValueError("not a status line")
+        return line
+
+    def close(self) -> None:
+        reader = cast(DeadlineReader, self.raw)
+        reader.ended = True
+        reader.trace.has_trailing_data |= bool(self.peek())
+        super().close()
 
 
-def _close(idle: list[tuple[socket.socket, Stopwatch]]) -> None:
-    for sock, _ in idle:
-        sock.close()
+class StrictResponse(HTTPResponse):
+    """http.client's reader of a reply, which reads by the deadline and accepts only what RFC 9112 allows."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._lines = ReplyBuffer(DeadlineReader(sock, self.fp.detach(), current_call.get()))
+        self.fp = self._lines
+
+    def begin(self) -> None:
+        """Read the head. Raises ValueError for a status or length that is not a plain number, or too large."""
+        super().begin()
+        if not all(_CONTENT_LENGTH.fullmatch(length) for length in self.headers.get_all("Content-Length", ())):
+            raise ValueError("not a Content-Length")
+        if (self.length or 0) > REPLY_LIMIT:  # http.client would allocate all of it
+            raise ValueError("the reply is too long")
+        self._lines.in_chunks = self.chunked
+        if self.status != 200:  # an interim reply such as 103 is followed by another one
+            self.will_close = True
 
 
-def _whole(reply: Response) -> bytes:
-    """The reply's body. Raises IncompleteRead when it ends early: http.client says so only of one in chunks."""
-    body = b""
-    while chunk := reply.read(REPLY_LIMIT):
-        body += chunk
-    if reply.length:
-        raise IncompleteRead(body, reply.length)
-    return body
+class DeadlineConnection(HTTPConnection):
+    """A connection whose every wait ends by the deadline of the current call.
+
+    With an ``ssl_context`` it is encrypted: urllib3's own class for that resolves the name without a time-out.
+    """
+
+    response_class = StrictResponse
+
+    def __init__(self, *args: Any, clock: Clock, ssl_context: ssl.SSLContext | None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.clock = clock
+        self.ssl_context = ssl_context
+        self.idle = Stopwatch(clock)
+        self.unsent = bytearray()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether another request may use it: it was idle briefly and has nothing to read, not even its end."""
+        return self.idle.seconds() <= network.IDLE_LIMIT and super().is_connected
+
+    def connect(self) -> None:
+        """Connect, and shake hands if it is encrypted. Raises OSError."""
+        sock = network.connect(self.host, self.port, current_call.get().remaining)
+        self.sock = self.ssl_context.wrap_socket(sock, server_hostname=self.host) if self.ssl_context else sock
+
+    def send(self, data: Any) -> None:
+        """Keep a part of the request until `request` has all parts."""
+        self.unsent += data
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request in one piece: from its first byte on, the API may process it. Raises ProtocolError."""
+        self.unsent.clear()
+        super().request(*args, **options)
+        trace = current_call.get()
+        try:
+            if self.sock is None:
+                self.connect()
+            self.sock.settimeout(trace.remaining())
+            trace.sent = True
+            self.sock.sendall(self.unsent)
+        except OSError as error:
+            # The pool ignores some errors of this class, and would wait for a reply.
+            raise ProtocolError("the request could not be sent") from error
+
+    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override]
+        """Return the whole reply, and decide whether the connection may be used again. Raises whatever goes wrong."""
+        reply = super().getresponse()
+        trace = current_call.get()
+        trace.status, trace.body = reply.status, reply.data
+        # A look at the socket does not show what TLS has already decrypted.
+        if trace.has_trailing_data or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
+            self.close()
+        elif self.sock is not None and hasattr(socket, "TCP_QUICKACK"):
+            # A server may hold back trailing data until the reply is acknowledged. If it is acknowledged at once, the
+            # data is here to be seen before the next request.
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        self.idle = Stopwatch(self.clock)
+        return reply
+
+
+class _ConnectionPool(HTTPConnectionPool):
+    ConnectionCls = DeadlineConnection

@@ -43,14 +43,14 @@ class _Plain(DeadlineConnection):
     """One whose reads and writes end by the deadline, too."""
 
     def _connect(self) -> Any:
-        return network.Bounded(super()._connect(), self.allowance.remaining)
+        return network.DeadlineSocket(super()._connect(), self.allowance.remaining)
 
 
 class _TLS(SSLConnection, DeadlineConnection):
     """The same under TLS, which the client library's class puts around the socket that the next class connects."""
 
     def _connect(self) -> Any:
-        return network.Bounded(super()._connect(), self.allowance.remaining)  # type: ignore[no-untyped-call]
+        return network.DeadlineSocket(super()._connect(), self.allowance.remaining)  # type: ignore[no-untyped-call]
 
 
 def connector(url: str) -> tuple[Callable[[], DeadlineConnection], bool]:
