@@ -70,22 +70,22 @@ def process() -> Iterator[Senders]:
 
 def first(_: int) -> tuple[bytes, dict[str, str]]:
     """A new delivery of a new contact: its body and headers."""
-    body = sample_payloads.body_of(f"{random.randrange(10**14):014}", "123456", "phone")
-    return body, senders.headers_of(body, sender="standard", secret=SECRET)
+    body = sample_payloads.build_body(f"{random.randrange(10**14):014}", "123456", "phone")
+    return body, senders.sign_headers(body, sender="standard", secret=SECRET)
 
 
 def refused(_: int) -> tuple[bytes, dict[str, str]]:
     """The same with a signature that is another's."""
     body, headers = first(0)
-    signature = senders.headers_of(body + b" ", sender="standard", secret=SECRET)["webhook-signature"]
+    signature = senders.sign_headers(body + b" ", sender="standard", secret=SECRET)["webhook-signature"]
     return body, headers | {"webhook-signature": signature}
 
 
 def again(number: int) -> tuple[bytes, dict[str, str]]:
     """A delivery that was sent before: one of `AGAIN`, signed anew."""
-    body = sample_payloads.body_of(f"{number % AGAIN + 10**13:014}", "123456", "phone")
+    body = sample_payloads.build_body(f"{number % AGAIN + 10**13:014}", "123456", "phone")
     delivery_id = f"msg_{number % AGAIN}"
-    return body, senders.headers_of(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
+    return body, senders.sign_headers(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
 
 
 def nothing(_: int) -> tuple[bytes, dict[str, str]]:

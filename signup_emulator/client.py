@@ -31,12 +31,12 @@ def send(options: argparse.Namespace) -> int:
     preset = os.environ.get("PAYLOAD_PRESET")
     if not options.url:  # the bridge beside the emulator reads what it was told to, whatever is set here
         preset = _ask(options.emulator, "GET", "/emulator/status")["preset"]
-    if preset and preset not in sample_payloads.OF_PRESETS:
-        raise Refused(f"PAYLOAD_PRESET: {preset} is none of {', '.join(sample_payloads.OF_PRESETS)}", 2)
-    body = sample_payloads.body_of(options.contact, options.code, preset=preset)
+    if preset and preset not in sample_payloads.PAYLOADS:
+        raise Refused(f"PAYLOAD_PRESET: {preset} is none of {', '.join(sample_payloads.PAYLOADS)}", 2)
+    body = sample_payloads.build_body(options.contact, options.code, preset=preset)
     try:
-        headers = senders.headers_of(body, sender=sender, secret=secret)
-    except senders.SecretUnusable as error:
+        headers = senders.sign_headers(body, sender=sender, secret=secret)
+    except senders.SecretError as error:
         raise Refused(str(error), 2) from None
     if options.fault:
         _ask(options.emulator, "POST", "/emulator/faults", {"fault": options.fault, "contact": options.contact})

@@ -21,9 +21,9 @@ from signup_toolkit import ports, senders
 from signup_toolkit.senders import DEMO_SECRET
 
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
-from .console import proxy as console
 from .console.deliveries import Deliveries
 from .console.origin_check import is_loopback
+from .console.proxy import BridgeTarget
 from .scf.function import Shape
 from .server import Emulator
 from .state import State
@@ -90,17 +90,17 @@ def run(options: Options) -> int:
 
 def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state: State) -> int:
     with Log(emulator.console.deliveries) as log:
-        bridge: Bridge = Tree(environ, options, log) if options.scf is None else _on_scf(environ, options, log)
+        bridge = _start_bridge(environ, options, log)
         try:
-            emulator.console.bridge = console.Bridge(
+            emulator.console.bridge = BridgeTarget(
                 f"http://{ports.address(options.host, options.port)}",
                 auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
                 secret=environ["WEBHOOK_SECRETS"].split()[0],
                 sends=environ["SEND_CODES"] == "true",
                 preset=environ.get("PAYLOAD_PRESET") or None,
             )
-            if _answers(f"{emulator.console.bridge.url}/health", bridge):
-                _greet(emulator, options, bridge.note)
+            if wait_until_ready(f"{emulator.console.bridge.url}/health", bridge):
+                print_banner(emulator, options, bridge.note)
             elif bridge.runs():
                 raise OSError("the bridge does not answer; what it wrote stands above")
             return bridge.wait()
@@ -140,10 +140,10 @@ class Log:
                 with suppress(ValueError):
                     told = json.loads(line)
                     if isinstance(told, dict):
-                        self._deliveries.heard(told)
+                        self._deliveries.on_log_line(told)
 
 
-class Bridge(Protocol):
+class BridgeHandle(Protocol):
     """A bridge that runs; ``note`` is what is told of it."""
 
     note: str
@@ -157,7 +157,7 @@ class Bridge(Protocol):
         """End it, in order."""
 
 
-class Tree:
+class BridgeProcess:
     """The bridge under gunicorn, from this checkout."""
 
     note = ""
@@ -186,13 +186,15 @@ class Tree:
                 self._process.wait()
 
 
-def _on_scf(environ: Mapping[str, str], options: Options, log: Log) -> Bridge:
-    from .scf.scf_bridge import Scf  # noqa: PLC0415  it needs what only `make run-scf` installs
+def _start_bridge(environ: Mapping[str, str], options: Options, log: Log) -> BridgeHandle:
+    if options.scf is None:
+        return BridgeProcess(environ, options, log)
+    from .scf.scf_bridge import ScfBridge  # noqa: PLC0415  needs PyYAML, which only the deployer installs
 
-    return Scf(environ, options.port, options.scf or "web", Path(f"/dev/fd/{log.end}"))
+    return ScfBridge(environ, options.port, options.scf, Path(f"/dev/fd/{log.end}"))
 
 
-def _answers(url: str, bridge: Bridge) -> bool:
+def wait_until_ready(url: str, bridge: BridgeHandle) -> bool:
     """Whether the bridge answers before it exits."""
     end = time.monotonic() + START_LIMIT
     with requests.Session() as session:
@@ -205,7 +207,7 @@ def _answers(url: str, bridge: Bridge) -> bool:
     return False
 
 
-def _greet(emulator: Emulator, options: Options, note: str) -> None:
+def print_banner(emulator: Emulator, options: Options, note: str) -> None:
     interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
     command = [interpreter, "-m", "signup_emulator", "send"]
     if options.emulator_port != EMULATOR_PORT:

@@ -12,21 +12,21 @@ from datetime import datetime, timezone
 from typing import Any
 
 
-def body_of(contact: str, code: str | None, kind: str | None = None, preset: str | None = None) -> bytes:
+def build_body(contact: str, code: str | None, kind: str | None = None, preset: str | None = None) -> bytes:
     """A delivery's body; without a ``code`` it asks for one. Without a ``kind`` what holds an @ is an email address.
 
     Raises KeyError for no ``preset``.
     """
     kind = kind or ("email" if "@" in contact else "phone")
-    document = OF_PRESETS[preset](contact, code, kind) if preset else _own(contact, code, kind)
+    document = PAYLOADS[preset](contact, code, kind) if preset else _native(contact, code, kind)
     return json.dumps(document, ensure_ascii=False).encode()
 
 
-def _own(contact: str, code: str | None, kind: str) -> dict[str, Any]:
-    return {"type": kind, "contact": contact, **_with(code)}
+def _native(contact: str, code: str | None, kind: str) -> dict[str, Any]:
+    return {"type": kind, "contact": contact, **_code_member(code)}
 
 
-def _with(code: str | None) -> dict[str, Any]:
+def _code_member(code: str | None) -> dict[str, Any]:
     return {} if code is None else {"verify_code": code}
 
 
@@ -47,7 +47,7 @@ def _supabase(contact: str, code: str | None, kind: str) -> dict[str, Any]:
             "email": contact if kind == "email" else "",
             "phone": contact if kind == "phone" else "",
             "app_metadata": {"provider": kind, "providers": [kind]},
-            "user_metadata": _with(code),
+            "user_metadata": _code_member(code),
             "identities": [],
             "created_at": never,
             "updated_at": never,
@@ -69,7 +69,7 @@ def _clerk(contact: str, code: str | None, kind: str) -> dict[str, Any]:
         "object": "user",
         "email_addresses": [] if phone else [named],
         "phone_numbers": [named] if phone else [],
-        "unsafe_metadata": _with(code),
+        "unsafe_metadata": _code_member(code),
     }
     return {"data": user, "object": "event", "type": "user.created"}
 
@@ -77,12 +77,12 @@ def _clerk(contact: str, code: str | None, kind: str) -> dict[str, Any]:
 def _auth0(contact: str, code: str | None, kind: str) -> dict[str, Any]:
     """The event `user.created`, in short."""
     member = "phone_number" if kind == "phone" else "email"
-    user = {"user_id": f"auth0|{uuid.uuid4().hex}", member: contact, "user_metadata": _with(code)}
+    user = {"user_id": f"auth0|{uuid.uuid4().hex}", member: contact, "user_metadata": _code_member(code)}
     return {**_event("user.created", "urn:auth0:example"), "data": {"object": user}}
 
 
 def _cloudevents(contact: str, code: str | None, kind: str) -> dict[str, Any]:
-    return {**_event("com.example.signup", "https://signup.example.com"), "data": _own(contact, code, kind)}
+    return {**_event("com.example.signup", "https://signup.example.com"), "data": _native(contact, code, kind)}
 
 
 def _event(event_type: str, source: str) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat()
 
 
-OF_PRESETS: dict[str, Callable[[str, str | None, str], dict[str, Any]]] = {
+PAYLOADS: dict[str, Callable[[str, str | None, str], dict[str, Any]]] = {
     "supabase": _supabase,
     "clerk": _clerk,
     "auth0": _auth0,

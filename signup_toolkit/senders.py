@@ -23,32 +23,32 @@ AUTHS = {
 }
 """The senders, and the WEBHOOK_AUTH that a bridge must have to believe them."""
 
-_USUAL = {"standard-webhooks": "standard", "github": "github", "bearer": "bearer", "none": "none"}
-SIGNATURES = ("id", "timestamp", "signature")
+_DEFAULT_SENDERS = {"standard-webhooks": "standard", "github": "github", "bearer": "bearer", "none": "none"}
+SIGNATURE_HEADERS = ("id", "timestamp", "signature")
 """The headers of a Standard Webhooks signature, behind their prefix."""
 
 
-class SecretUnusable(ValueError):  # noqa: N818  a secret that is none
+class SecretError(ValueError):
     """The secret is none that a Standard Webhooks sender can sign with."""
 
 
 def default_sender(auth: str) -> str:
     """The sender that speaks as this WEBHOOK_AUTH has it. Raises ValueError."""
-    if auth not in _USUAL:
-        raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_USUAL)}")
-    return _USUAL[auth]
+    if auth not in _DEFAULT_SENDERS:
+        raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_DEFAULT_SENDERS)}")
+    return _DEFAULT_SENDERS[auth]
 
 
 def new_id() -> str:
     return f"msg_{uuid.uuid4().hex}"
 
 
-def headers_of(
+def sign_headers(
     body: bytes, *, sender: str, secret: str, delivery_id: str | None = None, at: float | None = None
 ) -> dict[str, str]:
     """The headers with which a sender delivers a body, signed ``at`` a Unix time (now), under a new id or this.
 
-    Raises SecretUnusable. Source: the Standard Webhooks specification; Supabase signs with every secret of a rotation,
+    Raises SecretError. Source: the Standard Webhooks specification; Supabase signs with every secret of a rotation,
     and joins the signatures with ", ".
     """
     headers = {"Content-Type": "application/json"}
@@ -67,7 +67,9 @@ def headers_of(
         if sender == "supabase":
             old = base64.b64encode(b"a secret that is no longer used").decode()
             signature = f"{_signature(body, old, *signed)}, {signature}"
-        headers |= {f"{prefix}-{name}": value for name, value in zip(SIGNATURES, (*signed, signature), strict=True)}
+        headers |= {
+            f"{prefix}-{name}": value for name, value in zip(SIGNATURE_HEADERS, (*signed, signature), strict=True)
+        }
     return headers
 
 
@@ -75,7 +77,7 @@ def _signature(body: bytes, secret: str, delivery_id: str, timestamp: str) -> st
     try:
         key = base64.b64decode(secret.removeprefix("v1,").removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise SecretUnusable("WEBHOOK_SECRETS must be written whsec_<base64> to sign with it") from None
+        raise SecretError("WEBHOOK_SECRETS must be written whsec_<base64> to sign with it") from None
     signature = hmac.digest(key, f"{delivery_id}.{timestamp}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(signature).decode()
 

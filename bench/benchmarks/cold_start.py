@@ -91,8 +91,8 @@ def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, co
         "WEBHOOK_SECRETS": senders.DEMO_SECRET,
         "LEDGER_URL": f"sqlite:///{scratch}/{secrets.token_hex(8)}.db",
     }
-    body = sample_payloads.body_of(CONTACT, CODE)
-    headers = senders.headers_of(body, sender="standard", secret=senders.DEMO_SECRET)
+    body = sample_payloads.build_body(CONTACT, CODE)
+    headers = senders.sign_headers(body, sender="standard", secret=senders.DEMO_SECRET)
     command = [interpreter, "-S", "-u", "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     began = time.perf_counter()
     process = subprocess.Popen(

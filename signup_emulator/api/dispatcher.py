@@ -61,7 +61,7 @@ def answer(account: Account, request: tc3.SignedRequest) -> Answer:
         _check_method(request.method)
         account.domain.check_rate(action)
         call.fault = account.faults.take(action, contact)
-        chosen = magic_contacts.chosen(action, contact) if call.fault is None else None
+        chosen = magic_contacts.find_magic_contact(action, contact) if call.fault is None else None
         if chosen is None:
             _raise(call.fault)
             if call.fault is None or call.fault in PROCESSED:

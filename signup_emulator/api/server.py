@@ -56,7 +56,7 @@ Server = TypeVar("Server", bound="ApiServer")
 class ApiServer(ThreadedWSGIServer):
     """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any.
 
-    ``delay`` is the seconds between the processing of a call and its reply; ``told`` hears of each call.
+    ``delay`` is the seconds between the processing of a call and its reply; ``on_call`` is called with each call.
     """
 
     daemon_threads = False
@@ -78,7 +78,7 @@ class ApiServer(ThreadedWSGIServer):
         self.tokens: dict[str, str] = {}
         self.now = now
         self.delay = 0.0
-        self.told: Callable[[Call], None] = lambda _call: None
+        self.on_call: Callable[[Call], None] = lambda _call: None
         self.stopping = threading.Event()
         self.scheme = "https" if tls else "http"
         self._tls = tls
@@ -109,10 +109,10 @@ class ApiServer(ThreadedWSGIServer):
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self.shutdown()
-        self.let_go()
+        self.close_connections()
         self._thread.join()
 
-    def let_go(self) -> None:
+    def close_connections(self) -> None:
         """Close every connection, whatever it waits for."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ class _Handler(Handler):
         sent = reply.body if reply else partial_reply(broken or "", answered.reply)
         call.reply = None if sent is None else sent.decode()
         self.server.calls.append(call)
-        self.server.told(call)
+        self.server.on_call(call)
         if answered.delay:
             self.server.stopping.wait(answered.delay)
         call.duration_ms = _milliseconds_since(began)

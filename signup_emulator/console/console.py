@@ -30,7 +30,7 @@ from . import proxy as way
 from .deliveries import As, Deliveries, Delivery, Request, Via
 from .event_stream import EventStream
 from .masking import masked
-from .proxy import Bridge
+from .proxy import BridgeTarget
 
 STALE = 600.0
 """Seconds by which a stale delivery's signature is old: twice the usual tolerance."""
@@ -41,12 +41,12 @@ TYPES = {"phone": 1, "email": 2}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
-class Impossible(Exception):  # noqa: N818  nothing failed: what was asked for cannot be done
+class ConsoleError(Exception):
     """What was asked for cannot be done; its text says why, and what to do."""
 
 
 @dataclass(frozen=True)
-class Order:
+class DeliveryRequest:
     """A delivery that is to be made; without a ``verify_code`` it asks the bridge to send one."""
 
     contact: str
@@ -64,15 +64,15 @@ class Console:
     def __init__(self, api: ApiServer) -> None:
         self.api = api
         self.live = EventStream()
-        self.bridge: Bridge | None = None
+        self.bridge: BridgeTarget | None = None
         self.forget: Callable[[], None] = lambda: None
         self.deliveries = Deliveries(lambda document: self.live.publish("delivery", document), lambda: api.calls)
-        api.told = self._called
+        api.on_call = self._called
 
     def send_code(self, contact: str, kind: str | None) -> dict[str, Any]:
         """Have a code sent, through the API and the official SDK, as a signup system would; the code.
 
-        Raises ApiError, or Impossible when the API gave no usable answer.
+        Raises ApiError, or ConsoleError when the API gave no usable answer.
         """
         profile = ClientProfile(
             httpProfile=HttpProfile(protocol=self.api.scheme, endpoint=self.api.address, reqTimeout=10)
@@ -84,11 +84,11 @@ class Console:
         except TencentCloudSDKException as error:
             if error.get_request_id():
                 raise ApiError(error.get_code(), error.get_message()) from None
-            raise Impossible(f"the API gave no answer: {error.get_code()}") from None
+            raise ConsoleError(f"the API gave no answer: {error.get_code()}") from None
         except (ValueError, KeyError, TypeError):
-            raise Impossible("the API's answer is not usable: a fault is armed") from None
+            raise ConsoleError("the API's answer is not usable: a fault is armed") from None
         if "RequestId" not in reply or "Error" in reply:
-            raise Impossible("the API's answer is not usable: a fault is armed")
+            raise ConsoleError("the API's answer is not usable: a fault is armed")
         return next(code for code in self.codes() if code["contact"] == contact)
 
     def codes(self, contact: str | None = None) -> list[dict[str, Any]]:
@@ -120,20 +120,20 @@ class Console:
         listed = sorted(self.api.domain.verified().items(), key=lambda item: -item[1])
         return [{**_shown(contact), "verified_at": at} for contact, at in listed]
 
-    def deliver(self, order: Order, *, wait: bool = True) -> Delivery:
-        """Sign a delivery as a sender does, and post it. Raises Impossible."""
+    def deliver(self, order: DeliveryRequest, *, wait: bool = True) -> Delivery:
+        """Sign a delivery as a sender does, and post it. Raises ConsoleError."""
         bridge = self._bridge()
         if order.verify_code is None and not bridge.sends:
-            raise Impossible("verify_code: is missing, and the bridge sends no codes: set SEND_CODES=true for that")
+            raise ConsoleError("verify_code: is missing, and the bridge sends no codes: set SEND_CODES=true for that")
         sender = order.sender or senders.default_sender(bridge.auth)
-        body = sample_payloads.body_of(order.contact, order.verify_code, order.type, bridge.preset)
+        body = sample_payloads.build_body(order.contact, order.verify_code, order.type, bridge.preset)
         path = CODE_PATH if order.verify_code is None else SIGNUP_PATH
         return self._make(self._signed(bridge, sender, body, path=path), "console", wait=wait)
 
     def redeliver(self, number: int, repeated_as: As) -> Delivery:
         """Post a delivery again: under the same id with a fresh signature, with a stale one, or with a byte changed.
 
-        Raises Impossible.
+        Raises ConsoleError.
         """
         first = self._seen(number)
         request = self._again(first, stale=repeated_as == "stale")
@@ -142,7 +142,7 @@ class Console:
         return self._make(request, "console", repeats=number, repeated_as=repeated_as)
 
     def curl(self, number: int) -> str:
-        """A command that posts a delivery again, freshly signed. Raises Impossible."""
+        """A command that posts a delivery again, freshly signed. Raises ConsoleError."""
         bridge, request = self._bridge(), self._again(self._seen(number))
         command = ["curl", "-i", "-X", request.method, f"{bridge.url}{request.path}"]
         for name, value in way.kept(request.headers):
@@ -150,7 +150,7 @@ class Console:
         return shlex.join([*command, "--data-binary", request.body])
 
     def pass_on(self, request: Request) -> Delivery:
-        """Pass a request on to the bridge, and note it. Raises Impossible."""
+        """Pass a request on to the bridge, and note it. Raises ConsoleError."""
         self._bridge()
         return self._make(request, "proxy")
 
@@ -164,26 +164,26 @@ class Console:
     def close(self) -> None:
         self.live.close()
 
-    def _bridge(self) -> Bridge:
+    def _bridge(self) -> BridgeTarget:
         if self.bridge is None:
-            raise Impossible("there is no bridge: this is the API's emulator alone; start both by `make run`")
+            raise ConsoleError("there is no bridge: this is the API's emulator alone; start both by `make run`")
         return self.bridge
 
     def _seen(self, number: int) -> Delivery:
         delivery = self.deliveries.get(number)
         if delivery is None:
-            raise Impossible(f"there is no delivery {number}")
+            raise ConsoleError(f"there is no delivery {number}")
         if delivery.request is None:
-            raise Impossible("it was posted straight to the bridge: what it looked like is not known")
+            raise ConsoleError("it was posted straight to the bridge: what it looked like is not known")
         return delivery
 
     def _again(self, first: Delivery, *, stale: bool = False) -> Request:
         """The request of a delivery, signed again by the sender that it came from."""
         request, sender = first.request, first.sender or "none"
         if request is None:
-            raise Impossible("what it looked like is not known")
+            raise ConsoleError("what it looked like is not known")
         if stale and senders.AUTHS[sender] != "standard-webhooks":
-            raise Impossible(f"the sender {sender} signs no time: nothing of it grows stale")
+            raise ConsoleError(f"the sender {sender} signs no time: nothing of it grows stale")
         delivery_id = None if sender == "supabase" else first.delivery_id  # it mints a new one at each try
         at = time.time() - STALE if stale else None
         return self._signed(
@@ -192,7 +192,7 @@ class Console:
 
     def _signed(
         self,
-        bridge: Bridge,
+        bridge: BridgeTarget,
         sender: str,
         body: bytes,
         like: Request | None = None,
@@ -203,9 +203,9 @@ class Console:
     ) -> Request:
         """A request with this body, with the headers of another one but for those that sign it."""
         try:
-            signed = senders.headers_of(body, sender=sender, secret=bridge.secret, delivery_id=delivery_id, at=at)
-        except senders.SecretUnusable as error:
-            raise Impossible(str(error)) from None
+            signed = senders.sign_headers(body, sender=sender, secret=bridge.secret, delivery_id=delivery_id, at=at)
+        except senders.SecretError as error:
+            raise ConsoleError(str(error)) from None
         new = {name.lower() for name in signed}
         rest = [(name, value) for name, value in (like.headers if like else []) if name.lower() not in new]
         if like is not None and ("Content-Type", signed["Content-Type"]) not in like.headers:

@@ -167,7 +167,7 @@ class Deliveries:
         if not forgotten:
             self._tell(delivery.document())
 
-    def heard(self, line: Mapping[str, Any]) -> None:
+    def on_log_line(self, line: Mapping[str, Any]) -> None:
         """Note a line of the bridge's log."""
         if line.get("message") not in LINES:
             return

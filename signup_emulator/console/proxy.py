@@ -25,7 +25,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 
 
 @dataclass(frozen=True)
-class Bridge:
+class BridgeTarget:
     """A bridge at ``url``, and what its senders know: the WEBHOOK_AUTH and the first of the WEBHOOK_SECRETS.
 
     ``preset`` is the PAYLOAD_PRESET by which it reads their bodies, None for its own; ``sends``: it sends codes, too.
@@ -48,7 +48,7 @@ def traced(headers: Headers) -> tuple[Headers, str]:
     return [*headers, ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-01")], trace
 
 
-def pass_on(bridge: Bridge, request: Request, headers: Headers) -> Answer:
+def pass_on(bridge: BridgeTarget, request: Request, headers: Headers) -> Answer:
     """The bridge's answer to a request with these headers. Raises OSError or http.client.HTTPException."""
     parts = urlsplit(bridge.url)
     body = request.body.encode("utf-8", "surrogateescape")

@@ -19,13 +19,13 @@ from signup_emulator.api.account.behaviour import OPTIONS
 from signup_emulator.api.account.domain import ACTIONS
 from signup_emulator.api.account.error_codes import API_CODES, ApiError
 from signup_emulator.api.faults.armed_faults import read as read_fault
-from signup_emulator.api.faults.magic_contacts import INPUTS
+from signup_emulator.api.faults.magic_contacts import MAGIC_CONTACTS
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.api.server import HEADERS
 from signup_toolkit import senders
 
 from . import origin_check
-from .console import REPEATED_AS, TYPES, Console, Impossible, Order
+from .console import REPEATED_AS, TYPES, Console, ConsoleError, DeliveryRequest
 from .deliveries import Request
 from .proxy import kept, relayed
 
@@ -36,7 +36,7 @@ PAGE = Path(__file__).resolve().parent / "page"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-class Wrong(ValueError):  # noqa: N818  not a fault: what was asked for is not understood
+class BadRequest(ValueError):  # noqa: N818  not a fault: what was asked for is not understood
     """A request's body is not what the route takes; the text names the member and the remedy."""
 
 
@@ -99,7 +99,7 @@ def _register_deliveries(app: Flask, console: Console) -> None:
     def deliveries() -> ResponseReturnValue:
         limit = request.args.get("limit", "500")
         if not limit.isdecimal():
-            raise Wrong("limit: must be a whole number")
+            raise BadRequest("limit: must be a whole number")
         found = console.deliveries.newest(
             contact=request.args.get("contact"), outcome=request.args.get("outcome"), limit=int(limit)
         )
@@ -133,15 +133,15 @@ def _register_actions(app: Flask, console: Console) -> None:
     def deliver() -> ResponseReturnValue:
         given = _members({"contact": str}, {"verify_code": str, "type": str, "sender": str, "wait": bool})
         if given.get("sender") not in (None, *senders.AUTHS):
-            raise Wrong(f"sender: must be one of {', '.join(senders.AUTHS)}")
-        order = Order(given["contact"], given.get("verify_code"), _type(given), given.get("sender"))
+            raise BadRequest(f"sender: must be one of {', '.join(senders.AUTHS)}")
+        order = DeliveryRequest(given["contact"], given.get("verify_code"), _type(given), given.get("sender"))
         return console.deliver(order, wait=given.get("wait", True)).document(), 201
 
     @app.post("/emulator/deliveries/<int:number>/redeliver")
     def redeliver(number: int) -> ResponseReturnValue:
         given = _members({}, {"as": str})
         if given.get("as", "fresh") not in REPEATED_AS:
-            raise Wrong(f"as: must be one of {', '.join(REPEATED_AS)}")
+            raise BadRequest(f"as: must be one of {', '.join(REPEATED_AS)}")
         return console.redeliver(number, given.get("as", "fresh")).document(), 201
 
     @app.post("/emulator/reset")
@@ -190,7 +190,7 @@ def _register_behaviour(app: Flask, console: Console) -> None:
 
     @app.get("/emulator/inputs")
     def inputs() -> ResponseReturnValue:
-        return jsonify([row for one in INPUTS for row in one.documents()])
+        return jsonify([row for one in MAGIC_CONTACTS for row in one.documents()])
 
     @app.patch("/emulator/behaviour")
     def behave() -> ResponseReturnValue:
@@ -227,8 +227,8 @@ def _register_error_handlers(app: Flask) -> None:
     def wrong(error: ValueError) -> ResponseReturnValue:
         return {"error": str(error)}, 422
 
-    @app.errorhandler(Impossible)
-    def impossible(error: Impossible) -> ResponseReturnValue:
+    @app.errorhandler(ConsoleError)
+    def impossible(error: ConsoleError) -> ResponseReturnValue:
         return {"error": str(error)}, 409
 
     @app.errorhandler(ApiError)
@@ -245,15 +245,15 @@ def _json() -> Any:
     try:
         return request.get_json(force=True)
     except (HTTPException, RecursionError):
-        raise Wrong("the body must be JSON") from None
+        raise BadRequest("the body must be JSON") from None
 
 
 def _members(needed: Mapping[str, type], optional: Mapping[str, type]) -> dict[str, Any]:
-    """The members of the request's body. Raises Wrong."""
+    """The members of the request's body. Raises BadRequest."""
     given = _json() if request.content_length or needed else {}
     known = {**needed, **optional}
     if not isinstance(given, dict):
-        raise Wrong("the body must be a JSON object")
+        raise BadRequest("the body must be a JSON object")
     problems = [f"{name}: is missing" for name in needed if name not in given]
     for name, value in given.items():
         if name not in known:
@@ -261,13 +261,13 @@ def _members(needed: Mapping[str, type], optional: Mapping[str, type]) -> dict[s
         elif not isinstance(value, known[name]):
             problems.append(f"{name}: must be a {'string' if known[name] is str else 'boolean'}")
     if problems:
-        raise Wrong("; ".join(problems))
+        raise BadRequest("; ".join(problems))
     return given
 
 
 def _type(given: Mapping[str, Any]) -> str | None:
-    """Raises Wrong."""
+    """Raises BadRequest."""
     kind: str | None = given.get("type")
     if kind not in (None, *TYPES):
-        raise Wrong(f"type: must be one of {', '.join(TYPES)}")
+        raise BadRequest(f"type: must be one of {', '.join(TYPES)}")
     return kind

@@ -18,7 +18,7 @@ from .platform import Platform
 ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"
 
 
-class Scf:
+class ScfBridge:
     """The built zip, as SCF runs it with what serverless.yml configures."""
 
     def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:

@@ -15,7 +15,7 @@ from signup_bridge.metrics import Metrics
 from signup_bridge.settings import SETTINGS
 
 from signup_emulator.api.account.behaviour import OPTIONS
-from signup_emulator.api.faults.magic_contacts import INPUTS
+from signup_emulator.api.faults.magic_contacts import MAGIC_CONTACTS
 from signup_emulator.console import routes as console
 from signup_emulator.server import Emulator
 from tests.support.builders import bridge, environment
@@ -136,7 +136,7 @@ def magic_contacts() -> list[tuple[str, ...]]:
             f"{row.status} `{row.outcome}`",
             f"{row.end_status} `{row.end}`",
         )
-        for row in INPUTS
+        for row in MAGIC_CONTACTS
     ]
 
 

@@ -161,13 +161,13 @@ def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
 
 def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
     """And each time that the batch comes, there is progress."""
-    clock, told = StillClock(), emulator.told
+    clock, told = StillClock(), emulator.on_call
 
     def take_a_while(call: Call) -> None:
         told(call)
         clock.advance(0.4)
 
-    emulator.told = take_a_while
+    emulator.on_call = take_a_while
     bridged = bridge(emulator.url, clock, REQUEST_BUDGET=1)
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 5))))
     counts = []

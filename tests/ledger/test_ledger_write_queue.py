@@ -159,11 +159,11 @@ def test_who_has_little_time_takes_none_from_those_beside_it(tmp_path: Path) -> 
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False) as other:
         other.execute("BEGIN IMMEDIATE")
 
-        def let_go() -> None:
+        def close_connections() -> None:
             given_up.wait()
             other.execute("ROLLBACK")
 
-        thread = threading.Thread(target=let_go)
+        thread = threading.Thread(target=close_connections)
         thread.start()
         works = [(lambda _: "done", deadline) for deadline in (Patient(SetClock(), 60), hurried)]
         assert together(file, works) == ["done", "LedgerUnavailable"]

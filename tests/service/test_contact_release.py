@@ -97,7 +97,7 @@ def test_the_contact_is_locked_while_it_is_removed(emulator: Emulator, tmp_path:
     wait_for_calls(emulator, 2)
     assert hasty.deliver(verify_code="000000").json["code"] == "in-progress"
     thread.join()
-    emulator.let_go()
+    emulator.close_connections()
 
 
 def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: Emulator) -> None:

@@ -130,9 +130,9 @@ def test_a_ledger_that_fails_after_the_call(
         """Before the API answers."""
         blocker.execute("BEGIN IMMEDIATE")
 
-    emulator.told = block
+    emulator.on_call = block
     assert deliver(instance).json["status"] == "verified"
-    emulator.told = lambda _call: None
+    emulator.on_call = lambda _call: None
     blocker.execute("ROLLBACK")
     blocker.close()
     (line,) = [json.loads(JsonFormatter().format(one)) for one in caplog.records if one.levelno == logging.ERROR]
@@ -155,7 +155,7 @@ def test_a_ledger_that_fails_for_a_moment_after_the_call(emulator: Emulator, tmp
         blocker.execute("BEGIN IMMEDIATE")
         threading.Timer(0.6, blocker.execute, ("ROLLBACK",)).start()
 
-    emulator.told = block_for_a_moment
+    emulator.on_call = block_for_a_moment
     given = deliver(instance)
     blocker.close()
     assert deliver(instance) == replay_of(given)

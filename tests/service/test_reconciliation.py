@@ -209,7 +209,7 @@ def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[...
             asked.set()
             thread.join()
 
-    slow.emulator.told = hold
+    slow.emulator.on_call = hold
     thread.start()
     wait_for_calls(slow.emulator)
     taken_over = hasty.deliver("a")

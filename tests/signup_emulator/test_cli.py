@@ -92,9 +92,9 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])
 def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
-    data = sample_payloads.body_of(PHONE, CODE)
+    data = sample_payloads.build_body(PHONE, CODE)
     assert (
-        bridged.post(data, senders.headers_of(data, sender=senders.default_sender(auth), secret="a-secret")).status
+        bridged.post(data, senders.sign_headers(data, sender=senders.default_sender(auth), secret="a-secret")).status
         == 200
     )
 

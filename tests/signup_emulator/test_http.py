@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from signup_emulator.api.server import BODY_LIMIT
-from signup_emulator.console.proxy import Bridge
+from signup_emulator.console.proxy import BridgeTarget
 from signup_emulator.server import Emulator
 from signup_toolkit import senders
 from tests.support.builders import Upstream, body, send, signed
@@ -46,7 +46,7 @@ def names(headers: list[str]) -> list[str]:
 
 
 def relaying(emulator: Emulator, upstream: Upstream) -> None:
-    emulator.console.bridge = Bridge(upstream.url, auth="none", secret="x")
+    emulator.console.bridge = BridgeTarget(upstream.url, auth="none", secret="x")
 
 
 def test_the_relay_returns_the_bridges_header_lines_unchanged(emulator: Emulator) -> None:

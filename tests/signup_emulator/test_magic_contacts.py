@@ -16,13 +16,13 @@ from signup_emulator.api.account.domain import ACTIONS
 from signup_emulator.api.account.error_codes import API_CODES
 from signup_emulator.api.calls import Call, Calls
 from signup_emulator.api.faults.armed_faults import Fault
-from signup_emulator.api.faults.magic_contacts import CREATE, INPUTS, SEND, MagicContact, chosen
+from signup_emulator.api.faults.magic_contacts import CREATE, MAGIC_CONTACTS, SEND, MagicContact, find_magic_contact
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
 from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 from tests.support.builders import CODE, PHONE, Bridge, body, bridge, patient, signed
 
-BY_NAME = {row.name: row for row in INPUTS}
+BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
 
 def given(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -> tuple[str, int]:
@@ -41,7 +41,7 @@ def at_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize("form", ["phone", "email"])
-@pytest.mark.parametrize("row", INPUTS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", MAGIC_CONTACTS, ids=lambda row: row.name)
 def test_each_contact_ends_as_the_table_says(
     emulator: Emulator, at_once: list[float], row: MagicContact, form: str
 ) -> None:
@@ -54,7 +54,9 @@ def test_each_contact_ends_as_the_table_says(
     assert at_once == ([row.delay] if row.delay else [])
 
 
-@pytest.mark.parametrize("row", [row for row in INPUTS if row.outcome != "outcome-unknown"], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [row for row in MAGIC_CONTACTS if row.outcome != "outcome-unknown"], ids=lambda row: row.name
+)
 def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: list[float], row: MagicContact) -> None:
     """Another delivery, another code, an emulator that knows nothing any more: the same."""
     bridged = patient(emulator, row.fault)
@@ -67,7 +69,7 @@ def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: 
 def test_nobody_else_is_meant(emulator: Emulator, wired: Bridge) -> None:
     others = ("jo@outcome.example", "wrong-code@example.com", "wrong-code@other.outcome.example", "12025550199")
     for number, contact in enumerate(others):
-        assert [chosen(action, contact) for action in ACTIONS] == [None] * 4
+        assert [find_magic_contact(action, contact) for action in ACTIONS] == [None] * 4
         emulator.domain.perform(SEND, {"Type": 2 if "@" in contact else 1, "Code": contact})
         code = emulator.domain.sent_codes()[0].code
         assert given(wired, contact, f"msg_{number}", code) == ("verified", 200)
@@ -85,7 +87,7 @@ def test_nobody_else_is_meant(emulator: Emulator, wired: Bridge) -> None:
     ],
 )
 def test_every_spelling_is_meant(emulator: Emulator, wired: Bridge, contact: str) -> None:
-    assert chosen(CREATE, contact) is BY_NAME["wrong-code"]
+    assert find_magic_contact(CREATE, contact) is BY_NAME["wrong-code"]
     assert given(wired, contact, "msg_1") == ("code-incorrect", 422)
 
 
@@ -122,8 +124,10 @@ def test_the_apis_own_checks_and_what_is_armed_come_first(emulator: Emulator) ->
 
 
 def test_the_table_is_sound() -> None:
-    assert len({row.phone for row in INPUTS}) == len({row.email for row in INPUTS}) == len(INPUTS)
-    for row in INPUTS:
+    assert (
+        len({row.phone for row in MAGIC_CONTACTS}) == len({row.email for row in MAGIC_CONTACTS}) == len(MAGIC_CONTACTS)
+    )
+    for row in MAGIC_CONTACTS:
         assert 12025550100 <= int(row.phone.removeprefix("+")) <= 12025550199
         assert row.fault is None or row.fault in WIRE_FAULTS or Fault(row.fault)
 

@@ -37,9 +37,9 @@ def places(document: Any, at: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
     sample = json.loads((ROOT / "tests" / "samples" / f"{preset}.json").read_text())
-    written = sample_payloads.body_of(EMAIL, CODE, preset=preset)
+    written = sample_payloads.build_body(EMAIL, CODE, preset=preset)
     assert set(places(json.loads(written))) <= set(places(sample))
-    assert written != sample_payloads.body_of(EMAIL, CODE, preset=preset)
+    assert written != sample_payloads.build_body(EMAIL, CODE, preset=preset)
 
 
 @pytest.mark.parametrize(("contact", "kind"), [(EMAIL, "email"), (PHONE, "phone"), ("+1 555-0100", "phone")])
@@ -47,7 +47,7 @@ def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
 def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
-    found = body.parse(sample_payloads.body_of(contact, "abcd", preset=preset), reading).to_delivery()
+    found = body.parse(sample_payloads.build_body(contact, "abcd", preset=preset), reading).to_delivery()
     assert (found.contact.type.label, found.contact.value, found.verify_code) == (kind, contact, "abcd")
 
 
@@ -55,12 +55,12 @@ def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> Non
 def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
-    found = body.parse(sample_payloads.body_of(EMAIL, None, preset=preset), reading).to_code_request()
+    found = body.parse(sample_payloads.build_body(EMAIL, None, preset=preset), reading).to_code_request()
     assert found.contact.value == EMAIL
 
 
 def test_every_preset_of_the_bridge_has_one() -> None:
-    assert set(sample_payloads.OF_PRESETS) == set(PRESETS)
+    assert set(sample_payloads.PAYLOADS) == set(PRESETS)
 
 
 def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tmp_path: Path) -> None:

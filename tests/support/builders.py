@@ -383,17 +383,17 @@ def check_problem(given: Answer, expected: dict[str, Any], headers: dict[str, st
 @contextmanager
 def replies_held(emulator: Emulator) -> Iterator[None]:
     """Hold back every reply of the API until the end of the block; its calls can be seen at once."""
-    released, told = threading.Event(), emulator.told
+    released, told = threading.Event(), emulator.on_call
 
     def hold(call: Call) -> None:
         told(call)
         released.wait()
 
-    emulator.told = hold
+    emulator.on_call = hold
     try:
         yield
     finally:
-        emulator.told = told
+        emulator.on_call = told
         released.set()
 
 
@@ -408,14 +408,14 @@ def patient(emulator: Emulator, fault: str | None) -> Bridge:
 
     It waits half a second for a reply that never ends. Its budget is over as soon as a reply begins to drip.
     """
-    clock, told = StillClock(), emulator.told
+    clock, told = StillClock(), emulator.on_call
 
     def hear(call: Call) -> None:
         told(call)
         if call.fault == "drip":
             clock.advance(8)
 
-    emulator.told = hear
+    emulator.on_call = hear
     budget = 0.5 if fault in ("hang", "stall-body") else 8
     return bridge(emulator.url, clock, REQUEST_BUDGET=budget, DOMAIN_API_RATE=10)
 

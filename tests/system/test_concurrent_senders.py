@@ -211,7 +211,7 @@ async def kill_workers(master: int, emulator: Emulator, after_calls: tuple[int, 
             await asyncio.sleep(0.005)
         (worker,) = workers_of(master)
         os.kill(worker, signal.SIGKILL)
-        emulator.let_go()
+        emulator.close_connections()
         emulator.delay = 0.0
 
 

@@ -115,10 +115,9 @@ def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
         Emulator(rate=0) as emulator,
         gunicorn(emulator.url, log, LOG_LEVEL="DEBUG", WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret) as url,
     ):
-        assert (
-            post(url, data, senders.headers_of(data, sender=senders.default_sender(auth), secret=secret)).status == 422
-        )
-        assert post(url, data, senders.headers_of(data, sender=senders.default_sender(auth), secret=GOOD)).status == 401
+        sender = senders.default_sender(auth)
+        assert post(url, data, senders.sign_headers(data, sender=sender, secret=secret)).status == 422
+        assert post(url, data, senders.sign_headers(data, sender=sender, secret=GOOD)).status == 401
     written = log.read_text()
     assert '"outcome": "signature-invalid"' in written
     assert [one for one in [*HIDDEN, "sha256="] if one in written] == []

@@ -196,7 +196,7 @@ def test_health_is_answered_while_every_delivery_waits(running: Running, tmp_pat
         while len(running.emulator.calls) < 2:
             time.sleep(0.02)
         assert requests.get(f"{url}/health", timeout=60).status_code == 200
-        running.emulator.let_go()
+        running.emulator.close_connections()
         for thread in waiting:
             thread.join()
 

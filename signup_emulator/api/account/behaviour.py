@@ -14,7 +14,7 @@ CODE_LIFE = 600
 RATE = 20
 
 
-class Must(NamedTuple):
+class Constraint(NamedTuple):
     """What a value must be: in words, and as a check."""
 
     words: str
@@ -31,21 +31,21 @@ class Option(NamedTuple):
     why: str
 
 
-def _one_of(*values: str) -> Must:
-    return Must(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
+def _one_of(*values: str) -> Constraint:
+    return Constraint(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-YES_OR_NO = Must("true or false", lambda value: type(value) is bool)
-SECONDS = Must("seconds, a number from 0 to 86400", lambda value: _is_number(value) and 0 <= value <= 86_400)
-COUNT = Must("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
-HOURS = Must("hours, a number from -12 to 14", lambda value: _is_number(value) and -12 <= value <= 14)
+YES_OR_NO = Constraint("true or false", lambda value: type(value) is bool)
+SECONDS = Constraint("seconds, a number from 0 to 86400", lambda value: _is_number(value) and 0 <= value <= 86_400)
+COUNT = Constraint("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
+HOURS = Constraint("hours, a number from -12 to 14", lambda value: _is_number(value) and -12 <= value <= 14)
 
 
-def _option(must: Must, meaning: str, why: str, *, default: Any) -> Any:
+def _option(must: Constraint, meaning: str, why: str, *, default: Any) -> Any:
     return field(default=default, metadata={"must": must, "meaning": meaning, "why": why})
 
 
@@ -133,7 +133,7 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            must: Must = one.metadata["must"]
+            must: Constraint = one.metadata["must"]
             if not must.holds(getattr(self, one.name)):
                 raise ValueError(f"{one.name}: must be {must.words}")
 

@@ -77,7 +77,7 @@ def _row(
     return MagicContact(name, phone, does, *answer, *end, fault, accepts, delay, action)
 
 
-INPUTS: tuple[MagicContact, ...] = (
+MAGIC_CONTACTS: tuple[MagicContact, ...] = (
     _row(0, "any-code", "any code is right, each time", _VERIFIED, accepts=True),
     _row(1, "wrong-code", "every code is wrong", _WRONG, fault="InternalError.VerifyCodeErr"),
     _row(2, "already-verified", "it was verified before", _LISTED, fault="InternalError.VerifiedPhoneEmailErr"),
@@ -107,11 +107,11 @@ INPUTS: tuple[MagicContact, ...] = (
     _row(41, "send-failed", "the code cannot be sent", _WRONG, fault="InternalError.SendVerifyCodeErr", action=SEND),
 )  # fmt: skip
 
-_BY_PHONE = {row.phone[1:]: row for row in INPUTS}
-_BY_NAME = {row.name: row for row in INPUTS}
+_BY_PHONE = {row.phone[1:]: row for row in MAGIC_CONTACTS}
+_BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
 
-def chosen(action: str, contact: str | None) -> MagicContact | None:
+def find_magic_contact(action: str, contact: str | None) -> MagicContact | None:
     """The row for this contact: a phone in any spelling, an address in any case with or without ``+anything``."""
     name, at, domain = (contact or "").lower().rpartition("@")
     if at:
