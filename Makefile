@@ -5,7 +5,7 @@ VENV_DIR ?= .venv
 export VENV_DIR
 VENV = $(VENV_DIR)/bin
 
-.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check simulate
+.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check
 .DEFAULT_GOAL := help
 
 help:
@@ -24,7 +24,6 @@ help:
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
 	@echo 'make bench   every benchmark beside its target; writes docs/performance.md (bench-check: fails below a target)'
-	@echo 'make simulate waves of signups, simulated and run; writes docs/capacity.md'
 
 run:
 	@$(PYTHON) tools/venv.py
@@ -107,8 +106,3 @@ bench:
 bench-check:
 	@$(PYTHON) tools/venv.py --dev
 	@$(BENCH) --check
-
-# docs/capacity.md
-simulate:
-	@$(PYTHON) tools/venv.py --dev
-	@PYTHONPATH=function:. $(VENV)/python -m bench.simulate

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import api, load, servers
-from tests.support import certificates
+from local_services import certificates
 
 CONNECTIONS = 16
 """Of the senders, all at once: as many as SCF lets an instance have by our default."""

@@ -1,6 +1,6 @@
 """What the ledger's steps cost: microseconds for a claim and for a settle, with few and with many records.
 
-Both are measured in turns, A B A B, so that whatever else the machine does falls on both.
+Both are measured interleaved, A B A B, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from signup_bridge.ledger.keys import Keys
 from signup_bridge.ledger.redis.ledger import PREFIX, SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
-from tests.support.redis_server import RedisServer
+from local_services.redis_server import RedisServer
 
 KEY = secrets.token_bytes(32)
 TTL = 345_600.0

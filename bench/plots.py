@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from bench import documents, targets
 from bench.benchmarks.latency import at
 
-OWN, FLOOR, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
-COLOURS = {"bridge": OWN, "floor": FLOOR}
+OWN, BASELINE, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
+COLOURS = {"bridge": OWN, "baseline": BASELINE}
 
 
 def draw(measured: Mapping[str, Any], folder: Path) -> None:

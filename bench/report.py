@@ -87,7 +87,7 @@ _KINDS = {
     "first": "a first delivery",
     "again": "a replay",
     "refused": "a refused signature",
-    "nothing": "the floor's `GET /health`",
+    "nothing": "the baseline's `GET /health`",
 }
 
 

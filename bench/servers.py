@@ -16,9 +16,9 @@ from typing import NamedTuple
 import certifi
 
 from bench.load import SECRET, Target
+from local_services import npm
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
-from tests.support import node_packages
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
@@ -58,7 +58,7 @@ def bridge(api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Se
 @contextmanager
 def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
     """A peer in Python: its folder's name, and what it can be told in its environment."""
-    command = [sys.executable, "-m", "gunicorn", "-c", str(PEERS / "floor" / "gunicorn.conf.py")]
+    command = [sys.executable, "-m", "gunicorn", "-c", str(PEERS / "baseline" / "gunicorn.conf.py")]
     environ = {"DOMAIN_API_CA_BUNDLE": str(bundle), **settings}
     with _started(command, PEERS / name, api, environ, folder / f"{name}.log") as (port, pid):
         yield Server(Target(port), pid)
@@ -79,11 +79,11 @@ def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
 @cache
 def _node_modules() -> Path | None:
     """The packages of the peer in Node. It is asked for more than once, and npm may take minutes to find no network."""
-    if not node_packages.are_there():
+    if not npm.are_there():
         print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
         return None
     try:
-        return node_packages.installed(PEERS / "node", ROOT / "build" / "bench-node")
+        return npm.installed(PEERS / "node", ROOT / "build" / "bench-node")
     except subprocess.SubprocessError as error:
         print(f"bench: the peer in Node is left out: {error}", file=sys.stderr)
         return None

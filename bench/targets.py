@@ -51,15 +51,15 @@ class Result(NamedTuple):
         return "met" if self.is_met else "SHORT"
 
 
-BESIDE_FLOOR = Target("throughput, of the floor's", "least", 1.0, guard=0.9)
-BESIDE_COMMON = Target("throughput, of the common way's", "least", 2.0)
+BESIDE_BASELINE = Target("throughput, of the baseline's", "least", 1.0, guard=0.9)
+BESIDE_NAIVE = Target("throughput, of the naive peer's", "least", 2.0)
 ADDED_MEDIAN = Target("added to the API's own 50 ms at 15 requests/s, median", "most", 5.0, "ms")
 ADDED_P99 = Target("the same, p99", "most", 10.0, "ms")
 REPLAY = Target("cost of a replay, of a first delivery's", "most", 0.5, guard=0.65)
 REFUSED = Target("cost of a refused signature, of a first delivery's", "most", 0.35, guard=0.45)
-COLD_START = Target("cold start to the first 200, of the floor's", "most", 1.1)
-COLD_START_BARE = Target("the same, of the floor's without bytecode", "most", 0.5)
-COLD_MEMORY = Target("memory of all processes, of the floor's", "most", 1.1)
+COLD_START = Target("cold start to the first 200, of the baseline's", "most", 1.1)
+COLD_START_BARE = Target("the same, of the baseline's without bytecode", "most", 0.5)
+COLD_MEMORY = Target("memory of all processes, of the baseline's", "most", 1.1)
 GROWTH = Target("memory after 100,000 deliveries, more than before", "most", 5.0, "MiB")
 MANY_RECORDS = Target("median latency with a million records, of that with few", "most", 1.2)
 BURST = Target("200 within a second at 20 calls/s: all verified, of 10 s", "most", 1.15)

@@ -23,12 +23,12 @@ from signup_bridge.telemetry.logs import log
 from tests.support import log_audit, log_lines
 
 if TYPE_CHECKING:
+    from local_services.certificates import Tls
+    from local_services.redis_server import RedisServer
     from signup_deploy.packaging.package import Package
     from signup_emulator.server import Emulator
     from tests.support.builders import Bridge, SetClock
-    from tests.support.certificates import Tls
     from tests.support.deliveries import Build
-    from tests.support.redis_server import RedisServer
     from tests.support.targets import Scf
 
 pytest_runtest_setup = log_audit.pytest_runtest_setup
@@ -143,14 +143,14 @@ def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     """Create a self-signed certificate for 127.0.0.1."""
-    from tests.support import certificates
+    from local_services import certificates
 
     return certificates.self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")
 def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    from tests.support.redis_server import RedisServer
+    from local_services.redis_server import RedisServer
 
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server

@@ -12,8 +12,8 @@ from signup_bridge.app import build_ledger
 from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.settings import SettingsError
 
+from local_services.certificates import Tls
 from tests.support.builders import ROOT, SECRET, application, environment
-from tests.support.certificates import Tls
 
 URL = "https://domain.tencentcloudapi.com"
 

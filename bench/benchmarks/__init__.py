@@ -1,1 +1,1 @@
-"""The measures: each runs what it compares in turns, A B A B, so that whatever else the machine does falls on all."""
+"""The benchmarks: each interleaves what it compares, A B A B, so that other load on the machine affects all of it."""

@@ -1,41 +1,133 @@
-"""A burst at the account's quota, from senders that retry when told to: to one instance, and to two on a Redis."""
+"""A burst at the account's quota, from senders that obey Retry-After: to one instance, and to two on one Redis."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import multiprocessing
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import NamedTuple
 
-from bench import targets
+from bench import load, servers, targets
 from bench.harness import Harness, say
-from bench.simulation import real
-from bench.simulation.run import Scenario
-from bench.simulation.world import Setup
+from bench.load import Target
 from bench.targets import Result
+from local_services.redis_server import RedisServer
+from signup_emulator.server import Emulator
+from signup_toolkit import sample_payloads, senders
 
 COUNT, QUOTA = 200, 20
-TURNS = 3
+CALL_TIME = 0.3
+"""Seconds that the emulated API takes for a call."""
+RUNS = 3
 """For each number of instances; the worst of all counts."""
-
 INSTANCES = (1, 2)
+LEDGER_KEY = "a key of thirty-two bytes, or more"
 
 
 class Burst(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(_: Harness) -> Burst:
-    """With an emulated account, which counts its calls as the API does, and takes 0.3 s for each."""
-    seen = []
-    for turn, instances in itertools.product(range(1, TURNS + 1), INSTANCES):
-        say(f"burst: {turn} of {TURNS}, instances: {instances}")
-        seen.append(real.measure(Scenario("burst", COUNT, 1.0, Setup(quota=QUOTA, instances=instances))).seen)
-        if len(seen[-1].verified) != COUNT:
-            raise ValueError(f"{len(seen[-1].verified)} of {COUNT} were verified: {seen[-1].heard}")
-    worst, refused = max(one.seconds for one in seen), max(one.refused for one in seen)
-    detail = f"the worst of {', '.join(f'{one.seconds:.2f}' for one in seen)} s"
+class Observed(NamedTuple):
+    """Seconds until the last delivery was verified, and the calls that the API refused for the quota."""
+
+    seconds: float
+    refused: int
+
+
+def measure(setting: Harness) -> Burst:
+    """Measure with an emulated account, which counts its calls as the API does."""
+    observed = []
+    for run, instances in itertools.product(range(1, RUNS + 1), INSTANCES):
+        say(f"burst: {run} of {RUNS}, instances: {instances}")
+        observed.append(run_once(setting, instances))
+    worst, refused = max(one.seconds for one in observed), max(one.refused for one in observed)
+    detail = f"the worst of {', '.join(f'{one.seconds:.2f}' for one in observed)} s"
     return Burst(
         (
             Result(targets.BURST, worst / (COUNT / QUOTA), detail),
-            Result(targets.BURST_REFUSED, refused, f"the most of {', '.join(str(one.refused) for one in seen)}"),
+            Result(targets.BURST_REFUSED, refused, f"the most of {', '.join(str(one.refused) for one in observed)}"),
         )
     )
+
+
+def run_once(setting: Harness, instances: int, count: int = COUNT) -> Observed:
+    """Send a burst within a second. Raises ValueError if a delivery does not end as verified."""
+    folder = Path(tempfile.mkdtemp(dir=setting.folder))
+    with ExitStack() as running:
+        account, url, bodies = running.enter_context(_account(count))
+        settings = {"DOMAIN_API_RATE": str(QUOTA)}
+        if instances > 1:
+            redis = running.enter_context(RedisServer(folder))
+            settings |= {"LEDGER_URL": redis.url, "LEDGER_KEY": LEDGER_KEY}
+        bridges = [
+            running.enter_context(servers.bridge(url, setting.bundle, folder / str(number), **settings)).target
+            for number in range(instances)
+        ]
+        seconds = setting.senders.run(send_burst, bridges, bodies)
+        account.send("count")
+        return Observed(seconds, account.recv())
+
+
+@contextmanager
+def _account(count: int) -> Iterator[tuple[Connection, str, list[bytes]]]:
+    """An emulated account in a process of its own: its pipe, its URL, and bodies with codes that it has sent."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_serve_account, args=(there, count))
+    process.start()
+    there.close()
+    try:
+        yield here, *here.recv()
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve_account(pipe: Connection, count: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal reaches it, too
+    with Emulator(rate=QUOTA) as emulator:
+        emulator.delay = CALL_TIME
+        for number in range(count):
+            emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": f"187{number:08}"})
+        codes = [(sent.contact[1], sent.code) for sent in emulator.domain.sent_codes()]
+        pipe.send((emulator.url, [sample_payloads.body_of(contact, code, "phone") for contact, code in codes]))
+        try:
+            while pipe.recv():
+                pipe.send(sum(call.result == "RequestLimitExceeded" for call in emulator.calls))
+        except EOFError:  # the other end is closed
+            pass
+
+
+def send_burst(bridges: list[Target], bodies: list[bytes]) -> float:
+    """Send all bodies within a second, each until it is verified; return the seconds until the last one is."""
+
+    async def send_all() -> None:
+        await asyncio.gather(*(_send(bridges, number, body, len(bodies)) for number, body in enumerate(bodies)))
+
+    started = time.monotonic()
+    asyncio.run(send_all())
+    return time.monotonic() - started
+
+
+async def _send(bridges: list[Target], number: int, body: bytes, count: int) -> None:
+    await asyncio.sleep(number / count)
+    for attempt in itertools.count():
+        target = bridges[(number + attempt) % len(bridges)]
+        headers = senders.headers_of(body, sender="standard", secret=load.SECRET, delivery_id=f"msg_{number}")
+        line = await load.Line.open(target)
+        response = await line.ask(line.request(body, headers | {"Connection": "close"}))
+        line.close()
+        if target.verified in response:
+            return
+        head, found, rest = response.partition(b"\r\nretry-after: ")
+        if not found:
+            raise ValueError(f"a delivery was not verified: {head.decode()}")
+        await asyncio.sleep(float(rest.partition(b"\r\n")[0]))

@@ -1,7 +1,7 @@
 """How long a cold start takes, from the start of the process to the first answers, and how much memory it holds.
 
-Four built folders under a CPython 3.10, in turns: the bridge as `make package` builds it; the floor, built in the same
-way; and both without bytecode, as is commonly deployed.
+Four built folders under a CPython 3.10, interleaved: the bridge as `make package` builds it; the baseline, built in the
+same way; and both without bytecode, as is commonly deployed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def measure(setting: Harness) -> ColdStart:
 def built(target: Path) -> list[Peer]:
     """Both applications as they are built, and as they are without bytecode."""
     peers = []
-    for name, function in (("bridge", package.FUNCTION), ("floor", PEERS / "floor")):
+    for name, function in (("bridge", package.FUNCTION), ("baseline", PEERS / "baseline")):
         one = package.build(target / name, function=function, tell=lambda _: None)
         bare = target / name / "bare"
         shutil.copytree(one.folder, bare, ignore=shutil.ignore_patterns("__pycache__"))
@@ -136,11 +136,11 @@ _TARGETS = (targets.COLD_START, targets.COLD_START_BARE, targets.COLD_MEMORY)
 
 
 def _results(peers: Sequence[Peer]) -> list[Result]:
-    own, _, floor, bare = peers
+    own, _, baseline, bare = peers
     return [
-        _beside(targets.COLD_START, own.health, floor.health, "ms", 1000),
+        _beside(targets.COLD_START, own.health, baseline.health, "ms", 1000),
         _beside(targets.COLD_START_BARE, own.health, bare.health, "ms", 1000),
-        _beside(targets.COLD_MEMORY, own.memory, floor.memory, "MiB", 1 / 2**20),
+        _beside(targets.COLD_MEMORY, own.memory, baseline.memory, "MiB", 1 / 2**20),
     ]
 
 

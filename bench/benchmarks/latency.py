@@ -18,7 +18,7 @@ TURNS, SECONDS = 8, 8.0
 
 
 class Latency(NamedTuple):
-    """Milliseconds of each request, sorted, by who was asked: the API itself, the floor, the bridge."""
+    """Milliseconds of each request, sorted, by who was asked: the API itself, the baseline, the bridge."""
 
     asked: Mapping[str, Sequence[float]]
     results: tuple[Result, ...]
@@ -31,7 +31,7 @@ def measure(setting: Harness) -> Latency:
         there = {
             "API": Target(urlsplit(api).port or 0, bundle=setting.tls.bundle),
             "bridge": running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "latency")).target,
-            "floor": running.enter_context(servers.flask_peer("floor", *given)).target,
+            "baseline": running.enter_context(servers.flask_peer("baseline", *given)).target,
         }
         asked: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
@@ -46,10 +46,9 @@ def measure(setting: Harness) -> Latency:
 
 def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: float) -> Result:
     """What the bridge adds at this part of all requests."""
-    own, floor, bridge = (at(asked[name], part) for name in ("API", "floor", "bridge"))
-    detail = (
-        f"{bridge:.1f} ms, the API itself {own:.1f} ms, the floor {floor:.1f} ms; {len(asked['bridge'])} requests each"
-    )
+    own, baseline, bridge = (at(asked[name], part) for name in ("API", "baseline", "bridge"))
+    times = f"{bridge:.1f} ms, the API itself {own:.1f} ms, the baseline {baseline:.1f} ms"
+    detail = f"{times}; {len(asked['bridge'])} requests each"
     return Result(target, bridge - own, detail)
 
 

@@ -47,13 +47,13 @@ def measure(setting: Harness) -> Profile:
     with ExitStack() as running:
         api = running.enter_context(setting.api())
         bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
-        floor = running.enter_context(servers.flask_peer("floor", api, setting.bundle, setting.folder))
+        baseline = running.enter_context(servers.flask_peer("baseline", api, setting.bundle, setting.folder))
         layers = {}
         for name, server, before, kind in (
             ("first delivery", bridge, "first", "first"),
             ("replay", bridge, "before", "again"),
             ("refused signature", bridge, "refused", "refused"),
-            ("the floor", floor, "first", "first"),
+            ("the baseline", baseline, "first", "first"),
         ):
             say(f"profile: {name}")
             setting.senders.run(load.counted, server.target, before, load.AGAIN, CONNECTIONS)
@@ -87,12 +87,12 @@ def _sampled(setting: Harness, server: Server, kind: str) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in file.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        counts[_layer(stack.split(";"))] += int(count)
+        counts[layer_of(stack.split(";"))] += int(count)
     held = counts.total() / (SECONDS * RATE)  # the part of the time in which anybody held the lock
     return {name: count / counts.total() * held * 1e6 / sample.rate for name, count in counts.items()}
 
 
-def _layer(stack: list[str]) -> str:
+def layer_of(stack: list[str]) -> str:
     for frame in reversed(stack):
         for name, pattern in LAYERS:
             if re.search(pattern, frame):

@@ -24,7 +24,7 @@ TURNS, SECONDS = 25, 1.0
 
 class Throughput(NamedTuple):
     """Requests a second, of each turn, by peer, and the same with an API that answers at once; and by kind of delivery,
-    with such an API, too, beside the floor's ``GET /health``.
+    with such an API, too, beside the baseline's ``GET /health``.
     """
 
     peers: Mapping[str, Sequence[float]]
@@ -36,17 +36,17 @@ class Throughput(NamedTuple):
 def measure(setting: Harness) -> Throughput:
     with ExitStack() as running:
         there = _started(running, setting, setting.api(LATENCY))
-        peers = _in_turns(setting, "throughput", {name: (target, "first") for name, target in there.items()})
+        peers = _interleaved(setting, "throughput", {name: (target, "first") for name, target in there.items()})
     with ExitStack() as running:
         there = _started(running, setting, setting.api())
-        at_once = _in_turns(setting, "API at once", {name: (target, "first") for name, target in there.items()})
+        at_once = _interleaved(setting, "API at once", {name: (target, "first") for name, target in there.items()})
         setting.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
         asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
-        asked["nothing"] = (there["floor"]._replace(path="/health", method="GET"), "nothing")
-        kinds = _in_turns(setting, "costs", asked)
+        asked["nothing"] = (there["baseline"]._replace(path="/health", method="GET"), "nothing")
+        kinds = _interleaved(setting, "costs", asked)
     results = (
-        _beside(targets.BESIDE_FLOOR, peers, "bridge", "floor"),
-        _beside(targets.BESIDE_COMMON, peers, "bridge", "common way"),
+        _beside(targets.BESIDE_BASELINE, peers, "bridge", "baseline"),
+        _beside(targets.BESIDE_NAIVE, peers, "bridge", "naive"),
         _beside(targets.REPLAY, kinds, "first", "again"),
         _beside(targets.REFUSED, kinds, "first", "refused"),
     )
@@ -61,17 +61,19 @@ def _started(running: ExitStack, setting: Harness, stand_in: AbstractContextMana
         "bridge": running.enter_context(
             servers.bridge(api, setting.bundle, Path(tempfile.mkdtemp(dir=setting.folder)))
         ),
-        "floor": running.enter_context(servers.flask_peer("floor", *given)),
-        "floor, ten connections": running.enter_context(servers.flask_peer("floor", *given, KEPT_CONNECTIONS="10")),
-        "common way": running.enter_context(servers.flask_peer("common", *given)),
+        "baseline": running.enter_context(servers.flask_peer("baseline", *given)),
+        "baseline, ten connections": running.enter_context(
+            servers.flask_peer("baseline", *given, KEPT_CONNECTIONS="10")
+        ),
+        "naive": running.enter_context(servers.flask_peer("naive", *given)),
     }
     if node := running.enter_context(servers.node_peer(*given)):
         there["Node"] = node
     return {name: server.target for name, server in there.items()}
 
 
-def _in_turns(setting: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
-    """Requests a second of each, turn by turn; in each turn by lot, since what ran just before tells, too."""
+def _interleaved(setting: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
+    """Return requests a second of each by turn. A turn has a random order, since the previous one has an effect."""
     rates: dict[str, list[float]] = {name: [] for name in these}
     for turn in range(TURNS + 1):
         for name in random.sample(list(these), len(these)):

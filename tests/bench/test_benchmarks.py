@@ -10,10 +10,11 @@ import pytest
 
 from bench import __main__ as command
 from bench import documents, load, plots, processes, report, servers, targets
+from bench.benchmarks.burst import run_once
 from bench.benchmarks.cold_start import ColdStart, Peer
 from bench.benchmarks.latency import Latency, at
 from bench.benchmarks.memory import Memory
-from bench.benchmarks.profile import LAYERS, Profile, _layer
+from bench.benchmarks.profile import LAYERS, Profile, layer_of
 from bench.benchmarks.speed import Throughput
 from bench.harness import Harness, setting
 from bench.load import Target
@@ -34,7 +35,7 @@ def test_each_peer_answers_what_is_expected_of_it(running: Harness) -> None:
             sample = running.senders.run(load.counted, bridge.target, kind, 6, 2)
             assert len(sample.each) == 6
         assert len(running.senders.run(load.counted, bridge.target, "again", 6, 2).each) == 6
-        for name in ("floor", "common"):
+        for name in ("baseline", "naive"):
             with servers.flask_peer(name, api, running.bundle, folder) as peer:
                 health = peer.target._replace(path="/health", method="GET")
                 assert len(running.senders.run(load.counted, health, "nothing", 6, 2).each) == 6
@@ -87,10 +88,10 @@ def test_what_is_missed_is_told(
 def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "DOCS", tmp_path)
     (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
-    result = Result(targets.BESIDE_FLOOR, 1.23, "made up")
-    rates = {"bridge": [2.0, 4.0], "floor": [1.0, 2.0]}
+    result = Result(targets.BESIDE_BASELINE, 1.23, "made up")
+    rates = {"bridge": [2.0, 4.0], "baseline": [1.0, 2.0]}
     kinds = {"first": [2.0, 4.0], "again": [4.0, 8.0], "refused": [8.0, 16.0], "nothing": [20.0, 40.0]}
-    times = {"API": [50.0, 51.0], "bridge": [53.0, 60.0], "floor": [52.0, 58.0]}
+    times = {"API": [50.0, 51.0], "bridge": [53.0, 60.0], "baseline": [52.0, 58.0]}
     measured = {
         "speed": Throughput(rates, rates, kinds, (result,)),
         "profile": Profile({"first delivery": {"ledger": 120.0}}),
@@ -100,8 +101,8 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     }
     report.write(measured)
     written = (tmp_path / "performance.md").read_text()
-    assert "| throughput, of the floor's | at least 1.00 (guard: 0.90) | 1.23 | met | made up |" in written
-    assert "| floor | 2 | 2.00 | 2 | 2.00 |" in written
+    assert "| throughput, of the baseline's | at least 1.00 (guard: 0.90) | 1.23 | met | made up |" in written
+    assert "| baseline | 2 | 2.00 | 2 | 2.00 |" in written
     assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written
     assert "| bridge | 300 ms | 400 ms | 50.0 MiB |" in written
@@ -111,6 +112,20 @@ def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: py
     assert set(pictures) == set(re.findall(r"\((performance-[a-z]+\.svg)\)", written))
     plots.draw(measured, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == pictures
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_burst_ends_with_every_delivery_verified(running: Harness, instances: int) -> None:
+    assert run_once(running, instances, count=25).seconds >= 1.0
+
+
+def test_put_replaces_the_text_between_markers_and_raises_without_them(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("<!-- begin a -->\nold\n<!-- end a -->\n<!-- begin b -->\n")
+    documents.put(document, {"a": "new\n"})
+    assert document.read_text() == "<!-- begin a -->\nnew\n<!-- end a -->\n<!-- begin b -->\n"
+    with pytest.raises(ValueError, match="begin b"):
+        documents.put(document, {"b": "new\n"})
 
 
 def test_a_part_of_all() -> None:
@@ -132,7 +147,7 @@ def test_a_part_of_all() -> None:
     ],
 )
 def test_a_sample_belongs_to_its_innermost_layer(stack: str, layer: str) -> None:
-    assert _layer(stack.split(";")) == layer
+    assert layer_of(stack.split(";")) == layer
     assert layer in {*dict(LAYERS), "else"}
 
 

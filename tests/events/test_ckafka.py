@@ -15,13 +15,13 @@ from signup_bridge.core.actions import CREATE, DESCRIBE
 from signup_bridge.events.ckafka import BatchRetry
 from signup_bridge.telemetry.logs import JsonFormatter
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, Bridge, StillClock, bridge, calls, environment
 from tests.support.deliveries import ask
 from tests.support.event_builders import CONTEXT, invoke
-from tests.support.redis_server import RedisServer
 
 LONG = CONTEXT | {"time_limit_in_ms": 60_000}
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from signup_bridge.events import http_event
 from signup_bridge.events.invocation import Invocation
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.builders import (  # fmt: skip
@@ -28,7 +29,6 @@ from tests.support.builders import (  # fmt: skip
     problem,
 )
 from tests.support.event_builders import CONTEXT, DIRECT, gateway_event, handle, url_event
-from tests.support.redis_server import RedisServer
 
 RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(DIRECT)}}]
 

@@ -9,8 +9,8 @@ import pytest
 from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_CALLS, ShortCircuited
 from signup_bridge.service.reconciliation import COMPETING_WINDOW, MAX_AGE
 
+from local_services.redis_server import RedisServer
 from tests.support.ledgers import FAST, VERIFIED, WRONG, Engine, Make, guess, keys, near, redis_engine, sqlite_engine
-from tests.support.redis_server import RedisServer
 
 MANY = 4000
 """Calls, all within the last hour."""

@@ -15,10 +15,10 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import ContactBusy, InFlight, LedgerUnavailable, Record, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.certificates import Tls
+from local_services.redis_server import RedisServer
 from tests.support.builders import SetClock
-from tests.support.certificates import Tls
 from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
-from tests.support.redis_server import RedisServer
 from tests.support.wires import Wire
 
 

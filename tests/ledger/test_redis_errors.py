@@ -12,11 +12,11 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.certificates import Tls, self_signed
+from local_services.redis_server import RedisServer
 from signup_toolkit import ports
 from tests.support.builders import SetClock
-from tests.support.certificates import Tls, self_signed
 from tests.support.ledgers import KEY, POLICY
-from tests.support.redis_server import RedisServer
 from tests.support.wires import reset, serving
 
 SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")

@@ -11,9 +11,9 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Claim, LedgerUnavailable, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.redis_server import RedisServer
 from tests.support.builders import SetClock
 from tests.support.ledgers import FAST, KEY, VERIFIED, Engine, guess, keys
-from tests.support.redis_server import RedisServer
 from tests.support.wires import Wire
 
 IDLE = 8

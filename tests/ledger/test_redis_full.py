@@ -11,11 +11,11 @@ from signup_bridge.core.actions import CREATE, DESCRIBE
 from signup_bridge.ledger import Acquired, InFlight, KeyMismatch, LedgerUnavailable, Replay, SendLimit
 from signup_bridge.ledger.keys import Hasher
 
+from local_services.redis_server import RedisServer
 from signup_emulator.server import Emulator
 from tests.support.builders import PROBLEM, bridge, calls, check_problem, problem
 from tests.support.deliveries import deliver
 from tests.support.ledgers import FAST, KEY, VERIFIED, WRONG, Engine, guess, keys, redis_engine
-from tests.support.redis_server import RedisServer
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from signup_bridge.core.network import DeadlineSocket
 from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.certificates import Tls
 from tests.support.builders import SetClock
-from tests.support.certificates import Tls
 from tests.support.ledgers import KEY, POLICY
 from tests.support.wires import serving
 

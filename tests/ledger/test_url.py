@@ -13,9 +13,9 @@ from signup_bridge.ledger import url as ledger_url
 from signup_bridge.ledger.url import RedisUrl
 from signup_bridge.settings import SettingsError
 
+from local_services.certificates import Tls
+from local_services.redis_server import RedisServer
 from tests.support.builders import application, environment
-from tests.support.certificates import Tls
-from tests.support.redis_server import RedisServer
 
 URL = "https://domain.tencentcloudapi.com"
 

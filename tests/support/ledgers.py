@@ -28,8 +28,8 @@ from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
+from local_services.redis_server import RedisServer
 from tests.support.builders import CODE, PHONE, SetClock, StillClock
-from tests.support.redis_server import RedisServer
 
 KEY = b"a key of thirty-two bytes, or more"
 POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)

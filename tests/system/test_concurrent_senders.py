@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 from signup_bridge.core.actions import CREATE
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.calls import Call
 from signup_emulator.server import Emulator
 from tests.support.builders import body, gunicorn, signed
-from tests.support.redis_server import RedisServer
 
 QUOTA = 20
 """Calls a second that the emulated account grants; the bridge's own default."""

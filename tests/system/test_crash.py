@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support import log_audit
 from tests.support.builders import CODE, PHONE, ROOT, Answer, StillClock, body, bridge, environment, signed
 from tests.support.ledgers import KEY, SHIFTED
-from tests.support.redis_server import RedisServer
 
 WRONG = "000000"
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import requests
 
+from local_services.certificates import Tls
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support.builders import PHONE, ROOT, body, gunicorn, signed
-from tests.support.certificates import Tls
 
 pytestmark = pytest.mark.toolchain
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import requests
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.scf import confine
 from signup_emulator.scf.function import Function, FunctionError, Shape
@@ -27,7 +28,6 @@ from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
 from tests.support.builders import CODE, PHONE, ROOT, SUCCESS, Answer, Upstream, body, cut, post, reply, signed
 from tests.support.event_builders import DIRECT
-from tests.support.redis_server import RedisServer
 from tests.support.targets import Scf
 
 both_shapes = pytest.mark.parametrize("shape", ["web", "event"])

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.actions import SEND
 
+from local_services.redis_server import RedisServer
 from signup_emulator.server import Emulator
 from tests.support.builders import PHONE, Answer, bridge, gunicorn, post
 from tests.support.log_lines import lines_of
-from tests.support.redis_server import RedisServer
 from tests.system.test_concurrent_senders import SHARED_KEY, Senders, Sent
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, rule, run_state_machine_as_test
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
+from local_services.redis_server import RedisServer
 from signup_emulator.api.account.domain import Contact
 from signup_emulator.api.account.error_codes import ApiError
 from signup_emulator.api.faults.armed_faults import Fault
@@ -36,7 +37,6 @@ from tests.support.invariants import (
     code_of,
 )
 from tests.support.ledgers import SHIFTED
-from tests.support.redis_server import RedisServer
 
 fault_plans = st.lists(
     st.sampled_from([Fault(name, CREATE) for name in LOST + NOT_PROCESSED] + [Fault(name, DESCRIBE) for name in LOST]),

@@ -16,6 +16,7 @@ from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
 from signup_bridge.web.wsgi_environ import BUDGET
 
+from local_services.certificates import Tls
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support.builders import (  # fmt: skip
@@ -36,7 +37,6 @@ from tests.support.builders import (  # fmt: skip
     send,
     signed,
 )
-from tests.support.certificates import Tls
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 RETRY = PROBLEM | {"retry-after": "5"}

@@ -25,6 +25,7 @@ from signup_bridge.upstream.reply import CallResult, Reply, classify
 from signup_bridge.upstream.transport import CallTrace, DeadlineConnection, DeadlineReader
 from tencentcloud.common.retry import NoopRetryer
 
+from local_services.certificates import Tls
 from tests.support.builders import (
     CODE,
     PHONE,
@@ -39,7 +40,6 @@ from tests.support.builders import (
     environment,
     reply,
 )
-from tests.support.certificates import Tls
 
 CONTACT = Contact(ContactType.PHONE, PHONE)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local_services.certificates import Tls
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.faults.wire_faults import PROCESSED, WIRE_FAULTS
 from signup_emulator.server import Emulator
@@ -31,7 +32,6 @@ from tests.support.builders import (  # fmt: skip
     reply,
     send,
 )
-from tests.support.certificates import Tls
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)

@@ -1,4 +1,4 @@
-"""The floor: the least that Flask, gunicorn and the SDK can do. No signature, no check, no memory, no log line."""
+"""The baseline: the least that Flask, gunicorn and the SDK can do. No signature, check, ledger or log line."""
 
 import os
 

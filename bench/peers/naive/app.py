@@ -1,4 +1,4 @@
-"""The common way, as the API's explorer generates it: a client for each request, and whatever goes wrong is a 500."""
+"""The naive peer, as the API's explorer generates it: a client for each request, and every failure is a 500."""
 
 import json
 import os

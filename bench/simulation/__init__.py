@@ -1,1 +1,0 @@
-"""Waves of signups against quota, budget and the senders' schedules: simulated, and the same for real."""
