@@ -64,7 +64,8 @@ def found(document: str, pattern: str) -> set[Any]:
 
 
 def setting_names(document: str) -> set[str]:
-    return {name for name in found(document, r"\b[A-Z]+(?:_[A-Z]+)+\b") if code_facts.is_setting_name(name)}
+    text = read(document).partition("## Constants")[0]
+    return {name for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text) if code_facts.is_setting_name(name)}
 
 
 def make_targets(document: str) -> set[str]:

@@ -10,7 +10,19 @@ from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_C
 from signup_bridge.service.reconciliation import COMPETING_WINDOW, MAX_AGE
 
 from local_services.redis_server import RedisServer
-from tests.support.ledgers import FAST, VERIFIED, WRONG, Engine, Make, guess, keys, near, redis_engine, sqlite_engine
+from tests.support.ledgers import (
+    FAST,
+    VERIFIED,
+    WRONG,
+    Engine,
+    Make,
+    database,
+    guess,
+    keys,
+    near,
+    redis_engine,
+    sqlite_engine,
+)
 
 MANY = 4000
 """Calls, all within the last hour."""
@@ -115,8 +127,7 @@ def test_a_long_history_costs_a_file_few_rows(tmp_path: Path) -> None:
         nonlocal steps
         steps += 100
 
-    (writer,) = engine.ledger._file._writer  # type: ignore[attr-defined]
-    writer.set_progress_handler(step, 100)
+    database(engine).write(lambda db: db.set_progress_handler(step, 100), engine.deadline)
     work(engine)
     assert 0 < steps < 40_000  # of SQLite's machine: ten rows or so to a hundred of them
     engine.ledger.close()

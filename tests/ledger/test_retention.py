@@ -10,11 +10,10 @@ import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Replay
 from signup_bridge.ledger.sqlite import retention
-from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from tests.support.builders import SetClock, StillClock
-from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
+from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, database, keys, rows, sqlite_engine
 
 
 def swept(engine: Engine, name: str) -> None:
@@ -127,7 +126,7 @@ def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
     engine = sqlite_engine(tmp_path, FAST)
     engine.end(VERIFIED)
     engine.pass_by(POLICY.ttl + 1)
-    file: Database = engine.ledger._file  # type: ignore[attr-defined]
+    file = database(engine)
     write = file.write
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:

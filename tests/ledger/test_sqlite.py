@@ -8,8 +8,8 @@ import secrets
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Claim, InFlight, Ledger, LedgerUnavailable, Replay
 from signup_bridge.ledger.keys import Hasher, load_or_create_key
-from signup_bridge.ledger.sqlite.database import Database
 
 from tests.support.builders import ROOT, SetClock
-from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, keys, rows, sqlite_engine
+from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, database, keys, rows, sqlite_engine
 
 COUNT = "SELECT count(*) FROM deliveries"
 
@@ -37,8 +36,8 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
-    (db,) = engine.ledger._file._writer  # type: ignore[attr-defined]
-    db.execute("PRAGMA max_page_count = 1")  # of what it has now
+    # SQLite takes the present size instead, which is larger.
+    database(engine).write(lambda db: db.execute("PRAGMA max_page_count = 1"), engine.deadline)
 
     def fill() -> None:
         for number in range(1000):
@@ -97,11 +96,25 @@ def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_a_file_that_another_thread_is_opening(tmp_path: Path) -> None:
+def test_a_file_that_another_thread_is_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
-    file = engine.ledger._file  # type: ignore[attr-defined]
-    with file._opening, pytest.raises(LedgerUnavailable, match="could not be opened in time"):
+    opening, go_on = threading.Event(), threading.Event()
+    connect = sqlite3.connect
+
+    def slow_connect(*of: Any, **named: Any) -> sqlite3.Connection:
+        opening.set()
+        go_on.wait()
+        db: sqlite3.Connection = connect(*of, **named)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", slow_connect)
+    opener = threading.Thread(target=engine.look)
+    opener.start()
+    opening.wait()
+    with pytest.raises(LedgerUnavailable, match="could not be opened in time"):
         engine.ledger.get(keys().delivery, deadline=Deadline(SetClock(), 0.1))
+    go_on.set()
+    opener.join()
     engine.end(VERIFIED)
     engine.ledger.close()
 
@@ -114,7 +127,7 @@ def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
         raise KeyError("a fault of the bridge")
 
     with pytest.raises(KeyError):
-        engine.ledger._file.write(fail, engine.deadline)  # type: ignore[attr-defined]
+        database(engine).write(fail, engine.deadline)
     engine.end(VERIFIED)
     assert rows(tmp_path, "removals") == 0
     engine.ledger.close()
@@ -134,7 +147,7 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
 def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
-    file: Database = engine.ledger._file  # type: ignore[attr-defined]
+    file = database(engine)
     write = file.write
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
@@ -150,7 +163,7 @@ def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, mon
 def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
-    file: Database = engine.ledger._file  # type: ignore[attr-defined]
+    file = database(engine)
     write = file.write
 
     def ask(ledger: Ledger, token: str) -> Claim:
@@ -176,7 +189,7 @@ def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> 
             (tmp_path / name).rename(tmp_path / f"old-{name}")
         assert engine.look() is None
 
-    engine.ledger._file.read(moved, engine.deadline)  # type: ignore[attr-defined]
+    database(engine).read(moved, engine.deadline)
     assert engine.look() is None
     engine.end(WRONG)
     assert rows(tmp_path) == 1
@@ -186,10 +199,12 @@ def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> 
 def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Path) -> None:
     """The last one that closes the file removes its log: as long as it is held here, another one must not be that."""
     engine = sqlite_engine(tmp_path)
-    file = engine.ledger._file  # type: ignore[attr-defined]
-    with ExitStack() as held:
-        for _ in range(3):
-            held.enter_context(file._connection(file._idle, engine.deadline))
+
+    def hold_readers(number: int) -> None:
+        if number:
+            database(engine).read(lambda _: hold_readers(number - 1), engine.deadline)
+
+    hold_readers(3)
     look = f"import sqlite3; print(sqlite3.connect({str(tmp_path / 'ledger.db')!r}).execute({COUNT!r}).fetchone()[0])"
     for number in range(1, 4):
         engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))

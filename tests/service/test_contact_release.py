@@ -106,7 +106,7 @@ def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: 
     instance.deliver()
     query = "SELECT factor FROM paces WHERE action = 'DeleteIntlPhoneEmail'"
     ledger = instance.app.extensions["ledger"]
-    found = ledger._file.read(lambda db: db.execute(query).fetchone(), Deadline(SetClock(), 5))
+    found = ledger.database.read(lambda db: db.execute(query).fetchone(), Deadline(SetClock(), 5))
     assert tuple(found) == (0.7,)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -162,26 +161,31 @@ def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPat
     assert world.seen().split()[-1] == "C:OK"
 
 
-def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World) -> None:
+def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time would lie behind the row that it made."""
     world.deliver("warm", contact="10086")
     world.seen()
     world.lose()
     thread = threading.Thread(target=world.deliver, args=("a",))
-    file = world.bridge.app.extensions["ledger"]._file
-    begun = threading.Event()
+    ledger = world.bridge.app.extensions["ledger"]
+    begun, settling = threading.Event(), threading.Event()
+    settle = ledger.settle
+
+    def settle_the_lost_reply(*of: Any, **named: Any) -> Any:
+        settling.set()
+        return settle(*of, **named)
 
     def hold(_: object) -> None:
         begun.set()
-        while not file._waiting:  # until the lost answer is to be recorded
-            time.sleep(0.005)
+        settling.wait()
         world.clock.wall += 3.0
         world.clock.run += 3.0
 
+    monkeypatch.setattr(ledger, "settle", settle_the_lost_reply)
     with replies_held(world.emulator):
         thread.start()
         wait_for_calls(world.emulator)
-        writing = threading.Thread(target=file.write, args=(hold, Deadline(world.clock, 60)))
+        writing = threading.Thread(target=ledger.database.write, args=(hold, Deadline(world.clock, 60)))
         writing.start()
         begun.wait()
     writing.join()

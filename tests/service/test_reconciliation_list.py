@@ -23,7 +23,7 @@ def factor(of: Bridge, action: str) -> float:
     """What the rate of an action is multiplied by."""
     query = "SELECT factor FROM paces WHERE action = ?"
     ledger = of.app.extensions["ledger"]
-    (found,) = ledger._file.read(lambda db: db.execute(query, (action,)).fetchone(), Deadline(SetClock(), 5))
+    (found,) = ledger.database.read(lambda db: db.execute(query, (action,)).fetchone(), Deadline(SetClock(), 5))
     return float(found)
 
 

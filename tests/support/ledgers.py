@@ -26,6 +26,7 @@ from signup_bridge.ledger import (
 )
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
+from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from local_services.redis_server import RedisServer
@@ -149,6 +150,12 @@ class Engine:
 
 
 Make = Callable[..., Engine]
+
+
+def database(engine: Engine) -> Database:
+    """Return the file of a SQLite ledger."""
+    assert isinstance(engine.ledger, SqliteLedger)
+    return engine.ledger.database
 
 
 def sqlite_engine(folder: Path, policy: Policy = POLICY, *, clock: SetClock | None = None, key: bytes = KEY) -> Engine:

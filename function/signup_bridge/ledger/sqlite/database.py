@@ -1,7 +1,6 @@
-"""The file of a SQLite ledger: its tables, its connections, and what to do when it cannot be used.
+"""The file of a SQLite ledger: its tables, its connections, its transactions, and why it cannot be used.
 
-In goes a function of a connection, which is run alone in a transaction, or only reads. A file that cannot be used is
-told clearly, and looked at again at the next verb.
+A file that cannot be used is opened again by the next step: it may work by then.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import KEY_CHANGED_WARNING, LedgerUnavailable
@@ -62,7 +60,7 @@ CREATE INDEX by_age ON sends (at)""",
 CREATE INDEX by_call ON deliveries (contact, sent) WHERE sent IS NOT NULL;
 CREATE INDEX by_second_call ON deliveries (contact, sent2) WHERE sent2 IS NOT NULL""",
 )
-"""What makes each version of the file of the one before."""
+"""The statements that turn each version of the file into the next one."""
 
 _REMEDIES = {
     "unable to open": "cannot be opened; its folder must exist and be writable",
@@ -74,135 +72,67 @@ _REMEDIES = {
     "no such": "is no ledger of the bridge; move it away",
     "locked": "was not free in time; another process holds it",
 }
-"""By a sign in SQLite's own words, what is wrong with the file and what to do."""
+"""What is wrong with the file and what to do, by a part of SQLite's error message."""
 
 WAL_PAGES = 3000
-"""Pages of the write-ahead log, 12 MiB, after which SQLite writes them into the file, which is when it waits for the
-disk. Its own 1000 are full after 90 deliveries."""
+"""Pages of the write-ahead log, 12 MiB, after which SQLite copies them into the file and waits for the disk. Its
+default of 1000 is reached after 90 deliveries."""
 
 WRITER_CACHE, READER_CACHE = 2000, 256
-"""KiB of pages that a connection holds. There are as many readers as threads, and each asks for one row at a time."""
+"""KiB of pages that a connection caches. There are as many readers as threads, and each reads one row at a time."""
 
 T = TypeVar("T")
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that knows which file it is to, whatever that is called by now, and for how many milliseconds it
-    waits for another process.
-    """
+    """A connection with the identity of its file and its busy time-out in milliseconds."""
 
-    file: tuple[int, int] | None = None
-    patience: int | None = None
+    file_id: tuple[int, int] | None = None
+    busy_timeout: int | None = None
 
-    def wait_until(self, deadline: Deadline) -> None:
-        """Wait no longer, and not much less, for another process."""
+    def limit_busy_timeout(self, deadline: Deadline) -> None:
+        """Wait for another process until the deadline, or up to 0.25 s less."""
         left = int(deadline.remaining() * 1000)
-        wanted = left - left % 250 if left > 1000 else left  # most claims and settlements then want the same
-        if self.patience != wanted:
+        wanted = left - left % 250 if left > 1000 else left  # most steps then need the same, and no statement for it
+        if self.busy_timeout != wanted:
             self.execute(f"PRAGMA busy_timeout = {wanted}")
-            self.patience = wanted
-
-
-class _PendingWrite:
-    """A function that waits for its transaction. When that is ``over`` there is a ``result``, or else an ``error``."""
-
-    def __init__(self, verb: Callable[[sqlite3.Connection], Any], deadline: Deadline, error: Exception) -> None:
-        self.verb = verb
-        self.deadline = deadline
-        self.over = threading.Event()
-        self.result: Any = None
-        self.error: Exception | None = error
+            self.busy_timeout = wanted
 
 
 class Database:
-    """The file at ``path``, shared by threads and processes. ``hasher`` is asked for when it is opened."""
+    """The file at ``path``, shared by threads and processes. ``hasher`` is called when the file is opened."""
 
     def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
         self._path = path
         self._hasher = hasher
-        # Those of readers; and the writers' one, whose cache stays good, since nobody else of this process writes.
-        self._idle: list[_Connection] = []
-        self._writer: list[_Connection] = []
-        # Writers of one process stand in line here; SQLite would let them sleep and try again.
-        self._line = threading.Lock()
-        self._waiting: deque[_PendingWrite] = deque()
+        self._readers: list[_Connection] = []  # those that are idle
+        self._writer: list[_Connection] = []  # at most one: its cache stays valid while no other process writes
+        # Writers of one process wait for this lock: SQLite would let them sleep and poll.
+        self._write_lock = threading.Lock()
         self._opening = threading.Lock()
-        weakref.finalize(self, _close, self._idle, self._writer)
+        weakref.finalize(self, _close, self._readers, self._writer)
 
-    def read(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function that only reads, which waits for nobody once the file is open. Raises LedgerUnavailable."""
-        with self._connection(self._idle, deadline) as db:
-            return verb(db)
+    def read(self, step: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
+        """Run a function that only reads; it waits for nobody once the file is open. Raises LedgerUnavailable."""
+        with self._connection(self._readers, deadline) as db:
+            return step(db)
 
-    def write(self, verb: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function in a transaction, alone, begun before the deadline. Raises LedgerUnavailable.
-
-        Who is first in line does so for all who wait, one after the other, and commits once: that costs more than most
-        of what they do. Nobody goes on before it is committed.
-        """
-        work = _PendingWrite(verb, deadline, LedgerUnavailable(f"LEDGER_URL: {self._path} was not free in time"))
-        self._waiting.append(work)
-        if self._line.acquire(timeout=deadline.remaining()):
-            try:
-                if not work.over.is_set():
-                    self._do_all()
-            finally:
-                self._line.release()
-        else:
-            try:
-                self._waiting.remove(work)
-            except ValueError:  # it is being done
-                work.over.wait()
-        if work.error is not None:
-            raise work.error
-        return cast(T, work.result)
-
-    def _do_all(self) -> None:
-        """Do the work of all who wait, less those who have waited for too long.
-
-        If that fails each is done alone: one had less time than the others, say, or is the cause.
-        """
-        works: list[_PendingWrite] = []
-        try:
-            with suppress(IndexError):
-                while True:
-                    works.append(self._waiting.popleft())
-            works.sort(key=lambda work: work.deadline.remaining())
-            in_time = [work for work in works if work.deadline.remaining()]
-            if len(in_time) < 2 or not self._do(in_time):
-                for work in works:
-                    self._do([work])
-                    work.over.set()
-        finally:
-            for work in works:
-                work.over.set()
-
-    def _do(self, works: list[_PendingWrite]) -> bool:
-        """Do these in one transaction, begun before the first one's deadline; whether it went well."""
-        first = works[0].deadline
-        if not first.remaining():
-            return False
-        try:
-            with self._connection(self._writer, first) as db:
-                db.wait_until(first)
+    def write(self, step: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
+        """Run a function in a transaction that begins before the deadline. Raises LedgerUnavailable."""
+        with self._lock(self._write_lock, deadline, "was not free in time"):
+            with self._connection(self._writer, deadline) as db:
+                db.limit_busy_timeout(deadline)
                 db.execute("BEGIN IMMEDIATE")
-                for work in works:
-                    work.result = work.verb(db)
+                result = step(db)
                 db.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001  raised where its work waits
-            if len(works) == 1:  # else it may be another one's
-                works[0].error = error
-            return False
-        for work in works:
-            work.error = None
-        return True
+            return result
 
     def close(self) -> None:
-        _close(self._idle, self._writer)
+        _close(self._readers, self._writer)
 
     @contextmanager
     def _connection(self, idle: list[_Connection], deadline: Deadline) -> Iterator[_Connection]:
-        """A connection of the caller's own for a while. One that failed is closed, and its transaction with it."""
+        """Lend an idle or new connection. One that failed is closed, which rolls its transaction back."""
         db = None
         try:
             db = self._take(idle)
@@ -220,50 +150,52 @@ class Database:
             idle.append(db)
 
     def _take(self, idle: list[_Connection]) -> _Connection | None:
-        """An idle connection to the file that is there now: it may have been moved away, and made anew."""
-        file = _identity(self._path)
+        """Return an idle connection to the present file; the earlier one may have been moved away."""
+        file_id = _file_id(self._path)
         with suppress(IndexError):
             while True:
                 db = idle.pop()
-                if db.file == file:
+                if db.file_id == file_id:
                     return db
                 db.close()
         return None
 
     def _open(self, deadline: Deadline) -> _Connection:
-        check = self._hasher().fingerprint
-        with self._one_at_a_time(deadline):
-            # Made here, with these rights, which SQLite gives the files beside it, too. One that is there must not be
-            # opened: to close it again would drop this process's locks, and with them its share in the log (POSIX).
+        fingerprint = self._hasher().fingerprint
+        with self._lock(self._opening, deadline, "could not be opened in time"):
+            # A new file gets these permissions, and SQLite gives them to the files beside it. An existing file must not
+            # be opened here: closing it would drop this process's locks on it, as POSIX defines.
             with suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            patience = deadline.remaining()
+            timeout = deadline.remaining()
             db = sqlite3.connect(
-                self._path, timeout=patience, isolation_level=None, check_same_thread=False, factory=_Connection
+                self._path, timeout=timeout, isolation_level=None, check_same_thread=False, factory=_Connection
             )
             try:
                 db.row_factory = sqlite3.Row
                 _write_ahead(db, deadline)
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-                self._prepare(db, check)
+                self._prepare(db, fingerprint)
             except BaseException:
                 db.close()
                 raise
-            db.file = _identity(self._path)
+            db.file_id = _file_id(self._path)
         return db
 
     @contextmanager
-    def _one_at_a_time(self, deadline: Deadline) -> Iterator[None]:
-        if not self._opening.acquire(timeout=deadline.remaining()):
-            raise LedgerUnavailable(f"LEDGER_URL: {self._path} could not be opened in time")
+    def _lock(self, lock: threading.Lock, deadline: Deadline, failure: str) -> Iterator[None]:
+        acquired = lock.acquire(timeout=deadline.remaining())
         try:
+            if not (acquired and deadline.remaining()):
+                raise LedgerUnavailable(f"LEDGER_URL: {self._path} {failure}")
             yield
         finally:
-            self._opening.release()
+            if acquired:
+                lock.release()
 
-    def _prepare(self, db: sqlite3.Connection, check: bytes) -> None:
-        """Make the tables that are not there; tell when the key is another one than last time."""
+    def _prepare(self, db: sqlite3.Connection, fingerprint: bytes) -> None:
+        """Create missing tables; log a warning if the key has changed."""
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(_SCHEMAS):
@@ -273,30 +205,30 @@ class Database:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
         known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
-        if known is None or known[0] != check:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (check,))
+        if known is None or known[0] != fingerprint:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (fingerprint,))
         db.execute("COMMIT")
-        if known is not None and known[0] != check:
+        if known is not None and known[0] != fingerprint:
             log.warning(KEY_CHANGED_WARNING)
 
     def _reason(self, error: sqlite3.Error) -> str:
-        """What is wrong and what to do, in words."""
+        """Return what is wrong and what to do."""
         text = str(error)
-        what = next((remedy for sign, remedy in _REMEDIES.items() if sign in text), f"cannot be used: {text}")
-        return f"LEDGER_URL: {self._path} {what}"
+        remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), f"cannot be used: {text}")
+        return f"LEDGER_URL: {self._path} {remedy}"
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is, whatever it is called."""
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode, which tell a file from another one of the same name; None if there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
-    """Use the write-ahead log. SQLite does not wait for another process that is about to do the same."""
+    """Use the write-ahead log. SQLite does not wait for another process that does the same at that moment."""
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

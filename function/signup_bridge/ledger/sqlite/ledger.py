@@ -55,7 +55,7 @@ class SqliteLedger:
         self._clock = clock
         self._hasher = Hasher(key) if key else None
         self._forgetting = Retention(policy, clock, size_limit)
-        self._file = Database(file, self.hasher)
+        self.database = Database(file, self.hasher)
 
     def hasher(self) -> Hasher:
         if self._hasher is None:
@@ -115,10 +115,10 @@ class SqliteLedger:
                 db.execute(again, {"at": now + slot.wait, "id": row["id"]})
             return slot
 
-        return self._file.write(attempt, deadline)
+        return self.database.write(attempt, deadline)
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
-        return self._file.write(lambda db: self._settle(db, keys, token, settlement), deadline)
+        return self.database.write(lambda db: self._settle(db, keys, token, settlement), deadline)
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         def release(db: sqlite3.Connection) -> None:
@@ -144,7 +144,7 @@ class SqliteLedger:
                 (UNKNOWN, self._clock.time() + self._policy.ttl, row["id"]),
             )
 
-        self._file.write(release, deadline)
+        self.database.write(release, deadline)
 
     def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
         def unlock(db: sqlite3.Connection) -> None:
@@ -156,21 +156,21 @@ class SqliteLedger:
             if row["state"] >= VERIFIED:
                 db.execute("UPDATE deliveries SET token = NULL, lease = NULL WHERE id = ?", (row["id"],))
 
-        self._file.write(unlock, deadline)
+        self.database.write(unlock, deadline)
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         def reserve(db: sqlite3.Connection) -> Slot:
             return self._slot(db, action, rows.pace(db, action), self._clock.time(), max_wait)
 
-        return self._file.write(reserve, deadline)
+        return self.database.write(reserve, deadline)
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
-        self._file.write(
+        self.database.write(
             lambda db: rows.save(db, action, rows.pace(db, action).after_throttle(self._clock.time())), deadline
         )
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
-        row = self._file.read(lambda db: rows.find(db, delivery), deadline)
+        row = self.database.read(lambda db: rows.find(db, delivery), deadline)
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
@@ -184,16 +184,16 @@ class SqliteLedger:
             "AND (lease IS NULL OR lease <= :now OR lease > :now + :limit)"
         )
         given = {"now": self._clock.time(), "limit": LEASE_LIMIT}
-        return int(self._file.read(lambda db: db.execute(count, given).fetchone()[0], deadline))
+        return int(self.database.read(lambda db: db.execute(count, given).fetchone()[0], deadline))
 
     def ping(self, *, deadline: Deadline) -> None:
-        self._file.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
+        self.database.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def prune(self, *, deadline: Deadline) -> int:
-        return self._forgetting.prune(self._file, deadline)
+        return self._forgetting.prune(self.database, deadline)
 
     def close(self) -> None:
-        self._file.close()
+        self.database.close()
 
     # -- what the verbs consist of, inside their transaction --
 
@@ -204,7 +204,7 @@ class SqliteLedger:
             return rows.existing_claim(db, keys, self._clock.time())
 
         # Most of what comes again costs no write.
-        return self._file.read(known, deadline) or self._file.write(claim, deadline)
+        return self.database.read(known, deadline) or self.database.write(claim, deadline)
 
     def _meet(self, db: sqlite3.Connection, keys: Keys, now: float) -> rows.ClaimContext:
         since = now - self._policy.wrong_code_window
