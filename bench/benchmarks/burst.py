@@ -98,7 +98,7 @@ def _serve_account(pipe: Connection, count: int) -> None:
         for number in range(count):
             emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": f"187{number:08}"})
         codes = [(sent.contact[1], sent.code) for sent in emulator.domain.sent_codes()]
-        pipe.send((emulator.url, [sample_payloads.body_of(contact, code, "phone") for contact, code in codes]))
+        pipe.send((emulator.url, [sample_payloads.build_body(contact, code, "phone") for contact, code in codes]))
         try:
             while pipe.recv():
                 pipe.send(sum(call.result == "RequestLimitExceeded" for call in emulator.calls))
@@ -121,7 +121,7 @@ async def _send(bridges: list[Target], number: int, body: bytes, count: int) -> 
     await asyncio.sleep(number / count)
     for attempt in itertools.count():
         target = bridges[(number + attempt) % len(bridges)]
-        headers = senders.headers_of(body, sender="standard", secret=load.SECRET, delivery_id=f"msg_{number}")
+        headers = senders.sign_headers(body, sender="standard", secret=load.SECRET, delivery_id=f"msg_{number}")
         line = await load.Line.open(target)
         response = await line.ask(line.request(body, headers | {"Connection": "close"}))
         line.close()
