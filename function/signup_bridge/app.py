@@ -111,7 +111,7 @@ def build_components(settings: Settings, clock: Clock) -> Components:
         mapping=settings.mapping,
         body_limit=settings.body_limit,
         send_codes=settings.send_codes,
-        role_credentials=settings.role_credentials_from_headers,
+        role_credentials=settings.role_credentials_from_headers and not settings.tencent_secret_id,
     )
     service = SignupService(rules, *build_services(settings, ledger, clock, observer))
     responder = Responder(settings.profile, settings.send_interval, timed=settings.reveal_already_verified)

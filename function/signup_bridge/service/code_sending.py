@@ -13,6 +13,7 @@ from signup_bridge.core.outcomes import Outcome, Result
 from signup_bridge.ledger import CONTENT_REPLAY, SEND_LIMIT_WINDOW, Claim, Ledger, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi
+from signup_bridge.upstream.credentials import Credentials
 
 from .idempotency import ClaimedDelivery, IdempotentProcessor, settlement
 from .send_limits import PREFIX_NOT_ALLOWED, SendLimits
@@ -42,11 +43,12 @@ class CodeSender:
         self._limits = limits
         self._reveal = reveal
 
-    def send(self, request: CodeRequest, deadline: Deadline) -> Result:
-        """Send a code to the contact, once, by the deadline."""
+    def send(self, request: CodeRequest, deadline: Deadline, credentials: Credentials | None = None) -> Result:
+        """Send a code to the contact, once, by the deadline. ``credentials`` are the request's own, if it has any."""
         if not self._limits.allow(request.contact):
             return Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
-        work = _SendWork(request, self._ledger, self._api, self._limits, reveal=self._reveal)
+        api = self._api.with_credentials(credentials) if credentials else self._api
+        work = _SendWork(request, self._ledger, api, self._limits, reveal=self._reveal)
         return self._processor.process(work, deadline)
 
 

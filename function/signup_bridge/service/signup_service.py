@@ -6,7 +6,6 @@ It knows no framework. An HTTP request proves its sender with its headers; the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -85,12 +84,12 @@ class SignupService:
     def handle(self, request: Request) -> DeliveryResult:
         """Verify the contact or send the code by the request's deadline. Raises RequestRejected."""
         delivery = self._read(request)
-        contact = delivery.contact
-        with self._credentials(request):
-            if isinstance(delivery, CodeRequest):
-                result = self._sender.send(delivery, request.deadline)
-                return DeliveryResult(result, result, SEND, contact.type, contact)
-            result = self._verification.verify(delivery, request.deadline)
+        contact, deadline = delivery.contact, request.deadline
+        role = credentials.from_headers(request.headers) if self._rules.role_credentials else None
+        if isinstance(delivery, CodeRequest):
+            result = self._sender.send(delivery, deadline, role)
+            return DeliveryResult(result, result, SEND, contact.type, contact)
+        result = self._verification.verify(delivery, deadline, role)
         public_result = self._verification.public_result(result, delivery.key)
         return DeliveryResult(result, public_result, CREATE, contact.type, contact)
 
@@ -131,10 +130,6 @@ class SignupService:
         if request.action == "send" or (rules.send_codes and parsed.requested_action() == "send"):
             return parsed.to_code_request(key)
         return parsed.to_delivery(key)
-
-    def _credentials(self, request: Request) -> AbstractContextManager[None]:
-        """Use the credentials in the headers of a request whose signature is valid, if the settings say so."""
-        return credentials.use_request_headers(request.headers) if self._rules.role_credentials else nullcontext()
 
 
 def body_too_large(limit: int) -> RequestRejected:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from signup_bridge.core import outcomes
@@ -16,6 +15,7 @@ from signup_bridge.core.outcomes import Outcome, Result
 from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
+from signup_bridge.upstream.credentials import Credentials
 
 from .contact_release import LOCK_TIMEOUT, ContactRelease
 from .idempotency import (
@@ -42,18 +42,6 @@ class StoredResult(NamedTuple):
     contact_type: ContactType | None = None
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the work of every delivery shares. ``release``: verified contacts are taken off the account's list."""
-
-    ledger: Ledger
-    api: RateLimitedApi
-    reconciler: Reconciler
-    contact_release: ContactRelease
-    release: bool
-    counted: tuple[Outcome, ...]
-
-
 class Verification:
     """Verifies deliveries.
 
@@ -74,19 +62,28 @@ class Verification:
     ) -> None:
         self._processor = processor
         self._ledger = ledger
+        self._api = api
+        self._clock = clock
+        self._describe = describe
+        self._release = release
         self._reveal = reveal
-        self._parts = _Parts(
-            ledger,
-            api,
-            Reconciler(api, ledger, clock, describe=describe, reveal=reveal),
-            ContactRelease(api, ledger),
-            release,
-            COUNTED_OUTCOMES if reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED),
-        )
 
-    def verify(self, delivery: Delivery, deadline: Deadline) -> Result:
-        """Verify the delivery's code for its contact, once, by the deadline."""
-        return self._processor.process(_VerificationWork(delivery, self._parts), deadline)
+    def verify(self, delivery: Delivery, deadline: Deadline, credentials: Credentials | None = None) -> Result:
+        """Verify the delivery's code for its contact, once, by the deadline.
+
+        ``credentials`` are the request's own, if it has any.
+        """
+        api = self._api.with_credentials(credentials) if credentials else self._api
+        work = _VerificationWork(
+            delivery,
+            self._ledger,
+            api,
+            Reconciler(api, self._ledger, self._clock, describe=self._describe, reveal=self._reveal),
+            ContactRelease(api, self._ledger),
+            release=self._release,
+            counted=COUNTED_OUTCOMES if self._reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED),
+        )
+        return self._processor.process(work, deadline)
 
     def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> StoredResult | None:
         """Return what the ledger stores about the delivery of one of these keys, None if it stores nothing."""
@@ -123,41 +120,56 @@ class _VerificationWork:
 
     action = CREATE
 
-    def __init__(self, delivery: Delivery, parts: _Parts) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        ledger: Ledger,
+        api: RateLimitedApi,
+        reconciler: Reconciler,
+        contact_release: ContactRelease,
+        *,
+        release: bool,
+        counted: tuple[Outcome, ...],
+    ) -> None:
         self.delivery = delivery
-        self._parts = parts
+        self._ledger = ledger
+        self._api = api
+        self._reconciler = reconciler
+        self._contact_release = contact_release
+        self._release = release
+        self._counted = counted
 
     def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        return self._parts.ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
+        return self._ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
         """Call the API as often as this claim needs."""
-        parts, keys, claim, slot = self._parts, claimed.keys, claimed.claim, claimed.slot
+        keys, claim, slot = claimed.keys, claimed.claim, claimed.slot
         try:
             if claim.release_pending:
-                failure = parts.contact_release.retry_pending(self.delivery.contact, keys, claimed.token, deadline)
+                failure = self._contact_release.retry_pending(self.delivery.contact, keys, claimed.token, deadline)
                 if failure is not None:
                     return CallAttempt(failure)
             if claim.unknown_outcome is not None:
-                return parts.reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
+                return self._reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
             if claim.release_pending:  # its own slot has passed
-                reserved = parts.api.reserve_slot(CREATE, deadline)
+                reserved = self._api.reserve_slot(CREATE, deadline)
                 if not isinstance(reserved, SlotReservation):
-                    return CallAttempt(Result(parts.api.no_slot(CREATE, deadline), retry_after=reserved))
+                    return CallAttempt(Result(self._api.no_slot(CREATE, deadline), retry_after=reserved))
                 slot = reserved
         except LedgerUnavailable as error:  # no call was made whose outcome is not stored
             return CallAttempt(ledger_unavailable_result(error))
-        return parts.api.create(self.delivery, slot, deadline)
+        return self._api.create(self.delivery, slot, deadline)
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
         return settlement(claimed, attempt)._replace(
-            counts_as_wrong=attempt.result.outcome in self._parts.counted,
+            counts_as_wrong=attempt.result.outcome in self._counted,
             release_lock=LOCK_TIMEOUT if self._should_release(attempt) else 0.0,
         )
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
         if self._should_release(attempt):
-            self._parts.contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
+            self._contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
 
     def _should_release(self, attempt: CallAttempt) -> bool:
-        return self._parts.release and attempt.result.outcome is outcomes.VERIFIED
+        return self._release and attempt.result.outcome is outcomes.VERIFIED

@@ -1,13 +1,13 @@
-"""Calls that leave in their slot of the pace, and go again when they were certainly not processed.
+"""Make the API's calls in their rate limit slots, and retry those that were certainly not processed.
 
-In come a delivery and the wait for its slot; out comes a `Made`: what the last call meant, and when it was. It must
-never repeat a call that may have been processed.
+A call that the API may have processed is never repeated here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -32,54 +32,55 @@ from signup_bridge.upstream.error_codes import remedy_for
 from . import reply
 from .circuit_breaker import CircuitBreaker
 from .client import DomainApi
+from .credentials import Credentials
 from .latency import RecentLatency
 from .reply import CallResult, ContactListPage
 
 CALL_TIME_RESERVE = 2.0
-"""Seconds that are kept for the call itself, a quarter of what is left at most, when a slot is looked for."""
+"""Seconds that are kept for the call itself, a quarter of the remaining time at most, when a slot is reserved."""
 
 MIN_CALL_TIME = 1.0
 """Seconds without which no call starts: one that is cut off ends as an unknown outcome. If the API's recent calls took
 longer, their 95th percentile counts, and in any case no more than half of the request's budget."""
 
 SLOT_TOLERANCE = 0.015
-"""Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms to spare in a
+"""Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms of reserve in a
 second."""
 
 MAX_RESERVATIONS = 3
-"""Slots that a call may be late for before it leaves all the same."""
+"""Slots that a call may miss before it leaves outside its slot."""
 
 CONNECT_RETRY_DELAYS = (0.1, 0.4)
-"""Seconds to wait before a call that was never sent goes again."""
+"""Seconds to wait before each retry of a call that was never sent."""
 
 
 def min_call_time(deadline: Deadline, latency: float) -> float:
-    """The seconds without which no call starts. ``latency``: the 95th percentile of recent calls, in seconds."""
+    """Return the seconds without which no call starts. ``latency``: the 95th percentile of recent calls, in seconds."""
     return min(max(MIN_CALL_TIME, latency), deadline.total / 2)
 
 
 def max_slot_wait(deadline: Deadline, latency: float = 0.0) -> float:
-    """The seconds that a call may wait for its slot; negative if it is too late for a call."""
+    """Return the seconds that a call may wait for its slot; negative if it is too late for a call."""
     left = deadline.remaining()
     return left - max(min(CALL_TIME_RESERVE, left / 4), min_call_time(deadline, latency))
 
 
 class SlotReservation(NamedTuple):
-    """A reserved slot: ``wait`` seconds from the time at which ``since`` began to run."""
+    """A reserved slot: ``wait`` seconds after ``since`` started."""
 
     wait: float
     since: Stopwatch
 
     @staticmethod
-    def from_ledger(wait: float, asked: Stopwatch, clock: Clock) -> SlotReservation:
-        """The turn that the ledger has just told; it was ``asked`` for a while ago, and reckoned in between."""
-        return SlotReservation(max(0.0, wait - asked.seconds() / 2), Stopwatch(clock))
+    def from_ledger(wait: float, requested: Stopwatch, clock: Clock) -> SlotReservation:
+        """Return the slot that the ledger has just reserved, ``wait`` seconds after half the time since the request."""
+        return SlotReservation(max(0.0, wait - requested.seconds() / 2), Stopwatch(clock))
 
 
 class CallAttempt(NamedTuple):
-    """What came of trying to call: the verdict, and when the call that it is about began and ended.
+    """The end of one or more attempts: the last result, and when its call started and finished.
 
-    ``began`` and ``ended`` are None when no call may have been processed.
+    ``started`` and ``finished`` are None if the API cannot have processed a call.
     """
 
     result: Result
@@ -88,33 +89,39 @@ class CallAttempt(NamedTuple):
 
 
 class RateLimitedApi:
-    """The API's actions, each at its own pace."""
+    """The API's actions, each with its own rate limit."""
 
-    def __init__(self, api: DomainApi, ledger: Ledger, clock: Clock, watch: Observer) -> None:
-        self._api = api
+    def __init__(self, api: DomainApi, ledger: Ledger, clock: Clock, observer: Observer) -> None:
+        self.api = api
         self._ledger = ledger
-        self._pauses = {action: CircuitBreaker(clock) for action in (CREATE, SEND)}
+        self._breakers = {action: CircuitBreaker(clock) for action in (CREATE, SEND)}
         self._latencies = {action: RecentLatency(clock) for action in (CREATE, SEND, DESCRIBE, DELETE)}
         self._clock = clock
-        self._watch = watch
+        self._observer = observer
 
-    def create(self, delivery: Delivery, turn: SlotReservation, deadline: Deadline) -> CallAttempt:
-        """Have the code of a delivery verified."""
+    def with_credentials(self, credentials: Credentials) -> RateLimitedApi:
+        """Return an object with the same state whose calls are signed with these credentials."""
+        bound = copy(self)
+        bound.api = self.api.with_credentials(credentials)
+        return bound
+
+    def create(self, delivery: Delivery, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
+        """Verify the code of a delivery."""
         contact, verify_code = delivery.contact, delivery.verify_code
         return self._call(
-            CREATE, partial(self._api.create_intl_phone_email, contact, verify_code, deadline), turn, deadline
+            CREATE, partial(self.api.create_intl_phone_email, contact, verify_code, deadline), slot, deadline
         )
 
-    def send(self, contact: Contact, turn: SlotReservation, deadline: Deadline) -> CallAttempt:
-        """Have a code sent to a contact."""
-        return self._call(SEND, partial(self._api.send_intl_phone_email_code, contact, deadline), turn, deadline)
+    def send(self, contact: Contact, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
+        """Send a code to a contact."""
+        return self._call(SEND, partial(self.api.send_intl_phone_email_code, contact, deadline), slot, deadline)
 
     def max_slot_wait(self, action: str, deadline: Deadline) -> float:
-        """As the function of this name, for an action with its recent latency."""
+        """Return `max_slot_wait` for an action with its recent latency."""
         return max_slot_wait(deadline, self._latencies[action].p95())
 
     def no_slot(self, action: str, deadline: Deadline) -> Outcome:
-        """Why no slot was had: the quota, or that too little time is left for a call."""
+        """Return why no slot was available: the quota, or too little time for a call."""
         return IN_PROGRESS if self._is_late(action, deadline) else UPSTREAM_THROTTLED
 
     def _is_late(self, action: str, deadline: Deadline) -> bool:
@@ -123,45 +130,45 @@ class RateLimitedApi:
         return not left or left < min_call_time(deadline, self._latencies[action].p95())
 
     def _call(
-        self, action: str, make: Callable[[], CallResult], turn: SlotReservation, deadline: Deadline
+        self, action: str, make: Callable[[], CallResult], slot: SlotReservation, deadline: Deadline
     ) -> CallAttempt:
-        """Make the action's call at its turn, and again only if it was certainly not processed."""
-        pause = self._pauses[action]
+        """Make the action's call in its slot; retry only if it was certainly not processed."""
+        breaker = self._breakers[action]
         waited = Stopwatch(self._clock)
         delays = iter(CONNECT_RETRY_DELAYS)
-        verdict = Result(IN_PROGRESS)
+        result = Result(IN_PROGRESS)
         while True:
-            self._wait_until(turn, action, deadline)
+            self._wait_until(slot, action, deadline)
             before = waited.seconds()
             if self._is_late(action, deadline):  # it waited for its slot, or the thread was frozen
-                return CallAttempt(verdict.with_queue_time(before))
-            if paused := pause.open_for():
+                return CallAttempt(result.with_queue_time(before))
+            if paused := breaker.open_for():
                 return CallAttempt(
                     Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused).with_queue_time(before)
                 )
-            began = Stopwatch(self._clock)
-            with pause.call() as watched:
+            started = Stopwatch(self._clock)
+            with breaker.call() as watched:
                 call = make()
                 watched.answered = call.result not in ("never-sent", "no-reply")
-            ended = Stopwatch(self._clock)
-            verdict = self._classify(action, call).with_queue_time(before)
-            if verdict.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
-                return CallAttempt(verdict, None if verdict.outcome.stored == "no" else began, ended)
-            again = self._retry(action, verdict, delays, deadline)
-            if not isinstance(again, SlotReservation):
-                return CallAttempt(verdict._replace(retry_after=again))
-            turn = again
+            finished = Stopwatch(self._clock)
+            result = self._classify(action, call).with_queue_time(before)
+            if result.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
+                return CallAttempt(result, None if result.outcome.stored == "no" else started, finished)
+            retry = self._retry(action, result, delays, deadline)
+            if not isinstance(retry, SlotReservation):
+                return CallAttempt(result._replace(retry_after=retry))
+            slot = retry
 
     def _retry(
-        self, action: str, verdict: Result, delays: Iterator[float], deadline: Deadline
+        self, action: str, result: Result, delays: Iterator[float], deadline: Deadline
     ) -> SlotReservation | float | None:
-        """The turn of a call that was not processed; or it does not go again, but may after so many seconds."""
+        """Return the slot of the retry; if there is no retry, the seconds after which one is possible."""
         try:
-            self._throttle(action, verdict, deadline)
+            self._throttle(action, result, deadline)
             if self._is_late(action, deadline):
                 return None
-            if not _is_rate_limit(verdict):
-                delay = next(delays, None) if verdict.outcome is UPSTREAM_UNREACHABLE else None
+            if not _is_rate_limit(result):
+                delay = next(delays, None) if result.outcome is UPSTREAM_UNREACHABLE else None
                 if delay is None or self._is_late(action, deadline.earlier(delay)):
                     return None
                 self._clock.sleep(delay)
@@ -170,73 +177,73 @@ class RateLimitedApi:
             return None
 
     def reserve_slot(self, action: str, deadline: Deadline) -> SlotReservation | float:
-        """The next turn for an action; when it does not come in time, the seconds until it would.
+        """Reserve the next slot for an action; if it is too late, return the seconds until it.
 
         Raises LedgerUnavailable.
         """
-        asked = Stopwatch(self._clock)
+        requested = Stopwatch(self._clock)
         slot = self._ledger.reserve_slot(action, max_wait=self.max_slot_wait(action, deadline), deadline=deadline)
-        return SlotReservation.from_ledger(slot.wait, asked, self._clock) if slot.fits else slot.wait
+        return SlotReservation.from_ledger(slot.wait, requested, self._clock) if slot.fits else slot.wait
 
-    def _wait_until(self, turn: SlotReservation, action: str, deadline: Deadline) -> None:
-        """Wait for the turn. Who is late for it takes another: late and punctual calls together would bunch up."""
+    def _wait_until(self, slot: SlotReservation, action: str, deadline: Deadline) -> None:
+        """Wait for the slot. A call that misses it takes another: late and punctual calls would cluster."""
         for _ in range(MAX_RESERVATIONS):
-            if not turn.wait:
+            if not slot.wait:
                 return
-            self._clock.sleep(max(0.0, turn.wait - turn.since.seconds()))
-            if turn.since.seconds() - turn.wait < SLOT_TOLERANCE:
+            self._clock.sleep(max(0.0, slot.wait - slot.since.seconds()))
+            if slot.since.seconds() - slot.wait < SLOT_TOLERANCE:
                 return
             with suppress(LedgerUnavailable):
                 other = self.reserve_slot(action, deadline)
                 if isinstance(other, SlotReservation):
-                    turn = other
+                    slot = other
                     continue
             return
 
     def list_page(self, contact_type: ContactType, offset: int, deadline: Deadline) -> ContactListPage | None:
-        """A page of the account's list, None when it could not be had. Raises LedgerUnavailable."""
-        turn = self.reserve_slot(DESCRIBE, deadline)
-        if not isinstance(turn, SlotReservation):
+        """Return a page of the account's list, None if it is not available. Raises LedgerUnavailable."""
+        slot = self.reserve_slot(DESCRIBE, deadline)
+        if not isinstance(slot, SlotReservation):
             return None
-        self._wait_until(turn, DESCRIBE, deadline)
+        self._wait_until(slot, DESCRIBE, deadline)
         if self._is_late(DESCRIBE, deadline):
             return None
-        call = self._api.describe_intl_phone_email_list(contact_type, offset, deadline)
-        verdict = self._classify(DESCRIBE, call)
-        self._throttle(DESCRIBE, verdict, deadline)
-        if verdict.outcome is BRIDGE_MISCONFIGURED:
-            look_at = f"{remedy_for(verdict.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
-            fields = {"api_code": verdict.api_code, "look_at": look_at}
+        call = self.api.describe_intl_phone_email_list(contact_type, offset, deadline)
+        result = self._classify(DESCRIBE, call)
+        self._throttle(DESCRIBE, result, deadline)
+        if result.outcome is BRIDGE_MISCONFIGURED:
+            look_at = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
+            fields = {"api_code": result.api_code, "look_at": look_at}
             log.error("the account's list is refused: no lost answer can be found out", extra={"fields": fields})
         return reply.parse_contact_list(call)
 
     def delete(self, contact: Contact, deadline: Deadline) -> Result:
-        """Take a contact off the account's list; ``verified`` says that it is off it. Raises LedgerUnavailable."""
-        turn = self.reserve_slot(DELETE, deadline)
-        if not isinstance(turn, SlotReservation):
-            return Result(self.no_slot(DELETE, deadline), retry_after=turn)
-        self._wait_until(turn, DELETE, deadline)
+        """Take a contact off the account's list; ``verified`` means that it is off it. Raises LedgerUnavailable."""
+        slot = self.reserve_slot(DELETE, deadline)
+        if not isinstance(slot, SlotReservation):
+            return Result(self.no_slot(DELETE, deadline), retry_after=slot)
+        self._wait_until(slot, DELETE, deadline)
         if self._is_late(DELETE, deadline):
             return Result(IN_PROGRESS)
-        verdict = self._classify(DELETE, self._api.delete_intl_phone_email(contact, deadline))
-        self._throttle(DELETE, verdict, deadline)
-        return verdict
+        result = self._classify(DELETE, self.api.delete_intl_phone_email(contact, deadline))
+        self._throttle(DELETE, result, deadline)
+        return result
 
     def _classify(self, action: str, call: CallResult) -> Result:
-        """The verdict of a call that has just ended; its duration counts unless nothing was sent."""
+        """Return the result of a call that has just finished, and record its latency if something was sent."""
         if call.result not in ("never-sent", "no-credentials"):
             self._latencies[action].add(call.seconds)
-        verdict = reply.classify(call, action)
-        if action == DELETE and verdict.api_code == "ResourceNotFound":
-            verdict = verdict._replace(outcome=VERIFIED)
-        self._watch.on_api_call(action, verdict)
-        return verdict
+        result = reply.classify(call, action)
+        if action == DELETE and result.api_code == "ResourceNotFound":
+            result = result._replace(outcome=VERIFIED)
+        self._observer.on_api_call(action, result)
+        return result
 
-    def _throttle(self, action: str, verdict: Result, deadline: Deadline) -> None:
-        if _is_rate_limit(verdict):
+    def _throttle(self, action: str, result: Result, deadline: Deadline) -> None:
+        if _is_rate_limit(result):
             self._ledger.throttle(action, deadline=deadline)
 
 
-def _is_rate_limit(verdict: Result) -> bool:
-    """Whether the API refused the call for its requests a second, which other users of the account share."""
-    return (verdict.api_code or "").startswith("RequestLimitExceeded")
+def _is_rate_limit(result: Result) -> bool:
+    """Whether the API rejected the call for its rate, which other users of the account share."""
+    return (result.api_code or "").startswith("RequestLimitExceeded")

@@ -24,7 +24,7 @@ from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.tracing import trace_id
 
-from .credentials import CredentialsProvider
+from .credentials import Credentials, CredentialsProvider
 from .reply import CallResult, Reply
 from .transport import CallTrace, HttpTransport, trace_call
 
@@ -66,11 +66,17 @@ class DomainApi:
             retryer=NoopRetryer(),
         )
         self._clock = clock
-        self._credentials = credentials
+        self.credentials = credentials
         self._client = CommonClient("domain", "2018-08-08", None, "", profile)
         self._client.request.conn = HttpTransport(
             url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock
         )
+
+    def with_credentials(self, credentials: Credentials) -> DomainApi:
+        """Return an object for the same connections whose calls are signed with these credentials."""
+        bound = copy(self)
+        bound.credentials = lambda: credentials
+        return bound
 
     def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> CallResult:
         """Call ``CreateIntlPhoneEmail`` once, with the contact unchanged: which forms it accepts is not documented.
@@ -95,7 +101,7 @@ class DomainApi:
         return self._call(DELETE, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
     def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> CallResult:
-        credentials = self._credentials()
+        credentials = self.credentials()
         if credentials is None:
             return CallResult("no-credentials", 0.0, "NoCredentials")
         elapsed = Stopwatch(self._clock)

@@ -7,9 +7,7 @@ count only after the request's signature has been verified.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,17 +34,14 @@ _HEADERS = ("X-Scf-Secret-Id", "X-Scf-Secret-Key", "X-Scf-Session-Token")
 """The execution role's credentials, on each request to a web function. Source: Tencent Cloud SCF, widely used, official
 for image functions."""
 
-_request_credentials: ContextVar[Credentials | None] = ContextVar("credentials", default=None)
-
 
 def provider(static: Credentials | None, *, from_environment: bool) -> CredentialsProvider:
     """Return the function that is called before every API call; it returns None if there are no credentials.
 
-    Without ``static`` ones they are the execution role's, of the environment or of the request's headers.
+    Without ``static`` ones they are the execution role's, of the environment. Those in a request's headers belong to
+    its calls alone: `DomainApi.with_credentials`.
     """
-    if static:
-        return lambda: static
-    return _from_environment if from_environment else _request_credentials.get
+    return _from_environment if from_environment and not static else lambda: static
 
 
 def _from_environment() -> Credentials | None:
@@ -58,19 +53,14 @@ def _from_environment() -> Credentials | None:
     return Credentials(secret_id, secret_key, token or None)
 
 
-@contextmanager
-def use_request_headers(headers: Headers) -> Iterator[None]:
-    """Use the credentials in a request's headers, if any, inside the block. The request's signature must be verified.
+def from_headers(headers: Headers) -> Credentials | None:
+    """Return the credentials in the headers of a request whose signature has been verified, None if there are none.
 
     Each of the three headers must be there once, in visible ASCII. Servers join duplicate headers with a comma.
     """
     values = [headers.get(name) or "" for name in _HEADERS]
     complete = all(_is_visible(value) and "," not in value for value in values)
-    token = _request_credentials.set(Credentials(*values) if complete else None)
-    try:
-        yield
-    finally:
-        _request_credentials.reset(token)
+    return Credentials(*values) if complete else None
 
 
 def _is_visible(value: str) -> bool:
