@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging.config
 import os
+import socket
 import sys
-import threading
 from typing import Any
 
 # Nothing that importing makes is garbage; looking for some takes a twentieth of a cold start.
@@ -17,6 +18,7 @@ sys.path.insert(0, _here)
 # They lie beside this file, wherever gunicorn is started.
 from signup_bridge import settings, startup  # noqa: E402
 from signup_bridge.telemetry import logs  # noqa: E402
+from signup_bridge.web import wsgi_environ  # noqa: E402
 
 try:
     _settings = settings.load(os.environ)
@@ -28,9 +30,9 @@ pythonpath = _here
 bind = f"{f'[{_settings.host}]' if ':' in _settings.host else _settings.host}:{_settings.port}"
 workers = 1
 worker_class = "signup_bridge.web.gunicorn_worker.Worker"
-# Those that are worked on and those that wait for them, which cost nothing but a thread; as many that wait a moment for
-# a connection's next request; and a few that are always free to answer /health, /ready, and who is one too many.
-threads = 2 * _settings.concurrency + settings.MAX_QUEUED + 4
+# The deliveries in progress and those that wait for them, which cost nothing but a thread, and a few more for /health,
+# /ready and the response to a request that is one too many.
+threads = _settings.concurrency + settings.MAX_QUEUED + 4
 graceful_timeout = int(_settings.request_budget) + 2
 # gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
 timeout = 0
@@ -38,17 +40,31 @@ timeout = 0
 keepalive = _settings.keep_alive
 # gunicorn's own defaults, said: what is larger never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
-logconfig_dict = logs.dict_config(_settings.log_level)
-logger_class = "signup_bridge.web.gunicorn_worker.Logger"
-accesslog = None
+# gunicorn builds an access log record for every request if it configures logging itself, even if nothing writes it.
+logging.config.dictConfig(logs.dict_config(_settings.log_level))
+errorlog = accesslog = None
 control_socket_disable = True
 # Nothing that a caller says of itself is believed, be it a proxy on this machine.
 forwarded_allow_ips = ""
 
 
+_limits = {
+    # The kernel keeps a connection to itself until its first byte has arrived: a thread would wait 5 s for it.
+    "TCP_DEFER_ACCEPT": keepalive,
+    # In milliseconds: a caller that does not take its response is disconnected.
+    "TCP_USER_TIMEOUT": int(_settings.request_budget * 1000),
+}
+
+
 def post_worker_init(worker: Any) -> None:
     worker.budget = _settings.request_budget
-    worker.patient = threading.Semaphore(_settings.concurrency)
     worker.profile = _settings.sender_profile
+    for listener in worker.sockets:
+        for name in _limits.keys() & vars(socket):  # Linux has them; connections inherit them from their listener
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), _limits[name])
     gc.freeze()
     gc.enable()
+
+
+def pre_request(worker: Any, req: Any) -> None:  # noqa: ARG001
+    wsgi_environ.current_request.set(req)

@@ -15,9 +15,14 @@ def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, 
         with suppress(OSError):  # it may have answered and closed before all was sent
             if not silent:
                 connection.shutdown(socket.SHUT_WR)
-        answered = b""
-        while chunk := connection.recv(65_536):
-            answered += chunk
+        return read_response(connection)
+
+
+def read_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, headers and body of a response after which the server closes the connection."""
+    answered = b""
+    while chunk := connection.recv(65_536):
+        answered += chunk
     head, _, document = answered.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     return (

@@ -10,13 +10,13 @@ import pytest
 from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
-from signup_bridge.web.wsgi_environ import QUEUE_TIME
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support.builders import PHONE, Answer, Bridge, StillClock, answer, body, bridge, signed
 from tests.support.event_builders import CONTEXT, handle, url_event
+from tests.support.queued_connection import QueuedConnection
 
 WRONG = body(verify_code="000000")
 
@@ -30,7 +30,7 @@ class Way:
     def ask(self, of: Bridge, request: Request) -> Answer:
         headers = request.headers(request.data)
         if self.name == "http":
-            environ: dict[str, Any] = {QUEUE_TIME: 100.0} if request.late else {}
+            environ: dict[str, Any] = {"gunicorn.socket": QueuedConnection(100.0)} if request.late else {}
             if request.short:
                 environ |= {"CONTENT_LENGTH": str(len(request.data) + 5), "wsgi.input_terminated": True}
             response = of.client.open(

@@ -234,6 +234,7 @@ def test_any_number_of_files_may_be_open(scf: Scf, emulator: Emulator, shape: Sh
     """Here, and in the emulated API, which waits for its caller to give up."""
     emulator.faults.arm(Fault("hang"))
     with scf.start(shape, emulator.url, REQUEST_BUDGET="1") as platform:
+        requests.get(f"{platform.url}/health", timeout=60)  # the budget includes the wait for a cold start
         assert post(platform.url, body()).json["code"] == "outcome-unknown"
     end = time.monotonic() + 10
     while emulator.calls[0].duration_ms < 100:

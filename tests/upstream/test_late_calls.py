@@ -13,10 +13,10 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.upstream.latency import RecentLatency
-from signup_bridge.web.wsgi_environ import QUEUE_TIME
 
 from signup_emulator.server import Emulator
 from tests.support.builders import PHONE, SUCCESS, Bridge, SetClock, StillClock, Upstream, body, bridge, reply, signed
+from tests.support.queued_connection import QueuedConnection
 
 ERROR = {"Response": {"Error": {"Code": "InternalError", "Message": ""}, "RequestId": "r-1"}}
 
@@ -50,7 +50,10 @@ def deliver(to: Bridge, name: str, *, age: float = 0.0, path: str = "/webhooks/s
     """The status and the document, for a delivery that waited in the server's queue for ``age`` seconds."""
     data = body(**members)
     response = to.client.post(
-        path, data=data, headers=signed(data, delivery_id=name), environ_overrides={QUEUE_TIME: age}
+        path,
+        data=data,
+        headers=signed(data, delivery_id=name),
+        environ_overrides={"gunicorn.socket": QueuedConnection(age)},
     )
     return response.status_code, response.get_json()
 

@@ -130,7 +130,7 @@ def dict_config(level: str) -> dict[str, Any]:
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             log.name: {"level": level},
-            "gunicorn.error": {"level": "INFO", "propagate": True, "filters": ["tame"]},
+            "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "filters": ["tame"]},
             "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
         },
     }

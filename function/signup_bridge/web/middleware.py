@@ -21,7 +21,7 @@ from signup_bridge.telemetry.logs import log
 from . import delivery_log, responses
 from .delivery_log import DeliveryLog, LogEntry
 from .responses import HttpResponse, Responder
-from .wsgi_environ import CLOSE
+from .wsgi_environ import close_after_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,8 +125,8 @@ def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
 def _register_error_handlers(app: Flask, responder: Responder) -> None:
     @app.errorhandler(RequestRejected)
     def rejected(error: RequestRejected) -> Response:
-        if error.outcome is outcomes.BODY_INCOMPLETE and CLOSE in request.environ:
-            request.environ[CLOSE]()
+        if error.outcome is outcomes.BODY_INCOMPLETE:
+            close_after_response()
         is_service = request.blueprint == SERVICE_BLUEPRINT
         response = responses.from_rejection(error) if is_service else responder.from_rejection(error)
         return to_flask_response(response, delivery_log.from_rejection(error))

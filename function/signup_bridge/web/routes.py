@@ -14,7 +14,7 @@ from signup_bridge.service.signup_service import DeliveryResult, Request, Signup
 from . import delivery_log
 from .middleware import to_flask_response
 from .responses import Responder
-from .wsgi_environ import BUDGET, QUEUE_TIME
+from .wsgi_environ import BUDGET, queue_time
 
 MAX_QUEUE_FRACTION = 0.75
 """The fraction of its budget that a request may spend in the server's queue."""
@@ -76,7 +76,7 @@ class WebhookViews:
         """
         environ = request.environ
         budget = min(self._budget, environ.get(BUDGET, self._budget))
-        age = environ.get(QUEUE_TIME, 0.0)
+        age = queue_time(environ)
         return Deadline(self._clock, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
 
     def _body(self) -> bytes:

@@ -1,10 +1,47 @@
-"""Keys of the WSGI environment, which no header can set: what the server or the platform knows about a request."""
+"""What the server or the platform knows about a request beside its headers.
+
+Only what gunicorn documents is used. Without gunicorn, and for the queue time without Linux, the functions do nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 BUDGET = "signup_bridge.budget"
-"""The seconds that the platform leaves for this request."""
+"""The key of the WSGI environment for the seconds that the platform leaves for this request; no header can set it."""
 
-QUEUE_TIME = "signup_bridge.age"
-"""The seconds since the server accepted the request."""
+current_request: ContextVar[Any] = ContextVar("current_request", default=None)
+"""gunicorn's own request, as its hook ``pre_request`` passes it; each thread has its own."""
 
-CLOSE = "signup_bridge.close"
-"""Called without arguments: the server closes the connection after this response."""
+_LAST_DATA_RECEIVED = struct.Struct("=52xI")
+"""``tcpi_last_data_recv`` in Linux's ``struct tcp_info`` (linux/tcp.h): 8 bytes, 11 other 32-bit numbers, then this."""
+
+
+def queue_time(environ: WSGIEnvironment) -> float:
+    """Return the seconds since the last byte of the connection arrived.
+
+    Before the body is read that is the time that a request, if it arrived whole, spent in the queues of the kernel
+    and of gunicorn. No clock of the server's own starts before a thread is free.
+    """
+    connection = environ.get("gunicorn.socket")
+    if connection is None or sys.platform != "linux":
+        return 0.0
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED.size)
+    except OSError:  # a Unix socket
+        return 0.0
+    (milliseconds,) = _LAST_DATA_RECEIVED.unpack(info)
+    return float(milliseconds) / 1000
+
+
+def close_after_response() -> None:
+    """Close the connection after the response, which says so. A WSGI application may not set ``Connection`` itself."""
+    if request := current_request.get():
+        request.force_close()

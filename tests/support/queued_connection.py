@@ -1,0 +1,16 @@
+"""A connection whose request has waited for longer than a test may take."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+
+class QueuedConnection(NamedTuple):
+    """What the bridge asks of a connection that gunicorn hands over."""
+
+    seconds: float
+
+    def getsockopt(self, _level: int, _option: int, size: int) -> bytes:
+        """Return Linux's ``struct tcp_info`` up to ``tcpi_last_data_recv``, its twelfth 32-bit number."""
+        return struct.pack(f"={size - 4}xI", round(self.seconds * 1000))
