@@ -1,4 +1,4 @@
-"""Calls leave evenly, slow down, go again when they were not processed, pause; and what that answers."""
+"""Calls leave evenly, slow down, go again when they were not processed, breaker; and what that answers."""
 
 from __future__ import annotations
 
@@ -75,49 +75,49 @@ def test_it_slows_down_once_a_second_to_a_quarter_and_comes_back() -> None:
     assert pace.after_reserve(29.0, 1.0).free == pytest.approx(33.0)
 
 
-def end(pause: CircuitBreaker, *, answered: bool) -> None:
-    with pause.call() as watched:
-        watched.answered = answered
+def end(breaker: CircuitBreaker, *, replied: bool) -> None:
+    with breaker.call() as permitted:
+        permitted.replied = replied
 
 
 def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe() -> None:
     clock = StillClock()
-    pause = CircuitBreaker(clock)
+    breaker = CircuitBreaker(clock)
     for _ in range(9):
-        end(pause, answered=False)
-    end(pause, answered=True)
+        end(breaker, replied=False)
+    end(breaker, replied=True)
     for _ in range(9):
-        end(pause, answered=False)
-    assert pause.open_for() == 0
+        end(breaker, replied=False)
+    assert breaker.open_for() == 0
     for _ in range(5):  # those that were under way count once
-        end(pause, answered=False)
+        end(breaker, replied=False)
     lengths = []
     for _ in range(6):
-        lengths.append(pause.open_for())
+        lengths.append(breaker.open_for())
         clock.run += lengths[-1] + 0.01
-        assert pause.open_for() == 0
-        assert pause.open_for() > 0  # one probe at a time
-        end(pause, answered=False)
+        assert breaker.open_for() == 0
+        assert breaker.open_for() > 0  # one probe at a time
+        end(breaker, replied=False)
     assert lengths == pytest.approx([1, 2, 4, 8, 15, 15], abs=0.1)
     clock.run += 16
-    assert pause.open_for() == 0
-    end(pause, answered=True)
-    assert [pause.open_for() for _ in range(3)] == [0, 0, 0]
+    assert breaker.open_for() == 0
+    end(breaker, replied=True)
+    assert [breaker.open_for() for _ in range(3)] == [0, 0, 0]
     for _ in range(10):
-        end(pause, answered=False)
-    assert pause.open_for() == pytest.approx(1, abs=0.1)
+        end(breaker, replied=False)
+    assert breaker.open_for() == pytest.approx(1, abs=0.1)
 
 
 def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
     clock = StillClock()
-    pause = CircuitBreaker(clock)
+    breaker = CircuitBreaker(clock)
     for _ in range(10):
-        end(pause, answered=False)
+        end(breaker, replied=False)
     clock.run += 1.1
-    assert pause.open_for() == 0
-    with pytest.raises(KeyError), pause.call():
+    assert breaker.open_for() == 0
+    with pytest.raises(KeyError), breaker.call():
         raise KeyError
-    assert pause.open_for() == pytest.approx(2, abs=0.1)
+    assert breaker.open_for() == pytest.approx(2, abs=0.1)
 
 
 # -- over the wire --

@@ -147,9 +147,9 @@ class RateLimitedApi:
                     Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused).with_queue_time(before)
                 )
             started = Stopwatch(self._clock)
-            with breaker.call() as watched:
+            with breaker.call() as permitted:
                 call = make()
-                watched.answered = call.result not in ("never-sent", "no-reply")
+                permitted.replied = call.result not in ("never-sent", "no-reply")
             finished = Stopwatch(self._clock)
             result = self._classify(action, call).with_queue_time(before)
             if result.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):

@@ -1,4 +1,4 @@
-"""Stop calling an API that does not answer, and probe until it does.
+"""Stop calling an API that does not reply, and probe until it does.
 
 Each instance has its own breaker: another instance may still reach the API.
 """
@@ -13,9 +13,9 @@ from signup_bridge.core.clock import Clock, Stopwatch
 
 
 class _Call:
-    """Set ``answered`` if the API replied, whatever the reply was."""
+    """Set ``replied`` if the API replied, with any reply."""
 
-    answered = False
+    replied = False
 
 
 class CircuitBreaker:
@@ -48,13 +48,13 @@ class CircuitBreaker:
 
     @contextmanager
     def call(self) -> Iterator[_Call]:
-        """Record the result of a permitted call. The caller sets ``answered`` on the yielded object."""
+        """Record the result of a permitted call. The caller sets ``replied`` on the yielded object."""
         permitted = _Call()
         try:
             yield permitted
         finally:
             with self._lock:
-                if permitted.answered:
+                if permitted.replied:
                     self._failures, self._length, self._probing = 0, 0.0, False
                 else:
                     self._record_failure()

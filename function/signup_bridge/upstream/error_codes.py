@@ -1,7 +1,7 @@
-"""The API's error codes: the outcome that each stands for, and what the operator can do about it.
+"""The API's error codes: the outcome of each, and what the operator can do about it.
 
 An exact code comes before its family: the prefix says little, since a person's wrong code is an ``InternalError``.
-A code that is in no table is neither a yes nor a no: `UPSTREAM_FAILED`.
+A code that is in no table decides nothing: `UPSTREAM_FAILED`.
 Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common ones of Tencent Cloud API 3.0.
 """
 
@@ -33,7 +33,7 @@ API_CODES: dict[str, Outcome] = {
     "InternalError.NeedLogin": BRIDGE_MISCONFIGURED,
     "InternalError.MethodNotMatch": BRIDGE_MISCONFIGURED,
     "MissingParameter.ActionNotFound": BRIDGE_MISCONFIGURED,
-    # the same things under the names of the mainland twin and of related actions
+    # the same errors under the names of the mainland API and of related actions
     "InvalidParameter.VerifyCodeIsInvalid": CODE_INCORRECT,
     "FailedOperation.DuplicatePhoneEmail": ALREADY_VERIFIED,
     "FailedOperation.ProhibitPhoneEmail": CONTACT_INVALID,
@@ -73,10 +73,10 @@ API_CODES: dict[str, Outcome] = {
     "RequestLimitExceeded.GlobalRegionUinLimitExceeded": UPSTREAM_THROTTLED,
     "RequestLimitExceeded.IPLimitExceeded": UPSTREAM_THROTTLED,
     "RequestLimitExceeded.UinLimitExceeded": UPSTREAM_THROTTLED,
-    # common: these very codes, not their families
+    # common: these exact codes, not their families
     "InvalidParameter": CONTACT_INVALID,
     "InvalidParameterValue": CONTACT_INVALID,
-    # common: neither yes nor no
+    # common: they decide nothing
     "FailedOperation": UPSTREAM_FAILED,
     "InternalError": UPSTREAM_FAILED,
     "LimitExceeded": UPSTREAM_FAILED,
@@ -89,20 +89,20 @@ API_CODES: dict[str, Outcome] = {
 }
 
 
-# What is another thing where a code was to be sent. Sources: the errors that the twin lists for SendPhoneEmailCode, and
-# the name under which CreateIntlPhoneEmail would tell that its own failed.
+# Codes that mean something else for an action that sends a code. Sources: the errors that the mainland API documents
+# for SendPhoneEmailCode, and the name under which CreateIntlPhoneEmail would report that sending failed.
 SEND_API_CODES: dict[str, Outcome] = {
     "InternalError.SendVerifyCodeErr": SEND_FAILED,
     "FailedOperation.SendVerifyCodeIsLimited": SEND_LIMITED,
     "FailedOperation.SendTcbPhoneEmailCodeFailed": BRIDGE_MISCONFIGURED,
     "FailedOperation.VerifyUinIsRealname": BRIDGE_MISCONFIGURED,
-    # about a verification code, and there was none
+    # about a verification code, and the request has none
     "InternalError.VerifyCodeErr": UPSTREAM_FAILED,
     "InvalidParameter.VerifyCodeIsInvalid": UPSTREAM_FAILED,
 }
 
 
-# Only these stand for whatever sub-code follows them.
+# Families that cover every sub-code.
 API_FAMILIES: dict[str, Outcome] = {
     "AuthFailure": BRIDGE_MISCONFIGURED,
     "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
@@ -110,7 +110,7 @@ API_FAMILIES: dict[str, Outcome] = {
 }
 
 
-# What to look at when the API refuses the bridge itself; the first that the code begins with.
+# What to check if the API rejects the bridge itself. The first prefix of the code counts.
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key, or it is disabled"),
     ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
@@ -133,14 +133,14 @@ NO_CREDENTIALS = (
 
 
 def remedy_for(api_code: str | None, action: str = CREATE) -> str:
-    """For the log beside ``bridge-misconfigured``: what to look at. Without a code, nothing could be signed."""
+    """Return what to check after ``bridge-misconfigured``, for the log. Without a code, nothing could be signed."""
     if api_code is None:
         return NO_CREDENTIALS
     return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
 
 
 def outcome_for(api_code: str, action: str = CREATE) -> Outcome:
-    """The outcome that an API error code stands for: the exact code, then its family, else UPSTREAM_FAILED."""
+    """Return the outcome of an API error code: of the exact code, else of its family, else UPSTREAM_FAILED."""
     if action == SEND and api_code in SEND_API_CODES:
         return SEND_API_CODES[api_code]
     family = api_code.partition(".")[0]

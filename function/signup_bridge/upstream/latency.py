@@ -1,4 +1,4 @@
-"""How long an API's recent calls took, so that no call starts which cannot end in time. Safe for threads."""
+"""The latency of the API's recent calls, so that no call starts that cannot end in time. Safe for threads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecentLatency:
             self._calls.append((Stopwatch(self._clock), seconds))
 
     def p95(self) -> float:
-        """The 95th percentile in seconds (nearest rank), at most a second old; 0.0 if there was no call."""
+        """Return the 95th percentile in seconds (nearest rank), at most a second old; 0.0 without calls."""
         with self._lock:
             if self._percentile and self._percentile[0].seconds() < _RECALCULATE_AFTER:
                 return self._percentile[1]

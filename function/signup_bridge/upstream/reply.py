@@ -1,7 +1,6 @@
-"""The judgement of a call: what is known about it becomes a `Verdict`.
+"""What a call to the API means: the facts of a call become a `Result`.
 
-In comes a `Call`, out goes what it means for the delivery. It must never take anything for "verified" but a whole reply
-with a request id and no error in it: a wrong "verified" lets a stranger in.
+Only a whole reply with a request id and without an error is "verified": a wrong "verified" lets a stranger in.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from signup_bridge.upstream import error_codes
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole HTTP reply of the API, as it came. The body may hold the contact, so it has no repr."""
+    """A whole HTTP reply of the API, unchanged. Its body may hold the contact, and is left out of the repr."""
 
     status: int
     body: bytes
@@ -39,10 +38,10 @@ class Reply:
 class CallResult(NamedTuple):
     """What is known about one call to the API once it is over.
 
-    ``result`` is the whole reply, or: ``no-credentials`` (there was nothing to sign it with), ``never-sent`` (not a
-    byte of the request was handed to the network), ``no-reply`` (it was, and nothing came, or not the whole in time),
-    ``unusable`` (something came that is no HTTP reply, breaks off, or is too large). ``seconds`` is how long the call
-    took; ``error`` the class of what went wrong, for the log.
+    ``result`` is the whole reply, or: ``no-credentials`` (nothing to sign the request with), ``never-sent`` (no byte of
+    the request was handed to the network), ``no-reply`` (it was, and nothing came, or not the whole reply in time),
+    ``unusable`` (the reply is not HTTP, breaks off, or is too large). ``seconds`` is the duration of the call,
+    ``error`` the class of the error, for the log.
     """
 
     result: Reply | Literal["no-credentials", "never-sent", "no-reply", "unusable"]
@@ -59,10 +58,10 @@ _WITHOUT_REPLY = {
 
 
 def classify(call: CallResult, action: str = CREATE) -> Result:
-    """What a call means for the delivery.
+    """Return what a call means for the delivery.
 
-    The API answers HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id; a reply
-    without a request id is not the API's own and decides nothing.
+    The API replies with HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id. A
+    reply without a request id is not the API's own and decides nothing.
     """
     if not isinstance(call.result, Reply):
         return Result(_WITHOUT_REPLY[call.result], error=call.error, timing=Timing(upstream_seconds=call.seconds))
@@ -77,14 +76,14 @@ def classify(call: CallResult, action: str = CREATE) -> Result:
 
 @dataclass(frozen=True)
 class ContactListPage:
-    """A page of the account's list: the contacts as they are written there, each with its ``CreatedOn``."""
+    """A page of the account's list: the contacts as the API spells them, each with its ``CreatedOn``."""
 
     rows: tuple[tuple[str, str], ...] = field(repr=False)
     total: int
 
 
 def parse_contact_list(call: CallResult) -> ContactListPage | None:
-    """What a call of ``DescribeIntlPhoneEmailList`` said; None when it said nothing that can be relied on."""
+    """Return the page that ``DescribeIntlPhoneEmailList`` replied with; None if the reply is not usable."""
     if not isinstance(call.result, Reply):
         return None
     try:
@@ -100,7 +99,7 @@ def parse_contact_list(call: CallResult) -> ContactListPage | None:
 
 
 def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
-    """The request id, the error's code, None when there is no error, and the rest of the response.
+    """Return the request id, the error's code (None without an error) and the whole response.
 
     Raises ValueError for an unusable reply.
     """
@@ -120,8 +119,8 @@ def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
     return request_id, code, response
 
 
-def _token(value: object, otherwise: str) -> str:
-    """A value of the reply that may go into logs and answers as it is: short, visible ASCII."""
+def _token(value: object, message: str) -> str:
+    """Return a value that may go into logs and responses unchanged: short, visible ASCII. Raises ValueError."""
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,128}", value):
-        raise ValueError(otherwise)
+        raise ValueError(message)
     return value
