@@ -1,6 +1,4 @@
-"""TCP between a client and a server, as tests need it: a relay that loses replies or leads elsewhere, and a server that
-sends what it is given.
-"""
+"""TCP between a client and a server: a relay that loses replies or changes its target, and a server with a script."""
 
 from __future__ import annotations
 
@@ -12,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 
 class Wire:
-    """A wire to the server at ``behind``. It breaks instead of passing on a reply that holds one of ``lose``.
+    """A relay to the server on port ``behind``. It breaks the connection at a reply that contains one of ``lose``.
 
-    Connections that are there when ``refuse`` is called get that reply to whatever they send.
+    Connections that are open when ``refuse`` is called receive that reply to everything they send.
     """
 
     def __init__(self, port: int) -> None:
@@ -47,9 +45,9 @@ class Wire:
                 if not replies and source in self._refusals:
                     source.sendall(self._refusals[source])
                     continue
-                found = next((one for one in self.lose if one in data), None)
-                if replies and found is not None:
-                    self.lose.remove(found)
+                match = next((part for part in self.lose if part in data), None)
+                if replies and match is not None:
+                    self.lose.remove(match)
                     break
                 target.sendall(data)
         for one in (source, target):
@@ -73,7 +71,7 @@ class Wire:
 
 @contextmanager
 def serving(talk: Callable[[socket.socket], object]) -> Iterator[int]:
-    """The port of a server that talks so to each connection, one after the other."""
+    """Yield the port of a server that calls ``talk`` with each connection, one after the other."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -94,7 +92,7 @@ def serving(talk: Callable[[socket.socket], object]) -> Iterator[int]:
 
 
 def reset(connection: socket.socket) -> None:
-    """End a connection as a machine does that has lost it."""
+    """Read once, then reset the connection, as a machine does that no longer knows it."""
     connection.recv(65_536)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

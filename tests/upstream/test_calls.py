@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from signup_bridge.core.clock import Deadline
-from signup_bridge.core.rate_limit import RateLimiterState, interval
+from signup_bridge.core.rate_limit import interval
 from signup_bridge.ledger import Slot
-from signup_bridge.upstream.circuit_breaker import CircuitBreaker
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
@@ -43,87 +42,7 @@ def deliver(to: Bridge, number: int, clock: SetClock | None = None) -> Answer:
     return to.post(data, signed(data, at=clock.time() if clock else None))
 
 
-# -- the arithmetic --
-
-
-def test_the_pace_is_a_little_below_the_quota() -> None:
-    assert interval(20) == pytest.approx(1 / 19.2)
-
-
-def test_slots_come_one_after_the_other() -> None:
-    pace, slots = RateLimiterState(), []
-    for _ in range(3):
-        slots.append(pace.next_slot(100.0))
-        pace = pace.after_reserve(100.0, 0.05)
-    assert slots == pytest.approx([100.0, 100.05, 100.1])
-    assert pace.next_slot(200.0) == 200.0
-    assert pace.next_slot(50.0) == 50.0
-
-
-def test_it_slows_down_once_a_second_to_a_quarter_and_comes_back() -> None:
-    pace = RateLimiterState().after_throttle(10.0)
-    assert pace.factor(10.0) == 0.7
-    assert pace.after_throttle(10.9) == pace
-    assert pace.after_throttle(11.0).factor(11.0) == pytest.approx(0.8 * 0.7)
-    for second in range(11, 30):
-        pace = pace.after_throttle(float(second))
-    assert pace.factor(29.0) == 0.25
-    assert pace.factor(33.0) == pytest.approx(0.65)
-    assert pace.factor(99.0) == 1.0
-    assert pace.factor(28.5) == 0.25
-    assert pace.factor(0.0) == 1.0
-    assert pace.after_reserve(29.0, 1.0).free == pytest.approx(33.0)
-
-
-def end(breaker: CircuitBreaker, *, replied: bool) -> None:
-    with breaker.call() as permitted:
-        permitted.replied = replied
-
-
-def test_a_pause_begins_after_ten_failures_in_a_row_and_doubles_with_each_probe() -> None:
-    clock = StillClock()
-    breaker = CircuitBreaker(clock)
-    for _ in range(9):
-        end(breaker, replied=False)
-    end(breaker, replied=True)
-    for _ in range(9):
-        end(breaker, replied=False)
-    assert breaker.open_for() == 0
-    for _ in range(5):  # those that were under way count once
-        end(breaker, replied=False)
-    lengths = []
-    for _ in range(6):
-        lengths.append(breaker.open_for())
-        clock.run += lengths[-1] + 0.01
-        assert breaker.open_for() == 0
-        assert breaker.open_for() > 0  # one probe at a time
-        end(breaker, replied=False)
-    assert lengths == pytest.approx([1, 2, 4, 8, 15, 15], abs=0.1)
-    clock.run += 16
-    assert breaker.open_for() == 0
-    end(breaker, replied=True)
-    assert [breaker.open_for() for _ in range(3)] == [0, 0, 0]
-    for _ in range(10):
-        end(breaker, replied=False)
-    assert breaker.open_for() == pytest.approx(1, abs=0.1)
-
-
-def test_a_probe_that_fails_in_an_unforeseen_way_is_a_failure() -> None:
-    clock = StillClock()
-    breaker = CircuitBreaker(clock)
-    for _ in range(10):
-        end(breaker, replied=False)
-    clock.run += 1.1
-    assert breaker.open_for() == 0
-    with pytest.raises(KeyError), breaker.call():
-        raise KeyError
-    assert breaker.open_for() == pytest.approx(2, abs=0.1)
-
-
-# -- over the wire --
-
-
-def test_calls_leave_evenly(emulator: Emulator) -> None:
+def test_calls_in_a_burst_leave_evenly(emulator: Emulator) -> None:
     clock = StillClock()
     emulator.now = clock.time
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=8)
@@ -133,18 +52,18 @@ def test_calls_leave_evenly(emulator: Emulator) -> None:
     assert [late - early for early, late in pairwise(at)] == pytest.approx([interval(8)] * 7)
 
 
-def test_no_slot_within_the_budget_is_told_with_the_first_that_is_free(emulator: Emulator) -> None:
+def test_call_without_a_slot_in_time_returns_when_the_next_is_free(emulator: Emulator) -> None:
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
     assert deliver(instance, 0).json["code"] == "code-incorrect"
-    given = deliver(instance, 1)
+    response = deliver(instance, 1)
     assert clock.run == 0  # it waited for nothing
-    check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "11"})
+    check_problem(response, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "11"})
     assert deliver(instance, 0).json["code"] == "upstream-throttled"
     assert len(emulator.calls) == 1
 
 
-def test_a_call_that_was_refused_for_the_quota_goes_again(emulator: Emulator) -> None:
+def test_call_that_was_throttled_is_retried_at_a_lower_rate(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", times=2))
     emulator.faults.arm(Fault("RequestLimitExceeded.UinLimitExceeded"))
     clock = StillClock()
@@ -158,7 +77,7 @@ def test_a_call_that_was_refused_for_the_quota_goes_again(emulator: Emulator) ->
     assert at[3] - at[2] == pytest.approx(interval(4) / 0.7, rel=0.1)
 
 
-def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_call_that_missed_its_slot_reserves_another(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     """With punctual ones it would bunch up; but it is not kept waiting for ever."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
@@ -186,7 +105,7 @@ def test_a_call_that_is_late_takes_another_turn(monkeypatch: pytest.MonkeyPatch,
     assert len(emulator.calls) == 3
 
 
-def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_call_after_a_slow_ledger_keeps_its_slot(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     ledger = instance.app.extensions["ledger"]
@@ -208,20 +127,20 @@ def test_a_ledger_that_takes_its_time_costs_no_turns(monkeypatch: pytest.MonkeyP
     assert clock.run == pytest.approx(interval(5), abs=0.05)
 
 
-def test_a_quota_that_stays_used_up_is_told_within_the_budget(emulator: Emulator) -> None:
+def test_call_that_stays_throttled_returns_within_the_budget(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", times=1000))
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5, REQUEST_BUDGET=1.5)
-    given = instance.deliver()
+    response = instance.deliver()
     assert 0 < clock.run < 1.5
     request_id = emulator.calls[-1].request_id
     expected = problem("upstream-throttled", 503, retryable=True, request_id=request_id)
-    check_problem(given, expected, PROBLEM | {"retry-after": "1"})
+    check_problem(response, expected, PROBLEM | {"retry-after": "1"})
     emulator.faults.clear()
     assert instance.deliver().json["status"] == "verified"
 
 
-def test_a_call_that_was_never_sent_goes_again(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_call_that_was_never_sent_is_retried(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     asked: list[Any] = []
     resolve = socket.getaddrinfo
 
@@ -237,7 +156,7 @@ def test_a_call_that_was_never_sent_goes_again(monkeypatch: pytest.MonkeyPatch, 
     assert len(emulator.calls) == 1
 
 
-def test_it_goes_again_twice_at_most(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_call_that_is_never_sent_is_retried_twice_at_most(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     asked: list[Any] = []
 
     def stumble(*of: Any, **_: Any) -> Any:
@@ -249,7 +168,7 @@ def test_it_goes_again_twice_at_most(monkeypatch: pytest.MonkeyPatch, emulator: 
     assert len(asked) == 3
 
 
-def test_a_ledger_that_fails_between_two_calls(
+def test_retry_without_a_ledger_returns_the_first_result(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, tmp_path: Path
 ) -> None:
     """The call that was not processed is answered as such."""
@@ -266,7 +185,7 @@ def test_a_ledger_that_fails_between_two_calls(
     check_problem(instance.deliver(), UNREACHABLE, PROBLEM | {"retry-after": "5"})
 
 
-def test_after_ten_failures_no_call_is_made_for_a_while(emulator: Emulator) -> None:
+def test_calls_after_ten_failures_are_not_sent_until_a_probe_succeeds(emulator: Emulator) -> None:
     """One probe at a time finds out whether the API is back."""
     clock = StillClock()
     port = ports.free()
@@ -282,7 +201,7 @@ def test_after_ten_failures_no_call_is_made_for_a_while(emulator: Emulator) -> N
         assert deliver(instance, 7).json["status"] == "verified"
 
 
-def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Emulator) -> None:
+def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
     """Replays go on, and so does looking things up."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, REQUEST_BUDGET=1)
@@ -296,11 +215,11 @@ def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Em
     for thread in threads:
         thread.join()
     assert [one.json["code"] for one in answers] == ["outcome-unknown"] * 10
-    made, passed = len(emulator.calls), clock.run
+    calls_before, time_before = len(emulator.calls), clock.run
     for number in range(20, 25):
         check_problem(deliver(instance, number), UNREACHABLE, PROBLEM | {"retry-after": "1"})
-    assert len(emulator.calls) == made
-    assert clock.run == pytest.approx(passed, abs=0.1)  # nobody waited for more than a slot
+    assert len(emulator.calls) == calls_before
+    assert clock.run == pytest.approx(time_before, abs=0.1)  # nobody waited for more than a slot
     assert instance.post(lost, signed(lost, delivery_id="lost")).json["code"] == "outcome-unknown"
     assert emulator.calls[-1].action == "DescribeIntlPhoneEmailList"
     assert known.json["status"] == "verified"
@@ -310,7 +229,7 @@ def test_an_api_that_hangs_holds_no_more_than_ten_calls_and_a_probe(emulator: Em
 
 
 @pytest.mark.parametrize("which", ["wall", "run"])
-def test_a_thread_that_was_frozen_while_it_waited_calls_nothing(
+def test_call_after_a_freeze_before_its_slot_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, which: str
 ) -> None:
     clock = StillClock()

@@ -61,11 +61,11 @@ def tokens(upstream: Upstream) -> list[str]:
     return [re.findall(r"(?i)x-tc-token: (\S+)", request.decode())[0] for request in upstream.requests]
 
 
-def test_the_platforms_headers_sign_the_call(emulator: Emulator) -> None:
+def test_request_headers_of_the_platform_sign_the_call(emulator: Emulator) -> None:
     assert post(web(emulator.url), ROLE).json["status"] == "verified"
 
 
-def test_they_are_read_at_every_request_and_kept_for_none() -> None:
+def test_request_headers_are_read_at_every_request_and_not_kept() -> None:
     with Upstream(send(reply(SUCCESS))) as upstream:
         bridged = web(upstream.url)
         for turn in ("first", "second"):
@@ -77,33 +77,35 @@ def test_they_are_read_at_every_request_and_kept_for_none() -> None:
 
 @pytest.mark.parametrize("name", list(ROLE))
 @pytest.mark.parametrize("value", [None, "", "two,values", "two values", "\u00e9", "tab\there"])
-def test_all_three_are_there_once_or_none_counts(emulator: Emulator, name: str, value: str | None) -> None:
+def test_request_headers_that_are_incomplete_or_duplicate_are_ignored(
+    emulator: Emulator, name: str, value: str | None
+) -> None:
     headers = {key: one for key, one in (ROLE | {name: value}).items() if one is not None}
     check_problem(post(web(emulator.url), headers), MISCONFIGURED, PLAIN)
     assert calls(emulator) == []
 
 
-def test_nothing_of_them_is_told(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_request_headers_are_never_logged_or_returned(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     headers = {"X-Scf-Secret-Id": "id-canary", "X-Scf-Secret-Key": "key-canary", "X-Scf-Session-Token": "token-canary"}
-    given = post(web(emulator.url), headers)
-    assert given.json["code"] == "bridge-misconfigured"
-    assert "canary" not in f"{given}{[record.__dict__ for record in caplog.records]}"
+    response = post(web(emulator.url), headers)
+    assert response.json["code"] == "bridge-misconfigured"
+    assert "canary" not in f"{response}{[record.__dict__ for record in caplog.records]}"
 
 
-def test_without_a_signature_they_are_not_looked_at(emulator: Emulator) -> None:
+def test_request_headers_without_a_valid_signature_are_ignored(emulator: Emulator) -> None:
     bridged = web(emulator.url)
     assert bridged.post(body(), {"Content-Type": "application/json", **ROLE}).json["code"] == "signature-invalid"
     assert calls(emulator) == []
 
 
-def test_they_are_not_looked_at_unless_it_is_said(emulator: Emulator) -> None:
+def test_request_headers_without_the_setting_are_ignored(emulator: Emulator) -> None:
     bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
     assert post(bridged, ROLE).json["code"] == "bridge-misconfigured"
     assert calls(emulator) == []
 
 
-def test_configured_credentials_come_first(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_configured_credentials_take_precedence(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     static = {"TENCENT_SECRET_ID": DEMO_SECRET_ID, "TENCENT_SECRET_KEY": DEMO_SECRET_KEY}
     bridged = web(emulator.url, **static)
     forged = ROLE | {"X-Scf-Secret-Id": "of-a-stranger"}
@@ -111,7 +113,7 @@ def test_configured_credentials_come_first(emulator: Emulator, caplog: pytest.Lo
     assert "ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set" in caplog.text
 
 
-def test_an_event_function_reads_its_environment_at_every_call(
+def test_event_function_reads_its_environment_at_every_call(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Never the headers, which the caller of a Function URL writes."""
@@ -133,16 +135,16 @@ def test_an_event_function_reads_its_environment_at_every_call(
     assert [result for _, result in calls(emulator)] == ["AuthFailure.SignatureFailure", "OK"]
 
 
-def test_a_web_functions_environment_goes_stale_and_is_not_read(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_web_function_ignores_its_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENCENTCLOUD_SECRETID", DEMO_SECRET_ID)
     monkeypatch.setenv("TENCENTCLOUD_SECRETKEY", DEMO_SECRET_KEY)
     bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
     assert bridged.deliver().json["code"] == "bridge-misconfigured"
 
 
-def test_without_any_the_log_names_the_role(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_without_credentials_logs_how_to_provide_them(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
     bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
     assert deliver(bridged).json["code"] == "bridge-misconfigured"
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -153,7 +155,7 @@ def test_without_any_the_log_names_the_role(emulator: Emulator, caplog: pytest.L
     assert PHONE not in caplog.text
 
 
-def test_a_delivery_that_could_not_be_signed_is_new_again(emulator: Emulator) -> None:
+def test_delivery_without_credentials_can_be_redelivered(emulator: Emulator) -> None:
     bridged = web(emulator.url)
     data = body()
     headers = signed(data)
@@ -169,17 +171,19 @@ def test_a_delivery_that_could_not_be_signed_is_new_again(emulator: Emulator) ->
         ({}, True, "an event function has its role's credentials in its environment"),
     ],
 )
-def test_where_headers_may_not_say_it(changed: dict[str, str], event_function: bool, says: str) -> None:
+def test_setting_for_request_headers_where_they_are_unsafe_is_rejected(
+    changed: dict[str, str], event_function: bool, says: str
+) -> None:
     environ = environment(
         "http://127.0.0.1:9", **FROM_HEADERS | {"TENCENT_SECRET_ID": "id", "TENCENT_SECRET_KEY": "key"}
     )
     with pytest.raises(SettingsError) as raised:
         settings.load(environ | changed, event_function=event_function)
-    (told,) = raised.value.problems
-    assert told.startswith(f"ROLE_CREDENTIALS_FROM_HEADERS: {says}")
+    (reported,) = raised.value.problems
+    assert reported.startswith(f"ROLE_CREDENTIALS_FROM_HEADERS: {says}")
 
 
 @pytest.mark.parametrize("value", ["yes", "1", "TRUE"])
-def test_it_is_said_in_so_many_words(value: str) -> None:
+def test_setting_for_request_headers_accepts_only_booleans(value: str) -> None:
     with pytest.raises(SettingsError, match="ROLE_CREDENTIALS_FROM_HEADERS: must be one of true, false"):
         settings.load(environment("http://127.0.0.1:9", ROLE_CREDENTIALS_FROM_HEADERS=value))

@@ -22,7 +22,7 @@ ERROR = {"Response": {"Error": {"Code": "InternalError", "Message": ""}, "Reques
 
 
 class SlowApi(Upstream):
-    """An API whose calls take as many seconds of the bridge's clock as it is told, and none of the test's."""
+    """An API whose calls take as many seconds of the bridge's clock as ``seconds`` says, and none of the test's."""
 
     def __init__(self, clock: SetClock) -> None:
         super().__init__(self._answer)

@@ -42,13 +42,13 @@ UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 RETRY = PROBLEM | {"retry-after": "5"}
 
 
-def test_a_certificate_that_is_not_trusted_gets_nothing(tls: Tls) -> None:
+def test_untrusted_certificate_receives_no_request(tls: Tls) -> None:
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         check_problem(bridge(upstream.url).deliver(), UNREACHABLE, RETRY)
         assert upstream.requests == []
 
 
-def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
+def test_certificate_of_another_host_receives_no_request(tls: Tls) -> None:
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         url = upstream.url.replace("127.0.0.1", "localhost")
         check_problem(bridge(url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNREACHABLE, RETRY)
@@ -57,7 +57,7 @@ def test_a_certificate_of_another_host_gets_nothing(tls: Tls) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("action", ["create", "send", "describe", "delete"])
-def test_each_call_with_a_certificate_that_is_not_trusted_is_an_error(
+def test_untrusted_certificate_is_logged_for_every_action(
     tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
 ) -> None:
     """One that nobody trusts signed, and one of a trusted CA for another host."""
@@ -91,7 +91,7 @@ def test_each_call_with_a_certificate_that_is_not_trusted_is_an_error(
     assert reason.startswith("Hostname mismatch" if host == "localhost" else "self")
 
 
-def test_each_try_of_a_delivery_is_an_error_of_its_own(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
+def test_untrusted_certificate_is_logged_for_every_retry(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         assert bridge(upstream.url).deliver().json["code"] == "upstream-unreachable"
         assert upstream.connections == 3
@@ -99,22 +99,22 @@ def test_each_try_of_a_delivery_is_an_error_of_its_own(tls: Tls, caplog: pytest.
     assert lines == [("ERROR", "the API's certificate is not trusted: nothing was sent")] * 3
 
 
-def test_a_handshake_that_never_ends(tls: Tls) -> None:
+def test_handshake_that_never_ends_sends_nothing(tls: Tls) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         bridged = bridge(url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.4)
         check_problem(bridged.deliver(), UNREACHABLE, RETRY)
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection_is_unreachable() -> None:
     check_problem(bridge(f"http://127.0.0.1:{ports.free()}").deliver(), UNREACHABLE, RETRY)
 
 
-def test_a_name_without_an_address() -> None:
+def test_unknown_host_name_is_unreachable() -> None:
     check_problem(bridge("https://domain.invalid").deliver(), UNREACHABLE, RETRY)
 
 
-def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_resolver_that_hangs_sends_nothing(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     released = threading.Event()
 
     def hang(*_: object, **__: object) -> list[Any]:
@@ -129,12 +129,12 @@ def test_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, emulat
     assert calls(emulator) == []
 
 
-def test_a_name_with_no_address_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_name_without_addresses_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
     check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
 
 
-def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handshake_longer_than_the_connect_limit_succeeds(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signup_bridge.core.network.CONNECT_LIMIT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -152,7 +152,7 @@ def test_a_handshake_may_take_longer_than_a_connect(tls: Tls, monkeypatch: pytes
         thread.join()
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+def test_address_that_does_not_accept_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator
 ) -> None:
     """The first address takes no more connections: its queue is full."""
@@ -172,7 +172,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     assert len(emulator.calls) == 1
 
 
-def test_an_address_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+def test_address_of_an_unsupported_family_is_skipped(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     found = [
         (socket.AF_DECnet if hasattr(socket, "AF_DECnet") else 12, socket.SOCK_STREAM, 0, "", ("::1", 1)),
         (socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address),
@@ -181,7 +181,7 @@ def test_an_address_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatc
     assert bridge(emulator.url).deliver().json["status"] == "verified"
 
 
-def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_name_that_idna_rejects_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(*_: object, **__: object) -> None:
         "\u00fc".encode("ascii")
 
@@ -189,7 +189,7 @@ def test_a_name_that_idna_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None
     check_problem(bridge("https://domain.tencentcloudapi.com").deliver(), UNREACHABLE, RETRY)
 
 
-def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
+def test_delivery_without_budget_sends_nothing(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     data = body()
     answered = bridged.client.post("/", data=data, headers=signed(data), environ_overrides={BUDGET: 0.0})
@@ -198,7 +198,7 @@ def test_a_budget_that_is_used_up_calls_nothing(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("clock_that_jumps", ["wall", "run"])
-def test_a_thread_that_slept_between_connect_and_send_sends_nothing(
+def test_connection_after_a_freeze_before_the_send_sends_nothing(
     monkeypatch: pytest.MonkeyPatch, clock_that_jumps: str
 ) -> None:
     clock = SetClock()

@@ -1,4 +1,4 @@
-"""The traps of the SDK and its transport, each closed by a measure; without it the test here fails."""
+"""The traps of the SDK and its transport. The bridge closes each of them, and without that its test here fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
 from signup_bridge.upstream.reply import CallResult, Reply, classify
 from signup_bridge.upstream.transport import CallTrace, DeadlineConnection, DeadlineReader
-from tencentcloud.common.retry import NoopRetryer
 
 from local_services.certificates import Tls
 from tests.support.builders import (
@@ -31,6 +30,7 @@ from tests.support.builders import (
     PHONE,
     SUCCESS,
     Bridge,
+    Script,
     SetClock,
     StillClock,
     Upstream,
@@ -69,7 +69,7 @@ def header_of(request: bytes, name: str) -> str | None:
     return match and match[1]
 
 
-def test_what_is_sent(upstream: Upstream) -> None:
+def test_request_has_the_documented_parameters_and_headers(upstream: Upstream) -> None:
     call(api_at(upstream.url))
     request = upstream.requests[0]
     assert json.loads(request.partition(b"\r\n\r\n")[2]) == {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
@@ -80,16 +80,14 @@ def test_what_is_sent(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_no_proxy_of_the_environment_sees_the_contact(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_proxy_of_the_environment_is_ignored(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with Upstream(succeed) as proxy:
         monkeypatch.setenv(name, proxy.url)
         call(api_at(upstream.url))
         assert (len(upstream.requests), len(proxy.requests)) == (1, 0)
 
 
-def test_no_netrc_replaces_the_signature(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_netrc_is_ignored(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -97,7 +95,7 @@ def test_no_netrc_replaces_the_signature(upstream: Upstream, monkeypatch: pytest
     assert (header_of(upstream.requests[0], "Authorization") or "").startswith("TC3-HMAC-SHA256 Credential=id/")
 
 
-def test_no_cookie_passes_from_one_call_to_the_next() -> None:
+def test_cookie_of_a_reply_is_not_sent() -> None:
     def set_cookie(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS, headers="Set-Cookie: who=me; Path=/\r\n"))
 
@@ -108,7 +106,7 @@ def test_no_cookie_passes_from_one_call_to_the_next() -> None:
         assert [header_of(request, "Cookie") for request in upstream.requests] == [None, None]
 
 
-def test_each_call_has_headers_of_its_own(upstream: Upstream) -> None:
+def test_calls_share_no_headers(upstream: Upstream) -> None:
     api = api_at(upstream.url)
     call(api)
     call(api)
@@ -116,19 +114,17 @@ def test_each_call_has_headers_of_its_own(upstream: Upstream) -> None:
     assert first != second
 
 
-def test_the_sdk_sends_through_our_wire_alone(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own would be asked in vain."""
-
-    def own(*_: object, **__: object) -> None:
+def test_sdk_never_uses_its_own_transport(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(requests.Session, "request", own)
+    monkeypatch.setattr(requests.Session, "request", fail)
     assert isinstance(call(api_at(upstream.url)).result, Reply)
 
 
 def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:
-    given = iter([Credentials("first", "key"), Credentials("second", "key", "a-token")])
-    api = DomainApi(upstream.url, credentials=lambda: next(given), connections=1, clock=SystemClock())
+    stored = iter([Credentials("first", "key"), Credentials("second", "key", "a-token")])
+    api = DomainApi(upstream.url, credentials=lambda: next(stored), connections=1, clock=SystemClock())
     call(api)
     call(api)
     ids = [re.findall("Credential=([a-z]+)/", header_of(one, "Authorization") or "") for one in upstream.requests]
@@ -136,14 +132,12 @@ def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:
     assert [header_of(one, "X-TC-Token") for one in upstream.requests] == [None, "a-token"]
 
 
-def test_a_configured_token_is_sent(upstream: Upstream) -> None:
+def test_configured_token_is_sent(upstream: Upstream) -> None:
     bridge(upstream.url, TENCENT_SESSION_TOKEN="a-token").deliver()
     assert header_of(upstream.requests[0], "X-TC-Token") == "a-token"
 
 
-def test_the_execution_roles_credentials_are_read_at_every_call(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_execution_role_credentials_are_read_at_every_call(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     environ = environment(upstream.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", TENCENTCLOUD_RUNENV="SCF")
     bridged = Bridge(settings.load(environ, event_function=True))
     for turn in ("first", "second"):
@@ -162,8 +156,8 @@ def test_redirects_are_not_followed(upstream: Upstream, status: str) -> None:
         connection.sendall(reply(SUCCESS, status=status, headers=f"Location: {upstream.url}/elsewhere\r\n"))
 
     with Upstream(redirect) as redirecting:
-        verdict = classify(call(api_at(redirecting.url)))
-        assert verdict.outcome.code == "upstream-failed"
+        result = classify(call(api_at(redirecting.url)))
+        assert result.outcome.code == "upstream-failed"
         assert (len(redirecting.requests), len(upstream.requests)) == (1, 0)
 
 
@@ -191,13 +185,15 @@ CONTENT_TYPES = [
         (SUCCESS, "verified"),
     ],
 )
-def test_the_bridge_judges_and_not_the_sdk(content_type: str | None, document: object, outcome: str) -> None:
+def test_reply_is_judged_by_the_bridge_and_not_by_the_sdk(
+    content_type: str | None, document: object, outcome: str
+) -> None:
     headers = f"Content-Type: {content_type}\r\n" if content_type else ""
     with Upstream(lambda connection: connection.sendall(reply(document, headers=headers))) as upstream:
         assert classify(call(api_at(upstream.url))).outcome.code == outcome
 
 
-def test_a_deprecated_action_is_no_failure_and_changes_no_warnings() -> None:
+def test_deprecation_warning_in_a_reply_changes_nothing() -> None:
     """The SDK raises a Python warning for it and resets the process's filters."""
     document = {"Response": {**SUCCESS["Response"], "DeprecatedWarning": "use another"}}
     with Upstream(lambda connection: connection.sendall(reply(document))) as upstream, warnings.catch_warnings():
@@ -209,17 +205,25 @@ def test_a_deprecated_action_is_no_failure_and_changes_no_warnings() -> None:
         assert warnings.filters == filters
 
 
-def test_the_sdk_never_retries() -> None:
-    throttled = {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "…"}, "RequestId": "1"}}
-    with Upstream(lambda connection: connection.sendall(reply(throttled))) as upstream:
-        api = api_at(upstream.url)
-        assert classify(call(api)).outcome.code == "upstream-throttled"
-        assert len(upstream.requests) == 1
-        assert isinstance(api._client.profile.retryer, NoopRetryer)
+THROTTLED = {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "…"}, "RequestId": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("fail", "outcome"),
+    [(lambda connection: connection.sendall(reply(THROTTLED)), "upstream-throttled"), (cut, "outcome-unknown")],
+    ids=["throttled", "reset"],
+)
+def test_sdk_never_retries(fail: Script, outcome: str) -> None:
+    def fail_once(connection: socket.socket) -> None:
+        (fail if len(failing.requests) == 1 else succeed)(connection)
+
+    with Upstream(fail_once) as failing:
+        assert classify(call(api_at(failing.url))).outcome.code == outcome
+        assert len(failing.requests) == 1
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.NOTSET])
-def test_the_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptureFixture, level: int) -> None:
+def test_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptureFixture, level: int) -> None:
     caplog.set_level(level)
     caplog.set_level(level, "tencentcloud_sdk_common")
     call(api_at(upstream.url, secret="a-secret"))
@@ -227,7 +231,7 @@ def test_the_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptu
     assert PHONE not in caplog.text
 
 
-def test_one_thread_does_not_change_the_deadline_of_another() -> None:
+def test_deadlines_of_two_threads_are_independent() -> None:
     over = threading.Event()
 
     def slow(connection: socket.socket) -> None:
@@ -246,8 +250,8 @@ def test_one_thread_does_not_change_the_deadline_of_another() -> None:
         assert isinstance(patient[0].result, Reply)
 
 
-def test_connections_are_kept_for_all_threads() -> None:
-    """The SDK's own pool keeps ten, whatever is asked."""
+def test_pool_keeps_a_connection_for_every_thread() -> None:
+    """The SDK's own pool keeps ten connections, with any setting."""
     together = threading.Barrier(16)
 
     def wait_for_all(connection: socket.socket) -> None:
@@ -272,7 +276,7 @@ def test_connections_are_kept_for_all_threads() -> None:
 
 @pytest.mark.parametrize("which", ["wall", "run"])
 @pytest.mark.parametrize(("seconds", "connections"), [(19.0, 1), (21.0, 2)])
-def test_an_idle_connection_is_dropped_before_the_call(
+def test_idle_connection_is_dropped_before_the_call(
     upstream: Upstream, which: str, seconds: float, connections: int
 ) -> None:
     clock = SetClock()
@@ -283,7 +287,7 @@ def test_an_idle_connection_is_dropped_before_the_call(
     assert (upstream.connections, len(upstream.requests)) == (connections, 2)
 
 
-def test_idle_is_counted_from_the_last_use(upstream: Upstream) -> None:
+def test_idle_time_counts_from_the_last_use(upstream: Upstream) -> None:
     clock = SetClock()
     api = api_at(upstream.url, clock=clock)
     for _ in range(3):
@@ -292,7 +296,7 @@ def test_idle_is_counted_from_the_last_use(upstream: Upstream) -> None:
     assert (upstream.connections, len(upstream.requests)) == (1, 3)
 
 
-def test_a_thread_that_slept_before_writing_to_a_kept_connection_sends_nothing(
+def test_kept_connection_after_a_freeze_before_the_send_sends_nothing(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SetClock()
@@ -306,11 +310,11 @@ def test_a_thread_that_slept_before_writing_to_a_kept_connection_sends_nothing(
         send_request(connection, *args, **options)
 
     monkeypatch.setattr(DeadlineConnection, "request", sleep_before)
-    known = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
-    assert (known.result, len(upstream.requests)) == ("never-sent", 1)
+    result = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
+    assert (result.result, len(upstream.requests)) == ("never-sent", 1)
 
 
-def test_past_the_deadline_tls_is_not_waited_for_either(tls: Tls) -> None:
+def test_reader_after_the_deadline_does_not_wait_for_tls(tls: Tls) -> None:
     here, there = socket.socketpair()
     client = ssl.create_default_context(cafile=str(tls.bundle))
     thread = threading.Thread(target=lambda: served.append(tls.context.wrap_socket(there, server_side=True)))
@@ -325,7 +329,9 @@ def test_past_the_deadline_tls_is_not_waited_for_either(tls: Tls) -> None:
             assert trace.timed_out
 
 
-def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_without_quick_acknowledgements_keeps_connections(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(socket, "TCP_QUICKACK", raising=False)
     api = api_at(upstream.url)
     call(api)
@@ -333,7 +339,7 @@ def test_a_system_without_quick_acknowledgements(upstream: Upstream, monkeypatch
     assert (upstream.connections, len(upstream.requests)) == (1, 2)
 
 
-def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
+def test_connection_that_the_server_closed_is_not_used_again() -> None:
     answered, gone = threading.Event(), threading.Event()
 
     def answer_and_go(connection: socket.socket) -> None:
@@ -351,8 +357,8 @@ def test_a_connection_that_was_closed_meanwhile_is_not_written_to() -> None:
         assert len(upstream.requests) == 2
 
 
-def test_past_the_deadline_only_what_is_here_is_read() -> None:
-    """As after a freeze: the thread wakes late, the answer lies in the socket's buffer."""
+def test_reader_after_the_deadline_returns_what_has_arrived() -> None:
+    """After a freeze, the thread wakes late, and the reply is in the socket's buffer."""
     here, there = socket.socketpair()
     trace = CallTrace(Deadline(SystemClock(), 0))
     with here, there, DeadlineReader(here, here.makefile("rb", buffering=0), trace) as reader:
@@ -365,7 +371,7 @@ def test_past_the_deadline_only_what_is_here_is_read() -> None:
         assert trace.timed_out
 
 
-def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_send_that_fails_halfway_counts_as_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: socket.socket, data: bytes) -> None:
         self.send(data[: len(data) // 2])
         raise OSError(errno.EIO, "as a cable that is pulled")
@@ -374,7 +380,9 @@ def test_a_send_that_fails_may_have_sent(upstream: Upstream, monkeypatch: pytest
     assert call(api_at(upstream.url)).result == "no-reply"
 
 
-def test_what_becomes_of_the_connection_loses_no_answer(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_that_fails_after_the_reply_loses_no_reply(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_option = socket.socket.setsockopt
 
     def fail(sock: socket.socket, level: int, option: int, value: int) -> None:
@@ -386,27 +394,27 @@ def test_what_becomes_of_the_connection_loses_no_answer(upstream: Upstream, monk
     assert isinstance(call(api_at(upstream.url)).result, Reply)
 
 
-def test_what_fails_before_the_wire_is_told() -> None:
+def test_request_with_an_invalid_header_is_never_sent() -> None:
     bad = DomainApi(
         "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()
     )
-    known = call(bad)
-    assert (known.result, known.error) == ("never-sent", "ValueError")
+    result = call(bad)
+    assert (result.result, result.error) == ("never-sent", "ValueError")
 
 
-def test_errors_name_the_innermost_class() -> None:
+def test_call_result_names_the_original_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert call(api_at(f"http://127.0.0.1:{port}")).error == "ConnectionRefusedError"
     assert call(api_at("http://domain.invalid")).error == "gaierror"
 
 
-def test_nothing_is_shown_of_credentials_and_replies() -> None:
+def test_repr_shows_no_credentials_and_no_reply() -> None:
     shown: list[Any] = [Credentials("an-id", "a-key", "a-token"), Reply(200, PHONE.encode())]
     assert re.search("an-id|a-key|a-token|" + PHONE, repr(shown)) is None
 
 
-def test_the_upstream_time_is_told(upstream: Upstream) -> None:
+def test_upstream_time_is_measured(upstream: Upstream) -> None:
     response = bridge(upstream.url).client.get("/health")
     assert response.headers["Server-Timing"] == "wait;dur=0.0, upstream;dur=0.0"
     assert call(api_at(upstream.url)).seconds > 0

@@ -52,12 +52,12 @@ OF_FAULT: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_wire_fault_is_tried() -> None:
+def test_every_fault_of_the_emulator_is_covered() -> None:
     assert {*OF_FAULT, "error-with-charset", "error-without-content-type"} == set(WIRE_FAULTS)
 
 
 @pytest.mark.parametrize("fault", OF_FAULT)
-def test_a_reply_that_breaks_on_the_wire(emulator: Emulator, fault: str) -> None:
+def test_fault_on_the_wire_has_its_outcome(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault))
     bridged = patient(emulator, fault)
     check_problem(bridged.deliver(), OF_FAULT[fault], PROBLEM)
@@ -65,16 +65,16 @@ def test_a_reply_that_breaks_on_the_wire(emulator: Emulator, fault: str) -> None
 
 
 @pytest.mark.parametrize("fault", ["error-with-charset", "error-without-content-type"])
-def test_an_error_that_the_sdk_takes_for_success(emulator: Emulator, wired: Bridge, fault: str) -> None:
+def test_error_that_the_sdk_takes_for_success_is_an_error(emulator: Emulator, wired: Bridge, fault: str) -> None:
     emulator.faults.arm(Fault(fault))
-    given = wired.deliver()
+    response = wired.deliver()
     request_id = emulator.calls[0].request_id
-    check_problem(given, problem("code-incorrect", 422, retryable=False, request_id=request_id), ABORT)
+    check_problem(response, problem("code-incorrect", 422, retryable=False, request_id=request_id), ABORT)
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
 
 
 @pytest.mark.parametrize("fault", WIRE_FAULTS)
-def test_after_a_fault_the_next_delivery_is_answered(emulator: Emulator, fault: str) -> None:
+def test_delivery_after_a_fault_is_verified(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault, contact="10086"))
     bridged = patient(emulator, fault)
     bridged.deliver(contact="10086")
@@ -82,7 +82,7 @@ def test_after_a_fault_the_next_delivery_is_answered(emulator: Emulator, fault: 
     assert bridged.deliver().json["status"] == "verified"
 
 
-def test_a_dripping_body_does_not_outlive_the_deadline() -> None:
+def test_dripping_body_is_cut_off_at_the_deadline() -> None:
     """Each byte comes in time for a time-out that is counted from read to read."""
 
     clock = StillClock()
@@ -118,7 +118,7 @@ def odd_chunk(prefix: str) -> bytes:
 
 
 @pytest.mark.parametrize("size", ["{:x}", "{:X}", "00{:x}", "{:x};of=somebody", "{:x} ;a"])
-def test_a_reply_in_chunks(size: str) -> None:
+def test_chunked_reply_is_read(size: str) -> None:
     data = json.dumps(SUCCESS)
     head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     whole = f"{head}{size.format(len(data))}\r\n{data}\r\n0\r\nX-Trailer: 1\r\n\r\n".encode()
@@ -159,7 +159,7 @@ def test_a_reply_in_chunks(size: str) -> None:
         "chunk 0x",
     ],
 )
-def test_an_unusable_reply(data: bytes) -> None:
+def test_unusable_reply_is_a_failure(data: bytes) -> None:
     with Upstream(send(data)) as upstream:
         check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
         assert len(upstream.requests) == 1
@@ -174,7 +174,7 @@ def test_an_unusable_reply(data: bytes) -> None:
     ],
     ids=["interim", "trailers", "header"],
 )
-def test_a_reply_without_end_is_left_at_its_limit(endless: bytes) -> None:
+def test_endless_reply_is_cut_off_at_the_limit(endless: bytes) -> None:
     """However fast it comes, and whatever it consists of."""
 
     def flood(connection: socket.socket) -> None:
@@ -193,7 +193,7 @@ WRONG = reply({"Response": {"Error": {"Code": "InternalError.VerifyCodeErr", "Me
 
 @pytest.mark.parametrize("size", [None, 8192])
 @pytest.mark.parametrize("secure", [False, True])
-def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secure: bool) -> None:
+def test_trailing_data_is_not_the_next_reply(tls: Tls, size: int | None, secure: bool) -> None:
     """Two replies at once, the second one kept where a look at the socket does not see it."""
     first = reply(SUCCESS)
     if size:  # as much as the buffer takes at once: the rest stays in TLS
@@ -210,7 +210,7 @@ def test_what_follows_a_reply_is_nobodys_reply(tls: Tls, size: int | None, secur
         assert (upstream.connections, len(upstream.requests)) == (2, 2)
 
 
-def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
+def test_trailing_data_in_a_second_write_is_not_the_next_reply(tls: Tls) -> None:
     """A second write, which the server's machine holds back until the first one is acknowledged."""
 
     said = threading.Semaphore(0)
@@ -231,7 +231,7 @@ def test_what_is_sent_on_behind_a_reply_is_nobodys_reply(tls: Tls) -> None:
 
 
 @pytest.mark.parametrize("interim", ["102 Processing", "103 Early Hints"])
-def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
+def test_reply_after_an_interim_one_is_not_the_next_reply(interim: str) -> None:
     def talk(connection: socket.socket) -> None:
         if upstream.connections == 1:
             connection.sendall(f"HTTP/1.1 {interim}\r\n\r\n".encode())
@@ -254,7 +254,7 @@ def test_the_reply_after_an_interim_one_is_nobodys_reply(interim: str) -> None:
     ],
     ids=["length", "chunked"],
 )
-def test_a_success_that_breaks_off_behind_its_last_brace(head: str) -> None:
+def test_success_that_breaks_off_after_its_last_brace_is_a_failure(head: str) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(f"HTTP/1.1 200 OK\r\n{head}{json.dumps(SUCCESS)}".encode())
         connection.shutdown(socket.SHUT_RDWR)
@@ -263,12 +263,12 @@ def test_a_success_that_breaks_off_behind_its_last_brace(head: str) -> None:
         check_problem(bridge(upstream.url).deliver(), FAILED, PROBLEM)
 
 
-def test_a_long_reply_is_read_whole() -> None:
+def test_long_reply_is_read_whole() -> None:
     with Upstream(send(reply({**SUCCESS, "padding": "x" * 200_000}))) as upstream:
         assert bridge(upstream.url).deliver().status == 200
 
 
-def test_a_reply_that_ends_with_the_connection() -> None:
+def test_reply_that_ends_with_the_connection_is_read() -> None:
     def answer_and_close(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS, headers="Connection: close\r\n"))
         connection.close()
@@ -280,7 +280,7 @@ def test_a_reply_that_ends_with_the_connection() -> None:
 
 
 @pytest.mark.parametrize("break_off", [cut, lambda connection: connection.close()], ids=["reset", "no-goodbye"])
-def test_tls_that_breaks_after_the_request_was_read(tls: Tls, break_off: Script) -> None:
+def test_tls_that_breaks_after_the_request_is_unknown(tls: Tls, break_off: Script) -> None:
     """Its error has the class of a handshake that failed, yet the code may be spent."""
     with Upstream(break_off, tls.context) as upstream:
         check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
@@ -288,7 +288,7 @@ def test_tls_that_breaks_after_the_request_was_read(tls: Tls, break_off: Script)
         assert PHONE.encode() in upstream.requests[0]
 
 
-def test_tls_that_answers_nonsense_after_the_request_was_read(tls: Tls) -> None:
+def test_tls_that_replies_with_nonsense_is_unknown(tls: Tls) -> None:
     def nonsense(connection: socket.socket) -> None:
         with socket.socket(fileno=connection.detach()) as plain:
             plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -299,7 +299,7 @@ def test_tls_that_answers_nonsense_after_the_request_was_read(tls: Tls) -> None:
         assert len(upstream.requests) == 1
 
 
-def test_tls_that_stalls_within_the_body(tls: Tls) -> None:
+def test_tls_that_stalls_in_the_body_is_unknown(tls: Tls) -> None:
     def stall(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS)[:-9])
         connection.recv(1)  # until the bridge has gone
@@ -309,14 +309,14 @@ def test_tls_that_stalls_within_the_body(tls: Tls) -> None:
         check_problem(bridged.deliver(), UNKNOWN, PROBLEM)
 
 
-def test_tls_is_used_and_kept_alive(tls: Tls) -> None:
+def test_tls_connection_is_kept(tls: Tls) -> None:
     with Emulator(rate=0, tls=tls.context) as emulator:
         bridged = bridge(emulator.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
         assert bridged.deliver().json["status"] == "verified"
         assert bridged.deliver().json["code"] == "already-verified"
 
 
-def test_the_code_and_contact_arrive_as_they_came(emulator: Emulator) -> None:
+def test_code_and_contact_are_sent_unchanged(emulator: Emulator) -> None:
     emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+86 (137) 0000-0000"})
     sent = emulator.domain.sent_codes()[0]
     assert bridge(emulator.url).deliver(contact="\t+86 (137) 0000-0000 ", verify_code=sent.code).status == 200
