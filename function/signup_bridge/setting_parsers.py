@@ -12,10 +12,6 @@ import re
 import ssl
 from collections.abc import Callable
 
-from .inbound import json_pointer
-from .inbound.json_pointer import Pointer
-from .inbound.payload_mapping import TypeWord
-
 
 def parse_str(value: str) -> str:
     return value
@@ -135,18 +131,6 @@ def prefixes(value: str) -> tuple[str, ...]:
     if not re.fullmatch(f"{prefix}( +{prefix})*", value):
         raise ValueError("must be the digits that phone numbers may begin with, separated by spaces, such as +86 +1")
     return tuple(one.removeprefix("+").removeprefix("00") for one in value.split())
-
-
-def contact_type(value: str) -> Pointer | TypeWord:
-    """A pointer to the type, or the type that all contacts have."""
-    if value == "=email":
-        return "email"
-    if value == "=phone":
-        return "phone"
-    try:
-        return json_pointer.parse(value)
-    except ValueError as error:
-        raise ValueError(f"must be =email, =phone, or a pointer, which {error}") from None
 
 
 def standard_webhooks_key(secret: str) -> bytes:

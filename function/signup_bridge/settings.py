@@ -15,7 +15,7 @@ from urllib.parse import quote
 from . import setting_parsers
 from .inbound import json_pointer, webhook_secrets
 from .inbound.json_pointer import Pointer
-from .inbound.payload_mapping import PRESETS, PayloadMapping, TypeWord
+from .inbound.payload_mapping import PRESETS, PayloadMapping, TypeWord, parse_type
 from .ledger import url as ledger_url
 from .web.profiles import PROFILES, Profile
 
@@ -67,7 +67,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PAYLOAD_PRESET", "", setting_parsers.choice(*PRESETS)),
     Setting("PAYLOAD_CONTACT", "", json_pointer.parse),
     Setting("PAYLOAD_CODE", "", json_pointer.parse),
-    Setting("PAYLOAD_TYPE", "", setting_parsers.contact_type),
+    Setting("PAYLOAD_TYPE", "", parse_type),
     Setting("BODY_LIMIT", "16384", setting_parsers.whole_number(1024, 1_048_576)),
     Setting("SEND_CODES", "false", setting_parsers.parse_bool),
     Setting("SEND_INTERVAL", "60", setting_parsers.number(0, 3600)),

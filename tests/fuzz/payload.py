@@ -17,9 +17,8 @@ from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.inbound import body as payload
 from signup_bridge.inbound import json_pointer, member_names, spelling
 from signup_bridge.inbound.cloudevents import NATIVE, BodyFormat, body_format
-from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
+from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping, parse_type
 from signup_bridge.ledger.keys import normalized
-from signup_bridge.setting_parsers import contact_type
 
 from tests.support.builders import ROOT, body
 
@@ -49,7 +48,7 @@ def _reading(told: dict[str, str]) -> BodyFormat | None:
     mapping = PRESETS.get(told.get("preset", ""))
     try:
         if mapping is None and "contact" in told and "code" in told:
-            kind = contact_type(told["type"]) if "type" in told else None
+            kind = parse_type(told["type"]) if "type" in told else None
             mapping = PayloadMapping((_pointer(told["contact"]),), _pointer(told["code"]), kind)
     except ValueError:
         return None

@@ -34,6 +34,18 @@ class PayloadMapping(NamedTuple):
         )
 
 
+def parse_type(value: str) -> Pointer | TypeWord:
+    """Parse ``PAYLOAD_TYPE``: a pointer to the type, or the type of all contacts. Raises ValueError."""
+    if value == "=email":
+        return "email"
+    if value == "=phone":
+        return "phone"
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ValueError(f"must be =email, =phone, or a pointer, which {error}") from None
+
+
 def _in_data(pointer: Pointer) -> Pointer:
     return pointer[1:] if pointer[0] == "data" else pointer
 
