@@ -17,8 +17,8 @@ help:
 	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
-	@echo 'make lint    ruff and mypy'
-	@echo 'make lock    renew the three lock files from pyproject.toml'
+	@echo 'make lint    ruff, mypy and the direction of imports'
+	@echo 'make lock    renew the two lock files from pyproject.toml'
 	@echo 'make env-example .env.example, from the settings'
 	@echo 'make audit   what is known of the packages in the lock files'
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
@@ -27,16 +27,16 @@ help:
 
 run:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m signup_emulator run
+	@$(VENV)/signup-bridge run
 
 # SHAPE=event: as an event function.
 SHAPE ?= web
 run-scf: package
-	@$(VENV)/python -m signup_emulator run --scf $(SHAPE)
+	@$(VENV)/signup-bridge run --scf $(SHAPE)
 
 serve:
 	@$(PYTHON) tools/venv.py
-	@exec $(VENV)/gunicorn -c function/gunicorn.conf.py
+	@exec $(VENV)/signup-bridge serve
 
 # Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -56,17 +56,18 @@ screenshots:
 
 package:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m signup_deploy package
+	@$(VENV)/signup-bridge package
 
 deploy:
 	@$(PYTHON) tools/venv.py
-	@$(VENV)/python -m signup_deploy deploy
+	@$(VENV)/signup-bridge deploy
 
 lint:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/ruff check
 	@$(VENV)/ruff format --check
 	@$(VENV)/mypy
+	@env PYTHONPATH=function $(VENV)/lint-imports --no-cache --no-logo
 
 # Hashes of every platform's files, so that one lock serves a laptop and the function.
 # UPGRADE=--upgrade: to the newest of all; UPGRADE='--upgrade-package NAME': of one.
@@ -75,8 +76,7 @@ LOCK = $(VENV)/uv pip compile --quiet --universal --python-version 3.10 --genera
 lock:
 	@$(PYTHON) tools/venv.py --dev
 	@$(LOCK) pyproject.toml -o requirements.txt
-	@$(LOCK) --group deploy -c requirements.txt -o requirements-deploy.txt
-	@$(LOCK) pyproject.toml --group dev -c requirements.txt -c requirements-deploy.txt -o requirements-dev.txt
+	@$(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 env-example:
 	@$(PYTHON) tools/venv.py

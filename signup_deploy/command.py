@@ -8,13 +8,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from signup_bridge.cli.installation import command_words
+
 from signup_toolkit import senders
 
 from .api.errors import DeployError
 from .api.masking import secrets_of
 from .api.scf_api import ENDPOINT, Api, Credentials, DryRunApi, ScfApi
 from .config import function_config
-from .config.function_config import ROOT, Config
+from .config.function_config import Config
 from .config.serverless_file import ConfigError
 from .deployment.deployment import Deployment
 from .deployment.function_state import Archive
@@ -85,8 +87,7 @@ def greeting(config: Config, url: str | None) -> str:
         return "\nSCF tells no URL yet; run this again, or look at the function's triggers in the console."
     if config.url and config.url.auth_type == "CAM":
         return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
-    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
-    command = [interpreter, "-m", "signup_emulator", "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
+    command = [*command_words(), "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
     if "WEBHOOK_AUTH" in config.variables:
         command += ["--sender", senders.default_sender(config.settings.webhook_auth)]
     return f"""

@@ -44,7 +44,7 @@ def send(options: argparse.Namespace) -> int:
     try:
         answer = senders.post(url, body, headers)
     except requests.ConnectionError:
-        raise Refused(f"nobody answers at {url}; is `make run` running?") from None
+        raise Refused(f"nobody answers at {url}; is `signup-bridge run` running?") from None
     try:
         document = answer.json()
     except ValueError:
@@ -73,7 +73,7 @@ def codes(options: argparse.Namespace) -> int:
     for code in found:
         print(f"{_clock(code['sent_at'])}  {code['code']}  {code['contact']}  {code['state']}")
     if not found:
-        print("no codes yet: python -m signup_emulator codes --send CONTACT")
+        print("no codes yet; have one sent: signup-bridge codes --send CONTACT")
     return 0
 
 
@@ -125,7 +125,7 @@ def _answered(session: requests.Session, emulator: str, method: str, path: str, 
     try:
         answer = session.request(method, emulator + path, **options)
     except requests.ConnectionError:
-        raise Refused(f"nobody answers at {emulator}; is `make run` running?") from None
+        raise Refused(f"nobody answers at {emulator}; is `signup-bridge run` running?") from None
     if not answer.ok:
         raise Refused(answer.json()["error"])
     return answer

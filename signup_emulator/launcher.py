@@ -1,4 +1,4 @@
-"""`make run`: the emulator, and the bridge under gunicorn wired to it, until Ctrl-C."""
+"""`signup-bridge run`: the emulator, and the bridge under gunicorn wired to it, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import requests
+from signup_bridge.cli.installation import command_words
+from signup_bridge.cli.serve import gunicorn_command
 
 from signup_toolkit import ports, senders
 from signup_toolkit.senders import DEMO_SECRET
@@ -28,9 +30,8 @@ from .scf.function import Shape
 from .server import Emulator
 from .state import State
 
-ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".run"
-"""The folder that keeps what is known, unless another one is said."""
+STATE = Path(".run")
+"""The folder, in the current one, that keeps what is known, unless another one is said."""
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a plain kill, and the terminal that is closed."""
@@ -158,16 +159,15 @@ class BridgeHandle(Protocol):
 
 
 class BridgeProcess:
-    """The bridge under gunicorn, from this checkout."""
+    """The bridge under gunicorn, as `signup-bridge serve` runs it."""
 
     note = ""
 
     def __init__(self, environ: Mapping[str, str], options: Options, log: Log) -> None:
         own = {"HOST": options.host, "PORT": str(options.port)}
-        command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
         # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
         self._process = subprocess.Popen(  # noqa: S603
-            command, cwd=ROOT, env={**environ, **own}, stdout=log.end, start_new_session=True
+            gunicorn_command(), env={**environ, **own}, stdout=log.end, start_new_session=True
         )
 
     def runs(self) -> bool:
@@ -208,8 +208,7 @@ def wait_until_ready(url: str, bridge: BridgeHandle) -> bool:
 
 
 def print_banner(emulator: Emulator, options: Options, note: str) -> None:
-    interpreter = os.path.relpath(sys.executable, ROOT) if sys.prefix != sys.base_prefix else sys.executable
-    command = [interpreter, "-m", "signup_emulator", "send"]
+    command = [*command_words(), "send"]
     if options.emulator_port != EMULATOR_PORT:
         command += ["--emulator", emulator.url]
     if os.environ.get("WEBHOOK_AUTH"):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LOCKS = ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt")
 NOBODY_ANSWERS = re.compile(r"requests\.exceptions\.|pip_audit\._service\.interface\.|network may be blocking")
 """What pip-audit says then: it ends alike after that, after an error and after a vulnerability."""
 

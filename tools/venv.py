@@ -12,8 +12,19 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, os.environ.get("VENV_DIR") or ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
-BASE = ["requirements.txt", "requirements-deploy.txt"]
+BASE = ["requirements.txt"]
 DEV = ["requirements-dev.txt"]
+
+COMMAND = os.path.join(VENV, "bin", "signup-bridge")
+SCRIPT = """#!/bin/sh
+'''exec' "$(dirname "$0")/python" "$0" "$@"
+' '''
+# The command signup-bridge, from the checkout.
+import sys
+sys.path[:0] = [{function!r}, {root!r}]
+from signup_bridge.cli import main
+sys.exit(main())
+"""
 
 
 def main() -> None:
@@ -32,6 +43,19 @@ def main() -> None:
             install(lock)
             with open(stamp_path(lock), "w") as stamp:
                 stamp.write(fingerprint(lock))
+    write_command()
+
+
+def write_command() -> None:
+    """Write the command `signup-bridge`, which runs from the checkout: nothing is built or installed for it."""
+    script = SCRIPT.format(function=os.path.join(ROOT, "function"), root=ROOT)
+    if os.path.exists(COMMAND):
+        with open(COMMAND, encoding="utf-8") as present:
+            if present.read() == script:
+                return
+    with open(COMMAND, "w", encoding="utf-8") as new:
+        new.write(script)
+    os.chmod(COMMAND, 0o755)  # noqa: S103  every user may run it, as the other commands
 
 
 def is_stale(lock: str) -> bool:

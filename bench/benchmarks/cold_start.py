@@ -67,7 +67,7 @@ def measure(setting: Harness) -> ColdStart:
 def built(target: Path) -> list[Peer]:
     """Both applications as they are built, and as they are without bytecode."""
     peers = []
-    for name, function in (("bridge", package.FUNCTION), ("baseline", PEERS / "baseline")):
+    for name, function in (("bridge", None), ("baseline", PEERS / "baseline")):
         one = package.build(target / name, function=function, tell=lambda _: None)
         bare = target / name / "bare"
         shutil.copytree(one.folder, bare, ignore=shutil.ignore_patterns("__pycache__"))

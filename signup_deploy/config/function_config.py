@@ -17,8 +17,8 @@ from signup_bridge.settings import Settings
 from . import consistency, schema
 from .serverless_file import ConfigError, ServerlessFile, read
 
-ROOT = Path(__file__).resolve().parents[2]
-FILE = ROOT / "serverless.yml"
+FILE = Path("serverless.yml")
+"""The file that describes the function, in the current folder."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ PRUNES = (
     ),
 )
 
-LEFT_OUT = {"async-timeout": "only Redis's asynchronous clients use it"}
+LEFT_OUT = {
+    "async-timeout": "only Redis's asynchronous clients use it",
+    "pyyaml": "only the deployer reads YAML",
+}
 """Locked distributions that are not installed at all."""
 
 EMPTIED = {"redis/__init__.py": "would import all the clients"}

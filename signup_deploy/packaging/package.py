@@ -6,6 +6,7 @@ reads there is left out, and the bytecode is made by a Python 3.10, since SCF ca
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -14,18 +15,21 @@ import stat
 import subprocess
 import sys
 import tempfile
+import venv
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from signup_bridge.cli.installation import data_file
+
 from signup_toolkit import python310
 
 from .exclusions import EMPTIED, LEFT_OUT, PRUNES
+from .sources import function_folder
 
-ROOT = Path(__file__).resolve().parents[2]
-FUNCTION = ROOT / "function"
-REQUIREMENTS = ROOT / "requirements.txt"
+BUILD = Path("build")
+"""The folder, in the current one, for what is built."""
 
 CODE_FOLDER = "/var/user"
 """Where SCF unpacks the zip, and so where tracebacks say that a line is."""
@@ -33,7 +37,6 @@ CODE_FOLDER = "/var/user"
 _WHEELS = ("--platform", "manylinux2014_x86_64", "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold: every file's, so that the day of the build leaves no trace."""
-
 
 WITHOUT_BYTECODE = (
     "!!! No Python 3.10 on this machine: built without bytecode. It works, but SCF compiles every module at every\n"
@@ -59,8 +62,14 @@ class Package:
     precompiled: bool
 
 
-def build(target: Path = ROOT / "build", *, function: Path = FUNCTION, tell: Callable[[str], None] = print) -> Package:
-    """Build both in ``target``, which need not exist; ``tell`` hears of the progress. Raises PackageError."""
+def build(target: Path = BUILD, *, function: Path | None = None, tell: Callable[[str], None] = print) -> Package:
+    """Build both in ``target``, which need not exist, from the folder ``function``, by default the function's own.
+
+    ``tell`` receives lines about the progress. Raises PackageError.
+    """
+    if function is None:
+        with function_folder() as own:
+            return build(target, function=own, tell=tell)
     folder, archive = target / "function", target / "function.zip"
     _check_line_endings(function)
     target.mkdir(parents=True, exist_ok=True)
@@ -121,15 +130,28 @@ def _copy(function: Path, folder: Path) -> list[Path]:
 
 def _install(folder: Path) -> None:
     locked = folder.with_name("requirements.txt")
-    locked.write_text(_for_scf(REQUIREMENTS.read_text()))
+    locked.write_text(_for_scf(data_file("requirements.txt").read_text()))
     command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+        _python_with_pip(folder.with_name("pip")), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
         *_WHEELS, "--target", str(folder), "-r", str(locked),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own words
     if done.returncode:
         raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
+
+
+def _python_with_pip(folder: Path) -> str:
+    """Return an interpreter that has pip: this one, or that of a new environment, since those of uv have none."""
+    if importlib.util.find_spec("pip"):
+        return sys.executable
+    try:
+        venv.create(folder, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PackageError(
+            f"package: this Python has no pip, and no environment with pip can be made: {error}"
+        ) from None
+    return str(folder / "bin" / "python")
 
 
 def _for_scf(requirements: str) -> str:

@@ -1,21 +1,25 @@
-"""`make run-scf`: the built zip in the bridge's place, as SCF runs it with what serverless.yml configures."""
+"""`signup-bridge run --scf`: the built zip in place of the bridge, as SCF runs it with serverless.yml."""
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from signup_bridge.cli.installation import command_words
+
 from signup_deploy.config import function_config
 from signup_deploy.config.serverless_file import ConfigError
+from signup_deploy.packaging.package import BUILD
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import python310
 
 from .function import Function, Shape
 from .platform import Platform
 
-ARCHIVE = Path(__file__).resolve().parents[2] / "build" / "function.zip"
+ARCHIVE = BUILD / "function.zip"
 
 
 class ScfBridge:
@@ -24,7 +28,7 @@ class ScfBridge:
     def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
         self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
         if not ARCHIVE.exists():
-            raise OSError("there is no build/function.zip; build it first: make package")
+            raise OSError(f"there is no {ARCHIVE}; build it with `{shlex.join([*command_words(), 'package'])}`")
         python = python310.find()
         if python is None:
             raise OSError("there is no CPython 3.10 on this machine, and SCF has no other; install one")

@@ -1,4 +1,4 @@
-// A signup by the official SDK for Node, against `python -m signup_emulator serve`.
+// A signup by the official SDK for Node, against `signup-bridge emulate`.
 const { Client } = require("tencentcloud-sdk-nodejs-intl-en/tencentcloud/domain").v20180808;
 const { ClientProfile, Credential, HttpProfile } = require("tencentcloud-sdk-nodejs-intl-en/tencentcloud/common");
 

@@ -30,7 +30,7 @@ def checkout(tmp_path: Path) -> Path:
     """The tool beside lock files of one package."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "audit.py").write_text(AUDIT.read_text())
-    for lock in ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt"):
+    for lock in ("requirements.txt", "requirements-dev.txt"):
         (tmp_path / lock).write_text(f"flask==3.1.0 \\\n    --hash=sha256:{'0' * 64}\n")
     return tmp_path
 

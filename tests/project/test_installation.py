@@ -16,7 +16,7 @@ from tests.support.builders import ROOT
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
 
-LOCKS = ("requirements.txt", "requirements-deploy.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-dev.txt")
 INSTALL = "import runpy, sys; runpy.run_path('tools/venv.py')['install'](sys.argv[1])"
 
 
@@ -75,7 +75,7 @@ Setup = Callable[..., list[str]]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkout whose locks pin one small package each."""
-    small = {"requirements": "blinker", "requirements_deploy": "idna", "requirements_dev": "certifi"}
+    small = {"requirements": "blinker", "requirements_dev": "certifi"}
     return checkout(tmp_path, **{lock: lock_entry(package) for lock, package in small.items()})
 
 
@@ -95,7 +95,7 @@ def set_up(folder: Path) -> Setup:
 
 
 def test_environment_is_created_only_if_missing_or_stale(folder: Path, set_up: Setup) -> None:
-    base = ["creating .venv", "requirements.txt", "requirements-deploy.txt"]
+    base = ["creating .venv", "requirements.txt"]
     assert set_up() == base
     assert set_up() == []
     assert set_up("--dev") == ["requirements-dev.txt"]
@@ -116,4 +116,4 @@ def test_failed_installation_shows_pips_output_and_is_repeated(folder: Path, set
     assert done.returncode != 0
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
     (folder / "requirements.txt").write_text(good)
-    assert set_up() == ["creating .venv", "requirements.txt", "requirements-deploy.txt"]
+    assert set_up() == ["creating .venv", "requirements.txt"]

@@ -1,4 +1,4 @@
-"""The command `python -m signup_deploy deploy`, in a process of its own: what it prints, how it ends."""
+"""The command `signup-bridge deploy`, in a process of its own: what it prints, how it ends."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from signup_deploy.api.errors import DeployError
 from signup_deploy.command import credentials_of, greeting
 from signup_deploy.packaging.package import Package
 from tests.support.builders import ROOT
+from tests.support.command import IMPORTS
 from tests.support.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
 from tests.support.scf_api import SECRET_ID, SECRET_KEY, ScfCloud
 
@@ -39,13 +40,23 @@ def package(tmp_path: Path) -> str:
     return str(path)
 
 
+PROGRAM = """
+import argparse, sys
+{before}
+from signup_deploy import cli
+parser = argparse.ArgumentParser()
+cli.configure_deploy(parser)
+sys.exit(cli.deploy(parser.parse_args(), endpoint={endpoint!r}))
+"""
+
+
 def command(cloud: ScfCloud, *arguments: str, before: str = "") -> list[str]:
-    program = f"import sys; {before}from signup_deploy.__main__ import main; sys.exit(main(endpoint={cloud.url!r}))"
+    program = PROGRAM.format(before=before, endpoint=cloud.url)
     return [sys.executable, "-c", program, *arguments]
 
 
 def environment(environ: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(KEPT)} | environ
+    return {name: value for name, value in os.environ.items() if name.startswith(KEPT)} | IMPORTS | environ
 
 
 def run(
@@ -66,29 +77,29 @@ def run(
 
 
 def test_it_deploys_and_prints_the_url_and_how_to_try_it(cloud: ScfCloud, package: str) -> None:
-    done = run(cloud, "deploy", "--package", package)
+    done = run(cloud, "--package", package)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[-6] == URL
     assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set there")
-    sent = f" -m signup_emulator send --url {URL}/webhooks/signup --contact … --code …"
+    sent = f" -m signup_bridge send --url {URL}/webhooks/signup --contact … --code …"
     assert lines[-1].endswith(sent)
     interpreter = lines[-1].strip().removesuffix(sent)
     assert os.access(ROOT / interpreter, os.X_OK)
-    again = run(cloud, "deploy", "--package", package)
+    again = run(cloud, "--package", package)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.splitlines()[0] == "nothing to change"
     assert URL in again.stdout
 
 
 def test_what_is_packaged_can_be_sent(cloud: ScfCloud, built: Package) -> None:
-    done = run(cloud, "deploy", "--package", str(built.archive))
+    done = run(cloud, "--package", str(built.archive))
     assert done.returncode == 0, done.stderr
     assert cloud.function.code == built.archive.read_bytes()
 
 
 def test_another_way_to_sign_stands_in_the_command(cloud: ScfCloud, package: str) -> None:
-    done = run(cloud, "deploy", "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
+    done = run(cloud, "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
     assert f"send --url {URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
 
 
@@ -100,7 +111,7 @@ def test_a_url_that_is_not_told_yet_or_that_only_cam_may_call(tmp_path: Path) ->
 
 
 def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, package: str) -> None:
-    done = run(cloud, "deploy", "--dry-run", "--package", package, environ=ENVIRON)
+    done = run(cloud, "--dry-run", "--package", package, environ=ENVIRON)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment"
@@ -110,7 +121,7 @@ def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, packa
 
 
 def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package: str) -> None:
-    done = run(cloud, "deploy", "--dry-run", "--package", package)
+    done = run(cloud, "--dry-run", "--package", package)
     assert done.returncode == 0
     assert cloud.calls
     assert cloud.writes == []
@@ -118,8 +129,7 @@ def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package:
 
 def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) -> None:
     """Packages of the developers' lock alone cannot be imported."""
-    locks = "".join((ROOT / lock).read_text() for lock in ("requirements.txt", "requirements-deploy.txt"))
-    installed = set(re.findall("^([a-z0-9-]+)==", locks, re.MULTILINE))
+    installed = set(re.findall("^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     absent = [
         module
         for module, names in packages_distributions().items()
@@ -127,21 +137,21 @@ def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) 
     ]
     assert "pytest" in absent
     before = f"[sys.modules.setdefault(module, None) for module in {absent!r}]; "
-    done = run(cloud, "deploy", "--dry-run", "--package", package, before=before)
+    done = run(cloud, "--dry-run", "--package", package, before=before)
     assert (done.returncode, done.stderr) == (0, "")
-    done = run(cloud, "deploy", "--package", package, before=before)
+    done = run(cloud, "--package", package, before=before)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_terminal_that_knows_ascii_only_is_no_reason_to_stop(cloud: ScfCloud, package: str) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    done = run(cloud, "deploy", "--dry-run", "--package", package, environ={**ENVIRON, **ascii_only})
+    done = run(cloud, "--dry-run", "--package", package, environ={**ENVIRON, **ascii_only})
     assert (done.returncode, done.stderr) == (0, "")
     assert "WEBHOOK_SECRETS=?" in done.stdout
 
 
 def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> None:
-    done = run(cloud, "deploy", environ=DEPLOYER)
+    done = run(cloud, environ=DEPLOYER)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("deploy refused, serverless.yml:\n")
     assert "(set FUNCTION_SECRET_ID in the environment)" in done.stderr
@@ -156,7 +166,7 @@ def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> No
     ],
 )
 def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
-    done = run(cloud, "deploy", environ={**ENVIRON, **environ})
+    done = run(cloud, environ={**ENVIRON, **environ})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"deploy refused: {missing}; that is your own API key, which deploys")
 
@@ -171,13 +181,13 @@ def test_a_key_that_was_copied_wrongly_is_refused(name: str, value: str) -> None
 
 
 def test_half_a_key_is_refused_in_a_dry_run_too(cloud: ScfCloud) -> None:
-    done = run(cloud, "deploy", "--dry-run", environ={**ENVIRON, "TENCENT_SECRET_KEY": "b"})
+    done = run(cloud, "--dry-run", environ={**ENVIRON, "TENCENT_SECRET_KEY": "b"})
     assert done.stderr.startswith("deploy refused: TENCENT_SECRET_ID not set")
 
 
 def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
     same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
-    done = run(cloud, "deploy", "--package", package, environ={**DEPLOYER, **same})
+    done = run(cloud, "--package", package, environ={**DEPLOYER, **same})
     first, second, *_ = done.stdout.splitlines()
     assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can")
     assert second == "WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed"
@@ -185,27 +195,21 @@ def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
 
 def test_a_refusal_ends_in_1_and_its_words(cloud: ScfCloud, package: str) -> None:
     cloud.refuse("CreateFunction", "UnauthorizedOperation.CAM", f"no: {' '.join(FUNCTION_KEY.values())}")
-    done = run(cloud, "deploy", "--package", package)
+    done = run(cloud, "--package", package)
     assert done.returncode == 1
     assert done.stderr.startswith("CreateFunction: the deployer's key lacks the permission scf:CreateFunction;")
 
 
 def test_a_zip_that_is_not_there_is_told(cloud: ScfCloud) -> None:
-    done = run(cloud, "deploy", "--package", "/nowhere/function.zip")
+    done = run(cloud, "--package", "/nowhere/function.zip")
     assert done.returncode == 1
     assert "No such file or directory: '/nowhere/function.zip'" in done.stderr
-
-
-def test_without_what_is_developed_with_it_says_what_to_install(cloud: ScfCloud, package: str) -> None:
-    done = run(cloud, "deploy", "--package", package, before="sys.modules['yaml'] = None; ")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "deploy: PyYAML is missing; `python3 tools/venv.py` installs it\n"
 
 
 def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
     cloud.turns = 1000
     with subprocess.Popen(
-        command(cloud, "deploy", "--package", package),
+        command(cloud, "--package", package),
         cwd=ROOT,
         env=environment({**ENVIRON, **DEPLOYER}),
         stdout=subprocess.PIPE,
@@ -219,15 +223,15 @@ def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
         process.send_signal(signal.SIGINT)
         printed, told = process.communicate(timeout=150)
     assert process.returncode == 130
-    assert told == "\nstopped; run it again, it goes on from what is there\n"
+    assert told == "\nstopped; run the command again to continue\n"
     assert_no_secret(printed + told)
     cloud.turns = cloud.function.turns = 0
-    assert run(cloud, "deploy", "--package", package).returncode == 0
+    assert run(cloud, "--package", package).returncode == 0
     assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
 
 
 def test_the_help_says_which_key_is_whose(cloud: ScfCloud) -> None:
-    done = run(cloud, "deploy", "--help")
+    done = run(cloud, "--help")
     assert done.returncode == 0
     for name in (*DEPLOYER, *FUNCTION_KEY, "WEBHOOK_SECRETS", "--dry-run", "--force", "--package"):
         assert name in done.stdout
@@ -237,4 +241,4 @@ def test_make_deploy_sets_itself_up() -> None:
     of_make_test = ("MAKE", "PYTHON", "VENV_DIR")  # `make test PYTHON=…` exports its variables to the tests
     environ = {name: value for name, value in os.environ.items() if not name.startswith(of_make_test)}
     done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["python3 tools/venv.py", ".venv/bin/python -m signup_deploy deploy"]
+    assert done.stdout.splitlines() == ["python3 tools/venv.py", ".venv/bin/signup-bridge deploy"]

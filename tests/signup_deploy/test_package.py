@@ -17,6 +17,7 @@ from signup_deploy.packaging import package
 from signup_deploy.packaging.package import Package, PackageError, build
 from signup_toolkit import python310
 from tests.support.builders import ROOT
+from tests.support.command import IMPORTS
 
 MIB = 2**20
 
@@ -52,7 +53,7 @@ def test_the_zip_is_the_folder(built: Package) -> None:
         "boto3",
         "pytest",
         "async_timeout",
-        "emulator",
+        "signup_emulator",
         "tests",
     }
     assert not [name for name in zipped if name.endswith((".pyi", ".c", ".egg", ".dist-info/RECORD"))]
@@ -87,15 +88,16 @@ def test_bytecode_is_there_for_every_module_and_never_checked(built: Package) ->
 @pytest.mark.toolchain
 def test_it_is_the_same_on_another_path_and_day(built: Package, tmp_path: Path) -> None:
     copy = tmp_path / "another place"
-    for name in ("function", "deploy"):
+    for name in ("function", "signup_deploy", "signup_toolkit"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "requirements.txt", copy)
     past = time.time() - 40 * 86_400
     for path in copy.rglob("*"):
         path.chmod(0o700)
         os.utime(path, (past, past))
-    command = [sys.executable, "-m", "signup_deploy", "package"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, umask=0o077, check=False)
+    command = [sys.executable, "-m", "signup_bridge", "package"]
+    environ = os.environ | {"PYTHONPATH": f"{copy / 'function'}:{copy}"}
+    done = subprocess.run(command, cwd=copy, env=environ, capture_output=True, text=True, umask=0o077, check=False)
     assert done.returncode == 0, done.stderr
     assert (copy / "build" / "function.zip").read_bytes() == built.archive.read_bytes()
     assert f"build/function.zip {built.zipped / MIB:.2f} MiB" in done.stdout
@@ -174,7 +176,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "build"
     (target / "function").mkdir(parents=True)
     (target / "function.zip").touch()
-    environ = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    environ = os.environ | IMPORTS | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
     program = f"import pathlib; from signup_deploy.packaging.package import build; build(pathlib.Path({str(target)!r}))"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)

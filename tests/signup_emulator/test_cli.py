@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +20,20 @@ from signup_emulator.server import Emulator
 from signup_toolkit import ports, sample_payloads, senders
 from tests.support import log_audit
 from tests.support.builders import CODE, PHONE, ROOT, bridge
+from tests.support.command import COMMAND, IMPORTS
 
 
 def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
-    command = [sys.executable, "-m", "signup_emulator", *arguments]
+    command = [*COMMAND, *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=kept | (environ or {}), capture_output=True, text=True, timeout=150, check=False
+        command,
+        cwd=ROOT,
+        env=kept | IMPORTS | (environ or {}),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
     )
 
 
@@ -45,9 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "signup_emulator", "run"],
+            [*COMMAND, "run"],
             cwd=ROOT,
-            env=os.environ | given | mine,
+            env=os.environ | IMPORTS | given | mine,
             stdout=output,
             stderr=output,
         )
@@ -71,11 +77,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
 def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str]) -> None:
     printed, emulator_url = run
     requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=60)
-    (line,) = [line.strip() for line in printed.splitlines() if " -m signup_emulator send" in line]
+    (line,) = [line.strip() for line in printed.splitlines() if " -m signup_bridge send" in line]
     command = shlex.split(line)
 
     def send(*more: str) -> tuple[int, str, Any]:
-        done = subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+        done = subprocess.run(
+            [*command, *more],
+            cwd=ROOT,
+            env=os.environ | IMPORTS,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
         head, _, data = done.stdout.partition("\n\n")
         return done.returncode, head.splitlines()[0], json.loads(data)
 
@@ -103,9 +117,9 @@ def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
 def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Signals) -> None:
     """Also where a shell started it in the background, with SIGINT ignored."""
     log, port = tmp_path / "log", ports.free()
-    environ = os.environ | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
+    environ = os.environ | IMPORTS | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "signup_emulator", "run"]
+        command = [*COMMAND, "run"]
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
     try:
         end = time.monotonic() + 120
@@ -124,10 +138,10 @@ def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
     url = f"http://127.0.0.1:{ports.free()}/"
     done = python("send", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"send: nobody answers at {url}; is `make run` running?\n"
+    assert done.stderr == f"signup-bridge send: nobody answers at {url}; is `signup-bridge run` running?\n"
     unusable = python("send", "--url", url, environ={"WEBHOOK_SECRETS": "abc"})
     assert (unusable.returncode, unusable.stdout) == (2, "")
-    assert unusable.stderr == "send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
+    assert unusable.stderr == "signup-bridge send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
     assert "WEBHOOK_AUTH=x" not in python("send", environ={"WEBHOOK_AUTH": "x"}).stdout
     assert python("send", environ={"WEBHOOK_AUTH": "x"}).returncode == 2
     other = python("send", "--url", f"{emulator.url}/nothing")
@@ -139,12 +153,14 @@ def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
     taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
     assert (taken.returncode, taken.stdout) == (1, "")
-    assert taken.stderr.startswith(f"run: port {port} on 127.0.0.1 is taken")
-    assert python("serve", "--emulator-port", port).stderr.startswith(f"serve: port {port} on 127.0.0.1 is taken")
+    assert taken.stderr.startswith(f"signup-bridge run: port {port} on 127.0.0.1 is taken")
+    assert python("emulate", "--emulator-port", port).stderr.startswith(
+        f"signup-bridge emulate: port {port} on 127.0.0.1 is taken"
+    )
     same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
-    assert same.stderr.startswith(f"run: PORT and EMULATOR_PORT are both {port}")
+    assert same.stderr.startswith(f"signup-bridge run: PORT and EMULATOR_PORT are both {port}")
     for value in ("http", "0", "99999"):
-        none = python("serve", environ={"EMULATOR_PORT": value})
+        none = python("emulate", environ={"EMULATOR_PORT": value})
         assert none.stderr.endswith(f"{value} is no port: a whole number from 1 to 65535\n")
 
 
@@ -158,10 +174,10 @@ def test_a_bridge_that_does_not_start_ends_the_run() -> None:
 @pytest.mark.parametrize(
     ("command", "taught"),
     [
-        ([], ["run", "serve", "send"]),
+        ([], ["run", "serve", "emulate", "send", "package", "deploy", "--init"]),
         (["run"], ["$PORT", "$EMULATOR_PORT", "--allow-host NAME"]),
-        (["serve"], ["stall-body", "/emulator/codes", "curl", "--allow-host NAME"]),
-        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "Exit status 0"]),
+        (["emulate"], ["stall-body", "/emulator/codes", "curl", "--allow-host NAME"]),
+        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "exit status"]),
     ],
 )
 def test_help(command: list[str], taught: list[str]) -> None:
@@ -172,7 +188,7 @@ def test_help(command: list[str], taught: list[str]) -> None:
 
 @pytest.mark.parametrize("value", ["http://emulator", "emulator:9010", "*", "a/b", "", "a..b", "-a"])
 def test_a_host_that_is_no_name(value: str) -> None:
-    done = python("serve", f"--allow-host={value}")
+    done = python("emulate", f"--allow-host={value}")
     assert (done.returncode, done.stdout) == (2, "")
     wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
     assert done.stderr.endswith(wanted)
@@ -183,8 +199,9 @@ def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
     log, names = tmp_path / "log", ["--allow-host", "emulator", "--allow-host", "other.test."]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "signup_emulator", "serve", "--emulator-port", str(port), *names],
+            [*COMMAND, "emulate", "--emulator-port", str(port), *names],
             cwd=ROOT,
+            env=os.environ | IMPORTS,
             stdout=output,
         )
     end = time.monotonic() + 120

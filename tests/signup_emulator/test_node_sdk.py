@@ -1,11 +1,11 @@
-"""The official SDK for Node, as npm has it, against `python -m signup_emulator serve`."""
+"""The official SDK for Node, as npm has it, against `signup-bridge emulate`."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from signup_emulator.api.account.error_codes import API_CODES
 from signup_toolkit import ports
 from tests.support import node_packages
 from tests.support.builders import ROOT, wait_for
+from tests.support.command import COMMAND, IMPORTS
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)]
 
@@ -27,9 +28,9 @@ REQUEST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 def serving(tmp_path: Path) -> Iterator[str]:
     """The URL of an emulator in a process of its own, started as the documentation says."""
     port, log = ports.free(), tmp_path / "log"
-    command = [sys.executable, "-m", "signup_emulator", "serve", "--emulator-port", str(port)]
+    command = [*COMMAND, "emulate", "--emulator-port", str(port)]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | IMPORTS, stdout=output, stderr=output)
     try:
         wait_for(f"http://127.0.0.1:{port}/emulator/calls", process, log)
         yield f"http://127.0.0.1:{port}"

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,14 +14,17 @@ import pytest
 
 from signup_toolkit import ports
 from tests.support.builders import ROOT
+from tests.support.command import COMMAND, IMPORTS
 from tests.support.make_run import Pair, running_pair
 
 CONTACT = "18700005678"
 
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "signup_emulator", *arguments, "--emulator", emulator]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    command = [*COMMAND, *arguments, "--emulator", emulator]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | IMPORTS, capture_output=True, text=True, timeout=150, check=False
+    )
 
 
 def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_the_commands_that_ask(pair: Pair) -> None:
     assert sent[2:] == ["jo@example.com", "good"]
     refused = ask("codes", "--send", "jo", emulator=url)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("codes: ")
+    assert refused.stderr.startswith("signup-bridge codes: ")
 
     wrong = ask("send", "--contact", "jo@example.com", "--code", "0000", "--json", emulator=url)
     told = json.loads(wrong.stdout)
@@ -62,7 +64,9 @@ def test_the_commands_that_ask(pair: Pair) -> None:
     assert told["headers"]["webhook-delivery"] == "abort-message"
     lost = ask("send", "--contact", "jo@example.com", "--code", sent[1], "--fault", "reset", emulator=url)
     assert lost.stdout.startswith("504 ")
-    assert ask("send", "--fault", "nothing", emulator=url).stderr.startswith("send: fault: must be an API error code")
+    assert ask("send", "--fault", "nothing", emulator=url).stderr.startswith(
+        "signup-bridge send: fault: must be an API error code"
+    )
 
     lines = ask("deliveries", emulator=url).stdout.splitlines()
     assert [line.split()[2:4] for line in lines] == [["504", "outcome-unknown"], ["422", "code-incorrect"]]
@@ -72,8 +76,10 @@ def test_the_commands_that_ask(pair: Pair) -> None:
 
 
 def test_deliveries_are_followed(pair: Pair) -> None:
-    command = [sys.executable, "-m", "signup_emulator", "deliveries", "--follow", "--json", "--emulator", pair.url]
-    process = subprocess.Popen([*command, "--contact", CONTACT], cwd=ROOT, stdout=subprocess.PIPE)
+    command = [*COMMAND, "deliveries", "--follow", "--json", "--emulator", pair.url]
+    process = subprocess.Popen(
+        [*command, "--contact", CONTACT], cwd=ROOT, env=os.environ | IMPORTS, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
     told, end = b"", time.monotonic() + 120
@@ -100,7 +106,9 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
     for command in (["codes"], ["deliveries"], ["deliveries", "--follow"]):
         done = ask(*command, emulator=nobody)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"{command[0]}: nobody answers at {nobody}; is `make run` running?\n"
+        assert (
+            done.stderr == f"signup-bridge {command[0]}: nobody answers at {nobody}; is `signup-bridge run` running?\n"
+        )
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
@@ -116,8 +124,8 @@ def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, 
 
 def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
-    given = os.environ | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
-    command = [sys.executable, "-m", "signup_emulator", "run", "--keep", "--state", str(tmp_path)]
+    given = os.environ | IMPORTS | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
     assert "is not the emulator's; remove it" in done.stderr

@@ -17,18 +17,19 @@ from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
 from tests.support import log_audit
 from tests.support.builders import ROOT
+from tests.support.command import IMPORTS
 from tests.support.targets import Scf
 
 PROGRAM = """
 import sys
 from pathlib import Path
 from signup_toolkit import python310
-from signup_emulator import __main__
+from signup_bridge.cli import main
 from signup_emulator.scf import scf_bridge
 scf_bridge.ARCHIVE = Path(sys.argv[1])
 if sys.argv[2] == "without":
     python310.find = lambda: None
-sys.exit(__main__.main(sys.argv[3:]))
+sys.exit(main(sys.argv[3:]))
 """
 
 
@@ -49,7 +50,9 @@ def start(
         *arguments,
     ]
     with log.open("wb") as output:
-        return subprocess.Popen(command, cwd=ROOT, env=os.environ | given | environ, stdout=output, stderr=output)
+        return subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | IMPORTS | given | environ, stdout=output, stderr=output
+        )
 
 
 @pytest.mark.parametrize("shape", ["web", "event"])
@@ -62,9 +65,17 @@ def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) ->
             assert time.monotonic() < end, log.read_text()
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        (line,) = [line.strip() for line in log.read_text().splitlines() if " -m signup_emulator send" in line]
+        (line,) = [line.strip() for line in log.read_text().splitlines() if " -m signup_bridge send" in line]
         first, again = (
-            subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+            subprocess.run(
+                shlex.split(line),
+                cwd=ROOT,
+                env=os.environ | IMPORTS,
+                capture_output=True,
+                text=True,
+                timeout=150,
+                check=False,
+            )
             for _ in range(2)
         )
         assert (first.returncode, first.stdout.splitlines()[0]) == (0, "200 OK")
@@ -79,7 +90,7 @@ def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) ->
 @pytest.mark.parametrize(
     ("archive", "python310", "says"),
     [
-        (False, "with", "there is no build/function.zip; build it first: make package"),
+        (False, "with", "there is no {archive}; build it with `"),
         (True, "without", "there is no CPython 3.10 on this machine, and SCF has no other; install one"),
     ],
 )
@@ -87,11 +98,13 @@ def test_what_is_missing_is_said(scf: Scf, tmp_path: Path, archive: bool, python
     there = scf.archive if archive else tmp_path / "none.zip"
     process = start(there, tmp_path / "log", "--scf", "web", python310=python310)
     assert process.wait(timeout=60) == 1
-    assert (tmp_path / "log").read_text() == f"run: {says}\n"
+    assert (tmp_path / "log").read_text().startswith(f"signup-bridge run: {says.format(archive=there)}")
 
 
 def test_a_setting_that_is_wrong_is_said_before_anything_starts(scf: Scf, tmp_path: Path) -> None:
     process = start(scf.archive, tmp_path / "log", "--scf", "web", WEBHOOK_TOLERANCE="soon")
     assert process.wait(timeout=60) == 1
     told = (tmp_path / "log").read_text()
-    assert re.fullmatch(r"run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", told), told
+    assert re.fullmatch(
+        r"signup-bridge run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", told
+    ), told

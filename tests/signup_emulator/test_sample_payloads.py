@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from signup_bridge.inbound.payload_mapping import PRESETS
 
 from signup_toolkit import sample_payloads
 from tests.support.builders import CODE, PHONE, ROOT
+from tests.support.command import COMMAND, IMPORTS
 from tests.support.make_run import running_pair
 
 EMAIL = "jo@example.com"
@@ -66,9 +67,7 @@ def test_every_preset_of_the_bridge_has_one() -> None:
 def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tmp_path: Path) -> None:
     def send(*options: str) -> tuple[int, Any]:
         command = [
-            sys.executable,
-            "-m",
-            "signup_emulator",
+            *COMMAND,
             "send",
             "--emulator",
             pair.url,
@@ -76,7 +75,15 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
             "supabase",
             "--json",
         ]
-        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+        done = subprocess.run(
+            [*command, *options],
+            cwd=ROOT,
+            env=os.environ | IMPORTS,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
         return done.returncode, json.loads(done.stdout)["body"]
 
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
@@ -89,9 +96,14 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
         code = pair.post("codes", {"contact": EMAIL})["code"]
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
-        (printed,) = [line for line in pair.log.read_text().splitlines() if " -m signup_emulator send" in line]
+        (printed,) = [line for line in pair.log.read_text().splitlines() if " -m signup_bridge send" in line]
         done = subprocess.run(
-            [*shlex.split(printed), "--json"], cwd=ROOT, capture_output=True, timeout=150, check=False
+            [*shlex.split(printed), "--json"],
+            cwd=ROOT,
+            env=os.environ | IMPORTS,
+            capture_output=True,
+            timeout=150,
+            check=False,
         )
         assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
         status, told = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
@@ -99,9 +111,9 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
 
 
 def test_a_preset_that_is_none(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "signup_emulator", "send", "--url", "http://127.0.0.1:9/"]
-    environ = {"PAYLOAD_PRESET": "okta"}
+    command = [*COMMAND, "send", "--url", "http://127.0.0.1:9/"]
+    environ = {"PAYLOAD_PRESET": "okta", **IMPORTS}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (
-        2, "send: PAYLOAD_PRESET: okta is none of supabase, clerk, auth0, cloudevents\n",
+        2, "signup-bridge send: PAYLOAD_PRESET: okta is none of supabase, clerk, auth0, cloudevents\n",
     )  # fmt: skip

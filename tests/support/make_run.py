@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
 from tests.support import log_audit
 from tests.support.builders import ROOT
+from tests.support.command import COMMAND, IMPORTS
 from tests.support.log_lines import lines_of
 
 
@@ -51,8 +51,8 @@ def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     log_audit.watch_ledger(folder / "state" / "ledger.db")
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "signup_emulator", "run", "--state", str(folder / "state"), *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, env=kept | environ, stdout=output, stderr=output)
+        command = [*COMMAND, "run", "--state", str(folder / "state"), *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=kept | IMPORTS | environ, stdout=output, stderr=output)
     try:
         end = time.monotonic() + 120
         while "Ctrl-C stops both" not in log.read_text():

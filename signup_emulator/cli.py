@@ -1,4 +1,4 @@
-"""The command line: ``python -m signup_emulator run | serve | send | codes | deliveries``."""
+"""The commands ``run``, ``emulate``, ``send``, ``codes`` and ``deliveries`` of ``signup-bridge``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-
-import requests
 
 from signup_toolkit import ports, senders
 
@@ -21,41 +20,12 @@ from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console.origin_check import is_loopback
 from .server import Emulator
 
-DESCRIPTION = "Try signup-bridge on this machine: no account, no SMS, nothing leaves it."
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 when all went well (for ``send``: verified), 1 when not, 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
-    try:
-        status: int = options.command(options)
-    except BrokenPipeError:  # whoever reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except (OSError, requests.RequestException, client.Refused) as error:
-        print(f"{options.name}: {error}", file=sys.stderr)
-        return getattr(error, "status", 1)
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m signup_emulator", description=DESCRIPTION)
-    commands = parser.add_subparsers(required=True, metavar="run|serve|send|codes|deliveries", dest="name")
-    _add_run(commands)
-    _add_serve(commands)
-    _add_send(commands)
-    _add_codes(commands)
-    _add_deliveries(commands)
-    return parser
-
-
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    run = commands.add_parser(
-        "run",
-        help="the emulator and the bridge, wired together (what `make run` does)",
-        description="The API's emulator, its console page, and the bridge, wired together, until Ctrl-C.",
+def configure_run(run: argparse.ArgumentParser) -> None:
+    run.description = (
+        "Run the bridge and an emulator of the API, wired together, until Ctrl-C. No account is needed, and nothing "
+        "leaves this machine. The emulator's page has a form to sign up with, the codes, and every delivery. Settings "
+        "of the bridge in the environment apply, except the API's URL and key."
     )
     run.add_argument(
         "--port", type=_port, default=os.environ.get("PORT") or "9000", help="the bridge's (default: $PORT or 9000)"
@@ -72,42 +42,41 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         default=launcher.STATE,
         metavar="FOLDER",
-        help="where they are kept (default: .run in the checkout)",
+        help="where they are kept (default: %(default)s in the current folder)",
     )
     run.add_argument(
         "--scf",
         choices=("web", "event"),
-        help="not the tree's bridge but the built zip, as SCF runs a function of this type (what `make run-scf` does)",
+        help="run build/function.zip of `package` as SCF runs a function of this type, instead of the installed bridge",
     )
     _add_listening(run)
-    run.set_defaults(command=_run)
+    run.set_defaults(execute=_run)
 
 
-def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    serve = commands.add_parser(
-        "serve",
-        help="the API's emulator alone, for any SDK",
-        description="The API's emulator alone, for any language's SDK, with its console page: what was sent is at GET "
-        "/emulator/codes, what was called at GET /emulator/calls.",
-        epilog='The next call fails: curl -d \'{"fault": "hang"}\' http://127.0.0.1:9010/emulator/faults. '
-        f"Faults: any API error code, {', '.join(WIRE_FAULTS)}. All at the start again: curl -X POST "
-        "http://127.0.0.1:9010/emulator/reset",
+def configure_emulate(emulate: argparse.ArgumentParser) -> None:
+    emulate.description = (
+        "Run the emulator of the API alone, for the SDK of any language, with its page. GET /emulator/codes lists the "
+        "codes that were sent, GET /emulator/calls the calls."
     )
-    serve.add_argument("--rate", type=int, default=RATE, help="requests a second and action, 0: any (default: 20)")
-    _add_listening(serve)
-    serve.set_defaults(command=_serve)
+    emulate.epilog = (
+        'Make the next call fail: curl -d \'{"fault": "hang"}\' http://127.0.0.1:9010/emulator/faults. A fault is an '
+        f"error code of the API, or one of {', '.join(WIRE_FAULTS)}. Start again: curl -X POST "
+        "http://127.0.0.1:9010/emulator/reset"
+    )
+    emulate.add_argument("--rate", type=int, default=RATE, help="requests a second and action, 0: any (default: 20)")
+    _add_listening(emulate)
+    emulate.set_defaults(execute=_emulate)
 
 
-def _add_send(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    send = commands.add_parser(
-        "send",
-        help="sign one delivery, post it, print the answer",
-        description="Sign one delivery as a sender does, post it and print the answer: status, headers, body. Exit "
-        "status 0 when it is verified. The secret is the first of $WEBHOOK_SECRETS, or the one that `run` uses when "
-        "that is not set. The body is the one that the bridge beside the emulator reads by its PAYLOAD_PRESET; with "
-        "--url, the one of $PAYLOAD_PRESET.",
-        epilog="A wrong code: --code 000000. A person's own code: `python -m signup_emulator codes --send …`. What the "
-        "API does when its answer is lost: --fault hang. A deployed function: --url https://….",
+def configure_send(send: argparse.ArgumentParser) -> None:
+    send.description = (
+        "Sign one delivery as a sender does, post it, and print the response: status, headers, body. The exit status "
+        "is 0 if the contact is verified. The secret is the first one in $WEBHOOK_SECRETS, or the one that `run` uses "
+        "if that is not set. The body has the form of the bridge's PAYLOAD_PRESET; with --url, of $PAYLOAD_PRESET."
+    )
+    send.epilog = (
+        "A wrong code: --code 000000. A code of its own: `codes --send CONTACT`. A lost response of the API: --fault "
+        "hang. A deployed function: --url https://…."
     )
     send.add_argument("--contact", default="18766554433", help="phone number or email address (default: %(default)s)")
     send.add_argument("--code", default="123456", help="the verification code (default: %(default)s)")
@@ -124,32 +93,26 @@ def _add_send(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     send.add_argument("--fault", help="break the API's next call for this contact: an API error code or a wire fault")
     _add_asking(send)
-    send.set_defaults(command=client.send)
+    send.set_defaults(execute=_from_client(client.send))
 
 
-def _add_codes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    codes = commands.add_parser(
-        "codes",
-        help="the codes that were sent, newest first",
-        description="The codes that the emulator sent, newest first; or have one sent.",
-    )
+def configure_codes(codes: argparse.ArgumentParser) -> None:
+    codes.description = "List the codes that the emulator sent, newest first, or have one sent."
     codes.add_argument("--contact", help="only this contact's")
     codes.add_argument("--send", metavar="CONTACT", help="have a code sent to this contact first, and print that one")
     _add_asking(codes)
-    codes.set_defaults(command=client.codes)
+    codes.set_defaults(execute=_from_client(client.codes))
 
 
-def _add_deliveries(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    deliveries = commands.add_parser(
-        "deliveries",
-        help="what was delivered to the bridge, and how it ended",
-        description="The deliveries that the emulator saw, newest first: those that it made or passed on, and, from "
-        "the bridge's log, those that were posted straight to the bridge.",
+def configure_deliveries(deliveries: argparse.ArgumentParser) -> None:
+    deliveries.description = (
+        "List the deliveries that the emulator saw, newest first: those that it made or relayed, and, from the "
+        "bridge's log, those that were posted directly to the bridge."
     )
     deliveries.add_argument("--contact", help="only this contact's")
     deliveries.add_argument("--follow", action="store_true", help="go on with each new one, until Ctrl-C")
     _add_asking(deliveries)
-    deliveries.set_defaults(command=client.deliveries)
+    deliveries.set_defaults(execute=_from_client(client.deliveries))
 
 
 def _add_listening(parser: argparse.ArgumentParser) -> None:
@@ -210,7 +173,20 @@ def _run(options: argparse.Namespace) -> int:
     return launcher.run(launcher.Options(**wanted))
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _from_client(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Return the command with its refusals as texts and exit statuses."""
+
+    def execute(options: argparse.Namespace) -> int:
+        try:
+            return command(options)
+        except client.Refused as error:
+            print(f"signup-bridge {options.name}: {error}", file=sys.stderr)
+            return error.status
+
+    return execute
+
+
+def _emulate(options: argparse.Namespace) -> int:
     ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
     emulator = Emulator(options.host, options.emulator_port, rate=options.rate, allowed=options.allow_host)
     with emulator:
@@ -222,7 +198,3 @@ def _serve(options: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: stopped.set())
         stopped.wait()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Parse the command line, and run one command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from signup_bridge import __version__
+
+from .installation import COMMAND, command_words
+
+DESCRIPTION = "Verify the contacts of a signup flow: run, try and deploy signup-bridge."
+EXAMPLES = """\
+Try it on this machine, without an account:
+  {command} run
+  {command} send --contact 18766554433 --code 123456     (from another terminal)
+
+Run it with your account and the settings of the environment:
+  {command} serve
+
+Deploy it to Tencent Cloud SCF:
+  {command} deploy --init
+  {command} deploy --dry-run
+  {command} deploy
+
+Each command has its own help, such as `{command} send --help`."""
+
+NOT_INSTALLED = (
+    "requires the package {package}, which is not installed here; the zip for SCF contains only the function. "
+    "Run the command in a checkout, or in an environment with signup-bridge installed"
+)
+
+
+class Command(NamedTuple):
+    """A command: its line in ``--help``, and the module whose ``configure_<name>`` describes and implements it.
+
+    ``configure_<name>`` receives the command's `argparse.ArgumentParser`. It adds the arguments, and sets the default
+    ``execute`` to a function from the parsed arguments to an exit status. Only the chosen command's module is imported.
+    """
+
+    summary: str
+    module: str
+
+
+COMMANDS = {
+    "run": Command("run the bridge and an emulator of the API, wired together", "signup_emulator.cli"),
+    "serve": Command("run the bridge alone, against the real API", "signup_bridge.cli.serve"),
+    "emulate": Command("run the emulator of the API alone, for any SDK", "signup_emulator.cli"),
+    "send": Command("sign a delivery, post it, print the response", "signup_emulator.cli"),
+    "codes": Command("list the verification codes that the emulator sent", "signup_emulator.cli"),
+    "deliveries": Command("list the deliveries that the emulator saw", "signup_emulator.cli"),
+    "package": Command("build the zip for SCF", "signup_deploy.cli"),
+    "deploy": Command("create or update the function on SCF", "signup_deploy.cli"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, and return its exit status.
+
+    0 is success, 1 failure, 2 wrong usage (raised as SystemExit by argparse), 130 an interruption by Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = " ".join(command_words())
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        options = _parser(command, name).parse_args(arguments)
+        status: int = options.execute(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        print(f"{COMMAND} {name}: {error}", file=sys.stderr)  # noqa: T201  a command speaks to a terminal
+        return 1
+    return status
+
+
+def _parser(command: str, chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser, with the arguments of the chosen command only. Raises OSError if it is not installed."""
+    parser = argparse.ArgumentParser(
+        prog=command,
+        description=DESCRIPTION,
+        epilog=EXAMPLES.format(command=command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"signup-bridge {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands", dest="name")
+    for name, (summary, module) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary)
+        if name == chosen:
+            getattr(_import(module), f"configure_{name}")(subparser)
+    return parser
+
+
+def _import(name: str) -> object:
+    package = name.partition(".")[0]
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise OSError(NOT_INSTALLED.format(package=package)) from None

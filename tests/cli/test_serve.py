@@ -1,0 +1,40 @@
+"""`signup-bridge serve`: the bridge under gunicorn, in place of the command's process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import requests
+
+from signup_toolkit import ports
+from tests.support.builders import ROOT, environment, wait_for
+from tests.support.command import COMMAND, IMPORTS
+
+
+def test_serve_becomes_gunicorn_with_the_settings_of_the_environment(tmp_path: Path) -> None:
+    port, log = ports.free(), tmp_path / "log"
+    settings = environment(
+        "http://127.0.0.1:9", HOST="127.0.0.1", PORT=str(port), LEDGER_URL=f"sqlite:///{tmp_path}/l.db"
+    )
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMAND, "serve"], cwd=tmp_path, env=os.environ | IMPORTS | settings, stdout=output, stderr=output
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
+def test_serve_without_settings_names_them_and_exits_with_1() -> None:
+    kept = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
+    done = subprocess.run(
+        [*COMMAND, "serve"], cwd=ROOT, env=kept | IMPORTS, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 1
+    assert "WEBHOOK_SECRETS: is not set" in done.stdout
