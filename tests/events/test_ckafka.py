@@ -207,8 +207,8 @@ def test_a_list_that_is_refused_blocks_no_partition_for_ever(
             bridged.events.handle(batch(record(1, one)), LONG)
     refused = [line for line in caplog.records if line.levelname == "ERROR"]
     assert {line.getMessage() for line in refused} == {"the account's list is refused: no lost answer can be found out"}
-    look_at = refused[0].fields["look_at"]  # type: ignore[attr-defined]
-    assert "it must allow domain:DescribeIntlPhoneEmailList; or RESOLVE_UNKNOWN=never" in look_at
+    remedy = refused[0].fields["remedy"]  # type: ignore[attr-defined]
+    assert "it must allow domain:DescribeIntlPhoneEmailList; or RESOLVE_UNKNOWN=never" in remedy
     clock.wall += 3601
     assert bridged.events.handle(batch(record(1, one)), LONG)["ends"] == {"outcome-unresolved": 1}
     assert [action for action, _ in calls(emulator)].count(CREATE) == 1

@@ -82,7 +82,7 @@ def test_incomplete_event_is_refused_and_logged_as_an_error(
 ) -> None:
     assert wired.events.handle(EVENT | changed, CONTEXT)["statusCode"] == 400
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert line.fields == {"has": ["data", "id", "source", "specversion", "type"]}  # type: ignore[attr-defined]
+    assert line.fields == {"event_keys": ["data", "id", "source", "specversion", "type"]}  # type: ignore[attr-defined]
     assert calls(emulator) == []
 
 

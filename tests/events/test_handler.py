@@ -101,7 +101,7 @@ def test_the_log_says_of_which_kind_an_event_is(wired: Bridge, caplog: pytest.Lo
     handle(wired, {"Records": [{"cos": {}}], "path": "/18766554433", "18766554433": 1})
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.getMessage() == "an event of a kind that is not handled"
-    assert line.fields == {"has": ["Records", "path"]}  # type: ignore[attr-defined]
+    assert line.fields == {"event_keys": ["Records", "path"]}  # type: ignore[attr-defined]
 
 
 def test_an_http_event_with_records_is_an_http_event(emulator: Emulator, wired: Bridge) -> None:

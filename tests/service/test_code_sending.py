@@ -283,6 +283,6 @@ def test_the_log_says_which_guard(emulator: Emulator, caplog: pytest.LogCaptureF
     ask_for(of)
     ask_for(of)
     first, second = (record.fields for record in caplog.records if record.getMessage() == "delivery")  # type: ignore[attr-defined]
-    assert (first["action"], first["outcome"], "guard" in first) == ("send", "sent", False)
-    assert (second["action"], second["outcome"], second["guard"]) == ("send", "send-limited", "interval")
+    assert (first["action"], first["outcome"], "limit" in first) == ("send", "sent", False)
+    assert (second["action"], second["outcome"], second["limit"]) == ("send", "send-limited", "interval")
     assert PHONE not in str([first, second])

@@ -109,8 +109,8 @@ def test_each_guard_holds_over_two_instances(redis_server: RedisServer, emulator
         pass_by(3600, redis_server)
         assert sent("+86 139 0000 0001")
     lines = [line for log in logs for line in lines_of(log.read_text())]
-    guards = [line["guard"] for line in lines if line.get("outcome") == "send-limited"]
-    assert sorted(guards) == ["allowed-prefixes", "interval", "per-contact", "per-hour", "per-prefix"]
+    rejecting = [line["limit"] for line in lines if line.get("outcome") == "send-limited"]
+    assert sorted(rejecting) == ["allowed-prefixes", "interval", "per-contact", "per-hour", "per-prefix"]
     assert [call.action for call in emulator.calls] == [SEND] * 7
 
 

@@ -184,7 +184,7 @@ def test_an_exception_is_told_by_its_class_and_place(configured: logging.Handler
     configured.handle(record)
     line = json.loads(output.getvalue())
     assert (line["message"], line["error"]) == ("Error handling request %s", "ValueError")
-    assert "telemetry/test_logs.py" in line["where"][0]
+    assert "telemetry/test_logs.py" in line["stack"][0]
     assert CONTACT not in output.getvalue()
 
 

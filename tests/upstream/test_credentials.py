@@ -148,10 +148,10 @@ def test_call_without_credentials_logs_how_to_provide_them(
     bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF)))
     assert deliver(bridged).json["code"] == "bridge-misconfigured"
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    look_at = line.fields["look_at"]  # type: ignore[attr-defined]
-    assert look_at.startswith("there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY")
-    assert "execution role" in look_at
-    assert "ROLE_CREDENTIALS_FROM_HEADERS=true" in look_at
+    remedy = line.fields["remedy"]  # type: ignore[attr-defined]
+    assert remedy.startswith("there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY")
+    assert "execution role" in remedy
+    assert "ROLE_CREDENTIALS_FROM_HEADERS=true" in remedy
     assert PHONE not in caplog.text
 
 

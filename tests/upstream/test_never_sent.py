@@ -86,7 +86,7 @@ def test_untrusted_certificate_is_logged_for_every_action(
         "level": "ERROR",
         "message": "the API's certificate is not trusted: nothing was sent",
         "upstream_error": "SSLCertVerificationError",
-        "look_at": "DOMAIN_API_CA_BUNDLE",
+        "remedy": "DOMAIN_API_CA_BUNDLE",
     }
     assert reason.startswith("Hostname mismatch" if host == "localhost" else "self")
 

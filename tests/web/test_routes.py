@@ -188,7 +188,7 @@ def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
         (
             body(type=3, verify_code=""),
             None,
-            {"outcome": "body-invalid", "faulty": ["#/type", "#/verify_code"], "status": 422},
+            {"outcome": "body-invalid", "invalid_members": ["#/type", "#/verify_code"], "status": 422},
         ),
         (
             body(contact="10086"),
@@ -272,7 +272,7 @@ def test_a_wrong_key_is_told_with_the_setting_to_look_at(emulator: Emulator, cap
     assert record.levelname == "ERROR"
     line = json.loads(JsonFormatter().format(record))
     assert line["api_code"] == "AuthFailure.SignatureFailure"
-    assert line["look_at"].startswith("TENCENT_SECRET_KEY")
+    assert line["remedy"].startswith("TENCENT_SECRET_KEY")
 
 
 def test_a_fault_of_the_bridge_shows_nothing_of_itself(
@@ -287,5 +287,5 @@ def test_a_fault_of_the_bridge_shows_nothing_of_itself(
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert [json.loads(line)["message"] for line in lines] == ["internal error", "delivery"]
     assert json.loads(lines[0])["error"] == "RuntimeError"
-    assert json.loads(lines[0])["where"][-1].endswith("fail")
+    assert json.loads(lines[0])["stack"][-1].endswith("fail")
     assert not any(PHONE in line or CODE in line for line in lines)

@@ -74,7 +74,8 @@ def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadli
         place = {"record": message.id} if message.id else {}
         log.info("record", extra={"fields": {**place, "outcome": result.outcome.code}})
     if retryable:
-        log.warning("the batch should be sent again", extra={"fields": {"records": len(batch), "ends": dict(outcomes)}})
+        fields = {"records": len(batch), "outcomes": dict(outcomes)}
+        log.warning("the batch should be sent again", extra={"fields": fields})
         raise BatchRetry(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
     return {"records": len(batch), "ends": dict(public_outcomes)}
 

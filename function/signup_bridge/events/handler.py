@@ -109,7 +109,7 @@ def _unsupported(event: dict[Any, Any], keys: set[str]) -> RequestRejected:
     personal data.
     """
     present = sorted(keys) if keys else event_bus.members(event)
-    log.error("an event of a kind that is not handled", extra={"fields": {"has": present}})
+    log.error("an event of a kind that is not handled", extra={"fields": {"event_keys": present}})
     if keys:
         return RequestRejected(
             BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event."

@@ -15,7 +15,7 @@ from typing import Protocol
 from signup_bridge.core.clock import Clock
 from signup_bridge.core.outcomes import SIGNATURE_INVALID, RequestRejected
 
-_ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates what is signed
+_ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the dot, which separates the signed parts
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _HEADER_PREFIXES = ("webhook", "svix")
 
@@ -25,7 +25,7 @@ _GITHUB_SIGNATURES = re.compile(rb"(?:^|[ ,])sha256=([^ ,]+)")
 
 
 class SignatureInvalid(RequestRejected):
-    """The sender did not prove who it is. ``reason``, for the log, says which check it was, nothing that was sent."""
+    """The signature or token is missing or invalid. ``reason`` names the failed check for the log, and no value."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(SIGNATURE_INVALID)
@@ -33,13 +33,13 @@ class SignatureInvalid(RequestRejected):
 
 
 class Headers(Protocol):
-    """Any mapping of header names, found in whatever case, to values decoded as WSGI does (PEP 3333: Latin-1)."""
+    """A mapping of case-insensitive header names to values, decoded as in WSGI (PEP 3333: Latin-1)."""
 
     def get(self, name: str, /) -> str | None: ...
 
 
 Verifier = Callable[[Headers, bytes], str | None]
-"""Headers and body in, the delivery's id or None out. Raises SignatureInvalid."""
+"""Verifies the signature of headers and body; returns the signed delivery id, if any. Raises SignatureInvalid."""
 
 
 def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
@@ -64,27 +64,27 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
     def verify(headers: Headers, body: bytes) -> str | None:
         reason = "no signature headers"
         for prefix in _HEADER_PREFIXES:
-            delivery_id, timestamp, given = (
+            delivery_id, timestamp, signatures = (
                 _bytes(headers.get(f"{prefix}-{name}")) for name in ("id", "timestamp", "signature")
             )
-            if delivery_id and timestamp and given:
-                reason = check(delivery_id, timestamp, given, body)
+            if delivery_id and timestamp and signatures:
+                reason = check(delivery_id, timestamp, signatures, body)
                 if not reason:
                     return delivery_id.decode()
         raise SignatureInvalid(reason)
 
     def check(delivery_id: bytes, timestamp: bytes, signatures: bytes, body: bytes) -> str:
-        """What is wrong, or nothing."""
+        """Return what is wrong, an empty string if nothing is."""
         if not _ID.fullmatch(delivery_id):
             return "malformed id"
         if not _TIMESTAMP.fullmatch(timestamp):
             return "malformed timestamp"
         if abs(clock.time() - int(timestamp)) > tolerance:
             return "timestamp outside the tolerance"
-        given = _SIGNATURES.findall(signatures)
+        received = _SIGNATURES.findall(signatures)
         signed = b".".join((delivery_id, timestamp, body))
         expected = [base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in secrets]
-        return "" if _any_equal(given, expected) else "no signature matches"
+        return "" if _any_equal(received, expected) else "no signature matches"
 
     return verify
 
@@ -99,9 +99,9 @@ def github(secrets: tuple[bytes, ...]) -> Verifier:
         signatures = _bytes(headers.get("x-hub-signature-256"))
         if not signatures:
             raise SignatureInvalid("no signature headers")
-        given = [one.lower() for one in _GITHUB_SIGNATURES.findall(signatures)]
+        received = [one.lower() for one in _GITHUB_SIGNATURES.findall(signatures)]
         expected = [hmac.digest(secret, body, "sha256").hex().encode() for secret in secrets]
-        if not _any_equal(given, expected):
+        if not _any_equal(received, expected):
             raise SignatureInvalid("no signature matches")
         return None
 
@@ -109,7 +109,7 @@ def github(secrets: tuple[bytes, ...]) -> Verifier:
 
 
 def bearer(secrets: tuple[bytes, ...]) -> Verifier:
-    """``Authorization: Bearer <token>`` (RFC 6750). It says nothing of the body."""
+    """``Authorization: Bearer <token>`` (RFC 6750). It does not cover the body."""
 
     def verify(headers: Headers, _body: bytes) -> str | None:
         scheme, _, token = _bytes(headers.get("authorization")).partition(b" ")
@@ -123,17 +123,17 @@ def bearer(secrets: tuple[bytes, ...]) -> Verifier:
 
 
 def accept_any(_headers: Headers, _body: bytes) -> str | None:
-    """``WEBHOOK_AUTH=none``: whoever reaches the bridge is believed."""
+    """Accept every request: ``WEBHOOK_AUTH=none``."""
     return None
 
 
 def _bytes(value: str | None) -> bytes:
-    """The header as it was on the wire. What cannot have been on a wire is as good as absent."""
+    """Return the header's bytes; none for a value that cannot come from HTTP."""
     try:
         return (value or "").encode("latin-1")
     except UnicodeEncodeError:
         return b""
 
 
-def _any_equal(given: list[bytes], expected: list[bytes] | tuple[bytes, ...]) -> bool:
-    return sum(hmac.compare_digest(one, other) for one in given for other in expected) > 0  # never stops early
+def _any_equal(received: list[bytes], expected: list[bytes] | tuple[bytes, ...]) -> bool:
+    return sum(hmac.compare_digest(one, other) for one in received for other in expected) > 0  # never stops early

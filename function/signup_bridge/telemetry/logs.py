@@ -42,7 +42,7 @@ LOG_FIELDS = {
     "request_id": "string",
     "trace_id": "string",
     "error": "string",
-    "where": "array",
+    "stack": "array",
     # of a delivery
     "action": "string",
     "outcome": "string",
@@ -57,15 +57,15 @@ LOG_FIELDS = {
     "upstream_error": "string",
     "replayed": "boolean",
     "resolved": "boolean",
-    "look_at": "string",
-    "guard": "string",
+    "remedy": "string",
+    "limit": "string",
     "reason": "string",
-    "faulty": "array",
+    "invalid_members": "array",
     # of events
     "record": "string",
     "records": "integer",
-    "ends": "object",
-    "has": "array",
+    "outcomes": "object",
+    "event_keys": "array",
     # of a start that is refused
     "problems": "array",
 }
@@ -92,7 +92,7 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
-            line["where"] = [
+            line["stack"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
             ]
         return json.dumps(line)

@@ -212,8 +212,8 @@ class RateLimitedApi:
         result = self._classify(DESCRIBE, call)
         self._throttle(DESCRIBE, result, deadline)
         if result.outcome is BRIDGE_MISCONFIGURED:
-            look_at = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
-            fields = {"api_code": result.api_code, "look_at": look_at}
+            remedy = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
+            fields = {"api_code": result.api_code, "remedy": remedy}
             log.error("the account's list is refused: no lost answer can be found out", extra={"fields": fields})
         return reply.parse_contact_list(call)
 

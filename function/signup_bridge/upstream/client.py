@@ -116,7 +116,7 @@ class DomainApi:
         if trace.body is not None and trace.status is not None:
             return CallResult(Reply(trace.status, trace.body), elapsed.seconds())
         if trace.untrusted:
-            fields = {"reason": trace.untrusted, "upstream_error": trace.error, "look_at": "DOMAIN_API_CA_BUNDLE"}
+            fields = {"reason": trace.untrusted, "upstream_error": trace.error, "remedy": "DOMAIN_API_CA_BUNDLE"}
             log.error("the API's certificate is not trusted: nothing was sent", extra={"fields": fields})
         return CallResult(_failure(trace), elapsed.seconds(), trace.error)
 

@@ -33,14 +33,14 @@ def from_result(delivery: DeliveryResult) -> LogEntry:
         "api_request_id": result.request_id,
         "api_code": result.api_code,
         "upstream_error": result.error,
-        "guard": result.limit,
+        "limit": result.limit,
         "replayed": result.replayed,
         "resolved": result.resolved,
     }
     fields = {"outcome": result.outcome.code, **{name: value for name, value in details.items() if value}}
     if result.outcome is not BRIDGE_MISCONFIGURED:
         return LogEntry(fields, result.timing)
-    fields["look_at"] = error_codes.remedy_for(result.api_code, delivery.action)
+    fields["remedy"] = error_codes.remedy_for(result.api_code, delivery.action)
     return LogEntry(fields, result.timing, logging.ERROR)
 
 
@@ -50,7 +50,7 @@ def from_rejection(rejection: RequestRejected) -> LogEntry:
     if isinstance(rejection, SignatureInvalid):
         fields["reason"] = rejection.reason
     if rejection.errors:
-        fields["faulty"] = [pointer for pointer, _ in rejection.errors]
+        fields["invalid_members"] = [pointer for pointer, _ in rejection.errors]
     return LogEntry(fields, level=logging.ERROR if rejection.outcome is INTERNAL_ERROR else logging.INFO)
 
 
