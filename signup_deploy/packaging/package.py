@@ -71,16 +71,16 @@ def build(target: Path = BUILD, *, function: Path | None = None, tell: Callable[
         with function_folder() as own:
             return build(target, function=own, tell=tell)
     folder, archive = target / "function", target / "function.zip"
-    _check_line_endings(function)
+    check_line_endings(function)
     target.mkdir(parents=True, exist_ok=True)
     # Built beside it and moved at the end: what is broken off leaves what was there.
     with tempfile.TemporaryDirectory(dir=target, prefix=".building-") as temporary:
         new = Path(temporary) / "function"
         tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
-        for strange in _copy(function, new):
+        for strange in copy_code(function, new):
             tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
-        left_out = _prune(new)
+        left_out = prune(new)
         tell(f"left out {_mib(left_out)} that nothing reads there")
         interpreter = python310.find()
         if interpreter:
@@ -97,8 +97,8 @@ def build(target: Path = BUILD, *, function: Path | None = None, tell: Callable[
     return package
 
 
-def _check_line_endings(function: Path) -> None:
-    """Raises PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
+def check_line_endings(function: Path) -> None:
+    """Raise PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
     ours, _ = _sources(function)
     wrong = [_shown(path) for path in ours if b"\r\n" in path.read_bytes()]
     if wrong:
@@ -118,8 +118,8 @@ def _sources(function: Path) -> tuple[list[Path], list[Path]]:
     return ours, others
 
 
-def _copy(function: Path, folder: Path) -> list[Path]:
-    """Copy the function's code; what lies there besides, and was not."""
+def copy_code(function: Path, folder: Path) -> list[Path]:
+    """Copy the function's code. Return the other files that are there, which are not copied."""
     ours, others = _sources(function)
     for path in ours:
         target = folder / path.relative_to(function)
@@ -130,7 +130,7 @@ def _copy(function: Path, folder: Path) -> list[Path]:
 
 def _install(folder: Path) -> None:
     locked = folder.with_name("requirements.txt")
-    locked.write_text(_for_scf(data_file("requirements.txt").read_text()))
+    locked.write_text(requirements_for_scf(data_file("requirements.txt").read_text()))
     command = [
         _python_with_pip(folder.with_name("pip")), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
         "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
@@ -154,8 +154,8 @@ def _python_with_pip(folder: Path) -> str:
     return str(folder / "bin" / "python")
 
 
-def _for_scf(requirements: str) -> str:
-    """The locked requirements less what is left out.
+def requirements_for_scf(requirements: str) -> str:
+    """Return the locked requirements without the packages that are left out. Raise PackageError for a marker.
 
     None may have an environment marker: pip would read it for the Python that runs it, not for SCF's.
     """
@@ -170,11 +170,11 @@ def _for_scf(requirements: str) -> str:
     return "".join(kept)
 
 
-def _prune(folder: Path) -> int:
-    """Leave out what `PRUNES` says; the bytes that this saves."""
+def prune(folder: Path) -> int:
+    """Delete what `PRUNES` names. Return the bytes that this saves. Raise PackageError if a rule deletes nothing."""
     before = _size(folder)
-    for prune in PRUNES:
-        for pattern in prune.patterns:
+    for rule in PRUNES:
+        for pattern in rule.patterns:
             paths = list(folder.glob(pattern))
             if not paths:
                 raise PackageError(f"package: nothing is called {pattern} any more; take it out of PRUNES")

@@ -36,11 +36,11 @@ class Calls(list[Call]):
 
     def __init__(self, calls: Iterable[Call] = (), *, kept: int = KEPT) -> None:
         super().__init__(calls)
-        self._kept = kept
+        self.kept = kept
 
     def append(self, call: Call, /) -> None:
         super().append(call)
-        del self[: -self._kept]  # one step, which finds nothing to do when another thread was before it
+        del self[: -self.kept]  # one step, which finds nothing to do when another thread was before it
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[Any, ...]:
         return Calls, (list(self),)

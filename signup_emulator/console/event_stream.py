@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_BACKLOG = 1000
+BACKLOG = 1000
 """Events that a watcher may be behind. Who is further behind is sent away, comes again, and reads the lists anew."""
 
 _HEARTBEAT = 10.0
@@ -65,7 +65,7 @@ class EventStream:
 
     @contextmanager
     def _watcher(self) -> Iterator[Watcher]:
-        watcher: Watcher = queue.Queue(_BACKLOG)
+        watcher: Watcher = queue.Queue(BACKLOG)
         with self._lock:
             self._watchers.add(watcher)
         try:

@@ -43,14 +43,14 @@ class _Instance:
         self._log = log
         self._lock = threading.Lock()
         self._busy = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self.process is not None and self.process.poll() is None
 
     def _start(self, command: list[str], environ: Mapping[str, str], inherited: tuple[int, ...] = ()) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  our own words
+        self.process = subprocess.Popen(  # noqa: S603  our own words
             [sys.executable, "-I", str(_HERE / "confine.py"), *command],
             cwd=self._folder,
             env=self._platforms() | dict(self._function.environment) | dict(environ),
@@ -79,7 +79,7 @@ class _Instance:
         }
 
     @contextlib.contextmanager
-    def _awake(self) -> Iterator[None]:
+    def awake(self) -> Iterator[None]:
         """It has processor time while something is asked of it."""
         with self._lock:
             self._busy += 1
@@ -93,25 +93,25 @@ class _Instance:
                     self._signal(signal.SIGSTOP)
 
     def _signal(self, number: int) -> None:
-        if self._process is not None:
+        if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
         """End it: a SIGTERM, and some time. (What SCF does is not documented.)"""
-        if self._process is None:
+        if self.process is None:
             return
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10)
+            self.process.wait(timeout=10)
         self.kill()
 
     def kill(self) -> None:
         """End it at once."""
         self._signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        if self.process is not None:
+            self.process.wait()
 
 
 class WebInstance(_Instance):
@@ -120,7 +120,7 @@ class WebInstance(_Instance):
     def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
         super().__init__(function, folder, log)
         self.connections = 0
-        self._idle: list[http.client.HTTPConnection] = []
+        self.idle_connections: list[http.client.HTTPConnection] = []
 
     def start(self) -> None:
         """Start it, and wait until it listens. Raises FunctionError."""
@@ -153,7 +153,7 @@ class WebInstance(_Instance):
                 connection.putheader(name, value.encode("latin-1"))
             # The head waits for an instance that is frozen. A body may be larger than what the system holds for one.
             connection.endheaders()
-            with self._awake():
+            with self.awake():
                 with contextlib.suppress(ConnectionError):  # it may have answered before it was told all
                     connection.send(request.body)
                 response = connection.getresponse()
@@ -166,15 +166,15 @@ class WebInstance(_Instance):
             raise FunctionError(439, "the function broke off") from None
         finally:
             if kept:
-                self._idle.append(connection)
+                self.idle_connections.append(connection)
             else:
                 connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return the connection that has been idle longest and is still open, or a new one."""
-        while self._idle:
+        while self.idle_connections:
             with contextlib.suppress(IndexError):  # another thread took the last one
-                connection = self._idle.pop(0)
+                connection = self.idle_connections.pop(0)
                 if not _readable(connection.sock, 0):
                     return connection
                 connection.close()
@@ -190,8 +190,8 @@ class WebInstance(_Instance):
         self._close_idle()
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        while self.idle_connections:
+            self.idle_connections.pop().close()
 
 
 class EventInstance(_Instance):
@@ -207,13 +207,13 @@ class EventInstance(_Instance):
         self._start(command, {}, (theirs_in, theirs_out))
         os.close(theirs_in)
         os.close(theirs_out)
-        with self._awake():
+        with self.awake():
             self._told(START_LIMIT)
 
     def call(self, event: object, context: Mapping[str, object], environ: Mapping[str, str]) -> Any:
         """What `main_handler` returned. Raises FunctionError when it raised, ended, or took too long."""
         message = {"event": event, "context": dict(context), "environ": dict(environ)}
-        with self._awake():
+        with self.awake():
             with contextlib.suppress(BrokenPipeError):
                 _write(self._to, json.dumps(message).encode() + b"\n")
             return self._told(self._function.timeout)["returned"]

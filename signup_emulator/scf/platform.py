@@ -59,7 +59,7 @@ class Platform:
         self._closing = contextlib.ExitStack()
         self._output = self._closing.enter_context(log.open("ab"))
         self._folder = code or self._closing.enter_context(unpacked(function.archive))
-        self._instance: WebInstance | EventInstance | None = None
+        self.instance: WebInstance | EventInstance | None = None
         self._server = _Server(port, self.answer)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -79,8 +79,8 @@ class Platform:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        if self._instance is not None:
-            self._instance.stop()
+        if self.instance is not None:
+            self.instance.stop()
         self._closing.close()
 
     def invoke(self, event: object) -> Any:
@@ -121,14 +121,14 @@ class Platform:
 
     def _running(self) -> WebInstance | EventInstance:
         with self._starting:
-            if self._instance is not None and not self._instance.runs:
-                self._instance.kill()
-                self._instance = None
-            if self._instance is None:
+            if self.instance is not None and not self.instance.runs:
+                self.instance.kill()
+                self.instance = None
+            if self.instance is None:
                 kind = WebInstance if self._function.shape == "web" else EventInstance
-                self._instance = kind(self._function, self._folder, self._output)
-                self._instance.start()
-            return self._instance
+                self.instance = kind(self._function, self._folder, self._output)
+                self.instance.start()
+            return self.instance
 
     def _credentials(self) -> tuple[str, ...]:
         return (self.role.secret_id, self.role.secret_key, self.role.token) if self.role else ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from tests.support.builders import (  # fmt: skip
 
 
 def listed(emulator: Emulator) -> list[str]:
-    return [code for _, code in emulator.domain._verified]
+    return [code for _, code in emulator.domain.verified()]
 
 
 def send_code(emulator: Emulator, contact: str = PHONE) -> str:
@@ -56,7 +55,7 @@ def test_a_removal_that_failed_is_done_before_the_next_call(emulator: Emulator, 
     instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release")
     assert instance.deliver().json["status"] == "verified"
     if fault == "hang":
-        emulator.domain._verified[1, PHONE] = time.time()
+        emulator.domain.accept((1, PHONE))
     assert listed(emulator) == [PHONE]
     assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
     assert listed(emulator) == []
@@ -146,7 +145,7 @@ def test_a_contact_that_is_off_the_list_already_is_removed(emulator: Emulator) -
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     emulator.faults.arm(Fault("ResourceNotFound", "DeleteIntlPhoneEmail"))
     assert instance.deliver().json["status"] == "verified"
-    emulator.domain._verified.clear()
+    emulator.domain.perform("DeleteIntlPhoneEmail", {"Type": 1, "Code": PHONE})
     assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
     assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Create", "Delete"]
 

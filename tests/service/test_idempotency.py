@@ -48,7 +48,7 @@ from tests.support.event_builders import DIRECT, handle
 def test_what_comes_again_is_answered_as_before(
     emulator: Emulator, build: Build, members: dict[str, Any], code: str
 ) -> None:
-    emulator.domain._verified[1, "10086"] = 0.0
+    emulator.domain.accept((1, "10086"), at=0.0)
     emulator.faults.arm(Fault("InvalidParameter.TelephoneIsInvalid", contact="1234567"))
     instance = build()
     first = deliver(instance, **members)

@@ -121,7 +121,7 @@ def test_a_ledger_that_fails_after_the_call(
     """The answer is what the API said; what is remembered is the claim, and so the outcome is unknown."""
     clock = SetClock()
     path = tmp_path / "ledger.db"
-    emulator.domain._now = clock.time
+    emulator.domain.now = clock.time
     instance = bridge(emulator.url, clock, LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=3)
     deliver(instance, "warm", contact="10086")
     blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -14,6 +14,7 @@ from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from tests.support.builders import (  # fmt: skip
     ABORT,
+    PHONE,
     PROBLEM,
     Answer,
     SetClock,
@@ -231,14 +232,14 @@ def test_the_list_fails_after_the_second_call(world: World) -> None:
     world.lose("unprocessed")
     world.deliver("a", WRONG)
     world.emulator.faults.arm(Fault("InternalError.VerifyCodeErr", CREATE))
-    describe = world.emulator.domain._describe
+    perform = world.emulator.domain.perform
     asked = []
 
-    def once(*of: Any) -> dict[str, Any]:
-        asked.append(of)
+    def once(kind: int, limit: int, offset: int) -> dict[str, Any]:
+        asked.append(offset)
         if len(asked) == 2:
             return {"PhoneEmailList": None, "TotalCount": 0}
-        return describe(*of)
+        return perform(DESCRIBE, {"Type": kind, "Limit": limit, "Offset": offset})
 
     describe_with(world, once)
     assert world.deliver("a", WRONG).json["code"] == "outcome-unknown"
@@ -273,7 +274,7 @@ def test_what_the_second_call_says_of_the_contact_holds(world: World) -> None:
 def test_a_second_call_that_was_not_processed_decides_nothing(world: World, fault: str, code: str) -> None:
     world.lose("close")
     world.deliver("a")
-    world.emulator.domain._verified.clear()
+    world.emulator.domain.perform("DeleteIntlPhoneEmail", {"Type": 1, "Code": PHONE})
     world.lose(fault)
     given = world.deliver("a")
     assert given.json["code"] == code

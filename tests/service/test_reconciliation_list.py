@@ -8,7 +8,7 @@ import pytest
 from signup_bridge.core.clock import Deadline
 
 from tests.support.builders import PHONE, Bridge, SetClock
-from tests.support.lost_replies import DESCRIBE, World, describe_with, verified
+from tests.support.lost_replies import DESCRIBE, World, describe_with, listed_rows, verified
 
 
 def test_the_lists_quota_is_minded_too(world: World) -> None:
@@ -54,11 +54,11 @@ def test_a_long_list_is_read_where_the_newest_are(world: World, order: str, offs
     world.deliver("a")
     now = world.clock.time()
     for number in range(others):
-        world.emulator.domain._verified[(1, f"{number:09}")] = now - 10_000 + number
-    describe = world.emulator.domain._describe
+        world.emulator.domain.accept((1, f"{number:09}"), at=now - 10_000 + number)
+    listed = listed_rows(world)
 
-    def page(kind: int, limit: int, start: int) -> dict[str, Any]:
-        rows = describe(kind, 10_000, 0)["PhoneEmailList"]
+    def page(_kind: int, limit: int, start: int) -> dict[str, Any]:
+        rows = list(listed)
         if order == "oldest first":
             rows.reverse()
         if offset != "rows":

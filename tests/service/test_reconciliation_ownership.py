@@ -9,7 +9,7 @@ from signup_bridge.ledger import CallWindow, UnknownOutcome
 from signup_bridge.service.reconciliation import is_own_call
 
 from tests.support.builders import CODE, PHONE, Answer, body
-from tests.support.lost_replies import CREATE, WRONG, World, describe_with, verified
+from tests.support.lost_replies import CREATE, WRONG, World, describe_with, listed_rows, verified
 
 
 def stranger_verifies(world: World) -> None:
@@ -132,8 +132,8 @@ def test_after_an_hour_the_list_proves_nothing(world: World) -> None:
 def test_a_row_at_another_time_is_not_ours(world: World, seconds: float) -> None:
     world.lose()
     world.deliver("a")
-    contact = (1, PHONE)
-    world.emulator.domain._verified[contact] += seconds
+    contact, domain = (1, PHONE), world.emulator.domain
+    domain.accept(contact, at=domain.verified()[contact] + seconds)
     world.wait(30)
     expected = "already-verified" if seconds < 0 else "outcome-unresolved"
     assert world.deliver("a").json["code"] == expected
@@ -151,7 +151,7 @@ def test_a_time_of_another_form_proves_nothing(world: World, created: str) -> No
 def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
     world.lose()
     world.deliver("a")
-    (row,) = world.emulator.domain._describe(1, 200, 0)["PhoneEmailList"]
+    (row,) = listed_rows(world)
     rows = [row, row | {"CreatedOn": "2020-01-01 00:00:00"}]
     describe_with(world, lambda *_: {"PhoneEmailList": rows, "TotalCount": 2})
     assert world.deliver("a").json["code"] == "outcome-unresolved"

@@ -104,9 +104,19 @@ def test_it_is_the_same_on_another_path_and_day(built: Package, tmp_path: Path) 
     assert sorted(os.listdir(copy / "build")) == ["function", "function.zip"]
 
 
+def test_find_without_python_3_10_returns_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = tmp_path / "python3.10"
+    failing.write_text("#!/bin/sh\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", f"{tmp_path}/missing")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert python310.find() is None
+
+
 @pytest.mark.toolchain
 def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python310, "_candidates", lambda: iter((sys.executable + "-of-nobody", "/bin/false")))
+    monkeypatch.setattr(python310, "find", lambda: None)
     told: list[str] = []
     done = build(tmp_path / "build", tell=told.append)
     assert not done.precompiled
@@ -121,7 +131,7 @@ def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path, monkeypatch: pyt
     strange = [".DS_Store", ".env", "signup_bridge/app.py.orig", "signup_bridge/notes/todo.txt"]
     for name in [*code, *strange]:
         (function / name).write_text("SECRET=1")
-    assert package._copy(function, tmp_path / "copy") == [function / name for name in strange]
+    assert package.copy_code(function, tmp_path / "copy") == [function / name for name in strange]
     copied = {
         path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
     }
@@ -144,7 +154,7 @@ def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
     )
     assert not target.exists()
     subprocess.run(["sed", "-i", r"s/\r$//", str(file)], check=True)
-    package._check_line_endings(function)
+    package.check_line_endings(function)
 
 
 def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
@@ -169,7 +179,7 @@ def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
     for path, data in cloned.items():
         if ".git" not in path.parts:
             assert data == (origin / path).read_bytes(), path
-    package._check_line_endings(clone / "function")
+    package.check_line_endings(clone / "function")
 
 
 def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -188,11 +198,11 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_locked_package_that_may_not_be_for_scf_is_not_guessed_about() -> None:
     lock = "# made\nasync-timeout==5.0.1 ; python_full_version < '3.11.3' \\\n    --hash=x\nflask==3 \\\n    --hash=y\n"
-    assert package._for_scf(lock) == "# made\nflask==3 \\\n    --hash=y\n"
+    assert package.requirements_for_scf(lock) == "# made\nflask==3 \\\n    --hash=y\n"
     with pytest.raises(PackageError, match="colorama may not be for SCF's Python"):
-        package._for_scf(lock + "colorama==1 ; sys_platform == 'win32' \\\n    --hash=z\n")
+        package.requirements_for_scf(lock + "colorama==1 ; sys_platform == 'win32' \\\n    --hash=z\n")
 
 
 def test_a_rule_that_leaves_nothing_out_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="nothing is called bin any more"):
-        package._prune(tmp_path)
+        package.prune(tmp_path)

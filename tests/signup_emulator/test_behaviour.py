@@ -145,7 +145,7 @@ def test_which_phone_numbers_are_taken(account: Account, form: str, taken: list[
 def test_the_rate(account: Account) -> None:
     account.change(rate=2)
     now = time.time()
-    account.emulator.domain._now = lambda: now
+    account.emulator.domain.now = lambda: now
     account.refused("0000"), account.refused("0000")
     assert account.refused("0000") == "RequestLimitExceeded"
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 import requests
 
-from signup_emulator.console.event_stream import _BACKLOG, EventStream
+from signup_emulator.console.event_stream import BACKLOG, EventStream
 from signup_emulator.console.origin_check import is_own_host
 from signup_emulator.server import Emulator
 from tests.support.builders import bridge
@@ -85,7 +85,7 @@ def test_who_does_not_keep_up_is_sent_away_and_told_nothing_wrong() -> None:
     live = EventStream()
     slow = live.watch()
     assert next(slow) == "retry: 1000\n\n"
-    for number in range(_BACKLOG + 1):
+    for number in range(BACKLOG + 1):
         live.publish("delivery", {"number": number})
     assert list(slow) == []
     fast = live.watch()

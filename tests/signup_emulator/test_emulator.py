@@ -322,7 +322,7 @@ def test_a_fault_that_is_none_is_explained(emulator: Emulator, wrong: Any) -> No
     assert response.status_code == 422
     assert "hang" in response.json()["wanted"]["fault"]
     assert "Fault" not in response.json()["error"]
-    assert emulator.faults._armed == []
+    assert emulator.faults.armed() == []
 
 
 def test_other_routes_and_bodies(emulator: Emulator) -> None:

@@ -232,4 +232,4 @@ def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
     for thread in threads:
         thread.join()
     assert len(calls) == 3
-    assert emulator.calls._kept == 10_000
+    assert emulator.calls.kept == 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class World:
 def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
     """Make worlds over one account, one ledger and one clock."""
     clock = SetClock()
-    emulator.domain._now = clock.time
+    emulator.domain.now = clock.time
     ledger = f"sqlite:///{tmp_path}/ledger.db"
 
     def world(**changed: Any) -> World:
@@ -59,8 +59,26 @@ def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
 
 
 def describe_with(world: World, answer: Callable[..., dict[str, Any]]) -> None:
-    """Let the list be answered by a function of type, limit and offset."""
-    world.emulator.domain._describe = answer  # type: ignore[method-assign]
+    """Let a function of type, limit and offset return the list."""
+    perform = world.emulator.domain.perform
+
+    def replaced(action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if action == DESCRIBE:
+            return answer(parameters["Type"], parameters.get("Limit", 20), parameters.get("Offset", 0))
+        return perform(action, parameters)
+
+    world.emulator.domain.perform = replaced  # type: ignore[method-assign]
+
+
+def listed_rows(world: World, kind: int = 1) -> list[dict[str, Any]]:
+    """Return all rows of the account's list."""
+    rows: list[dict[str, Any]] = []
+    while True:
+        parameters = {"Type": kind, "Limit": 200, "Offset": len(rows)}
+        page = world.emulator.domain.perform(DESCRIBE, parameters)["PhoneEmailList"]
+        if not page:
+            return rows
+        rows += page
 
 
 def verified(given: Answer, *, resolved: bool = True) -> bool:

@@ -95,9 +95,9 @@ def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
     """The platform sends on it what arrives meanwhile, then thaws: no reset, and one call for each delivery."""
     with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
         assert post(platform.url, body(contact="10080")).json["code"] == "code-incorrect"
-        instance = platform._instance
+        instance = platform.instance
         assert isinstance(instance, WebInstance)
-        with instance._awake():
+        with instance.awake():
             time.sleep(awake)  # until the event loop has the connection
         time.sleep(1.2)
         assert post(platform.url, body(contact="10081")).json["code"] == "code-incorrect"
@@ -107,19 +107,19 @@ def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
 def test_a_connection_that_the_function_closed_is_not_used_again(scf: Scf, emulator: Emulator) -> None:
     with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
         assert requests.get(f"{platform.url}/health", timeout=10).status_code == 200
-        instance = platform._instance
+        instance = platform.instance
         assert isinstance(instance, WebInstance)
-        with instance._awake():
-            assert instance._idle[0].sock.recv(1) == b""
+        with instance.awake():
+            assert instance.idle_connections[0].sock.recv(1) == b""
         assert post(platform.url, body()).json["status"] == "verified"
         assert instance.connections == 2
 
 
 def states(platform: Platform) -> set[str]:
     """The states of the instance's processes."""
-    assert platform._instance is not None
-    assert platform._instance._process is not None
-    leader = platform._instance._process.pid
+    assert platform.instance is not None
+    assert platform.instance.process is not None
+    leader = platform.instance.process.pid
     stats = [path.read_text().rpartition(") ")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
     return {state for state, _, group, *_ in stats if int(group) == leader}
 
@@ -184,9 +184,10 @@ def test_an_instance_that_ended_is_replaced(scf: Scf, emulator: Emulator) -> Non
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             assert post(platform.url, body(contact="10086")).json["code"] == "code-incorrect"
-            assert platform._instance is not None
-            platform._instance._signal(signal.SIGKILL)
-            platform._instance._process.wait()  # type: ignore[union-attr]
+            assert platform.instance is not None
+            assert platform.instance.process is not None
+            os.killpg(platform.instance.process.pid, signal.SIGKILL)
+            platform.instance.process.wait()
         assert len(os.listdir("/proc/self/fd")) <= before + 4
 
 

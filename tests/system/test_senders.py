@@ -214,7 +214,7 @@ def open_street(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Pa
 
         def one(policy: Policy, profile: str, url: str = emulator.url) -> Street:
             clock = StillClock()
-            emulator.domain._now = clock.time
+            emulator.domain.now = clock.time
             emulator.domain.change({"code_life": 86_400})  # a slow sender's second try comes after hours
             settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "SENDER_PROFILE": profile, **policy.environ}
 
@@ -269,7 +269,7 @@ def test_an_api_that_cannot_be_reached_at_first(
             if tries == 2:
                 assert told(sending.heard[0]) == "upstream-unreachable"
                 street.emulator = servers.enter_context(Emulator(port=port, rate=0))
-                street.emulator.domain._now = street.clock.time
+                street.emulator.domain.now = street.clock.time
 
         street.send_all([sending], start)
         assert end_of(street, sending) == ("done", 2, 1, True)

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,7 +33,9 @@ HIDDEN = [
 
 
 def with_a_code(emulator: Emulator) -> None:
-    emulator.domain._codes.append(SentCode((1, CONTACT), GOOD, time.time()))
+    known = emulator.domain.snapshot()
+    known["codes"].append(asdict(SentCode((1, CONTACT), GOOD, time.time())))
+    emulator.domain.restore(known)
 
 
 def raw(url: str, data: bytes) -> bytes:

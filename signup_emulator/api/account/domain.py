@@ -50,7 +50,7 @@ class Domain:
     """The state of one emulated account, which behaves as its `Behaviour` has it. Safe for threads."""
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:
-        self._now = now
+        self.now = now
         self._lock = threading.Lock()
         self._behaviour = self._at_the_start = Behaviour(rate=rate)
         self.reset()
@@ -117,7 +117,7 @@ class Domain:
     def check_rate(self, action: str) -> None:
         """Raises ApiError when the action was asked for too often within the last second; else counts this time."""
         with self._lock:
-            recent, now = self._calls[action], self._now()
+            recent, now = self._calls[action], self.now()
             while recent and recent[0] <= now - 1:
                 recent.popleft()
             rate = self._behaviour.rate
@@ -142,13 +142,13 @@ class Domain:
                 return self._delete(contact)
             return self._describe(contact[0], parameters.get("Limit", 20), parameters.get("Offset", 0))
 
-    def accept(self, contact: Contact) -> None:
-        """Put a contact on the list, whatever is known of it."""
+    def accept(self, contact: Contact, *, at: float | None = None) -> None:
+        """Put a contact on the list as verified at a Unix time, which is now by default."""
         with self._lock:
-            self._verified[contact] = self._now()
+            self._verified[contact] = self.now() if at is None else at
 
     def _send(self, contact: Contact) -> dict[str, Any]:
-        interval, now = self._behaviour.resend_interval, self._now()
+        interval, now = self._behaviour.resend_interval, self.now()
         last = next((one.sent_at for one in reversed(self._codes) if one.contact == contact), None)
         if last is not None and 0 <= now - last < interval:  # a clock that was set back locks nobody out
             raise ApiError("FailedOperation.SendVerifyCodeIsLimited", f"Codes are sent {interval} seconds apart.")
@@ -162,12 +162,12 @@ class Domain:
         if good is None:
             raise ApiError("InternalError.VerifyCodeErr", "Incorrect verification code.")
         good.used = True
-        self._verified[contact] = self._now()
+        self._verified[contact] = self.now()
         return {}
 
     def _good(self, contact: Contact, verify_code: str) -> SentCode | None:
         """The code that was sent to the contact and is good now, if it is this one."""
-        behaviour, now = self._behaviour, self._now()
+        behaviour, now = self._behaviour, self.now()
         sent = [one for one in reversed(self._codes) if one.contact == contact]
         for one in sent if behaviour.replaced_code_good else sent[:1]:
             young = one.sent_at is None or now - one.sent_at <= behaviour.code_life
