@@ -314,9 +314,9 @@ print(confine.confine())
 
 
 def test_the_code_finds_nothing_of_ours(scf: Scf, tmp_path: Path, emulator: Emulator) -> None:
-    program = 'import sys, os; print("PATHS", sys.path, sorted(os.environ)); from signup_bridge.events import handler'
-    told = changed(scf.archive, tmp_path / "told.zip", "index.py", "from signup_bridge.events import handler", program)
-    with scf.start("event", emulator.url, archive=told) as platform:
+    program = 'import sys; print("PATHS", sys.path, sorted(os.environ))\ngc.disable()'
+    printing = changed(scf.archive, tmp_path / "printing.zip", "index.py", "gc.disable()", program)
+    with scf.start("event", emulator.url, archive=printing) as platform:
         platform.invoke(DIRECT)
         (line,) = [line for line in platform.log.read_text().splitlines() if line.startswith("PATHS")]
     assert "site-packages" not in line
