@@ -32,7 +32,7 @@ from .upstream.credentials import Credentials
 from .web import middleware, service_routes
 from .web.delivery_log import DeliveryLog
 from .web.openapi import document
-from .web.openapi.requests import Features
+from .web.openapi.request_schemas import Features
 from .web.responses import Responder
 from .web.routes import WebhookViews
 
@@ -192,7 +192,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         metrics=settings.metrics,
         reveal=settings.reveal_already_verified,
     )
-    return document.document(features)
+    return document.build(features)
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:

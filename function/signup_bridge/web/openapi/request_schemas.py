@@ -1,6 +1,6 @@
-"""The requests of the OpenAPI description: the headers that name a delivery, and the bodies.
+"""The requests in the OpenAPI description: the headers that identify a delivery, and the bodies.
 
-They require nothing that the bridge does not require: a client that validates must not hold back what would be read.
+They require nothing that the bridge does not require: a client that validates must not hold back a valid request.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from signup_bridge.web.profiles import Profile
 Schema = dict[str, Any]
 
 _LONGEST_LIST = 32
-"""Entries of a list up to which a pointer's place in it is described."""
+"""The schema of a longer list does not describe its entries."""
 
-_TRACE = "The trace, as W3C's Trace Context writes it. The log has it, and the API is sent it."
+_TRACE = "The trace in the format of W3C Trace Context. The bridge logs it and sends it to the API."
 _SOURCE = "The source of a CloudEvents event, within which its id is unique."
 _CODE = {"type": "string", "minLength": 4, "description": "4 to 10 digits or letters.", "examples": ["123456"]}
 _CONTACTS: dict[ContactType, tuple[str, str]] = {
     ContactType.PHONE: ("18766554433", "A phone number of 5 to 20 digits, which may have a + and separators."),
     ContactType.EMAIL: ("jo@example.com", "An email address."),
 }
-"""An example of each type, and its description. No pattern: people type more than one should list."""
-_MAPPED = "The sender's own, with what is wanted where PAYLOAD_PRESET or PAYLOAD_* point to."
+"""An example of each type, and its description. There is no pattern: people type many spellings."""
+_MAPPED = "The sender's own body. PAYLOAD_PRESET or PAYLOAD_* say where its members are."
 
 
 class Features(NamedTuple):
-    """What the description of a bridge depends on."""
+    """The settings that the description depends on."""
 
     keys: KeyPolicy
     profile: Profile
@@ -45,20 +45,20 @@ class Features(NamedTuple):
 
 
 def webhook_headers(features: Features) -> list[Schema]:
-    """Return the parameters of a webhook: the headers that count beside its signature."""
+    """Return the parameters of a webhook: the headers besides its signature."""
     headers = {}
     if features.keys.accepts_unsigned_ids:
         described = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
         headers["Idempotency-Key"] = described
-    if _ids_of_events(features):
+    if _uses_event_headers(features):
         headers["ce-id"] = "The id of a CloudEvents event in binary mode: the body is the event's data."
         headers["ce-source"] = _SOURCE
     return _parameters(headers | {"traceparent": _TRACE})
 
 
-def question_headers(features: Features) -> list[Schema]:
-    """Return the parameters of the question what became of a delivery, beside its id and signature."""
-    return _parameters({"ce-source": _SOURCE} if _ids_of_events(features) else {})
+def lookup_headers(features: Features) -> list[Schema]:
+    """Return the parameters of the look-up of a delivery, besides its id and signature."""
+    return _parameters({"ce-source": _SOURCE} if _uses_event_headers(features) else {})
 
 
 def content(features: Features, name: str) -> Schema:
@@ -73,7 +73,7 @@ def components(features: Features, name: str, *, code: bool) -> dict[str, Schema
     mapping, attributes = features.mapping, _attributes(features)
     if mapping is None:
         event = {"type": "object", "properties": {**attributes, "data": _reference(name)}, "required": ["data"]}
-        return {**_own_bodies(name, members=3 if code else 2), f"{name}Event": event}
+        return {**_body_variants(name, members=3 if code else 2), f"{name}Event": event}
     found: dict[str, Schema] = {name: {}, f"{name}Event": {}}
     data = mapping.for_data() if mapping.event else mapping
     described = _MAPPED if code else f"{_MAPPED} There must be no verification code."
@@ -83,8 +83,8 @@ def components(features: Features, name: str, *, code: bool) -> dict[str, Schema
     return found
 
 
-def _ids_of_events(features: Features) -> bool:
-    """Tell whether the headers of an event in binary mode change anything."""
+def _uses_event_headers(features: Features) -> bool:
+    """Return whether the headers of an event in binary mode have an effect."""
     return features.keys.accepts_unsigned_ids or bool(features.mapping and features.mapping.event)
 
 
@@ -109,18 +109,18 @@ def _reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _own_bodies(name: str, members: int) -> dict[str, Schema]:
-    """Return the bodies with the first so many members, in the bridge's words and the API's, for phone and email."""
+def _body_variants(name: str, members: int) -> dict[str, Schema]:
+    """Return the bodies with the first members, in the bridge's names and in the API's, for phone and email."""
     spellings = (("", body.BRIDGE_NAMES, body.API_NAMES), ("InApiNames", body.API_NAMES, body.BRIDGE_NAMES))
     bodies = {
-        f"{contact_type.label.capitalize()}{name}{suffix}": _own_body(contact_type, names, others, members)
+        f"{contact_type.label.capitalize()}{name}{suffix}": _body_variant(contact_type, names, others, members)
         for suffix, names, others in spellings
         for contact_type in ContactType
     }
     return {name: {"oneOf": [_reference(one) for one in bodies]}, **bodies}
 
 
-def _own_body(contact_type: ContactType, names: body.MemberNames, others: body.MemberNames, members: int) -> Schema:
+def _body_variant(contact_type: ContactType, names: body.MemberNames, others: body.MemberNames, members: int) -> Schema:
     schemas = (_type(contact_type), _contact(contact_type), _CODE)
     return {
         "type": "object",
@@ -131,7 +131,7 @@ def _own_body(contact_type: ContactType, names: body.MemberNames, others: body.M
 
 
 def _type(*types: ContactType) -> Schema:
-    """Return the schema of a contact's type: words and the API's numbers, apart since an enum should have one type."""
+    """Return the schema of a contact's type: names or the API's numbers. Each enum has one JSON type."""
     words, numbers = [one.label for one in types], [one.value for one in types]
     spellings = [{"type": "string", "enum": words}, {"type": "integer", "enum": numbers}]
     return {"anyOf": spellings, "examples": [types[0].label]}
@@ -145,7 +145,7 @@ def _contact(*types: ContactType) -> Schema:
 def _mapped(
     mapping: PayloadMapping, attributes: dict[str, Schema], name: str, found: dict[str, Schema], *, code: bool
 ) -> list[Schema]:
-    """Return the schemas of a mapped body, one for each place of its contact. What they refer to is put into ``found``.
+    """Return the schemas of a mapped body, one for each place of its contact. Add to ``found`` what they refer to.
 
     Each object has a component of its own: generators name nested ones, and not all keep these names apart.
     """
@@ -172,7 +172,7 @@ def _mapped(
 
 
 def _list(members: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a list that has these members at the places that they are named by."""
+    """Return the schema of a list with these members, whose names are their indexes."""
     length = 1 + max(map(int, members))
     described: Schema = {"type": "array", "minItems": length, "items": {}}
     if length <= _LONGEST_LIST:
@@ -181,7 +181,7 @@ def _list(members: Mapping[str, Schema]) -> Schema:
 
 
 def _put(schema: Schema, name: str, found: dict[str, Schema]) -> Schema:
-    """Put the schema there, and return the reference to it. Another schema of this name keeps it."""
+    """Add the schema to ``found`` under the first free name, and return the reference to it."""
     names = (f"{name}{number}" for number in itertools.chain([""], itertools.count(2)))
     free = next(one for one in names if found.get(one, schema) == schema)
     found[free] = schema
@@ -189,5 +189,5 @@ def _put(schema: Schema, name: str, found: dict[str, Schema]) -> Schema:
 
 
 def _word(token: str) -> str:
-    """Return what of a pointer's token may stand in a component's name."""
+    """Return a pointer's token as a part of a component's name."""
     return "".join(word.capitalize() for word in re.findall("[0-9A-Za-z]+", token))

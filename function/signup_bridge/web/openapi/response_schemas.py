@@ -1,6 +1,6 @@
-"""The responses of the OpenAPI description, from the tables that the bridge answers by.
+"""The responses in the OpenAPI description, from the tables that the bridge responds by.
 
-They are open: a client that validates must not fail on a member that a later version adds.
+Their schemas are open: a client that validates must accept a member that a later version adds.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import Any
 
 from signup_bridge.core.contact import ContactType
 from signup_bridge.core.outcomes import MEDIA_TYPE_UNSUPPORTED, SENT, VERIFIED, Outcome, RequestRejected
-from signup_bridge.web import responses as answers
 from signup_bridge.web.profiles import Profile
-from signup_bridge.web.responses import PROBLEM_TYPE, response_format
+from signup_bridge.web.responses import PROBLEM_TYPE, from_rejection, http_status, response_format
 
 Schema = dict[str, Any]
 
@@ -21,7 +20,7 @@ _REQUIRED_HEADERS: Schema = {
     "X-Request-Id": {
         "required": True,
         "schema": _TEXT,
-        "description": "The id of the request, which the log has, too.",
+        "description": "The id of the request, which is also in the log.",
     },
     "Server-Timing": {
         "required": True,
@@ -42,7 +41,7 @@ _HEADERS: Schema = {
     },
 }
 _NOT_DESCRIBED = ("Content-Type", "Connection")
-"""Headers that OpenAPI has another place for, or that end at the next proxy."""
+"""Headers that OpenAPI describes elsewhere, or that end at the next proxy."""
 
 
 def content(description: str, media_type: str, schema: Schema) -> Schema:
@@ -55,7 +54,7 @@ def responses(outcomes: Iterable[Outcome], profile: Profile, name: str) -> tuple
     """Return the responses by status, and the schemas that they refer to, whose names begin with ``name``."""
     by_status: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
-        by_status.setdefault(answers.http_status(outcome, profile), []).append(outcome)
+        by_status.setdefault(http_status(outcome, profile), []).append(outcome)
     schemas: Schema = {}
     described = {
         str(status): _response(status, by_status[status], profile, name, schemas) for status in sorted(by_status)
@@ -64,21 +63,21 @@ def responses(outcomes: Iterable[Outcome], profile: Profile, name: str) -> tuple
 
 
 def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str, schemas: Schema) -> Schema:
-    """Return the response of one status, and put the schemas that it needs into ``schemas``."""
+    """Return the response of one status, and add the schemas that it needs to ``schemas``."""
     by_form: dict[tuple[str, str], list[Outcome]] = {}
     headers: set[str] = {"Idempotent-Replayed"} if any(one.stored == "definitive" for one in outcomes) else set()
     for outcome in outcomes:
         if outcome.kind == "done":
             by_form["application/json", outcome.code] = [outcome]
             continue
-        told = dict(answers.from_rejection(RequestRejected(outcome), profile).headers)
-        headers |= set(told)
+        sent = dict(from_rejection(RequestRejected(outcome), profile).headers)
+        headers |= set(sent)
         if outcome is MEDIA_TYPE_UNSUPPORTED:
             headers.add("Accept-Encoding")
-        by_form.setdefault((told["Content-Type"], response_format(outcome, profile)), []).append(outcome)
+        by_form.setdefault((sent["Content-Type"], response_format(outcome, profile)), []).append(outcome)
     by_media_type: dict[str, list[Schema]] = {}
-    for (media_type, form), of_form in by_form.items():
-        schema = _narrowed(form, status, of_form)
+    for (media_type, form), in_form in by_form.items():
+        schema = _code_schemas(form, status, in_form)
         if "allOf" in schema:
             component = f"{name}{'Acknowledged' if form == 'acknowledged' else f'Problem{status}'}"
             schemas[component] = schema
@@ -95,8 +94,8 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
     }
 
 
-def _narrowed(form: str, status: int, outcomes: list[Outcome]) -> Schema:
-    """Return the schema of one form, for these outcomes alone."""
+def _code_schemas(form: str, status: int, outcomes: list[Outcome]) -> Schema:
+    """Return the schema of one form, whose codes are those of these outcomes."""
     codes = {"type": "string", "enum": [outcome.code for outcome in outcomes]}
     match form:
         case "problem":
@@ -115,8 +114,8 @@ def _reference(name: str) -> Schema:
 
 def _object(members: Schema, *, optional: Iterable[str] = (), description: str | None = None) -> Schema:
     required = [name for name in members if name not in set(optional)]
-    said = {"description": description} if description else {}
-    return {"type": "object", **said, "properties": members, "required": required}
+    described = {"description": description} if description else {}
+    return {"type": "object", **described, "properties": members, "required": required}
 
 
 def _one_of(*words: str) -> Schema:
@@ -124,12 +123,12 @@ def _one_of(*words: str) -> Schema:
 
 
 _ERRORS = {"type": "array", "items": _object({"pointer": _TEXT, "detail": _TEXT})}
-_REQUEST_ID = {"type": "string", "description": "The API's, when it gave one."}
+_REQUEST_ID = {"type": "string", "description": "The API's request id, if there is one."}
 _CONTACT: Schema = {
     "type": _one_of(*(one.label for one in ContactType)),
     "contact": {
         "type": "string",
-        "description": "Masked. Not stored, and so not in what GET /deliveries/{id} returns.",
+        "description": "Masked. It is not stored, so GET /deliveries/{id} does not return it.",
     },
 }
 
@@ -138,8 +137,11 @@ SCHEMAS: Schema = {
         {
             "status": _one_of(VERIFIED.code),
             **_CONTACT,
-            "request_id": {"type": "string", "description": "The API's, unless the account's list told the outcome."},
-            "resolved": {"type": "boolean", "description": "True if the outcome was unknown before. Else absent."},
+            "request_id": {
+                "type": "string",
+                "description": "The API's request id, unless the outcome comes from the account's contact list.",
+            },
+            "resolved": {"type": "boolean", "description": "True if the outcome was unknown before, else absent."},
         },
         optional=("contact", "request_id", "resolved"),
     ),
@@ -147,8 +149,8 @@ SCHEMAS: Schema = {
         {
             "status": _one_of(SENT.code),
             **_CONTACT,
-            "request_id": {"type": "string", "description": "The API's."},
-            "resend_after": {"type": "integer", "description": "Seconds until another code may be asked for."},
+            "request_id": {"type": "string", "description": "The API's request id."},
+            "resend_after": {"type": "integer", "description": "Seconds until another code may be requested."},
         },
         optional=("contact",),
     ),
@@ -161,7 +163,7 @@ SCHEMAS: Schema = {
             "code": _TEXT,
             "retryable": {
                 "type": "boolean",
-                "description": "Whether the same delivery, sent again, may end otherwise.",
+                "description": "Whether a retry of the same delivery may have another outcome.",
             },
             "request_id": _REQUEST_ID,
             "errors": _ERRORS,
@@ -179,11 +181,11 @@ SCHEMAS: Schema = {
             "errors": _ERRORS,
         },
         optional=("request_id", "errors"),
-        description="Nothing was verified, and sending again changes nothing.",
+        description="Nothing was verified, and a retry changes nothing.",
     ),
     "HookError": _object(
         {"error": _object({"http_code": {"type": "integer"}, "message": {"type": "string", "minLength": 1}})},
-        description="Supabase's: the error that a person is shown.",
+        description="The error format of Supabase's hooks. The message is shown to the person.",
     ),
     "Health": _object({"status": _one_of("ok"), "version": _TEXT}),
     "Ready": _object(
