@@ -49,7 +49,7 @@ class Store:
     def pair(self) -> None:
         """Claim a new delivery and settle it."""
         delivery, content, contact, exact = (secrets.token_bytes(16) for _ in range(4))
-        keys = Keys(delivery, content, contact, exact, transient=False, contact_type=1)
+        keys = Keys(delivery, content, contact, exact, body_keyed=False, contact_type=1)
         token, deadline = secrets.token_hex(16), Deadline(CLOCK, 60)
         watch = Stopwatch(CLOCK)
         record = Record(outcomes.VERIFIED.code, str(uuid.uuid4()), contact_type=1)

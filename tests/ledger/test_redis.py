@@ -182,7 +182,7 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
 
 def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
-    with engine.ledger._first, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
+    with engine.ledger._first_check, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
         engine.ledger.ping(deadline=Deadline(SetClock(), 0.2))
     engine.ledger.ping(deadline=engine.deadline)
     engine.ledger.close()
@@ -249,9 +249,9 @@ def test_a_server_that_may_forget_is_told(tmp_path: Path, caplog: pytest.LogCapt
     assert (
         told
         == [
-            "LEDGER_URL: this Redis may forget what it was told; set appendonly to yes, not no",
-            "LEDGER_URL: this Redis may forget what it was told; set appendfsync to always, not everysec",
-            "LEDGER_URL: this Redis may forget what it was told; set maxmemory-policy to noeviction, not allkeys-lru",
+            "LEDGER_URL: this Redis may lose records; set appendonly to yes, not no",
+            "LEDGER_URL: this Redis may lose records; set appendfsync to always, not everysec",
+            "LEDGER_URL: this Redis may lose records; set maxmemory-policy to noeviction, not allkeys-lru",
         ]
         * 2
     )
@@ -271,7 +271,7 @@ def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest
         engine.end(VERIFIED)
         engine.ledger.close()
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert "does not say whether it forgets" in caplog.text
+    assert "cannot check whether this Redis keeps its records" in caplog.text
 
 
 def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server: RedisServer) -> None:

@@ -38,10 +38,10 @@ def ledger_behind(wire: Wire) -> Engine:
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
     ledger.ping(deadline=engine.deadline)
-    taken = [ledger._take() or ledger._new()]
+    taken = [ledger._take() or ledger._connect()]
     for _ in range(IDLE - 1):
         ledger.ping(deadline=engine.deadline)
-        taken.append(ledger._take() or ledger._new())
+        taken.append(ledger._take() or ledger._connect())
     for connection in taken:
         ledger._use(connection, engine.deadline, "count_unknown")
     assert len(ledger._idle) == IDLE

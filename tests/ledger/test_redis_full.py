@@ -43,9 +43,9 @@ def stored(server: RedisServer) -> dict[str, object]:
 
 
 def claim_send(engine: Engine) -> None:
-    guards = [SendLimit("interval", Hasher(KEY).counter_key("a"), 1, 60.0)]
+    limits = [SendLimit("interval", Hasher(KEY).counter_key("a"), 1, 60.0)]
     engine.ledger.claim_send(
-        keys("s", contact="10000"), "t", guards=guards, lease=9, max_wait=6, deadline=engine.deadline
+        keys("s", contact="10000"), "t", limits=limits, lease=9, max_wait=6, deadline=engine.deadline
     )
 
 

@@ -1,4 +1,4 @@
-"""The contract of the ledger: messages are counted, and let out no more often than their guards say."""
+"""The contract of the ledger: messages are counted, and let out no more often than their limits permit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def request(name: str, to: str = PHONE) -> Keys:
     return Hasher(KEY).keys(CodeRequest(contact(to), IdempotencyKey("signed", name)))
 
 
-def guards(to: str = PHONE, limits: SendLimits = LIMITS) -> list[SendLimit]:
+def limits_for(to: str = PHONE, limits: SendLimits = LIMITS) -> list[SendLimit]:
     return limits.limits_for(contact(to), Hasher(KEY))
 
 
@@ -55,7 +55,7 @@ def claim(
     return engine.ledger.claim_send(
         request(name, to),
         token or secrets.token_hex(8),
-        guards=guards(to, limits),
+        limits=limits_for(to, limits),
         lease=10,
         max_wait=wait,
         deadline=engine.deadline,
@@ -94,7 +94,7 @@ def test_a_cap_for_each_contact(make: Make) -> None:
     assert refusal(engine, "b") == ("per-contact", 3100)
     engine.pass_by(3100.1)
     send(engine, "c")
-    assert refusal(engine, "d") == ("per-contact", 100), "the longest wait of all guards"
+    assert refusal(engine, "d") == ("per-contact", 100), "the longest wait of all limits"
 
 
 def test_a_cap_for_each_prefix_of_a_phone_number(make: Make) -> None:
@@ -126,7 +126,7 @@ def test_zeros_behind_the_country_code_make_no_other_prefix(make: Make, plain: s
 
 def test_other_zeros_are_a_part_of_the_prefix() -> None:
     def prefix(number: str) -> bytes:
-        return next(guard.counter_key for guard in guards(number) if guard.name == "per-prefix")
+        return next(one.counter_key for one in limits_for(number) if one.name == "per-prefix")
 
     assert prefix("+86 10 1234 5678") != prefix("+86 1 1234 5678"), "86 is a country code, 861 is none"
     assert prefix("+7 700 123 4567") != prefix("+7 7 123 4567")
@@ -251,7 +251,7 @@ def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without
 
     def ask(token: str) -> Claim:
         return engine.ledger.claim_send(
-            known_by_body, token, guards=guards(), lease=10, max_wait=6, deadline=engine.deadline
+            known_by_body, token, limits=limits_for(), lease=10, max_wait=6, deadline=engine.deadline
         )
 
     assert isinstance(ask("one"), Acquired)

@@ -167,7 +167,7 @@ def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, m
     write = file.write
 
     def ask(ledger: Ledger, token: str) -> Claim:
-        return ledger.claim_send(keys(), token, guards=(), lease=10, max_wait=1, deadline=engine.deadline)
+        return ledger.claim_send(keys(), token, limits=(), lease=10, max_wait=1, deadline=engine.deadline)
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
         assert ask(other, "t") == Acquired()
@@ -291,6 +291,6 @@ def test_the_hashes_are_of_the_key_and_tell_parts_apart() -> None:
     one, other = Hasher(KEY), Hasher(KEY + b"x")
     assert one.fingerprint == Hasher(KEY).fingerprint != other.fingerprint
     assert keys() == keys()
-    assert len({keys().delivery, keys().content, keys().contact, keys().exact}) == 4
+    assert len({keys().delivery, keys().content, keys().contact, keys().contact_exact}) == 4
     assert one._hash("a", "bc") != one._hash("ab", "c") != one._hash("abc")
-    assert {len(name) for name in (keys().delivery, keys().content, keys().contact, keys().exact)} == {16}
+    assert {len(name) for name in (keys().delivery, keys().content, keys().contact, keys().contact_exact)} == {16}

@@ -1,7 +1,7 @@
-"""What must not be forgotten: which deliveries were seen, what became of them, who is at work, when a call may leave.
+"""What must not be lost: which deliveries were processed, their results, who owns them, when a call may leave.
 
-`Ledger` is the protocol, `sqlite` and `redis` are its engines, `open_ledger` chooses. Each verb is one atomic step. In
-go keyed hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds on the ledger's own clock.
+`Ledger` is the protocol, `sqlite` and `redis` implement it, `factory` opens one. Records are found by keyed hashes
+(`keys.Keys`), never by a contact or a code. Times are Unix seconds on the ledger's own clock.
 """
 
 from __future__ import annotations
@@ -61,39 +61,40 @@ __all__ = [
 ]
 
 CONTENT_REPLAY = 120.0
-"""Seconds that a definitive outcome is replayed to a delivery that is known by its content alone."""
+"""Seconds for which a definitive outcome is replayed to a delivery without an id."""
 
 SEND_LIMIT_WINDOW = 3600.0
-"""Seconds that no guard's window is longer than."""
+"""Seconds of the longest window of a send limit."""
 
 LEASE_LIMIT = 1000.0
-"""Seconds that no lease is longer than. One that seems longer was written before the clock was set back."""
+"""Seconds of the longest lease. A lease that seems longer was written before the clock was set back, and is over."""
 
 KEY_CHANGED_WARNING = (
-    "LEDGER_KEY is another one than before: what was remembered is not found any more. A delivery that is sent again "
-    "is verified again, and the counts of wrong codes begin anew."
+    "LEDGER_KEY has changed. Existing ledger records can no longer be found: redelivered webhooks are verified again "
+    "and wrong-code counts restart."
 )
 
 CALL_HISTORY = 4000.0
-"""Seconds that a call is kept for the resolution of other deliveries' unknown outcomes, whatever LEDGER_TTL is."""
+"""Seconds for which calls are kept to reconcile other deliveries' unknown outcomes, independent of LEDGER_TTL."""
 
 COMPETING_MARGIN = 60.0
-"""Seconds around a call of an unknown outcome in which other calls for its contact are read, those that began up to
-`LEASE_LIMIT` earlier included. More than `resolution.NEAR`."""
+"""Seconds around a call with an unknown outcome in which other calls for its contact are read, including those that
+began up to `LEASE_LIMIT` earlier. More than `reconciliation.COMPETING_WINDOW`."""
 
 MAX_COMPETING_CALLS = 100
-"""Other calls for the contact that are read at most around one call."""
+"""Other calls for the contact that are read around one call."""
 
 
 class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program: a state of the world
-    """The ledger cannot be used now. Its text says why and what to do, and holds nothing personal."""
+    """The ledger cannot be used now. The message says why and what to do, and contains nothing personal."""
 
 
 class Policy(NamedTuple):
-    """What holds for every delivery: seconds, and the number of wrong codes after which a contact must wait (0: none).
+    """The rules for all deliveries; times are in seconds.
 
-    ``interval`` is the seconds between two calls of one action. ``hides``: a pair of contact and code that was verified
-    and taken off the list must not be told from a wrong code; so it counts as one, and may be one too many.
+    A contact must wait after ``wrong_codes`` within ``wrong_code_window`` (0: no limit). ``interval`` is the time
+    between two calls of one action. ``conceal``: a contact and code that were verified, and whose contact was taken off
+    the list, count as a wrong code, so that a sender cannot tell them from one.
     """
 
     ttl: float
@@ -104,12 +105,12 @@ class Policy(NamedTuple):
 
     @property
     def retention(self) -> float:
-        """Seconds that a record is kept at least, for the count and for other deliveries' unknown outcomes."""
+        """Minimum lifetime of a record, in seconds: for the count, and to reconcile other deliveries."""
         return max(self.wrong_code_window, CALL_HISTORY)
 
 
 class SendLimit(NamedTuple):
-    """At most ``limit`` messages of a ``series`` are sent within ``window`` seconds. ``series`` is a keyed hash."""
+    """At most ``limit`` messages within ``window`` seconds are counted under ``counter_key``, a keyed hash."""
 
     name: str
     counter_key: bytes
@@ -118,19 +119,19 @@ class SendLimit(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """``wait`` seconds until a call may leave. When it does not ``fit`` nothing was reserved."""
+    """A call may leave in ``wait`` seconds. If the slot does not fit, it was not reserved."""
 
     wait: float
     fits: bool
 
 
 class Settlement(NamedTuple):
-    """How the work on a delivery ended: with a definitive ``record``, or with None, when the outcome is unknown.
+    """The result of the work on a delivery: a definitive ``record``, or None if the outcome is unknown.
 
-    ``sent`` and ``gave_up`` run since the call that this owner made last began and ended, None when it made none;
-    ``asked`` since it asked for its claim. They are read when the ledger writes: a ledger that is slow must not shift
-    the call. ``counts``: it may have been a wrong code. ``removal``: seconds for which the contact stays locked, to be
-    taken off the account's list; 0.0 when it stays there. ``content_replay`` is as `CONTENT_REPLAY`.
+    ``sent_at`` and ``gave_up_at`` run since the owner's last call began and ended (None: it made none), ``requested``
+    since it requested its claim. The ledger reads them when it writes, so that a slow ledger does not shift the call.
+    ``counts_as_wrong``: the code may have been wrong. ``release_lock``: seconds for which the contact stays locked, to
+    be taken off the account's list (0.0: it stays there). ``content_replay`` replaces `CONTENT_REPLAY`.
     """
 
     record: Record | None
@@ -143,10 +144,7 @@ class Settlement(NamedTuple):
 
 
 class StoredState(NamedTuple):
-    """What is known of a delivery that nobody claims: ``record`` is there when it is ``settled``.
-
-    ``content`` is that of its `Keys`.
-    """
+    """What the ledger knows of a delivery. A settled one has a ``record``; ``content`` is that of its `Keys`."""
 
     state: Literal["settled", "unknown", "in-flight"]
     content: bytes
@@ -154,7 +152,7 @@ class StoredState(NamedTuple):
 
 
 class Ledger(Protocol):
-    """Each verb is one atomic step, over by the deadline, and raises LedgerUnavailable."""
+    """Each step is atomic, ends by its deadline, and raises LedgerUnavailable."""
 
     @property
     def reach(self) -> Literal["instance", "shared"]:
@@ -162,66 +160,68 @@ class Ledger(Protocol):
 
     @property
     def engine(self) -> str:
-        """Its name."""
+        """The name of the engine."""
 
     def hasher(self) -> Hasher:
-        """What makes a delivery's keys."""
+        """Return what makes a delivery's keys."""
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        """Claim a delivery under a fresh ``token`` for ``lease`` seconds, if its call may leave within ``max_wait``."""
+        """Claim a delivery under a new token for ``lease`` seconds, if its call may leave within ``max_wait``."""
 
     def claim_send(
         self,
         keys: Keys,
         token: str,
         *,
-        guards: Sequence[SendLimit],
+        limits: Sequence[SendLimit],
         lease: float,
         max_wait: float,
         deadline: Deadline,
     ) -> Claim:
-        """Claim a delivery that asks for a code to be sent, if every guard lets one more message out; count it.
+        """Claim a delivery that requests a code, and count the message, if no limit is reached.
 
-        One whose outcome is unknown is claimed like a new one, which its earlier message does not change: that stays
-        counted.
+        A delivery whose outcome is unknown is claimed like a new one; its earlier message stays counted.
         """
 
     def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
-        """Reserve and note one more call of an unknown delivery. None when it is not the token's any more."""
+        """Reserve a slot for a second call of an unknown delivery and record the call.
+
+        None if the token does not own the delivery, or the second call was made already.
+        """
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
-        """Remember how it ended, even if its claim was lost.
+        """Record the result, even if the claim was lost.
 
-        False when it is not the token's any more, and nothing was remembered.
+        False if another token owns the delivery; then nothing is recorded.
         """
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
-        """Give it back: its last call was certainly not processed.
+        """Undo a claim whose last call was certainly not processed.
 
-        What was new is new again; what was unknown, or found an unknown outcome of its content, is unknown. A message
-        is not counted any more.
+        A new delivery is deleted; one that was unknown, or had an unknown outcome of its content, is unknown again. A
+        message is no longer counted.
         """
 
     def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        """The work on the account's list is over; ``removed``: the contact is off it. Too late, it does nothing."""
+        """Unlock a contact; ``removed``: it is off the account's list. Does nothing after the end of the lease."""
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        """Reserve the next free slot of an action's pace, if it comes within ``max_wait``."""
+        """Reserve the next free slot of an action, if it comes within ``max_wait`` seconds."""
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
-        """The API refused a call for its quota: pace this action more slowly for a while."""
+        """Lower the rate of an action for a while: the API rejected a call for its quota."""
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
-        """What is known of a delivery, without claiming it; None when nothing is."""
+        """Return what is stored of a delivery, without a claim."""
 
     def count_unknown(self, *, deadline: Deadline) -> int:
-        """How many deliveries have an outcome that is unknown, and are not being worked on."""
+        """Return the number of deliveries whose outcome is unknown and that are not in progress."""
 
     def ping(self, *, deadline: Deadline) -> None:
-        """Whether it works."""
+        """Check that the ledger accepts writes."""
 
     def prune(self, *, deadline: Deadline) -> int:
-        """Delete what has expired, as much as can be by the deadline; how many records were deleted."""
+        """Delete expired records, as many as fit in the deadline; return their number."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""

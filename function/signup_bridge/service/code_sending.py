@@ -68,7 +68,7 @@ class _SendWork:
 
     def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         limits = self._limits.limits_for(self.delivery.contact, self._ledger.hasher())
-        return self._ledger.claim_send(keys, token, guards=limits, lease=lease, max_wait=max_wait, deadline=deadline)
+        return self._ledger.claim_send(keys, token, limits=limits, lease=lease, max_wait=max_wait, deadline=deadline)
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
         attempt = self._api.send(self.delivery.contact, claimed.slot, deadline)

@@ -1,7 +1,6 @@
 """The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
 
-A write-ahead log, so that what a verb wrote survives `kill -9`. SQL lives here and in the modules named `sqlite_…`,
-nowhere else. It must never let a delivery through unremembered.
+A write-ahead log keeps what a step wrote through `kill -9`. SQL is in this package and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, SEND
@@ -17,7 +16,6 @@ from signup_bridge.core.clock import Clock, Deadline
 from signup_bridge.core.rate_limit import RateLimiterState
 from signup_bridge.ledger import (
     CONTENT_REPLAY,
-    LEASE_LIMIT,
     MAX_COMPETING_CALLS,
     Acquired,
     Claim,
@@ -35,14 +33,20 @@ from signup_bridge.ledger import (
 )
 from signup_bridge.ledger.keys import Hasher, Keys, load_or_create_key
 
-from . import queries as rows
-from . import send_counts as sends
-from .database import CLAIMED, REFUSED, UNKNOWN, VERIFIED, Database
+from . import queries, send_counts, updates
+from .database import REFUSED, VERIFIED, Database
 from .retention import SIZE_LIMIT, Retention
 
 
+class _ClaimRequest(NamedTuple):
+    keys: Keys
+    token: str
+    lease: float
+    max_wait: float
+
+
 class SqliteLedger:
-    """A `Ledger` in one file, which need not exist yet; its folder must. Without a ``key`` there is one beside it."""
+    """A `Ledger` in one file, which need not exist yet; its folder must. Without a ``key`` it makes one beside it."""
 
     reach: Literal["instance"] = "instance"
     engine = "sqlite"
@@ -54,7 +58,7 @@ class SqliteLedger:
         self._policy = policy
         self._clock = clock
         self._hasher = Hasher(key) if key else None
-        self._forgetting = Retention(policy, clock, size_limit)
+        self._retention = Retention(policy, clock, size_limit)
         self.database = Database(file, self.hasher)
 
     def hasher(self) -> Hasher:
@@ -62,216 +66,186 @@ class SqliteLedger:
             self._hasher = Hasher(load_or_create_key(self._path))
         return self._hasher
 
-    # -- the verbs --
+    # -- the steps --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        def claim(db: sqlite3.Connection) -> Claim:
-            now = self._clock.time()
-            met = self._meet(db, keys, now)
-            if met.ahead:
-                rows.bring_back(db, keys, now)
-                met = self._meet(db, keys, now)
-            answer = None if met.row is None else rows.existing_claim(db, keys, now)
-            return answer or self._claim(db, now, met, keys, token=token, lease=lease, max_wait=max_wait)
-
-        return self._unless_known(keys, claim, deadline)
+        request = _ClaimRequest(keys, token, lease, max_wait)
+        return self._claim_unless_known(keys, lambda db: self._claim(db, request), deadline)
 
     def claim_send(
         self,
         keys: Keys,
         token: str,
         *,
-        guards: Sequence[SendLimit],
+        limits: Sequence[SendLimit],
         lease: float,
         max_wait: float,
         deadline: Deadline,
     ) -> Claim:
-        def claim(db: sqlite3.Connection) -> Claim:
-            now = self._clock.time()
-            if answer := rows.existing_claim(db, keys, now):
-                return answer
-            if limit := sends.blocking_limit(db, guards, now):
-                return SendLimited(*limit)
-            slot = self._slot(db, SEND, rows.pace(db, SEND), now, max_wait)
-            if not slot.fits:
-                return RateLimited(slot.wait)
-            if row := rows.find(db, keys.delivery):
-                rows.detach(db, row)
-            self._insert(db, keys, now, token=token, lease=now + lease, sent=now + slot.wait)
-            sends.add(db, guards, token, now)
-            return Acquired(slot.wait)
-
-        return self._unless_known(keys, claim, deadline)
+        request = _ClaimRequest(keys, token, lease, max_wait)
+        return self._claim_unless_known(keys, lambda db: self._claim_send(db, request, limits), deadline)
 
     def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
-        def attempt(db: sqlite3.Connection) -> Slot | None:
-            row = rows.owned(db, keys, token)
+        def begin_retry(db: sqlite3.Connection) -> Slot | None:
+            row = queries.find_owned(db, keys, token)
             if row is None or row["sent2"] is not None:
                 return None
             now = self._clock.time()
-            slot = self._slot(db, CREATE, rows.pace(db, CREATE), now, max_wait)
+            slot = self._reserve_slot(db, CREATE, queries.rate_state(db, CREATE), now, max_wait)
             if slot.fits:
-                again = "UPDATE deliveries SET sent2 = :at, counted = coalesce(counted, :at) WHERE id = :id"
-                db.execute(again, {"at": now + slot.wait, "id": row["id"]})
+                updates.begin_second_call(db, row["id"], now + slot.wait)
             return slot
 
-        return self.database.write(attempt, deadline)
+        return self.database.write(begin_retry, deadline)
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
         return self.database.write(lambda db: self._settle(db, keys, token, settlement), deadline)
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         def release(db: sqlite3.Connection) -> None:
-            row = rows.owned(db, keys, token)
-            if row is None:
-                return
-            sends.remove(db, token)
-            if row["sent"] is not None and row["gave_up"] is None:
-                claimed = min(row["claimed"], self._clock.time())
-                if row["counted"] is not None and row["counted"] < claimed:
-                    # The wrong code of its first time stays counted.
-                    db.execute(
-                        "UPDATE deliveries SET delivery = randomblob(16), state = ?, token = NULL, lease = NULL, "
-                        "sent = NULL WHERE id = ?",
-                        (REFUSED, row["id"]),
-                    )
-                    return
-                db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
-                return
-            db.execute(
-                "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ?, "
-                "sent2 = CASE WHEN gave_up2 IS NULL THEN NULL ELSE sent2 END WHERE id = ?",
-                (UNKNOWN, self._clock.time() + self._policy.ttl, row["id"]),
-            )
+            row = queries.find_owned(db, keys, token)
+            if row is not None:
+                now = self._clock.time()
+                send_counts.remove(db, token)
+                updates.give_back(db, row, now=now, until=now + self._policy.ttl)
 
         self.database.write(release, deadline)
 
     def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        def unlock(db: sqlite3.Connection) -> None:
-            row = rows.find(db, keys.delivery)
-            if row is None or row["token"] != token or not rows.is_live(row, self._clock.time()):
-                return
-            if removed:
-                db.execute("DELETE FROM removals WHERE exact = ?", (keys.exact,))
-            if row["state"] >= VERIFIED:
-                db.execute("UPDATE deliveries SET token = NULL, lease = NULL WHERE id = ?", (row["id"],))
+        def finish_release(db: sqlite3.Connection) -> None:
+            row = queries.find(db, keys.delivery)
+            if row is not None and row["token"] == token and queries.is_in_progress(row, self._clock.time()):
+                updates.finish_release(db, row, keys, removed=removed)
 
-        self.database.write(unlock, deadline)
+        self.database.write(finish_release, deadline)
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        def reserve(db: sqlite3.Connection) -> Slot:
-            return self._slot(db, action, rows.pace(db, action), self._clock.time(), max_wait)
+        def reserve_slot(db: sqlite3.Connection) -> Slot:
+            return self._reserve_slot(db, action, queries.rate_state(db, action), self._clock.time(), max_wait)
 
-        return self.database.write(reserve, deadline)
+        return self.database.write(reserve_slot, deadline)
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
-        self.database.write(
-            lambda db: rows.save(db, action, rows.pace(db, action).after_throttle(self._clock.time())), deadline
-        )
+        def throttle(db: sqlite3.Connection) -> None:
+            state = queries.rate_state(db, action)
+            updates.save_rate_state(db, action, state.after_throttle(self._clock.time()))
+
+        self.database.write(throttle, deadline)
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
-        row = self.database.read(lambda db: rows.find(db, delivery), deadline)
+        row = self.database.read(lambda db: queries.find(db, delivery), deadline)
         now = self._clock.time()
         if row is None or row["until"] <= now:
             return None
         if row["state"] >= VERIFIED:
-            return StoredState("settled", row["content"], rows.record(row))
-        return StoredState("in-flight" if rows.is_live(row, now) else "unknown", row["content"])
+            return StoredState("settled", row["content"], queries.record(row))
+        return StoredState("in-flight" if queries.is_in_progress(row, now) else "unknown", row["content"])
 
     def count_unknown(self, *, deadline: Deadline) -> int:
-        count = (
-            f"SELECT count(*) FROM deliveries WHERE state <= {UNKNOWN} AND until > :now "
-            "AND (lease IS NULL OR lease <= :now OR lease > :now + :limit)"
-        )
-        given = {"now": self._clock.time(), "limit": LEASE_LIMIT}
-        return int(self.database.read(lambda db: db.execute(count, given).fetchone()[0], deadline))
+        return self.database.read(lambda db: queries.count_unknown(db, self._clock.time()), deadline)
 
     def ping(self, *, deadline: Deadline) -> None:
         self.database.write(lambda db: db.execute("UPDATE meta SET value = value"), deadline)
 
     def prune(self, *, deadline: Deadline) -> int:
-        return self._forgetting.prune(self.database, deadline)
+        return self._retention.prune(self.database, deadline)
 
     def close(self) -> None:
         self.database.close()
 
-    # -- what the verbs consist of, inside their transaction --
+    # -- their parts, inside a transaction --
 
-    def _unless_known(self, keys: Keys, claim: Callable[[sqlite3.Connection], Claim], deadline: Deadline) -> Claim:
-        """What is known of the delivery; else claim it, if it is not known by then."""
-
-        def known(db: sqlite3.Connection) -> Claim | None:
-            return rows.existing_claim(db, keys, self._clock.time())
-
-        # Most of what comes again costs no write.
-        return self.database.read(known, deadline) or self.database.write(claim, deadline)
-
-    def _meet(self, db: sqlite3.Connection, keys: Keys, now: float) -> rows.ClaimContext:
-        since = now - self._policy.wrong_code_window
-        return rows.load_claim_context(db, keys, CREATE, now, counted_since=since, enough=self._policy.wrong_codes)
-
-    def _claim(
-        self,
-        db: sqlite3.Connection,
-        now: float,
-        met: rows.ClaimContext,
-        keys: Keys,
-        *,
-        token: str,
-        lease: float,
-        max_wait: float,
+    def _claim_unless_known(
+        self, keys: Keys, claim: Callable[[sqlite3.Connection], Claim], deadline: Deadline
     ) -> Claim:
-        counted, row = None, met.row
-        if row is not None and row["until"] <= now:
-            if row["content"] == keys.content and (row["counted"] or 0) > now - self._policy.wrong_code_window:
-                counted = row["counted"]
-            rows.detach(db, row)
-            row = None
-        if met.busy:
+        """Return the existing claim, or else run ``claim``, which looks for an existing claim again.
+
+        Most retries then cost no write.
+        """
+
+        def existing_claim(db: sqlite3.Connection) -> Claim | None:
+            return queries.existing_claim(db, keys, self._clock.time())
+
+        return self.database.read(existing_claim, deadline) or self.database.write(claim, deadline)
+
+    def _claim(self, db: sqlite3.Connection, request: _ClaimRequest) -> Claim:
+        keys, now = request.keys, self._clock.time()
+        context = self._load_context(db, keys, now)
+        if context.has_future_times:
+            updates.correct_future_times(db, keys, now)
+            context = self._load_context(db, keys, now)
+        if context.row is not None and (claim := queries.existing_claim(db, keys, now)):
+            return claim
+        counted = None
+        if context.row is not None and context.row["until"] <= now:
+            counted = self._detach_expired(db, context.row, keys, now)
+            context = context._replace(row=None)
+        if context.contact_busy:
             return ContactBusy()
-        if met.unknown:
-            unknown = db.execute(
-                f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?", (keys.content, now)
-            ).fetchall()
-            self._take_over(db, keys, token, row, now, lease)
-            calls = tuple(call for one in unknown for call in rows.calls(one))
-            competing = rows.rivals(db, keys, calls, now - self._policy.retention)
-            unknown_outcome = UnknownOutcome(now, calls, competing or (), has_more_calls=competing is None)
-            return Acquired(release_pending=met.removal, unknown_outcome=unknown_outcome)
-        decided = self._decided(met, keys)
-        if decided:
-            counts = self._policy.conceal and decided.outcome == outcomes.ALREADY_VERIFIED.code
-            at = rows.move_count(db, keys, counted, now) if counts else None
-            self._insert(db, keys, now, state=REFUSED, outcome=decided.outcome, counted=at)
-            return ShortCircuited(decided)
-        slot = self._slot(db, CREATE, met.pace, now, max_wait)
+        if context.unknown:
+            return self._acquire_unknown(db, request, context, now)
+        if record := self._short_circuit(context, keys):
+            conceals = self._policy.conceal and record.outcome == outcomes.ALREADY_VERIFIED.code
+            at = updates.move_count(db, keys, counted, now) if conceals else None
+            self._insert(db, keys, now, state=REFUSED, outcome=record.outcome, counted=at)
+            return ShortCircuited(record)
+        slot = self._reserve_slot(db, CREATE, context.rate, now, request.max_wait)
         if not slot.fits:
             return RateLimited(slot.wait)
         sent = now + slot.wait
-        at = rows.move_count(db, keys, counted, sent)
-        self._insert(db, keys, now, token=token, lease=now + lease, sent=sent, counted=at)
-        return Acquired(slot.wait, release_pending=met.removal)
+        at = updates.move_count(db, keys, counted, sent)
+        self._insert(db, keys, now, token=request.token, lease=now + request.lease, sent=sent, counted=at)
+        return Acquired(slot.wait, release_pending=context.release_pending)
 
-    def _take_over(
-        self, db: sqlite3.Connection, keys: Keys, token: str, row: sqlite3.Row | None, now: float, lease: float
-    ) -> None:
-        """Make the token the owner of a delivery whose outcome is unknown, or of a new one with the same content."""
-        if row is None:
-            self._insert(db, keys, now, token=token, lease=now + lease)
-            return
-        db.execute(
-            "UPDATE deliveries SET state = ?, token = ?, claimed = ?, lease = ?, until = ?, "
-            "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
-            "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease) END WHERE id = ?",
-            (CLAIMED, token, now, now + lease, now + lease + self._policy.ttl, row["id"]),
+    def _load_context(self, db: sqlite3.Connection, keys: Keys, now: float) -> queries.ClaimContext:
+        since = now - self._policy.wrong_code_window
+        return queries.load_claim_context(
+            db, keys, CREATE, now, counted_since=since, max_wrong=self._policy.wrong_codes
         )
 
-    def _decided(self, met: rows.ClaimContext, keys: Keys) -> Record | None:
-        """What a new delivery ends in without a call."""
-        exhausted = 0 < self._policy.wrong_codes <= met.wrong
-        if met.spent and not (exhausted and self._policy.conceal):
+    def _detach_expired(self, db: sqlite3.Connection, row: sqlite3.Row, keys: Keys, now: float) -> float | None:
+        """Detach an expired row; return when it counted as a wrong code, if it still counts."""
+        updates.detach(db, row)
+        counted: float | None = row["counted"]
+        still_counts = row["content"] == keys.content and (counted or 0) > now - self._policy.wrong_code_window
+        return counted if still_counts else None
+
+    def _acquire_unknown(
+        self, db: sqlite3.Connection, request: _ClaimRequest, context: queries.ClaimContext, now: float
+    ) -> Acquired:
+        """Claim a delivery whose outcome is unknown, or a new one with the same content."""
+        keys, lease = request.keys, now + request.lease
+        calls = queries.unknown_calls(db, keys.content, now)
+        if context.row is None:
+            self._insert(db, keys, now, token=request.token, lease=lease)
+        else:
+            until = lease + self._policy.ttl
+            updates.take_over(db, context.row["id"], request.token, now=now, lease=lease, until=until)
+        competing = queries.competing_calls(db, keys, calls, now - self._policy.retention)
+        unknown_outcome = UnknownOutcome(now, calls, competing or (), has_more_calls=competing is None)
+        return Acquired(release_pending=context.release_pending, unknown_outcome=unknown_outcome)
+
+    def _short_circuit(self, context: queries.ClaimContext, keys: Keys) -> Record | None:
+        """Return the result of a new delivery that needs no call."""
+        exhausted = 0 < self._policy.wrong_codes <= context.wrong_codes
+        if context.code_used and not (exhausted and self._policy.conceal):
             return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
         return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
+
+    def _claim_send(self, db: sqlite3.Connection, request: _ClaimRequest, limits: Sequence[SendLimit]) -> Claim:
+        keys, now = request.keys, self._clock.time()
+        if claim := queries.existing_claim(db, keys, now):
+            return claim
+        if blocking := send_counts.blocking_limit(db, limits, now):
+            return SendLimited(*blocking)
+        slot = self._reserve_slot(db, SEND, queries.rate_state(db, SEND), now, request.max_wait)
+        if not slot.fits:
+            return RateLimited(slot.wait)
+        if row := queries.find(db, keys.delivery):
+            updates.detach(db, row)
+        self._insert(db, keys, now, token=request.token, lease=now + request.lease, sent=now + slot.wait)
+        send_counts.add(db, limits, request.token, now)
+        return Acquired(slot.wait)
 
     def _insert(
         self,
@@ -279,67 +253,38 @@ class SqliteLedger:
         keys: Keys,
         now: float,
         *,
-        state: int = CLAIMED,
-        token: str | None = None,
         lease: float | None = None,
-        sent: float | None = None,
-        counted: float | None = None,
-        outcome: str | None = None,
+        **columns: Any,
     ) -> None:
-        until = (
-            now + (CONTENT_REPLAY if keys.transient else self._policy.ttl)
-            if lease is None
-            else (lease + self._policy.ttl)
-        )
-        db.execute(
-            "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, state, until, claimed, "
-            "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.transient, state, until, now, token,
-             lease, counted, sent, outcome),
-        )  # fmt: skip
-        self._forgetting.sweep(db, now)
+        ttl = self._policy.ttl
+        until = now + (CONTENT_REPLAY if keys.body_keyed else ttl) if lease is None else lease + ttl
+        updates.insert(db, keys, updates.NewDelivery(now, until, lease=lease, **columns))
+        self._retention.sweep(db, now)
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
-        now, record = self._clock.time(), settlement.record
-        verified = record is not None and record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
-        ended = {
-            "sent": settlement.sent_at and now - settlement.sent_at.seconds(),
-            "gave_up": settlement.gave_up_at and now - settlement.gave_up_at.seconds(),
-            "counts": record is None or (settlement.counts_as_wrong and not verified),
-            "state": UNKNOWN if record is None else VERIFIED if verified else REFUSED,
-            "outcome": record and record.outcome,
-            "request_id": record and record.request_id,
-            "resolved": record and record.resolved,
-            "now": now,
-            "transient": settlement.content_replay if record else self._policy.ttl,
-            "ttl": self._policy.ttl,
-            "content": keys.content,
-            "delivery": keys.delivery,
-            "token": token,
-        }
-        if not rows.SETTLE.execute(db, ended).rowcount:
-            if rows.find(db, keys.delivery) is not None:
+        now, policy = self._clock.time(), self._policy
+        parameters = updates.settlement_parameters(keys, token, settlement, now=now, ttl=policy.ttl)
+        if not db.execute(updates.SETTLE, parameters).rowcount:
+            if queries.find(db, keys.delivery) is not None:
                 return False
-            # The file was moved away, say.
+            # The file was moved away, for example.
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
-            rows.SETTLE.execute(db, ended)
-        if record is None:
+            db.execute(updates.SETTLE, parameters)
+        if settlement.record is None:
             return True
-        if verified:
-            rows.clear_wrong(db, keys, now - self._policy.retention, max(self._policy.wrong_codes, MAX_COMPETING_CALLS))
-        rows.SETTLE_DUPLICATES.execute(db, ended)
+        if updates.is_success(settlement):
+            limit = max(policy.wrong_codes, MAX_COMPETING_CALLS)
+            updates.clear_wrong_codes(db, keys, now - policy.retention, limit)
+        db.execute(updates.SETTLE_DUPLICATES, parameters)
         if settlement.release_lock:
-            locked = "UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?"
-            db.execute(locked, (token, now + settlement.release_lock, keys.delivery))
-            db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.exact,))
-            db.execute(
-                "INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, now + self._policy.ttl)
-            )
+            updates.begin_release(db, keys, token, lease=now + settlement.release_lock, until=now + policy.ttl)
         return True
 
-    def _slot(self, db: sqlite3.Connection, action: str, pace: RateLimiterState, now: float, max_wait: float) -> Slot:
-        wait = pace.next_slot(now) - now
+    def _reserve_slot(
+        self, db: sqlite3.Connection, action: str, state: RateLimiterState, now: float, max_wait: float
+    ) -> Slot:
+        wait = state.next_slot(now) - now
         if wait > max_wait:
             return Slot(wait, fits=False)
-        rows.save(db, action, pace.after_reserve(now, self._policy.interval))
+        updates.save_rate_state(db, action, state.after_reserve(now, self._policy.interval))
         return Slot(wait, fits=True)

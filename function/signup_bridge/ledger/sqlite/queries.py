@@ -1,16 +1,14 @@
-"""The rows of a SQLite ledger: what one says of a delivery, and of an action's pace."""
+"""What a SQLite ledger reads: the row of a delivery, what a claim depends on, the calls of a contact."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from signup_bridge.core.rate_limit import RateLimiterState
 from signup_bridge.ledger import (
     COMPETING_MARGIN,
-    CONTENT_REPLAY,
     LEASE_LIMIT,
     MAX_COMPETING_CALLS,
     CallWindow,
@@ -25,28 +23,20 @@ from signup_bridge.ledger.keys import Keys
 from .database import CLAIMED, UNKNOWN, VERIFIED
 
 
-class Statement:
-    """SQL whose parameters are named here and given to SQLite in their order.
-
-    Python's module lets go of the interpreter for each name that it looks up and each column that it fetches, and where
-    threads wait for the interpreter that is what a statement costs.
-    """
-
-    def __init__(self, sql: str) -> None:
-        self._names = re.findall(r":(\w+)", sql)
-        self._sql = re.sub(r":\w+", "?", sql)
-
-    def execute(self, db: sqlite3.Connection, given: Mapping[str, Any]) -> sqlite3.Cursor:
-        return db.execute(self._sql, [given[name] for name in self._names])
-
-
 def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
-    """The row of a delivery."""
+    """Return the row of a delivery."""
     row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
     return row
 
 
-_KNOWN = Statement(f"""
+def find_owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
+    """Return the row of a delivery if the token still owns it; the end of a lease alone takes nothing away."""
+    query = f"SELECT * FROM deliveries WHERE delivery = ? AND token = ? AND state = {CLAIMED}"
+    row: sqlite3.Row | None = db.execute(query, (keys.delivery, token)).fetchone()
+    return row
+
+
+_EXISTING_CLAIM = f"""
     SELECT CASE WHEN content != :content THEN 'key-mismatch'
                 WHEN state >= {VERIFIED} THEN 'replay' ELSE 'in-flight' END,
            outcome, request_id, resolved
@@ -54,155 +44,93 @@ _KNOWN = Statement(f"""
     WHERE delivery = :delivery AND until > :now
         AND CASE WHEN content != :content THEN TRUE
                  WHEN state >= {VERIFIED} THEN NOT (transient AND claimed > :now + 1)
-                 ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END""")
+                 ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END"""
 
 
 def existing_claim(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
-    """The answer when the delivery is known and nobody need work on it.
+    """Return the claim of a delivery that is settled or in progress, or whose id has another content.
 
-    A content that was claimed before the clock was set back would be replayed for as long: it is not known until
-    `bring_back` has set its time right.
+    One without an id that was claimed before the clock was set back would be replayed for too long: it is ignored until
+    `updates.correct_future_times` has corrected its time.
     """
-    given = {"content": keys.content, "delivery": keys.delivery, "now": now}
-    found = _KNOWN.execute(db, given).fetchone()
-    if found is None:
+    parameters = {"content": keys.content, "delivery": keys.delivery, "now": now}
+    row = db.execute(_EXISTING_CLAIM, parameters).fetchone()
+    if row is None:
         return None
-    kind, outcome, request_id, resolved = found
-    if kind == "replay":  # what has the same content has the same type
+    kind, outcome, request_id, resolved = row
+    if kind == "replay":  # the same content has the same type
         return Replay(Record(outcome, request_id, bool(resolved), keys.contact_type))
     return InFlight() if kind == "in-flight" else KeyMismatch()
 
 
-def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
-    """Forget it as a delivery; its calls are history that others' unknown outcomes are judged by."""
-    db.execute(
-        "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
-        "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
-        (VERIFIED, row["id"]),
-    )
-
-
 class ClaimContext(NamedTuple):
-    """What a delivery meets: its own ``row``; whether times of its own, or of its contact's wrong codes, are ``ahead``
-    and must be brought back; whether its contact is ``busy`` or is to be taken off the list first
-    (``removal``); whether there is an ``unknown`` outcome with this content, or the content is ``spent``; how many
-    ``wrong`` codes its contact had, and the action's ``pace``.
+    """What a claim depends on.
+
+    ``row`` is the delivery's own. ``has_future_times``: times of its own, or of its contact's wrong codes, were written
+    before the clock was set back. ``contact_busy``: another delivery for the contact is in progress.
+    ``release_pending``: the contact must be taken off the account's list first. ``unknown``: the outcome of a delivery
+    with the same content is unknown. ``code_used``: the content was verified, and its contact taken off the list.
+    ``wrong_codes`` is their number, ``rate`` the state of the action's rate limiter.
     """
 
     row: sqlite3.Row | None
-    ahead: bool
-    busy: bool
-    removal: bool
+    has_future_times: bool
+    contact_busy: bool
+    release_pending: bool
     unknown: bool
-    spent: bool
-    wrong: int
-    pace: RateLimiterState
+    code_used: bool
+    wrong_codes: int
+    rate: RateLimiterState
 
 
-_MEET = Statement(f"""
+_CLAIM_CONTEXT = f"""
     SELECT deliveries.id,
            (EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND counted > :now)
             OR coalesce(transient AND state >= {VERIFIED} AND claimed > :now + 1, 0))
-           || EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :longest
+           || EXISTS (SELECT 1 FROM deliveries WHERE contact = :contact AND lease > :now AND lease <= :max_lease
                    AND delivery != :delivery)
-           || EXISTS (SELECT 1 FROM removals WHERE exact = :exact)
+           || EXISTS (SELECT 1 FROM removals WHERE exact = :contact_exact)
            || EXISTS (SELECT 1 FROM deliveries WHERE content = :content AND state <= {UNKNOWN} AND until > :now)
            || EXISTS (SELECT 1 FROM spent WHERE content = :content AND until > :now),
            (SELECT count(*) FROM
-               (SELECT 1 FROM deliveries WHERE contact = :contact AND counted > :since LIMIT :enough)),
+               (SELECT 1 FROM deliveries WHERE contact = :contact AND counted > :counted_since LIMIT :max_wrong)),
            free, at, factor, slowed
-    FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action""")
+    FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action"""
 
 
 def load_claim_context(
-    db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, enough: int
+    db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, max_wrong: int
 ) -> ClaimContext:
-    """One question for all of it, and one column for each yes and no: each costs more than what it asks for.
+    """Return what a claim depends on, with at most ``max_wrong`` wrong codes.
 
-    No more than ``enough`` wrong codes are counted.
+    One statement reads it, with one column for all flags: a statement or a column costs more than what it reads.
     """
-    given = {
+    parameters = {
         "action": action,
         "contact": keys.contact,
+        "contact_exact": keys.contact_exact,
         "content": keys.content,
+        "counted_since": counted_since,
         "delivery": keys.delivery,
-        "enough": enough,
-        "exact": keys.exact,
-        "longest": now + LEASE_LIMIT,
+        "max_lease": now + LEASE_LIMIT,
+        "max_wrong": max_wrong,
         "now": now,
-        "since": counted_since,
     }
-    id_, met, wrong, *pace = _MEET.execute(db, given).fetchone()
-    ahead, busy, removal, unknown, spent = (digit == "1" for digit in met)
+    id_, flags, wrong_codes, *rate = db.execute(_CLAIM_CONTEXT, parameters).fetchone()
+    has_future_times, contact_busy, release_pending, unknown, code_used = (flag == "1" for flag in flags)
     return ClaimContext(
         None if id_ is None else find(db, keys.delivery),
-        ahead=ahead,
-        busy=busy,
-        removal=removal,
+        has_future_times=has_future_times,
+        contact_busy=contact_busy,
+        release_pending=release_pending,
         unknown=unknown,
-        spent=spent,
-        wrong=wrong,
-        pace=RateLimiterState() if pace[0] is None else RateLimiterState(*pace),
+        code_used=code_used,
+        wrong_codes=wrong_codes,
+        rate=RateLimiterState() if rate[0] is None else RateLimiterState(*rate),
     )
 
 
-def bring_back(db: sqlite3.Connection, keys: Keys, now: float) -> None:
-    """Count from now what was written before the clock was set back: the contact's wrong codes, and the time for which
-    the delivery is replayed.
-    """
-    db.execute("UPDATE deliveries SET counted = ? WHERE contact = ? AND counted > ?", (now, keys.contact, now))
-    db.execute(
-        "UPDATE deliveries SET claimed = ?, until = min(until, ?) "
-        f"WHERE delivery = ? AND transient AND state >= {VERIFIED} AND claimed > ?",
-        (now, now + CONTENT_REPLAY, keys.delivery, now + 1),
-    )
-
-
-def move_count(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
-    """When it counts as a wrong code: at its first time, which is forgotten as a delivery."""
-    if counted is None:
-        return at
-    once = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
-    db.execute(once, (keys.contact, keys.content, counted))
-    return counted
-
-
-def clear_wrong(db: sqlite3.Connection, keys: Keys, since: float, most: int) -> None:
-    """Count no wrong code of the contact any more that was counted after ``since``, of the last ``most``."""
-    last = "SELECT id FROM deliveries WHERE contact = ? AND counted > ? ORDER BY counted DESC LIMIT ?"
-    db.execute(f"UPDATE deliveries SET counted = NULL WHERE id IN ({last})", (keys.contact, since, most))
-
-
-def owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """The delivery, if the token is still its owner; a lease that ran out takes nothing away by itself."""
-    mine = f"SELECT * FROM deliveries WHERE delivery = ? AND token = ? AND state = {CLAIMED}"
-    row: sqlite3.Row | None = db.execute(mine, (keys.delivery, token)).fetchone()
-    return row
-
-
-_UNTIL = "until = :now + CASE WHEN transient THEN :transient ELSE :ttl END"
-_OVER = "CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END"
-_OVER2 = "CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END"
-
-SETTLE = Statement(f"""
-    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
-        outcome = :outcome, request_id = :request_id, resolved = :resolved,
-        counted = CASE WHEN :counts THEN counted END,
-        sent = CASE WHEN sent2 IS NULL THEN coalesce(:sent, sent) ELSE sent END,
-        gave_up = CASE WHEN sent2 IS NULL THEN coalesce(:gave_up, {_OVER}) ELSE {_OVER} END,
-        sent2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:sent, sent2) END,
-        gave_up2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:gave_up, {_OVER2}) END
-    WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}""")
-"""How the owner of a delivery ends its work: ``sent`` and ``gave_up`` are those of the last call, if it made one."""
-
-SETTLE_DUPLICATES = Statement(f"""
-    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
-        outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
-    WHERE content = :content AND state <= {UNKNOWN}""")
-"""Whatever else was unknown about its content is known then, too."""
-
-
-def is_live(row: sqlite3.Row, now: float) -> bool:
+def is_in_progress(row: sqlite3.Row, now: float) -> bool:
     return row["lease"] is not None and now < row["lease"] <= now + LEASE_LIMIT
 
 
@@ -211,48 +139,59 @@ def record(row: sqlite3.Row) -> Record:
 
 
 def calls(row: sqlite3.Row) -> Iterator[CallWindow]:
-    """The calls of a delivery; one that was never seen to end is over with its lease."""
+    """Yield the calls of a delivery; one without a recorded end is over with its lease."""
     for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
         if sent is not None:
             yield CallWindow(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
 
 
-_AROUND = [
+def unknown_calls(db: sqlite3.Connection, content: bytes, now: float) -> tuple[CallWindow, ...]:
+    """Return the calls of the deliveries of a content whose outcome is unknown."""
+    query = f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?"
+    return tuple(call for row in db.execute(query, (content, now)).fetchall() for call in calls(row))
+
+
+_CALLS_AROUND = [
     f"SELECT * FROM deliveries WHERE contact = ? AND {sent} BETWEEN ? AND ? ORDER BY {sent} DESC LIMIT ?"
     for sent in ("sent", "sent2")
 ]
 
 
-def rivals(
+def competing_calls(
     db: sqlite3.Connection, keys: Keys, calls_of_content: Iterable[CallWindow], since: float
 ) -> tuple[CallWindow, ...] | None:
-    """The calls of the same contact with another content, around those of the content that left after ``since``; None
-    when there are more than `RIVALS`.
+    """Return the contact's calls with other contents around those of the content that left after ``since``.
+
+    None if there are more than `MAX_COMPETING_CALLS` around one call.
     """
     found: dict[int, sqlite3.Row] = {}
     for call in calls_of_content:
         if call.sent_at <= since:
             continue
-        around = (
+        parameters = (
             keys.contact,
             call.sent_at - LEASE_LIMIT - COMPETING_MARGIN,
             call.gave_up_at + COMPETING_MARGIN,
             MAX_COMPETING_CALLS + 1,
         )
-        near = [row for query in _AROUND for row in db.execute(query, around)]
+        near = [row for query in _CALLS_AROUND for row in db.execute(query, parameters)]
         if len(near) > MAX_COMPETING_CALLS:
             return None
         found |= {row["id"]: row for row in near if row["content"] != keys.content}
     return tuple(call for row in found.values() for call in calls(row))
 
 
-def pace(db: sqlite3.Connection, action: str) -> RateLimiterState:
+def count_unknown(db: sqlite3.Connection, now: float) -> int:
+    """Return the number of deliveries whose outcome is unknown and that are not in progress."""
+    query = (
+        f"SELECT count(*) FROM deliveries WHERE state <= {UNKNOWN} AND until > :now "
+        "AND (lease IS NULL OR lease <= :now OR lease > :max_lease)"
+    )
+    (count,) = db.execute(query, {"now": now, "max_lease": now + LEASE_LIMIT}).fetchone()
+    return int(count)
+
+
+def rate_state(db: sqlite3.Connection, action: str) -> RateLimiterState:
+    """Return the state of an action's rate limiter."""
     row = db.execute("SELECT free, at, factor, slowed FROM paces WHERE action = ?", (action,)).fetchone()
     return RateLimiterState(*row) if row else RateLimiterState()
-
-
-def save(db: sqlite3.Connection, action: str, pace: RateLimiterState) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)",
-        (action, pace.free, pace.at, pace.throttled_factor, pace.throttled_at),
-    )

@@ -1,0 +1,174 @@
+"""What a SQLite ledger writes, each function inside its caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, NamedTuple
+
+from signup_bridge.core import outcomes
+from signup_bridge.core.rate_limit import RateLimiterState
+from signup_bridge.ledger import CONTENT_REPLAY, Settlement
+from signup_bridge.ledger.keys import Keys
+
+from .database import CLAIMED, REFUSED, UNKNOWN, VERIFIED
+
+
+class NewDelivery(NamedTuple):
+    """The columns of a new row that are not its keys; times are Unix seconds."""
+
+    claimed: float
+    until: float
+    state: int = CLAIMED
+    token: str | None = None
+    lease: float | None = None
+    counted: float | None = None
+    sent: float | None = None
+    outcome: str | None = None
+
+
+def insert(db: sqlite3.Connection, keys: Keys, new: NewDelivery) -> None:
+    db.execute(
+        "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, claimed, until, state, "
+        "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.body_keyed, *new),
+    )
+
+
+def take_over(db: sqlite3.Connection, id_: int, token: str, *, now: float, lease: float, until: float) -> None:
+    """Make the token the owner of a delivery whose outcome is unknown."""
+    db.execute(
+        "UPDATE deliveries SET state = ?, token = ?, claimed = ?, lease = ?, until = ?, "
+        "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
+        "gave_up2 = CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease) END WHERE id = ?",
+        (CLAIMED, token, now, lease, until, id_),
+    )
+
+
+def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
+    """Take the delivery's id from a row, which stays as history: other deliveries are reconciled by its calls."""
+    db.execute(
+        "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
+        "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
+        (VERIFIED, row["id"]),
+    )
+
+
+def correct_future_times(db: sqlite3.Connection, keys: Keys, now: float) -> None:
+    """Count from now what was written before the clock was set back.
+
+    These are the contact's wrong codes, and the time for which the delivery is replayed.
+    """
+    db.execute("UPDATE deliveries SET counted = ? WHERE contact = ? AND counted > ?", (now, keys.contact, now))
+    db.execute(
+        "UPDATE deliveries SET claimed = ?, until = min(until, ?) "
+        f"WHERE delivery = ? AND transient AND state >= {VERIFIED} AND claimed > ?",
+        (now, now + CONTENT_REPLAY, keys.delivery, now + 1),
+    )
+
+
+def move_count(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
+    """Return when the delivery counts as a wrong code: at its first time, which is taken from the detached row."""
+    if counted is None:
+        return at
+    update = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
+    db.execute(update, (keys.contact, keys.content, counted))
+    return counted
+
+
+def clear_wrong_codes(db: sqlite3.Connection, keys: Keys, since: float, limit: int) -> None:
+    """Stop counting the contact's wrong codes after ``since``, of the last ``limit``."""
+    last = "SELECT id FROM deliveries WHERE contact = ? AND counted > ? ORDER BY counted DESC LIMIT ?"
+    db.execute(f"UPDATE deliveries SET counted = NULL WHERE id IN ({last})", (keys.contact, since, limit))
+
+
+def begin_second_call(db: sqlite3.Connection, id_: int, at: float) -> None:
+    db.execute(
+        "UPDATE deliveries SET sent2 = :at, counted = coalesce(counted, :at) WHERE id = :id", {"at": at, "id": id_}
+    )
+
+
+_UNTIL = "until = :now + CASE WHEN transient THEN :content_replay ELSE :ttl END"
+_OVER = "CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease, sent) END"
+_OVER2 = "CASE WHEN sent2 IS NULL THEN NULL ELSE coalesce(gave_up2, lease, sent2) END"
+
+SETTLE = f"""
+    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
+        outcome = :outcome, request_id = :request_id, resolved = :resolved,
+        counted = CASE WHEN :counts THEN counted END,
+        sent = CASE WHEN sent2 IS NULL THEN coalesce(:sent, sent) ELSE sent END,
+        gave_up = CASE WHEN sent2 IS NULL THEN coalesce(:gave_up, {_OVER}) ELSE {_OVER} END,
+        sent2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:sent, sent2) END,
+        gave_up2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:gave_up, {_OVER2}) END
+    WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}"""
+"""Settle the owner's delivery: ``sent`` and ``gave_up`` are those of its last call, if it made one."""
+
+SETTLE_DUPLICATES = f"""
+    UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
+        outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
+    WHERE content = :content AND state <= {UNKNOWN}"""
+"""Settle the other deliveries of the content whose outcome is unknown."""
+
+
+def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now: float, ttl: float) -> dict[str, Any]:
+    """Return the parameters of `SETTLE` and `SETTLE_DUPLICATES`."""
+    record = settlement.record
+    verified = is_success(settlement)
+    return {
+        "content": keys.content,
+        "content_replay": settlement.content_replay if record else ttl,
+        "counts": record is None or (settlement.counts_as_wrong and not verified),
+        "delivery": keys.delivery,
+        "gave_up": settlement.gave_up_at and now - settlement.gave_up_at.seconds(),
+        "now": now,
+        "outcome": record and record.outcome,
+        "request_id": record and record.request_id,
+        "resolved": record and record.resolved,
+        "sent": settlement.sent_at and now - settlement.sent_at.seconds(),
+        "state": UNKNOWN if record is None else VERIFIED if verified else REFUSED,
+        "token": token,
+        "ttl": ttl,
+    }
+
+
+def is_success(settlement: Settlement) -> bool:
+    return settlement.record is not None and settlement.record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
+
+
+def begin_release(db: sqlite3.Connection, keys: Keys, token: str, *, lease: float, until: float) -> None:
+    """Lock a verified contact until ``lease``, to be taken off the account's list; its code is used until ``until``."""
+    db.execute("UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?", (token, lease, keys.delivery))
+    db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.contact_exact,))
+    db.execute("INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, until))
+
+
+def finish_release(db: sqlite3.Connection, row: sqlite3.Row, keys: Keys, *, removed: bool) -> None:
+    if removed:
+        db.execute("DELETE FROM removals WHERE exact = ?", (keys.contact_exact,))
+    if row["state"] >= VERIFIED:
+        db.execute("UPDATE deliveries SET token = NULL, lease = NULL WHERE id = ?", (row["id"],))
+
+
+def give_back(db: sqlite3.Connection, row: sqlite3.Row, *, now: float, until: float) -> None:
+    """Undo the claim of an owned delivery whose last call was not processed."""
+    if row["sent"] is None or row["gave_up"] is not None:
+        db.execute(
+            "UPDATE deliveries SET state = ?, token = NULL, lease = NULL, until = ?, "
+            "sent2 = CASE WHEN gave_up2 IS NULL THEN NULL ELSE sent2 END WHERE id = ?",
+            (UNKNOWN, until, row["id"]),
+        )
+    elif row["counted"] is not None and row["counted"] < min(row["claimed"], now):
+        # The wrong code of its first time stays counted.
+        db.execute(
+            "UPDATE deliveries SET delivery = randomblob(16), state = ?, token = NULL, lease = NULL, sent = NULL "
+            "WHERE id = ?",
+            (REFUSED, row["id"]),
+        )
+    else:
+        db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
+
+
+def save_rate_state(db: sqlite3.Connection, action: str, state: RateLimiterState) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)",
+        (action, state.free, state.at, state.throttled_factor, state.throttled_at),
+    )
