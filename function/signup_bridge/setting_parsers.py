@@ -10,7 +10,10 @@ import binascii
 import ipaddress
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+MIN_SECRET_SIZE = 16
+"""Bytes below which a secret can be guessed."""
 
 
 def parse_str(value: str) -> str:
@@ -143,3 +146,33 @@ def standard_webhooks_key(secret: str) -> bytes:
     if prefix != "whsec" or not key:
         raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces")
     return key
+
+
+def webhook_key(secret: str, auth: str) -> bytes:
+    """Return a secret's bytes for a value of ``WEBHOOK_AUTH``. Raises ValueError, which does not repeat the secret."""
+    return standard_webhooks_key(secret) if auth == "standard-webhooks" else secret.encode()
+
+
+def webhook_secret_problems(auth: str | None, secrets: Sequence[str]) -> list[str]:
+    """Return the problems of ``WEBHOOK_SECRETS``. ``auth`` is None if that setting is invalid.
+
+    Each part is accepted as a secret, so a comment or a stray word must not be one.
+    """
+    if auth in (None, "none"):
+        return []
+    problems: list[str] = []
+    for position, secret in enumerate(secrets, start=1):
+        this = f"WEBHOOK_SECRETS: number {position}"
+        if secret.startswith("#"):
+            return [*problems, f"{this} begins with #; comments are not supported, remove it and what follows"]
+        try:
+            length = len(webhook_key(secret, auth))
+        except ValueError as error:
+            problems.append(f"{this} {error}{quotes_hint(secret, ' '.join(secrets))}")
+            continue
+        if length < MIN_SECRET_SIZE and len(secrets) > 1:
+            problems.append(
+                f"{this} is shorter than {MIN_SECRET_SIZE} bytes; each part is accepted as a secret: "
+                "remove it, or replace it with 24 random bytes"
+            )
+    return problems

@@ -1,7 +1,6 @@
-"""The settings: read once from the environment, all problems told at once.
+"""The settings: read once from the environment, with all problems reported at once.
 
-In comes an environment, out comes a `Settings` or a `SettingsError`. It must never fall back to a default that is not
-secure, nor show a secret's value.
+Defaults are secure, and no error shows the value of a secret.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from . import setting_parsers
-from .inbound import json_pointer, webhook_secrets
+from .inbound import json_pointer
 from .inbound.json_pointer import Pointer
 from .inbound.payload_mapping import PRESETS, PayloadMapping, TypeWord, parse_type
 from .ledger import url as ledger_url
@@ -167,13 +166,13 @@ class Settings:
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
         """The secrets as the bytes that are signed or compared with."""
-        return tuple(webhook_secrets.key(secret, self.webhook_auth) for secret in self.webhook_secrets)
+        return tuple(setting_parsers.webhook_key(secret, self.webhook_auth) for secret in self.webhook_secrets)
 
     @property
     def weak_secrets(self) -> list[int]:
         """The positions, from 1 on, of secrets of less than 16 bytes."""
         keys = enumerate(self.webhook_keys, start=1)
-        return [position for position, key in keys if len(key) < webhook_secrets.SHORTEST]
+        return [position for position, key in keys if len(key) < setting_parsers.MIN_SECRET_SIZE]
 
     @property
     def quoted_secrets(self) -> list[str]:
@@ -212,7 +211,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
     if "LEDGER_URL" not in written:
         values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
     problems += _missing(written, values, on_scf=_is_scf(environ))
-    problems += webhook_secrets.problems(values.get("webhook_auth"), values.get("webhook_secrets", ()))
+    problems += setting_parsers.webhook_secret_problems(values.get("webhook_auth"), values.get("webhook_secrets", ()))
     if values.get("role_credentials_from_headers"):
         problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
     if problems:
