@@ -218,7 +218,7 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
         "wsgi_app": "signup_bridge.app:create_app()",
         "bind": "[::1]:9001",
         "workers": 1,
-        "threads": 2 * 7 + 64 + 4,
+        "threads": 7 + 64 + 4,
         "graceful_timeout": 4,
         "timeout": 0,
         "accesslog": None,
