@@ -43,7 +43,7 @@ from .connections import DeadlineConnection, connector
 
 PREFIX = "{signup-bridge}:"
 
-SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("records.lua", "steps.lua"))
+SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("records.lua", "claims.lua", "steps.lua"))
 _FAILURES = (RedisError, OSError, ValueError)
 """The client library's errors. It raises ValueError for a reply that does not follow Redis's protocol."""
 

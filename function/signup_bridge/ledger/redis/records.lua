@@ -1,27 +1,27 @@
--- What the ledger's verbs over Redis stand on: the records, and how each is written in step with what finds it. Times
--- are seconds on Redis's own clock.
+-- The records of the ledger over Redis, and how each is written together with the keys that find it. Times are seconds
+-- on Redis's own clock.
 --
 -- KEYS[1] is the prefix of every key. Its braces keep them in one slot of a cluster.
 --   delivery:<name>   a hash: the delivery, its owner, its calls, its outcome
 --   unknown:<content> a set: the deliveries of this content whose outcome is not definitive
---   calls:<contact>   a sorted set: the contact's calls by when they were sent; a second call is "<delivery>:2"
---   wrong:<contact>   a sorted set: those that may have been a wrong code
+--   calls:<contact>   a sorted set: the contact's calls by the time they were sent; a second call is "<delivery>:2"
+--   wrong:<contact>   a sorted set: the deliveries whose code may have been wrong
 --   lock:<contact>    "<delivery> <lease>"
---   open              a sorted set: the deliveries whose outcome is not definitive, by when they are forgotten
---   leases            a sorted set: those of them that are worked on, by when their lease ends
---   pace:<action>     a hash: the next free slot and the rate's factor
---   removal:<exact>   the contact is to be taken off the account's list
---   sends:<series>    a sorted set: the messages of a series, by their owners' tokens
---   spent:<content>   this pair was verified, and its contact taken off the list
---   room              nothing, ever: see `check_room`
--- ARGV[1] is the verb, ARGV[2] to ARGV[13] what holds for every delivery, the rest belongs to the verb.
+--   open              a sorted set: the deliveries whose outcome is not definitive, by the time they expire
+--   leases            a sorted set: those of them that are in progress, by the time their lease ends
+--   pace:<action>     a hash: the state of the action's rate limiter
+--   removal:<exact>   the contact must be taken off the account's list
+--   sends:<series>    a sorted set: the messages of a counter, by their owners' tokens
+--   spent:<content>   this content was verified, and its contact taken off the list
+--   room              never written: see `check_room`
+-- ARGV[1] is the step, ARGV[2] to ARGV[13] are the policy, the rest are the step's arguments.
 
-local prefix, verb = KEYS[1], ARGV[1]
-local ttl, wrong_codes, window, interval, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
+local prefix, step = KEYS[1], ARGV[1]
+local ttl, wrong_codes, window, interval, retention = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
   tonumber(ARGV[5]), tonumber(ARGV[6])
 local lease_limit, content_replay = tonumber(ARGV[7]), tonumber(ARGV[8])
-local slower, slowest, faster = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local most_rivals, rival_margin = tonumber(ARGV[12]), tonumber(ARGV[13])
+local backoff_factor, min_rate_factor, recovery = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local max_competing, competing_margin = tonumber(ARGV[12]), tonumber(ARGV[13])
 local argument = function(n) return ARGV[13 + n] end
 local number = function(n) return tonumber(ARGV[13 + n]) end
 
@@ -38,7 +38,7 @@ local function key(kind, name)
   return prefix .. kind .. ':' .. name
 end
 
--- Let a key live for so long at least: what several deliveries share lives as long as the last of them.
+-- Let a key live for at least so long: a key that several deliveries share lives as long as the last of them.
 local function expire(name, seconds)
   local life = math.ceil(math.max(seconds, 1) * 1000)
   if redis.call('PTTL', name) < life then redis.call('PEXPIRE', name, life) end
@@ -50,7 +50,7 @@ local function load(delivery)
   local row = {delivery = delivery}
   for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
   for _, name in ipairs(TIMES) do row[name] = tonumber(row[name]) end
-  -- A wrong code that seems to be still to come was written before the clock was set back: it counts from now.
+  -- A later time was written before the clock was set back: it counts from now.
   if row.counted then row.counted = math.min(row.counted, now) end
   return row
 end
@@ -77,7 +77,7 @@ local function is_locked_by_another(row)
   return holder ~= row.delivery and is_live(tonumber(lease))
 end
 
--- Keep a delivery in one of the sorted sets of all deliveries until a moment, or take it out of there.
+-- Keep a delivery in one of the sorted sets of all deliveries until a time, or remove it.
 local function mark(set, delivery, at, life)
   redis.call('ZREMRANGEBYSCORE', prefix .. set, '-inf', text(now))
   if not at then return redis.call('ZREM', prefix .. set, delivery) end
@@ -85,7 +85,7 @@ local function mark(set, delivery, at, life)
   expire(prefix .. set, life)
 end
 
--- Write a delivery, and what finds it, in step.
+-- Write a delivery and the keys that find it.
 local function save(row)
   local name, flat = key('delivery', row.delivery), {}
   for field, value in pairs(row) do
@@ -94,7 +94,7 @@ local function save(row)
       flat[#flat + 1] = type(value) == 'number' and text(value) or value
     end
   end
-  local life = math.max(row.expires, row.claimed + kept) - now
+  local life = math.max(row.expires, row.claimed + retention) - now
   redis.call('DEL', name)
   redis.call('HSET', name, unpack(flat))
   expire(name, life)
@@ -110,7 +110,7 @@ local function save(row)
     local calls = key('calls', row.contact)
     if row.sent then redis.call('ZADD', calls, text(row.sent), row.delivery) end
     if row.sent2 then redis.call('ZADD', calls, text(row.sent2), row.delivery .. ':2') end
-    redis.call('ZREMRANGEBYSCORE', calls, '-inf', text(now - kept - lease_limit - rival_margin))
+    redis.call('ZREMRANGEBYSCORE', calls, '-inf', text(now - retention - lease_limit - competing_margin))
     expire(calls, life)
   end
   if row.counted then
@@ -137,8 +137,8 @@ local function remove(row)
   unlock(row)
 end
 
--- A call that was never seen to end is over with its lease.
-local function calls_of(row, into)
+-- A call without a recorded end is over with its lease.
+local function append_calls(row, into)
   for _, pair in ipairs({{row.sent, row.gave_up}, {row.sent2, row.gave_up2}}) do
     if pair[1] then
       into[#into + 1] = text(pair[1])
@@ -147,24 +147,24 @@ local function calls_of(row, into)
   end
 end
 
--- The calls of the contact's other contents that may be near `calls`, and whether there are more than are read.
-local function rivals_of(contact, content, calls)
-  local rivals, seen = {}, {}
+-- The contact's calls with other contents around `calls`, and whether there are more than are read.
+local function competing_calls_of(contact, content, calls)
+  local competing, seen = {}, {}
   for i = 1, #calls, 2 do
     local sent, gave_up = tonumber(calls[i]), tonumber(calls[i + 1])
-    if sent > now - kept then
-      local names = redis.call('ZREVRANGEBYSCORE', key('calls', contact), text(gave_up + rival_margin),
-        text(sent - lease_limit - rival_margin), 'LIMIT', 0, most_rivals + 1)
-      if #names > most_rivals then return {}, '1' end
+    if sent > now - retention then
+      local names = redis.call('ZREVRANGEBYSCORE', key('calls', contact), text(gave_up + competing_margin),
+        text(sent - lease_limit - competing_margin), 'LIMIT', 0, max_competing + 1)
+      if #names > max_competing then return {}, '1' end
       for _, name in ipairs(names) do
         local delivery = name:match('^[^:]+')
         local other = not seen[delivery] and load(delivery)
         seen[delivery] = true
-        if other and other.content ~= content then calls_of(other, rivals) end
+        if other and other.content ~= content then append_calls(other, competing) end
       end
     end
   end
-  return rivals, '0'
+  return competing, '0'
 end
 
 local function close_calls(row)
@@ -172,49 +172,49 @@ local function close_calls(row)
   if row.sent2 then row.gave_up2 = row.gave_up2 or row.lease or row.sent2 end
 end
 
-local function factor_of(pace)
-  local since = now - pace.slowed
-  return since < -1 and 1 or math.min(1, pace.factor + faster * math.max(0, since))
+local function rate_factor(state)
+  local since = now - state.slowed
+  return since < -1 and 1 or math.min(1, state.factor + recovery * math.max(0, since))
 end
 
-local function pace_of(action)
+local function rate_state(action)
   local values = redis.call('HMGET', key('pace', action), 'free', 'at', 'factor', 'slowed')
   return {free = tonumber(values[1] or 0), at = tonumber(values[2] or 0), factor = tonumber(values[3] or 1),
     slowed = tonumber(values[4] or 0)}
 end
 
-local function save_pace(action, pace)
-  redis.call('HSET', key('pace', action), 'free', text(pace.free), 'at', text(pace.at), 'factor', text(pace.factor),
-    'slowed', text(pace.slowed))
+local function save_rate_state(action, state)
+  redis.call('HSET', key('pace', action), 'free', text(state.free), 'at', text(state.at), 'factor', text(state.factor),
+    'slowed', text(state.slowed))
   expire(key('pace', action), lease_limit * 2)
 end
 
 -- The wait for the action's next free slot, and whether it was reserved.
-local function slot(action, max_wait)
-  local pace = pace_of(action)
-  local free = pace.at > now + 1 and now or math.max(now, pace.free)
+local function reserve_slot(action, max_wait)
+  local state = rate_state(action)
+  local free = state.at > now + 1 and now or math.max(now, state.free)
   local wait = free - now
   if wait > max_wait then return wait, false end
-  pace.free, pace.at = free + interval / factor_of(pace), now
-  save_pace(action, pace)
+  state.free, state.at = free + interval / rate_factor(state), now
+  save_rate_state(action, state)
   return wait, true
 end
 
-local function record_of(row)
+local function record(row)
   return {row.outcome, row.request_id or '', row.resolved or '0', row.contact_type}
 end
 
-local function owned(delivery, token)
+local function find_owned(delivery, token)
   local row = load(delivery)
   if row and row.token == token and row.state == 'claimed' then return row end
   return nil
 end
 
--- A delivery counts as a wrong code once, at its first time, which is forgotten as a delivery.
-local function count_once(fresh, before, at)
-  fresh.counted = at
+-- A delivery counts as a wrong code once: at its first time, which is taken from the detached row `before`.
+local function move_count(new, before, at)
+  new.counted = at
   if before then
-    fresh.counted, before.counted = before.counted, nil
+    new.counted, before.counted = before.counted, nil
     save(before)
   end
 end
