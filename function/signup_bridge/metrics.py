@@ -1,7 +1,6 @@
 """``METRICS=true``: what this instance did since it started, in Prometheus' text format.
 
-In comes what a `Watch` is told, and what the ledger fails at; out comes the text of ``GET /metrics``. No label may have
-a value from outside: each is of a table, and every series is there from the first moment on, at zero.
+No label has a value from outside: all values are from tables, and every series exists from the start, at zero.
 
 Source: https://prometheus.io/docs/instrumenting/exposition_formats, "Text-based format".
 """
@@ -36,7 +35,7 @@ from .telemetry.observer import Observer
 _NAMES = {"namespace": "signup_bridge"}
 
 BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
-"""The histograms' buckets, by their upper ends: a slot of the pace is 0.05 s, a usual call 0.3 s, the budget 8 s."""
+"""The upper bounds of the histograms' buckets: a rate limit slot is 0.05 s, a usual call 0.3 s, the budget 8 s."""
 
 RESULTS = (
     VERIFIED,
@@ -51,9 +50,9 @@ RESULTS = (
     outcomes.SEND_FAILED,
     outcomes.BRIDGE_MISCONFIGURED,
 )
-"""What a call can mean. Verified is told as ``ok``, as sent is: of the other actions it says no more than that."""
+"""The outcomes of a call. Verified and sent both count as ``ok``, which is all that other actions can be."""
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each: when it began
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add a second series for each: the time of its start
 
 
 class Exposition(NamedTuple):
@@ -64,27 +63,27 @@ class Exposition(NamedTuple):
 
 
 class Metrics(Observer):
-    """Safe for threads. ``profile`` is ``SENDER_PROFILE``.
+    """Counts everything; thread-safe. ``profile`` is ``SENDER_PROFILE``.
 
-    Not to ``reveal`` that a contact was verified before is to count it as a wrong code.
+    Without ``reveal``, a contact that was verified before counts as a wrong code.
     """
 
     def __init__(self, profile: str, *, reveal: bool = True) -> None:
         self._profile = profile
         self._reveal = reveal
         self._registry = CollectorRegistry()
-        given: dict[str, Any] = _NAMES | {"registry": self._registry}
+        options: dict[str, Any] = _NAMES | {"registry": self._registry}
         self._deliveries = Counter(
-            "deliveries", "Deliveries that were answered, refused ones, too.", ["outcome", "profile"], **given
+            "deliveries", "Deliveries that were answered, refused ones, too.", ["outcome", "profile"], **options
         )
-        self._replays = Counter("replays", "Deliveries that were answered as before.", **given)
-        self._calls = Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **given)
-        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **given)
+        self._replays = Counter("replays", "Deliveries that were answered as before.", **options)
+        self._calls = Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **options)
+        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **options)
         self._upstream = Histogram(
-            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=BUCKETS, **given
+            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=BUCKETS, **options
         )
-        self._ledger_errors = Counter("ledger_errors", "Steps that the ledger could not do.", **given)
-        Info("build", "What runs.", **given).info({"version": __version__, "python": platform.python_version()})
+        self._ledger_errors = Counter("ledger_errors", "Steps that the ledger could not do.", **options)
+        Info("build", "What runs.", **options).info({"version": __version__, "python": platform.python_version()})
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome.code, profile)
         for action in (CREATE, SEND, DESCRIBE, DELETE):
@@ -109,7 +108,7 @@ class Metrics(Observer):
         return (SENT if action == SEND else outcomes.CODE_INCORRECT).code
 
     def instrument(self, ledger: Ledger) -> Ledger:
-        """The same ledger, whose failures are counted."""
+        """Return the same ledger with its failures counted."""
         return cast(Ledger, InstrumentedLedger(ledger, self._ledger_errors.inc))
 
     def render(self, unknown: int | None) -> Exposition:
@@ -122,22 +121,22 @@ class Metrics(Observer):
 
 
 class InstrumentedLedger:
-    """A `Ledger` that calls ``failed`` when it is unavailable."""
+    """A `Ledger` that calls ``on_failure`` if it is unavailable."""
 
-    def __init__(self, ledger: Ledger, failed: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, on_failure: Callable[[], None]) -> None:
         self._ledger = ledger
-        self._failed = failed
+        self._on_failure = on_failure
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._ledger, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._ledger, name)
+        if not callable(attribute):
+            return attribute
 
-        def verb(*given: Any, **named: Any) -> Any:
+        def verb(*args: Any, **kwargs: Any) -> Any:
             try:
-                return found(*given, **named)
+                return attribute(*args, **kwargs)
             except LedgerUnavailable:
-                self._failed()
+                self._on_failure()
                 raise
 
         return verb

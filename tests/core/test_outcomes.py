@@ -91,16 +91,16 @@ def test_no_error_code_ever_means_that_it_is_done() -> None:
 
 
 CONTRACT = """
-verified 200 yes definitive done -
-sent 202 yes definitive done -
-code-incorrect 422 yes definitive refused -
-contact-invalid 422 yes definitive refused -
-already-verified 409 yes definitive refused -
-attempts-exhausted 422 no definitive refused -
-outcome-unresolved 409 yes definitive refused -
-idempotency-key-reused 422 no no refused -
-body-malformed 400 no no refused -
-body-invalid 422 no no refused -
+verified 200 yes definitive success -
+sent 202 yes definitive success -
+code-incorrect 422 yes definitive permanent -
+contact-invalid 422 yes definitive permanent -
+already-verified 409 yes definitive permanent -
+attempts-exhausted 422 no definitive permanent -
+outcome-unresolved 409 yes definitive permanent -
+idempotency-key-reused 422 no no permanent -
+body-malformed 400 no no permanent -
+body-invalid 422 no no permanent -
 in-progress 409 no no retryable 1
 upstream-throttled 503 no no retryable 1
 upstream-unreachable 503 no no retryable 5
@@ -113,20 +113,20 @@ ledger-unavailable 503 no no retryable 2
 overloaded 503 no no retryable 1
 body-incomplete 503 no no retryable 1
 internal-error 500 maybe no retryable -
-signature-invalid 401 no no outside -
-not-found 404 no no outside -
-method-not-allowed 405 no no outside -
-body-too-large 413 no no outside -
-media-type-unsupported 415 no no outside -
+signature-invalid 401 no no unauthenticated -
+not-found 404 no no unauthenticated -
+method-not-allowed 405 no no unauthenticated -
+body-too-large 413 no no unauthenticated -
+media-type-unsupported 415 no no unauthenticated -
 """
-"""The status, whether the API is called, what is stored, what a profile goes by, and `Retry-After`'s seconds."""
+"""The status, whether the API is called, what is stored, what a profile depends on, and `Retry-After`'s seconds."""
 
 
 def test_the_table_is_the_contract() -> None:
     rows = [f"{one.code} {one.status} {one.call} {one.stored} {one.kind} {one.retry_after or '-'}" for one in OUTCOMES]
     assert rows == CONTRACT.split("\n")[1:-1]
     assert [one.code for one in OUTCOMES if one.retryable] == [one.code for one in OUTCOMES if one.kind == "retryable"]
-    assert [one.code for one in OUTCOMES if one.abort] == [one.code for one in OUTCOMES if one.kind == "refused"]
+    assert [one.code for one in OUTCOMES if one.abort] == [one.code for one in OUTCOMES if one.kind == "permanent"]
 
 
 def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from signup_bridge.core.actions import CREATE, DESCRIBE
 from signup_bridge.events.ckafka import BatchRetry
 from signup_bridge.telemetry.logs import JsonFormatter
+from signup_bridge.upstream.calls import RateLimitedApi
 
 from local_services.redis_server import RedisServer
 from signup_emulator.api.calls import Call
@@ -212,6 +213,28 @@ def test_a_list_that_is_refused_blocks_no_partition_for_ever(
     clock.wall += 3601
     assert bridged.events.handle(batch(record(1, one)), LONG)["ends"] == {"outcome-unresolved": 1}
     assert [action for action, _ in calls(emulator)].count(CREATE) == 1
+
+
+def test_fault_of_the_bridge_stops_no_record(
+    emulator: Emulator, wired: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "signup_bridge")
+    one, two = send(emulator, 2)
+    create = RateLimitedApi.create
+
+    def fail_once(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(RateLimitedApi, "create", create)
+        raise RuntimeError(f"with {PHONE} and {CODE}")
+
+    monkeypatch.setattr(RateLimitedApi, "create", fail_once)
+    with pytest.raises(BatchRetry, match="1 of 2 records"):
+        wired.events.handle(batch(record(1, one), record(2, two)), LONG)
+    assert calls(emulator) == [(CREATE, "OK")]
+    lines = [json.loads(JsonFormatter().format(line)) for line in caplog.records]
+    faults = [(line["level"], line["message"]) for line in lines if line["level"] == "ERROR"]
+    assert faults == [("ERROR", "internal error"), ("ERROR", "delivery")]
+    assert [line["outcome"] for line in lines if line["message"] == "record"] == ["internal-error", "verified"]
+    assert PHONE not in json.dumps(lines)
 
 
 def test_each_line_of_the_log_has_the_events_id(

@@ -103,7 +103,7 @@ def test_every_outcome_is_in_the_table_and_has_a_scene() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_a_profiles_forms_are_forms(profile: Profile) -> None:
-    assert {profile.refused, profile.retryable} <= set(get_args(ResponseFormat))
+    assert {profile.permanent, profile.retryable} <= set(get_args(ResponseFormat))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -134,7 +134,7 @@ def test_a_used_id_under_supabase_is_a_direct_invocations(emulator: Emulator) ->
 @pytest.mark.parametrize("code", SCENES)
 def test_no_profile_says_what_a_sender_takes_for_verified(code: str) -> None:
     for profile in PROFILES.values():
-        if BY_CODE[code].kind != "done":
+        if BY_CODE[code].kind != "success":
             told = json.loads(responses.from_rejection(RequestRejected(BY_CODE[code]), profile).body)
             assert "verified" not in (told.get("status"), told.get("verified"))
             assert told.get("verified") is not True

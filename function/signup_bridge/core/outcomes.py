@@ -8,9 +8,8 @@ from typing import Literal, NamedTuple
 class Outcome(NamedTuple):
     """One row of the outcome table: everything that follows from how a delivery ended.
 
-    ``call`` says whether the API was called; ``stored`` whether the delivery's outcome is definitive, unknown or not
-    worth remembering; ``retryable`` whether the same delivery, sent again, may end otherwise; ``retry_after`` is in
-    seconds.
+    ``call``: whether the API was called. ``stored``: whether the ledger stores the outcome as definitive, as unknown or
+    not at all. ``retryable``: whether a retry of the delivery may end differently. ``retry_after`` is in seconds.
     """
 
     code: str
@@ -23,22 +22,22 @@ class Outcome(NamedTuple):
     retry_after: int | None = None
 
     @property
-    def kind(self) -> Literal["done", "refused", "retryable", "outside"]:
-        """What a sender's profile goes by.
+    def kind(self) -> Literal["success", "permanent", "retryable", "unauthenticated"]:
+        """What a sender's profile depends on.
 
-        ``outside`` is what failed before the delivery was read: a wrong secret or a wrong URL is the operator's to
-        mend, and the deliveries of that time are wanted afterwards.
+        ``unauthenticated``: the request failed before the delivery was read. A wrong secret or URL is the operator's to
+        correct, and the sender should keep the deliveries of that time.
         """
         if self.retryable:
             return "retryable"
         if self.status < 300:
-            return "done"
-        return "refused" if self.status in (400, 409, 422) else "outside"
+            return "success"
+        return "permanent" if self.status in (400, 409, 422) else "unauthenticated"
 
     @property
     def abort(self) -> bool:
-        """Whether a sender that honours ``webhook-delivery: abort-message`` is told to stop."""
-        return self.kind == "refused"
+        """Whether the response stops senders that honour ``webhook-delivery: abort-message``."""
+        return self.kind == "permanent"
 
 
 VERIFIED = Outcome("verified", 200, "Verified", "", "yes", retryable=False, stored="definitive")

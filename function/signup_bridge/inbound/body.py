@@ -119,23 +119,23 @@ class RequestBody:
         return None if contact is None else Contact(contact_type or ContactType.PHONE, contact)
 
     def _find(self, pointer: Pointer) -> Any:
-        """The value that a pointer points to, None if there is none."""
+        """Return the value that a pointer points to, None if there is none."""
         try:
             return json_pointer.resolve(self._document, pointer)
         except LookupError:
             return None
 
     def _has(self, pointer: Pointer, *, empty: bool) -> bool:
-        """Whether there is something, or, if ``empty`` counts, the member at least."""
+        """Whether the member has a value; with ``empty``, whether it is there."""
         try:
             return json_pointer.resolve(self._document, pointer) not in (None, "") or empty
         except LookupError:
             return False
 
     def _native_mapping(self, inside: str | None) -> PayloadMapping | None:
-        """The bridge's names, or the API's when none of the bridge's is there; the two must not be mixed.
+        """Return the bridge's member names, or the API's if none of the bridge's is there; the two must not be mixed.
 
-        They stand in the document, or ``inside`` one of its members; None when that is no object.
+        They are in the document, or ``inside`` one of its members; None if that is no object.
         """
         before: Pointer = () if inside is None else (inside,)
         members = self._document if inside is None else self._read(before, _object)
@@ -151,13 +151,13 @@ class RequestBody:
         return PayloadMapping(((*before, contact_name),), (*before, code_name), (*before, type_name))
 
     def _type(self, mapping: PayloadMapping) -> ContactType | None:
-        """None when it is faulty, or when the contact's form decides."""
+        """Return the type; None if it is invalid, or if the contact's format decides."""
         if isinstance(mapping.type, tuple):
             return self._read(mapping.type, _contact_type)
         return mapping.type and ContactType[mapping.type.upper()]
 
     def _first_present(self, candidates: tuple[Pointer, ...]) -> Pointer:
-        """The first one that points to something, else the first: senders leave empty what they do not know."""
+        """Return the first one with a value, else the first: senders leave unknown values empty."""
         return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
 
     def _key(self) -> IdempotencyKey | None:
@@ -169,7 +169,7 @@ class RequestBody:
         return None
 
     def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
-        """The checked value, or None and an error. ``name`` is what the person who typed the value calls it."""
+        """Return the checked value, or None and record an error. ``name``: the value's name for the person who typed it."""
         value, hint = None, ""
         try:
             value = json_pointer.resolve(self._document, pointer)
@@ -218,7 +218,7 @@ def _contact_type(value: Any) -> ContactType:
 
 
 def _contact(value: Any, contact_type: ContactType | None) -> str:
-    """The contact in its plain spelling. With a faulty type, nothing more can be said of it than that it is there."""
+    """Return the contact in its plain spelling. With an invalid type, the only check is that it is there."""
     plain = spelling.phone if contact_type is ContactType.PHONE else spelling.visible
     contact = plain(value) if isinstance(value, str) else ""
     if not contact or not _is_text(contact):
@@ -229,7 +229,7 @@ def _contact(value: Any, contact_type: ContactType | None) -> str:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written in UTF-8: a JSON string may hold half of a surrogate pair."""
+    """Whether UTF-8 can encode the value: a JSON string may contain half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

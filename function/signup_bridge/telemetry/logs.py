@@ -1,7 +1,7 @@
-"""The log: one JSON object a line on stdout, the request's id, and its trace's, on every line.
+"""The log: one JSON object a line on stdout, with the ids of the request and its trace on every line.
 
-It must never hold a contact in the clear, a verification code, a secret or a signature, at any level; so whatever an
-exception or another library says about a request is left out, and only where it happened is told.
+It never contains a contact in the clear, a verification code, a secret or a signature, at any level. So it leaves out
+the messages of exceptions and of other libraries, and logs only where they occurred.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ LOG_FIELDS = {
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: its fields are those given as ``extra={"fields": {…}}``."""
+    """Formats a record as one JSON object, with the fields in ``extra={"fields": {…}}``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

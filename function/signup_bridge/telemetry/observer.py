@@ -1,4 +1,4 @@
-"""What happens, for whoever counts it. Nobody does unless ``METRICS=true``."""
+"""The events that metrics count. Nothing counts them unless ``METRICS=true``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from signup_bridge.core.outcomes import Result
 
 
 class Observer:
-    """Is told of each thing once, when it is over, and counts nothing."""
+    """Sees each event once, at its end, and ignores it."""
 
     def on_response(self, outcome: str, *, replayed: bool) -> None:
-        """A delivery is answered, or a request refused: the outcome's code."""
+        """A delivery was processed or a request rejected. ``outcome`` is the outcome's code."""
 
     def on_api_call(self, action: str, result: Result) -> None:
-        """A call of the API has been made, or could not leave; what it means."""
+        """A call of the API ended or could not start, with this result."""

@@ -40,9 +40,9 @@ class Responder(NamedTuple):
     ``resend_after``: seconds until a sender may request another code. ``timed``: responses to deliveries show times.
     """
 
-    profile: Profile = STATUS
-    resend_after: float = 0.0
-    timed: bool = True
+    profile: Profile
+    resend_after: float
+    timed: bool
 
     def from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
         """Return the response to a delivery. A success shows the masked contact, unless it is not known."""
@@ -58,7 +58,7 @@ class Responder(NamedTuple):
 
     def _from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
         outcome = result.outcome
-        if outcome.kind != "done":
+        if outcome.kind != "success":
             details = _ProblemDetails(outcome, outcome.detail, result.request_id, retry_after=result.retry_after)
             return _render(details, self.profile)
         members = {
@@ -94,8 +94,8 @@ def http_status(outcome: Outcome, profile: Profile) -> int:
 def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
     """Return the format of an outcome that is no success; that of a success is the same in all profiles."""
     match outcome.kind:
-        case "refused":
-            return profile.refused
+        case "permanent":
+            return profile.permanent
         case "retryable":
             return profile.retryable
     return "problem"

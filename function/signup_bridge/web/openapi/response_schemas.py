@@ -67,7 +67,7 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
     by_form: dict[tuple[str, str], list[Outcome]] = {}
     headers: set[str] = {"Idempotent-Replayed"} if any(one.stored == "definitive" for one in outcomes) else set()
     for outcome in outcomes:
-        if outcome.kind == "done":
+        if outcome.kind == "success":
             by_form["application/json", outcome.code] = [outcome]
             continue
         sent = dict(from_rejection(RequestRejected(outcome), profile).headers)
