@@ -169,7 +169,7 @@ class RequestBody:
         return None
 
     def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
-        """Return the checked value, or None and record an error. ``name``: the value's name for the person who typed it."""
+        """Return the checked value, or record an error. ``name``: what the person who typed the value calls it."""
         value, hint = None, ""
         try:
             value = json_pointer.resolve(self._document, pointer)
