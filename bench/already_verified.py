@@ -1,63 +1,61 @@
-"""Whether the time of an answer tells who was verified before, where REVEAL_ALREADY_VERIFIED=false hides it.
+"""Measure whether response times reveal who was verified before, although REVEAL_ALREADY_VERIFIED=false conceals it.
 
-An API that takes the same time for both refuses one contact as verified and another for a wrong code, in turns by lot.
-Told is how often the one took longer than the other: 0.5 says nothing, with its standard error.
+The emulated API rejects one contact as verified and another for a wrong code, interleaved in random order. The result
+is how often the first took longer: 0.5 reveals nothing. Its standard error is printed beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import socket
 import statistics
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
+import certifi
 import requests
 
-from tests.support import builders
+from bench import servers
+from bench.load import SECRET
+from signup_emulator.api.faults.magic_contacts import MAGIC_CONTACTS
+from signup_emulator.server import Emulator
+from signup_toolkit import sample_payloads, senders
 
-LISTED, OTHER = "18766554433", "18766554434"
-
-
-def refuse(connection: socket.socket) -> None:
-    """Answer the request that came last."""
-    code = "VerifiedPhoneEmailErr" if LISTED.encode() in upstream.requests.pop() else "VerifyCodeErr"
-    error = {"Error": {"Code": f"InternalError.{code}", "Message": ""}, "RequestId": str(uuid.uuid4())}
-    connection.sendall(builders.reply({"Response": error}))
-
-
-WAYS = ("first answers", "replays", "questions")
+PHONES = {row.name: row.phone for row in MAGIC_CONTACTS}
+LISTED, OTHER = PHONES["already-verified"], PHONES["wrong-code"]
+WAYS = ("first responses", "replays", "queries")
 
 
 def measure(url: str, pairs: int) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds of each answer, by way and contact: a delivery, the same one again, and `GET /deliveries/<id>`."""
+    """Return the milliseconds of each response: to a delivery, to its replay, and to `GET /deliveries/<id>`."""
     took: dict[str, dict[str, list[float]]] = {way: {LISTED: [], OTHER: []} for way in WAYS}
     with requests.Session() as session:
+        session.trust_env = False
         for _ in range(pairs):
-            sent = {}
-            for contact in (LISTED, OTHER):
-                data, delivery_id = builders.body(contact=contact, verify_code="000000"), f"msg_{uuid.uuid4().hex}"
-                sent[contact] = delivery_id, data, builders.signed(data, delivery_id=delivery_id)
-            asking = builders.signed(b"")
+            deliveries = {contact: _delivery(contact) for contact in (LISTED, OTHER)}
+            query_headers = senders.sign_headers(b"", sender="standard", secret=SECRET)
             for way in WAYS:
                 for contact in random.sample([LISTED, OTHER], 2):
-                    delivery_id, data, headers = sent[contact]
-                    asked = url.partition("/webhooks")[0].rstrip("/") + f"/deliveries/{delivery_id}"
-                    began = time.perf_counter()
-                    if way == "questions":
-                        answer = session.get(asked, headers=asking, timeout=30)
+                    body, headers = deliveries[contact]
+                    query_url = f"{url}/deliveries/{headers['webhook-id']}"
+                    started = time.perf_counter()
+                    if way == "queries":
+                        response = session.get(query_url, headers=query_headers, timeout=30)
                     else:
-                        answer = session.post(url, data=data, headers=headers, timeout=30)
-                    took[way][contact].append((time.perf_counter() - began) * 1000)
-                    assert answer.json()["code"] == "code-incorrect"
+                        response = session.post(f"{url}/webhooks/signup", data=body, headers=headers, timeout=30)
+                    took[way][contact].append((time.perf_counter() - started) * 1000)
+                    assert response.json()["code"] == "code-incorrect"
     return took
 
 
-def longer(one: list[float], other: list[float]) -> float:
-    """How often a time of the one is longer than a time of the other (Mann and Whitney's U, as a part of all pairs)."""
+def _delivery(contact: str) -> tuple[bytes, dict[str, str]]:
+    body = sample_payloads.build_body(contact, "000000", "phone")
+    return body, senders.sign_headers(body, sender="standard", secret=SECRET)
+
+
+def share_longer(one: list[float], other: list[float]) -> float:
+    """Return the share of all pairs in which the time of ``one`` is longer (Mann and Whitney's U)."""
     ranked = sorted([(seconds, 1) for seconds in one] + [(seconds, 0) for seconds in other])
     ranks = sum(rank for rank, (_, is_one) in enumerate(ranked, start=1) if is_one)
     return (ranks - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))
@@ -67,17 +65,18 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=3000)
     pairs = parser.parse_args().pairs
-    settings = {"REVEAL_ALREADY_VERIFIED": "false", "MAX_WRONG_CODES": 0, "LOG_LEVEL": "INFO"}
+    settings = {"REVEAL_ALREADY_VERIFIED": "false", "MAX_WRONG_CODES": "0", "LOG_LEVEL": "INFO"}
     with (
         tempfile.TemporaryDirectory() as folder,
-        builders.Upstream(refuse) as upstream,
-        builders.gunicorn(upstream.url, Path(folder) / "log", **settings) as own,
+        Emulator(rate=0) as emulator,
+        servers.bridge(emulator.url, Path(certifi.where()), Path(folder), **settings) as running,
     ):
-        measure(own, 100)
-        took = measure(own, pairs)
+        url = f"http://127.0.0.1:{running.target.port}"
+        measure(url, 100)
+        took = measure(url, pairs)
     error = ((2 * pairs + 1) / (12 * pairs * pairs)) ** 0.5
     for way in WAYS:
         listed, other = took[way][LISTED], took[way][OTHER]
         one, two = statistics.median(listed), statistics.median(other)
         print(f"{way}: verified before {one:.2f} ms, wrong code {two:.2f} ms (medians of {pairs})")
-        print(f"  the first took longer in {longer(listed, other):.3f} of all pairs, standard error {error:.3f}")
+        print(f"  the first took longer in {share_longer(listed, other):.3f} of all pairs, standard error {error:.3f}")
