@@ -1,1 +1,1 @@
-"""A local stand-in for Tencent Cloud's Domain API, and the tools to try the bridge against it. Never deployed."""
+"""An emulator of Tencent Cloud's Domain API with a console, to try the bridge locally. Never deployed."""

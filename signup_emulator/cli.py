@@ -23,33 +23,36 @@ from .server import Emulator
 
 def configure_run(run: argparse.ArgumentParser) -> None:
     run.description = (
-        "Run the bridge and an emulator of the API, wired together, until Ctrl-C. No account is needed, and nothing "
+        "Run an emulator of the API and a bridge that calls it, until Ctrl-C. No account is needed, and nothing "
         "leaves this machine. The emulator's page has a form to sign up with, the codes, and every delivery. Settings "
         "of the bridge in the environment apply, except the API's URL and key."
     )
     run.add_argument(
-        "--port", type=_port, default=os.environ.get("PORT") or "9000", help="the bridge's (default: $PORT or 9000)"
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT") or "9000",
+        help="port of the bridge (default: 9000, or $PORT)",
     )
     run.add_argument(
         "--keep",
         action="store_true",
         default=os.environ.get("KEEP") == "1",
-        help="start with the codes, verified contacts and deliveries of the last stop, and with the bridge's ledger "
-        "(default: afresh, unless $KEEP is 1)",
+        help="start with the codes, verified contacts, deliveries and ledger of the last run (default: only if $KEEP "
+        "is 1)",
     )
     run.add_argument(
         "--state",
         type=Path,
         default=launcher.STATE,
         metavar="FOLDER",
-        help="where they are kept (default: %(default)s in the current folder)",
+        help="folder for this state (default: %(default)s in the current folder)",
     )
     run.add_argument(
         "--scf",
         choices=("web", "event"),
         help="run build/function.zip of `package` as SCF runs a function of this type, instead of the installed bridge",
     )
-    _add_listening(run)
+    _add_listen_options(run)
     run.set_defaults(execute=_run)
 
 
@@ -63,8 +66,10 @@ def configure_emulate(emulate: argparse.ArgumentParser) -> None:
         f"error code of the API, or one of {', '.join(WIRE_FAULTS)}. Start again: curl -X POST "
         "http://127.0.0.1:9010/emulator/reset"
     )
-    emulate.add_argument("--rate", type=int, default=RATE, help="requests a second and action, 0: any (default: 20)")
-    _add_listening(emulate)
+    emulate.add_argument(
+        "--rate", type=int, default=RATE, help="requests per second and action, 0 for no limit (default: 20)"
+    )
+    _add_listen_options(emulate)
     emulate.set_defaults(execute=_emulate)
 
 
@@ -75,7 +80,7 @@ def configure_send(send: argparse.ArgumentParser) -> None:
         "if that is not set. The body has the form of the bridge's PAYLOAD_PRESET; with --url, of $PAYLOAD_PRESET."
     )
     send.epilog = (
-        "A wrong code: --code 000000. A code of its own: `codes --send CONTACT`. A lost response of the API: --fault "
+        "A wrong code: --code 000000. A code that was sent: `codes --send CONTACT`. A lost reply of the API: --fault "
         "hang. A deployed function: --url https://…."
     )
     send.add_argument("--contact", default="18766554433", help="phone number or email address (default: %(default)s)")
@@ -85,45 +90,45 @@ def configure_send(send: argparse.ArgumentParser) -> None:
         type=_sender,
         metavar="|".join(senders.AUTHS),
         default=None,
-        help="who signs (default: the one that $WEBHOOK_AUTH means, else standard)",
+        help="the sender to sign as (default: according to $WEBHOOK_AUTH, or standard)",
     )
     send.add_argument(
         "--url",
-        help="where to post it (default: through the emulator, which shows it on its page: …/webhooks/signup there)",
+        help="URL to post to (default: the emulator, which relays it to the bridge and shows it on its page)",
     )
-    send.add_argument("--fault", help="break the API's next call for this contact: an API error code or a wire fault")
-    _add_asking(send)
+    send.add_argument("--fault", help="break the next API call for this contact with an API error code or a wire fault")
+    _add_client_options(send)
     send.set_defaults(execute=_from_client(client.send))
 
 
 def configure_codes(codes: argparse.ArgumentParser) -> None:
-    codes.description = "List the codes that the emulator sent, newest first, or have one sent."
-    codes.add_argument("--contact", help="only this contact's")
-    codes.add_argument("--send", metavar="CONTACT", help="have a code sent to this contact first, and print that one")
-    _add_asking(codes)
+    codes.description = "List the codes that the emulator sent, newest first, or send one."
+    codes.add_argument("--contact", help="only of this contact")
+    codes.add_argument("--send", metavar="CONTACT", help="send a code to this contact, and print only this code")
+    _add_client_options(codes)
     codes.set_defaults(execute=_from_client(client.codes))
 
 
 def configure_deliveries(deliveries: argparse.ArgumentParser) -> None:
     deliveries.description = (
-        "List the deliveries that the emulator saw, newest first: those that it made or relayed, and, from the "
+        "List the deliveries that the emulator recorded, newest first: those that it sent or relayed, and, from the "
         "bridge's log, those that were posted directly to the bridge."
     )
-    deliveries.add_argument("--contact", help="only this contact's")
-    deliveries.add_argument("--follow", action="store_true", help="go on with each new one, until Ctrl-C")
-    _add_asking(deliveries)
+    deliveries.add_argument("--contact", help="only of this contact")
+    deliveries.add_argument("--follow", action="store_true", help="print each new delivery until Ctrl-C")
+    _add_client_options(deliveries)
     deliveries.set_defaults(execute=_from_client(client.deliveries))
 
 
-def _add_listening(parser: argparse.ArgumentParser) -> None:
+def _add_listen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--emulator-port",
         type=_port,
         default=os.environ.get("EMULATOR_PORT") or "9010",
-        help="the emulator's (default: $EMULATOR_PORT or 9010)",
+        help="port of the emulator (default: 9010, or $EMULATOR_PORT)",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s, this machine alone)"
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only)"
     )
     parser.add_argument(
         "--allow-host",
@@ -131,24 +136,24 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="accept this name in the Host header of requests to the page, REST and the relay, such as the name of a "
-        "container; repeat the option for more names (default: loopback names, IP addresses, and the name in --host)",
+        help="accept this name in the Host header, for example the name of a container; repeat for more names "
+        "(default: loopback names, IP addresses, and the name in --host)",
     )
 
 
-def _add_asking(parser: argparse.ArgumentParser) -> None:
+def _add_client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--emulator",
         metavar="URL",
         default=f"http://127.0.0.1:{os.environ.get('EMULATOR_PORT') or '9010'}",
-        help="the emulator's (default: %(default)s)",
+        help="URL of the emulator (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _sender(value: str) -> str:
     if value not in senders.AUTHS:
-        raise argparse.ArgumentTypeError(f"{value} is none of {', '.join(senders.AUTHS)}")
+        raise argparse.ArgumentTypeError(f"{value} is not supported; expected one of {', '.join(senders.AUTHS)}")
     return value
 
 
@@ -164,22 +169,22 @@ def _host_name(value: str) -> str:
 
 def _port(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) < 65_536:
-        raise argparse.ArgumentTypeError(f"{value} is no port: a whole number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{value} is not a port; expected a number from 1 to 65535")
     return int(value)
 
 
 def _run(options: argparse.Namespace) -> int:
-    wanted = {name: getattr(options, name) for name in launcher.Options._fields}
-    return launcher.run(launcher.Options(**wanted))
+    values = {name: getattr(options, name) for name in launcher.Options._fields}
+    return launcher.run(launcher.Options(**values))
 
 
 def _from_client(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Return the command with its refusals as texts and exit statuses."""
+    """Wrap a command: print its CommandError, and return the exit status."""
 
     def execute(options: argparse.Namespace) -> int:
         try:
             return command(options)
-        except client.Refused as error:
+        except client.CommandError as error:
             print(f"signup-bridge {options.name}: {error}", file=sys.stderr)
             return error.status
 

@@ -1,4 +1,4 @@
-"""`signup-bridge run`: the emulator, and the bridge under gunicorn wired to it, until Ctrl-C."""
+"""`signup-bridge run`: run the emulator and a bridge that calls it, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ from .server import Emulator
 from .state import State
 
 STATE = Path(".run")
-"""The folder, in the current one, that keeps what is known, unless another one is said."""
+"""The default folder for the state of the emulator and the bridge, in the current folder."""
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a plain kill, and the terminal that is closed."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, `kill`, and a closed terminal."""
 
-_ALWAYS_THE_EMULATORS = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
+_SET_BY_THE_EMULATOR = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
 
 PORT, EMULATOR_PORT = 9000, 9010
 
-WARNING = "WARNING: whoever reaches this machine can use it, and read its codes, since it listens on {host}"
+WARNING = "WARNING: listening on {host}: anyone who can reach this machine can use the emulator and read its codes"
 
-START_LIMIT = 30.0
-"""Seconds for the bridge to answer /health."""
+START_TIMEOUT = 30.0
+"""Seconds within which the bridge must respond at /health."""
 
 
 class Options(NamedTuple):
-    """The options of `run`. ``scf``: run the built zip as that shape; ``keep``: keep the state of the last stop.
+    """The options of `run`.
 
-    ``allow_host``: host names beside this machine's own that lead to the console.
+    ``scf`` runs the built zip as a function of that type. ``keep`` starts with the state of the last run.
+    ``allow_host`` are host names of the console beside this machine's own.
     """
 
     port: int
@@ -62,20 +63,20 @@ class Options(NamedTuple):
 
 
 def run(options: Options) -> int:
-    """Run both; the exit status of the bridge, 0 after Ctrl-C.
+    """Run the emulator and the bridge; return the bridge's exit status, 0 after Ctrl-C.
 
-    Raises OSError when a port is taken, or what is needed is missing.
+    Raises OSError if a port is in use, or something that `run` needs is missing.
     """
     if options.port == options.emulator_port:
         raise OSError(f"PORT and EMULATOR_PORT are both {options.port}; set one of them to another port")
     ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
     ports.check(options.port, "PORT", options.host)
-    for number in STOPS:  # a shell starts what runs in its background with SIGINT ignored
+    for number in STOP_SIGNALS:  # a shell starts background processes with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     state = State(options.state, keep=options.keep)
     with Emulator(options.host, options.emulator_port, allowed=options.allow_host) as emulator:
         state.restore(emulator)
-        environ = {key: value for key, value in os.environ.items() if key not in _ALWAYS_THE_EMULATORS}
+        environ = {key: value for key, value in os.environ.items() if key not in _SET_BY_THE_EMULATOR}
         environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
         environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
         environ |= {
@@ -85,12 +86,12 @@ def run(options: Options) -> int:
         }
         if options.scf is None and not environ.get("LEDGER_URL"):
             environ["LEDGER_URL"] = state.ledger_url
-            emulator.console.forget = state.forget_deliveries
+            emulator.console.clear_ledger = state.clear_ledger
         return _run(emulator, environ, options, state)
 
 
 def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state: State) -> int:
-    with Log(emulator.console.deliveries) as log:
+    with BridgeLog(emulator.console.deliveries) as log:
         bridge = _start_bridge(environ, options, log)
         try:
             emulator.console.bridge = BridgeTarget(
@@ -103,59 +104,59 @@ def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state
             if wait_until_ready(f"{emulator.console.bridge.url}/health", bridge):
                 print_banner(emulator, options, bridge.note)
             elif bridge.runs():
-                raise OSError("the bridge does not answer; what it wrote stands above")
+                raise OSError("the bridge does not respond; see its log above")
             return bridge.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            for number in STOPS:  # a second Ctrl-C must not leave the bridge behind
+            for number in STOP_SIGNALS:  # a second Ctrl-C must not leave the bridge running
                 signal.signal(number, signal.SIG_IGN)
             bridge.stop()
             state.save(emulator)
 
 
-class Log:
-    """The bridge's log: whatever is written into ``end`` is printed, and its lines are told to the console."""
+class BridgeLog:
+    """The bridge's log: what is written to ``write_fd`` is printed, and passed to the console line by line."""
 
     def __init__(self, deliveries: Deliveries) -> None:
         deliveries.logged = True
-        begin, self.end = os.pipe()
+        begin, self.write_fd = os.pipe()
         self._deliveries = deliveries
         self._thread = threading.Thread(target=self._read, args=(begin,), daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Log:  # noqa: PYI034  Self came with Python 3.11
+    def __enter__(self) -> BridgeLog:  # noqa: PYI034  Self came with Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Read it to its end: whoever wrote into it has ended."""
-        os.close(self.end)
+        """Read the rest of the log; its writer has exited."""
+        os.close(self.write_fd)
         self._thread.join(timeout=5)
 
     def _read(self, begin: int) -> None:
         with open(begin, "rb") as lines:
             for line in lines:
-                with suppress(OSError):  # nobody reads what is printed any more
+                with suppress(OSError):  # standard output is closed
                     sys.stdout.buffer.write(line)
                     sys.stdout.buffer.flush()
                 with suppress(ValueError):
-                    told = json.loads(line)
-                    if isinstance(told, dict):
-                        self._deliveries.on_log_line(told)
+                    document = json.loads(line)
+                    if isinstance(document, dict):
+                        self._deliveries.on_log_line(document)
 
 
 class BridgeHandle(Protocol):
-    """A bridge that runs; ``note`` is what is told of it."""
+    """A running bridge; ``note`` is printed with its URL."""
 
     note: str
 
     def runs(self) -> bool: ...
 
     def wait(self) -> int:
-        """Wait until it ends by itself; its exit status."""
+        """Wait until it exits, and return the exit status."""
 
     def stop(self) -> None:
-        """End it, in order."""
+        """Stop it gracefully."""
 
 
 class BridgeProcess:
@@ -163,11 +164,11 @@ class BridgeProcess:
 
     note = ""
 
-    def __init__(self, environ: Mapping[str, str], options: Options, log: Log) -> None:
+    def __init__(self, environ: Mapping[str, str], options: Options, log: BridgeLog) -> None:
         own = {"HOST": options.host, "PORT": str(options.port)}
-        # A session of its own: Ctrl-C reaches the launcher alone, which stops the bridge in order.
+        # A session of its own: Ctrl-C reaches the launcher only, which stops the bridge gracefully.
         self._process = subprocess.Popen(  # noqa: S603
-            gunicorn_command(), env={**environ, **own}, stdout=log.end, start_new_session=True
+            gunicorn_command(), env={**environ, **own}, stdout=log.write_fd, start_new_session=True
         )
 
     def runs(self) -> bool:
@@ -186,17 +187,17 @@ class BridgeProcess:
                 self._process.wait()
 
 
-def _start_bridge(environ: Mapping[str, str], options: Options, log: Log) -> BridgeHandle:
+def _start_bridge(environ: Mapping[str, str], options: Options, log: BridgeLog) -> BridgeHandle:
     if options.scf is None:
         return BridgeProcess(environ, options, log)
     from .scf.scf_bridge import ScfBridge  # noqa: PLC0415  needs PyYAML, which only the deployer installs
 
-    return ScfBridge(environ, options.port, options.scf, Path(f"/dev/fd/{log.end}"))
+    return ScfBridge(environ, options.port, options.scf, Path(f"/dev/fd/{log.write_fd}"))
 
 
 def wait_until_ready(url: str, bridge: BridgeHandle) -> bool:
-    """Whether the bridge answers before it exits."""
-    end = time.monotonic() + START_LIMIT
+    """Return whether the bridge responds before it exits or START_TIMEOUT ends."""
+    end = time.monotonic() + START_TIMEOUT
     with requests.Session() as session:
         session.trust_env = False
         while bridge.runs() and time.monotonic() < end:
@@ -217,7 +218,7 @@ def print_banner(emulator: Emulator, options: Options, note: str) -> None:
     bridge = f"http://{ports.address(options.host, options.port)}"
     code = "POST /webhooks/code, " if emulator.console.bridge and emulator.console.bridge.sends else ""
     text = f"""
-console   {emulator.url}   open it in a browser: send a code, verify it, see what happens
+console   {emulator.url}   open it in a browser to send codes and verify them
 bridge    {bridge}   POST /webhooks/signup, {code}GET /deliveries/<id>, /ready, /health, /openapi.json{note}
 API       {emulator.url}   for any SDK, with the demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
 

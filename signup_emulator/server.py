@@ -1,4 +1,4 @@
-"""The emulator: the API and, on the same port, its console."""
+"""The emulator: the API and its console on one port."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 
 class Emulator(ApiServer):
-    """An emulated account and its console; takes what an `ApiServer` takes.
+    """An emulated account and its console, with the parameters of `ApiServer`.
 
-    ``allowed`` are host names beside this machine's own that lead to the console.
+    ``allowed`` are host names of the console beside this machine's own.
     """
 
     def __init__(self, *arguments: Any, allowed: Collection[str] = (), **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._allowed = allowed
         self.console = Console(self)
-        self.app = self._first
+        self.app = self._create_app
 
-    def _first(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The console itself, which is made when it is first asked for: that takes longer than all the rest."""
+    def _create_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Create the console at its first request: this takes longer than starting everything else."""
         self.app = create_app(self.console, host=self.host, allowed=self._allowed)
         return self.app(environ, start_response)
 
     def snapshot(self) -> dict[str, Any]:
-        """What is known, as JSON values."""
+        """Return the state as JSON values."""
         return {**self.domain.snapshot(), "deliveries": self.console.deliveries.snapshot()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Know again what a `snapshot` holds. Raises KeyError, TypeError or ValueError when it is none."""
+        """Restore a `snapshot`. Raises KeyError, TypeError or ValueError if it is not one."""
         self.domain.restore(snapshot)
         self.console.deliveries.restore(snapshot["deliveries"])
 

@@ -1,4 +1,4 @@
-"""What `run` leaves in its folder: the bridge's ledger, and what the emulator knew when it stopped."""
+"""The folder that `run` keeps: the bridge's ledger and the emulator's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .server import Emulator
 
 
 class State:
-    """The folder. Without ``keep`` nothing of the last time is known again."""
+    """The state folder. Without ``keep`` the state of the last run is deleted."""
 
     def __init__(self, folder: Path, *, keep: bool) -> None:
         self._folder = folder.resolve()
@@ -22,30 +22,30 @@ class State:
         if not keep:
             self._file.unlink(missing_ok=True)
             for file in self._folder.glob(f"{self._ledger.name}*"):
-                file.unlink(missing_ok=True)  # another run in this folder may remove them, too
+                file.unlink(missing_ok=True)  # another run in this folder may also delete it
 
     @property
     def ledger_url(self) -> str:
         return f"sqlite:///{quote(str(self._ledger))}"
 
     def restore(self, emulator: Emulator) -> None:
-        """Know again what is there. Raises OSError when it is not the emulator's."""
+        """Load the saved state. Raises OSError if the file is not valid."""
         if not self._file.exists():
             return
         try:
             emulator.restore(json.loads(self._file.read_text()))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise OSError(f"{self._file} is not the emulator's; remove it, or start without KEEP=1") from error
+            raise OSError(f"{self._file} is not a state of the emulator; remove it, or start without KEEP=1") from error
 
     def save(self, emulator: Emulator) -> None:
-        """Write down what is known, for its owner alone: contacts and codes are in it."""
+        """Save the state, readable by the owner only since it has contacts and codes."""
         new = self._file.with_suffix(".new")
         with open(new, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             json.dump(emulator.snapshot(), file)
         new.replace(self._file)
 
-    def forget_deliveries(self) -> None:
-        """Empty the ledger, of which the bridge may be at work; its key and version stay."""
+    def clear_ledger(self) -> None:
+        """Empty the ledger while the bridge may use it; its key and version stay."""
         if not self._ledger.exists():
             return
         db = sqlite3.connect(self._ledger, timeout=10, isolation_level=None)

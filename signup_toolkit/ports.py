@@ -1,4 +1,4 @@
-"""TCP ports of this machine: which is free, and whether one is."""
+"""Find free TCP ports, and check ports."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import secrets
 import socket
 
 _FIRST, _COUNT = 10_000, 22_000
-"""Below the ports that systems give to whoever asks for any, or makes a connection: none of these is taken by chance
-between the look at it and its use. Linux gives them from 32768 on, others from 49152."""
+"""Ports below the ephemeral range, so that no connection takes one between the check and its use. The range starts at
+32768 on Linux, at 49152 on other systems."""
 
 
 def free() -> int:
-    """A port on 127.0.0.1 that nobody uses, and that nobody is given by chance."""
+    """Return an unused port on 127.0.0.1 below the ephemeral range."""
     while True:
-        port = _FIRST + secrets.randbelow(_COUNT)  # whatever seed the caller's random numbers have
+        port = _FIRST + secrets.randbelow(_COUNT)  # independent of a seed that the caller has set
         if is_free(port):
             return port
 
 
 def address(host: str, port: int) -> str:
-    """Where this machine reaches who listens there, as in a URL."""
+    """Return the host and port, as in a URL, by which this machine reaches a server on ``host``."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  a question, no binding
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether one can listen there."""
+    """Return whether a server can listen on the port."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError:
@@ -34,6 +34,6 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def check(port: int, setting: str, host: str = "127.0.0.1") -> None:
-    """Raises OSError, which names the setting, when the port is taken."""
+    """Check that the port is free. Raises OSError, which names the setting."""
     if not is_free(port, host):
-        raise OSError(f"port {port} on {host} is taken; set {setting} to another one")
+        raise OSError(f"port {port} on {host} is in use; set {setting} to another port")

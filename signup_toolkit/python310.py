@@ -1,4 +1,4 @@
-"""A CPython 3.10 on this machine: SCF's newest Python, whose bytecode no other version can write."""
+"""Find a CPython 3.10 on this machine. It is SCF's newest Python, and only 3.10 writes its bytecode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def find() -> str | None:
-    """The path of a Python 3.10 that runs, of no virtual environment; None when there is none."""
+    """Return the path of a CPython 3.10 outside virtual environments, None if there is none."""
     return next(filter(None, map(_if_3_10, _candidates())), None)
 
 
@@ -27,11 +27,11 @@ def _candidates() -> Iterator[str]:
 
 
 def _if_3_10(path: str) -> str | None:
-    """Its own path, if it is one; pyenv's stand-in for a version that is not switched on fails."""
+    """Return the resolved path if it is a CPython 3.10. A pyenv shim of an inactive version fails."""
     program = "import os, sys; print(*sys.version_info[:2], sys.implementation.name, os.path.realpath(sys.executable))"
     try:
         done = subprocess.run([path, "-I", "-c", program], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    told = done.stdout.rstrip("\n")
-    return told.removeprefix("3 10 cpython ") if told.startswith("3 10 cpython ") else None
+    output = done.stdout.rstrip("\n")
+    return output.removeprefix("3 10 cpython ") if output.startswith("3 10 cpython ") else None

@@ -1,6 +1,6 @@
-"""A delivery's body: the bridge's own, or a signup system's, as the bridge reads it by a PAYLOAD_PRESET.
+"""Build sample bodies of deliveries: in the bridge's own format, or in the format of a PAYLOAD_PRESET.
 
-docs/senders.md says where each of them documents it, and what a signup form must do so that the code is in it.
+docs/senders.md names the documentation of each format.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def build_body(contact: str, code: str | None, kind: str | None = None, preset: str | None = None) -> bytes:
-    """A delivery's body; without a ``code`` it asks for one. Without a ``kind`` what holds an @ is an email address.
+    """Build a delivery's body; without a ``code`` it requests one.
 
-    Raises KeyError for no ``preset``.
+    ``kind`` is phone or email, by default email if the contact has an @. Raises KeyError for an unknown ``preset``.
     """
     kind = kind or ("email" if "@" in contact else "phone")
     document = PAYLOADS[preset](contact, code, kind) if preset else _native(contact, code, kind)
@@ -31,7 +31,7 @@ def _code_member(code: str | None) -> dict[str, Any]:
 
 
 def _supabase(contact: str, code: str | None, kind: str) -> dict[str, Any]:
-    """The hook *before user created*: the user is not in the database yet, and so was never created or updated."""
+    """Build the hook *before user created*: the user is not in the database yet, so both times are zero."""
     never = "0001-01-01T00:00:00Z"
     return {
         "metadata": {
@@ -57,7 +57,7 @@ def _supabase(contact: str, code: str | None, kind: str) -> dict[str, Any]:
 
 
 def _clerk(contact: str, code: str | None, kind: str) -> dict[str, Any]:
-    """The event `user.created`, in short."""
+    """Build the event `user.created`, abridged."""
     phone = kind == "phone"
     named: dict[str, Any] = {
         "id": f"idn_{uuid.uuid4().hex}",
@@ -75,7 +75,7 @@ def _clerk(contact: str, code: str | None, kind: str) -> dict[str, Any]:
 
 
 def _auth0(contact: str, code: str | None, kind: str) -> dict[str, Any]:
-    """The event `user.created`, in short."""
+    """Build the event `user.created`, abridged."""
     member = "phone_number" if kind == "phone" else "email"
     user = {"user_id": f"auth0|{uuid.uuid4().hex}", member: contact, "user_metadata": _code_member(code)}
     return {**_event("user.created", "urn:auth0:example"), "data": {"object": user}}
@@ -99,4 +99,4 @@ PAYLOADS: dict[str, Callable[[str, str | None, str], dict[str, Any]]] = {
     "auth0": _auth0,
     "cloudevents": _cloudevents,
 }
-"""By the value of PAYLOAD_PRESET: contact, code and type in, the document out, which is a new one each time."""
+"""A builder for each value of PAYLOAD_PRESET. Each call returns a document with new ids."""

@@ -1,4 +1,4 @@
-"""Signup systems in a few lines: each signs a delivery in its own way, and posts it."""
+"""Sign and post deliveries as each kind of signup system does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import requests
 
 DEMO_SECRET = "whsec_" + base64.b64encode(b"signup-bridge, known to everybody").decode()
-"""What `make run` gives the bridge when no WEBHOOK_SECRETS is set."""
+"""The secret of `make run` if WEBHOOK_SECRETS is not set."""
 
 AUTHS = {
     "standard": "standard-webhooks",
@@ -21,21 +21,21 @@ AUTHS = {
     "bearer": "bearer",
     "none": "none",
 }
-"""The senders, and the WEBHOOK_AUTH that a bridge must have to believe them."""
+"""The senders, each with the WEBHOOK_AUTH that accepts it."""
 
 _DEFAULT_SENDERS = {"standard-webhooks": "standard", "github": "github", "bearer": "bearer", "none": "none"}
 SIGNATURE_HEADERS = ("id", "timestamp", "signature")
-"""The headers of a Standard Webhooks signature, behind their prefix."""
+"""The headers of a Standard Webhooks signature, without their prefix."""
 
 
 class SecretError(ValueError):
-    """The secret is none that a Standard Webhooks sender can sign with."""
+    """The secret cannot be used for a Standard Webhooks signature."""
 
 
 def default_sender(auth: str) -> str:
-    """The sender that speaks as this WEBHOOK_AUTH has it. Raises ValueError."""
+    """Return the default sender for a WEBHOOK_AUTH. Raises ValueError."""
     if auth not in _DEFAULT_SENDERS:
-        raise ValueError(f"WEBHOOK_AUTH: {auth} is none of {', '.join(_DEFAULT_SENDERS)}")
+        raise ValueError(f"WEBHOOK_AUTH: {auth} is not supported; expected one of {', '.join(_DEFAULT_SENDERS)}")
     return _DEFAULT_SENDERS[auth]
 
 
@@ -46,7 +46,7 @@ def new_id() -> str:
 def sign_headers(
     body: bytes, *, sender: str, secret: str, delivery_id: str | None = None, at: float | None = None
 ) -> dict[str, str]:
-    """The headers with which a sender delivers a body, signed ``at`` a Unix time (now), under a new id or this.
+    """Return a sender's headers for a body, signed ``at`` a Unix time (default: now) with a new id or ``delivery_id``.
 
     Raises SecretError. Source: the Standard Webhooks specification; Supabase signs with every secret of a rotation,
     and joins the signatures with ", ".
@@ -77,13 +77,13 @@ def _signature(body: bytes, secret: str, delivery_id: str, timestamp: str) -> st
     try:
         key = base64.b64decode(secret.removeprefix("v1,").removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise SecretError("WEBHOOK_SECRETS must be written whsec_<base64> to sign with it") from None
+        raise SecretError("WEBHOOK_SECRETS: must be whsec_<base64> to sign with it") from None
     signature = hmac.digest(key, f"{delivery_id}.{timestamp}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(signature).decode()
 
 
 def detect_sender(headers: Mapping[str, str]) -> tuple[str, str | None]:
-    """Which sender's these headers are, by their lower-case names, and the delivery's id as it gave it."""
+    """Return the sender of these headers, whose names are in lower case, and the delivery id that it gave."""
     for prefix, sender in (("webhook", "standard"), ("svix", "svix")):
         if f"{prefix}-signature" in headers:
             joined = ", v1," in headers[f"{prefix}-signature"]
@@ -95,7 +95,7 @@ def detect_sender(headers: Mapping[str, str]) -> tuple[str, str | None]:
 
 
 def post(url: str, body: bytes, headers: dict[str, str]) -> requests.Response:
-    """Post it and wait for the answer. Raises requests.RequestException."""
+    """Post a delivery and return the response. Raises requests.RequestException."""
     with requests.Session() as session:
-        session.trust_env = False  # no proxy stands before a bridge on this machine
+        session.trust_env = False  # no proxy for a bridge on this machine
         return session.post(url, data=body, headers=headers, timeout=60, allow_redirects=False)

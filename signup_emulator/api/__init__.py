@@ -1,1 +1,1 @@
-"""The Domain API over HTTP, as one account sees it: what it knows, checks and answers, and its faults."""
+"""The Domain API of one emulated account over HTTP, with its checks and faults."""

@@ -1,4 +1,4 @@
-"""What is noted of each call of the API: what came, what was answered, how long that took."""
+"""Record the calls of the API: request, reply and duration."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
-KEPT = 10_000
-"""Calls that are kept: the newest."""
+MAX_CALLS = 10_000
+"""The newest calls that are kept."""
 
 
 @dataclass
 class Call:
-    """One call of the API. ``result`` is ``OK``, the API's error code, or the fault that answered instead of it.
+    """One call of the API. ``result`` is ``OK``, the API's error code, or the wire fault in place of a reply.
 
     ``fault`` was armed, or chosen by the contact. ``trace_id`` is the header ``X-TC-TraceId``, ``request`` the
-    parameters. ``reply`` is the body as far as it is sent, None when there is none; ``duration_ms`` is from the
-    request, once it had been read, to the reply.
+    parameters. ``reply`` is the part of the body that is sent, None if there is none. ``duration_ms`` is the time from
+    the end of the request to the reply.
     """
 
     at: float
@@ -32,15 +32,15 @@ class Call:
 
 
 class Calls(list[Call]):
-    """The newest calls, oldest first. A list, since it is sliced; appending to it is safe for threads."""
+    """The newest calls, oldest first. `append` is safe for threads."""
 
-    def __init__(self, calls: Iterable[Call] = (), *, kept: int = KEPT) -> None:
+    def __init__(self, calls: Iterable[Call] = (), *, limit: int = MAX_CALLS) -> None:
         super().__init__(calls)
-        self.kept = kept
+        self.limit = limit
 
     def append(self, call: Call, /) -> None:
         super().append(call)
-        del self[: -self.kept]  # one step, which finds nothing to do when another thread was before it
+        del self[: -self.limit]  # atomic; deletes nothing if another thread was first
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[Any, ...]:
         return Calls, (list(self),)

@@ -1,7 +1,4 @@
-"""What one call of the API is answered by: its own checks, then an armed fault, then the contact's, then the truth.
-
-In comes a request, out comes what to note of it and what to send; nothing is sent here.
-"""
+"""Decide the reply to a call: the API's checks first, then an armed fault, a magic contact, and the account's state."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from .faults.wire_faults import PROCESSED, WIRE_FAULTS
 
 
 class Account(Protocol):
-    """The account that is called: its state, the faults that are armed, its API keys and its clock."""
+    """The account that is called: its state, armed faults, API keys and clock."""
 
     domain: Domain
     faults: Faults
@@ -30,18 +27,18 @@ class Account(Protocol):
     delay: float
 
 
-class Answer(NamedTuple):
-    """The API's own reply, ``delay`` seconds after the call; ``broken`` is the wire fault that befalls it."""
+class Dispatched(NamedTuple):
+    """A recorded call with its reply, to be sent after ``delay`` seconds and damaged by ``wire_fault``."""
 
     call: Call
     reply: bytes
-    broken: str | None
+    wire_fault: str | None
     delay: float
 
 
-def answer(account: Account, request: tc3.SignedRequest) -> Answer:
-    """Judge a request and do what it asks."""
-    headers, parameters = request.headers, parameters_of(request.body)
+def dispatch(account: Account, request: tc3.SignedRequest) -> Dispatched:
+    """Check a request and perform its action."""
+    headers, parameters = request.headers, parse_parameters(request.body)
     contact = parameters.get("Code") if isinstance(parameters.get("Code"), str) else None
     action = headers.get("x-tc-action", "")
     call = Call(account.now(), action, contact, "OK", str(uuid.uuid4()), request=parameters)
@@ -61,49 +58,49 @@ def answer(account: Account, request: tc3.SignedRequest) -> Answer:
         _check_method(request.method)
         account.domain.check_rate(action)
         call.fault = account.faults.take(action, contact)
-        chosen = magic_contacts.find_magic_contact(action, contact) if call.fault is None else None
-        if chosen is None:
-            _raise(call.fault)
+        magic = magic_contacts.find_magic_contact(action, contact) if call.fault is None else None
+        if magic is None:
+            _raise_api_error(call.fault)
             if call.fault is None or call.fault in PROCESSED:
                 response = account.domain.perform(action, parameters)
             else:
                 call.result = call.fault
         else:
-            delay += chosen.delay
-            _as_chosen(account, chosen, call)
+            delay += magic.delay
+            _apply_magic_contact(account, magic, call)
     except ApiError as error:
         call.result = error.code
         response = {"Error": {"Code": error.code, "Message": error.message}}
     reply = json.dumps({"Response": {**response, "RequestId": call.request_id}}).encode()
-    return Answer(call, reply, call.fault if call.fault in WIRE_FAULTS else None, delay)
+    return Dispatched(call, reply, call.fault if call.fault in WIRE_FAULTS else None, delay)
 
 
 def _check_method(method: str) -> None:
-    """Raises ApiError unless it is POST, by the codes that the API documents for other methods."""
+    """Check that the method is POST. Raises ApiError with the code that the API documents for other methods."""
     if method == "GET":
         raise ApiError("InternalError.MethodNotMatch", "Method mismatch: the action takes POST with a JSON body.")
     if method != "POST":
         raise ApiError("UnsupportedProtocol", f"The method {method} is not supported: send POST.")
 
 
-def _as_chosen(account: Account, chosen: magic_contacts.MagicContact, call: Call) -> None:
+def _apply_magic_contact(account: Account, magic: magic_contacts.MagicContact, call: Call) -> None:
     account.domain.check_parameters(call.action, call.request)
-    call.fault = chosen.fault
-    _raise(chosen.fault)
-    if chosen.accepts:
+    call.fault = magic.fault
+    _raise_api_error(magic.fault)
+    if magic.accepts:
         account.domain.accept((call.request["Type"], call.request["Code"]))
-    elif chosen.fault is not None:
-        call.result = chosen.fault
+    elif magic.fault is not None:
+        call.result = magic.fault
 
 
-def _raise(fault: str | None) -> None:
-    """Raises ApiError for a fault that is the API's own error."""
+def _raise_api_error(fault: str | None) -> None:
+    """Raise ApiError if the fault is an API error code."""
     if fault is not None and fault not in WIRE_FAULTS:
-        raise ApiError(fault, API_CODES.get(fault, "An error that was asked for."))
+        raise ApiError(fault, API_CODES.get(fault, "An error on demand."))
 
 
-def parameters_of(body: bytes) -> dict[str, Any]:
-    """The call's parameters; none when they are not a JSON object, so that the check names what is missing."""
+def parse_parameters(body: bytes) -> dict[str, Any]:
+    """Return the parameters, none if the body is not a JSON object: the check then reports the missing ones."""
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How the emulator writes HTTP: each header once, 100 (Continue) in time, and errors in JSON.
+"""Write HTTP responses: each header once, 100 (Continue) in time, and errors in JSON.
 
 Werkzeug's handler adds a second Server and Date to a relayed response, a second 100 (Continue), and errors in HTML.
 """
@@ -13,7 +13,7 @@ from werkzeug.serving import WSGIRequestHandler
 
 
 class Handler(WSGIRequestHandler):
-    """A handler of one connection, which closes it after a response of the application."""
+    """A handler of one connection, which it closes after a response of the application."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -22,10 +22,10 @@ class Handler(WSGIRequestHandler):
     """The names of the headers of the response that is being built, in lower case."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: what is called can be seen under /emulator/calls."""
+        """Log nothing: GET /emulator/calls returns the calls."""
 
     def parse_request(self) -> bool:
-        """Refuse a target that `urlsplit` cannot read: Werkzeug would drop the connection."""
+        """Reject a target that `urlsplit` cannot parse: Werkzeug would drop the connection."""
         if not super().parse_request():
             return False
         try:
@@ -57,9 +57,9 @@ class Handler(WSGIRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Report in JSON what http.server would report in HTML, such as a malformed request line."""
         self.command = self.command or "GET"
-        self.request_version = self.protocol_version  # what http.server takes for HTTP/0.9 gets a status line, too
+        self.request_version = self.protocol_version  # a status line also for what http.server takes for HTTP/0.9
         reason = HTTPStatus(code).phrase
-        self.refuse(code, message or explain or reason, reason)
+        self.reject(code, message or explain or reason, reason)
 
     def handle_expect_100(self) -> bool:
         """Send 100 (Continue) at once: `wfile` is buffered."""
@@ -71,7 +71,7 @@ class Handler(WSGIRequestHandler):
         del self.headers["Expect"]  # Werkzeug would send a second 100 (Continue)
         super().run_wsgi()
 
-    def refuse(self, status: int, error: str, reason: str | None = None) -> None:
+    def reject(self, status: int, error: str, reason: str | None = None) -> None:
         """Send an error that is not the API's, and close the connection."""
         self.close_connection = True
         self.send(status, "application/json", json.dumps({"error": error}).encode(), reason=reason)

@@ -1,4 +1,4 @@
-"""The Domain API over HTTP, at `POST /`. What else is asked for is an application's, which is mounted beside it."""
+"""Serve the Domain API at `POST /`, and a WSGI application at all other paths."""
 
 from __future__ import annotations
 
@@ -25,38 +25,39 @@ from . import tc3
 from .account.behaviour import RATE
 from .account.domain import Domain
 from .calls import Call, Calls
-from .dispatcher import answer
+from .dispatcher import dispatch
 from .faults.armed_faults import Faults
-from .faults.wire_faults import Reply, faulty_reply, partial_reply
+from .faults.wire_faults import HttpReply, faulty_reply, partial_reply
 from .handler import Handler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
-DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  known to everybody: printed at the start
+DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  public: printed at the start
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
 BODY_LIMIT = 1_048_576
 DISCARD_LIMIT = 64 * BODY_LIMIT
 """Bytes of a body over the limit that are read and discarded, so that the client receives the response."""
 HANG_LIMIT = 120.0
-"""Seconds after which even a hanging connection is let go."""
+"""Seconds after which a hanging connection is closed."""
 
 REDIRECTED = "/emulator/redirected"
-"""Where the fault `redirect` leads to: a GET is answered there as a success is."""
+"""The target of the fault `redirect`, where the response to a GET looks like a success."""
 
-HEADERS = "emulator.headers"
-"""The WSGI environment's key for a request's headers as they came: names and values, in their order."""
+RECEIVED_HEADERS = "emulator.headers"
+"""The WSGI environment's key for a request's headers: names and values in their received order."""
 
 _OLD_SIGNATURE = ("Action", "Signature", "SignatureMethod")
-"""Query parameters of a call by GET with one of the older signatures."""
+"""Query parameters of a call by GET with an older signature method."""
 
 Server = TypeVar("Server", bound="ApiServer")
 
 
 class ApiServer(ThreadedWSGIServer):
-    """An emulated account on ``host``:``port`` (0: any free one). ``rate`` is requests a second and action, 0: any.
+    """An emulated account on ``host``:``port``, port 0 for any free one.
 
-    ``delay`` is the seconds between the processing of a call and its reply; ``on_call`` is called with each call.
+    ``rate`` is the limit of requests per second and action, 0 for none. ``delay`` is the seconds between the processing
+    of a call and its reply. ``on_call`` is called with each call before the reply.
     """
 
     daemon_threads = False
@@ -83,12 +84,12 @@ class ApiServer(ThreadedWSGIServer):
         self.scheme = "https" if tls else "http"
         self._tls = tls
         self._connections: set[socket.socket] = set()
-        beside: WSGIApplication = NotFound()
-        super().__init__(host, port, beside, _Handler)
+        application: WSGIApplication = NotFound()
+        super().__init__(host, port, application, _Handler)
 
     @property
     def address(self) -> str:
-        """Where this machine reaches it: host and port."""
+        """The host and port by which this machine reaches it."""
         return ports.address(self.host, self.port)
 
     @property
@@ -96,7 +97,7 @@ class ApiServer(ThreadedWSGIServer):
         return f"{self.scheme}://{self.address}"
 
     def reset(self) -> None:
-        """Start afresh."""
+        """Delete the account's state, the armed faults and the recorded calls."""
         self.domain.reset()
         self.faults.clear()
         self.calls.clear()
@@ -113,7 +114,7 @@ class ApiServer(ThreadedWSGIServer):
         self._thread.join()
 
     def close_connections(self) -> None:
-        """Close every connection, whatever it waits for."""
+        """Close every connection, also those in use."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -130,29 +131,29 @@ class ApiServer(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that goes away is its own business."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(Handler):
     server: ApiServer
 
     def make_environ(self) -> WSGIEnvironment:
-        """Read the body: Werkzeug would wait for one that the application does not read before it closes."""
-        environ = {**super().make_environ(), HEADERS: self.headers.items()}
+        """Read the body: Werkzeug would wait for an unread one before it closes the connection."""
+        environ = {**super().make_environ(), RECEIVED_HEADERS: self.headers.items()}
         length = environ.get("CONTENT_LENGTH", "")
-        if _is_a_number(length) and int(length) <= BODY_LIMIT:
+        if _is_length(length) and int(length) <= BODY_LIMIT:
             environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(length)))
         return environ
 
     def run_wsgi(self) -> None:
-        """Answer a call of the API; pass everything else to the application."""
-        if self._is_a_call():
-            self._call()
+        """Process a call of the API; pass other requests to the application."""
+        if self._is_api_call():
+            self._receive_call()
             return
         super().run_wsgi()
 
-    def _is_a_call(self) -> bool:
-        """Whether the request is for the API and not for the page, which has the same path."""
+    def _is_api_call(self) -> bool:
+        """Return whether the request is for the API, not for the page, which has the same path."""
         path, query = urlsplit(self.path).path, urlsplit(self.path).query
         if path != "/" or self.command == "HEAD":
             return False
@@ -164,17 +165,17 @@ class _Handler(Handler):
             or any(name in parse_qs(query) for name in _OLD_SIGNATURE)
         )
 
-    def _call(self) -> None:
+    def _receive_call(self) -> None:
         length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
-        if not _is_a_number(length):
-            self.refuse(411, "Content-Length is required: send a body of a known length, not chunked.")
+        if not _is_length(length):
+            self.reject(411, "Content-Length is required: send a body of a known length, not chunked.")
         elif int(length) > BODY_LIMIT:
             left = min(int(length), DISCARD_LIMIT)
             while left and (part := self.rfile.read(min(left, 65_536))):
                 left -= len(part)
-            self.refuse(413, f"The body has {length} bytes. The limit is {BODY_LIMIT}.")
+            self.reject(413, f"The body has {length} bytes. The limit is {BODY_LIMIT}.")
         else:
-            self._api(self.rfile.read(int(length)))
+            self._answer_call(self.rfile.read(int(length)))
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path != REDIRECTED:
@@ -184,27 +185,27 @@ class _Handler(Handler):
         self.server.calls.append(Call(self.server.now(), "redirected", None, "OK", request_id))
         self.send(200, "application/json", json.dumps({"Response": {"RequestId": request_id}}).encode())
 
-    def _api(self, body: bytes) -> None:
-        began = time.monotonic()
+    def _answer_call(self, body: bytes) -> None:
+        started = time.monotonic()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        answered = answer(self.server, tc3.SignedRequest(self.command, urlsplit(self.path).query, headers, body))
-        call, broken = answered.call, answered.broken
-        reply: Reply | None = Reply(200, "application/json", answered.reply)
-        if broken is not None:
-            reply = faulty_reply(broken, call.request_id, self.server.url + REDIRECTED)
-        sent = reply.body if reply else partial_reply(broken or "", answered.reply)
+        dispatched = dispatch(self.server, tc3.SignedRequest(self.command, urlsplit(self.path).query, headers, body))
+        call, wire_fault = dispatched.call, dispatched.wire_fault
+        reply: HttpReply | None = HttpReply(200, "application/json", dispatched.reply)
+        if wire_fault is not None:
+            reply = faulty_reply(wire_fault, call.request_id, self.server.url + REDIRECTED)
+        sent = reply.body if reply else partial_reply(wire_fault or "", dispatched.reply)
         call.reply = None if sent is None else sent.decode()
         self.server.calls.append(call)
         self.server.on_call(call)
-        if answered.delay:
-            self.server.stopping.wait(answered.delay)
-        call.duration_ms = _milliseconds_since(began)
+        if dispatched.delay:
+            self.server.stopping.wait(dispatched.delay)
+        call.duration_ms = _milliseconds_since(started)
         if reply:
             self.send(*reply)
         else:
             self.close_connection = True
-            self._break_connection(broken or "", answered.reply)
-            call.duration_ms = _milliseconds_since(began)
+            self._break_connection(wire_fault or "", dispatched.reply)
+            call.duration_ms = _milliseconds_since(started)
 
     def _break_connection(self, fault: str, reply: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply)
@@ -213,18 +214,18 @@ class _Handler(Handler):
             if part is not None and fault != "drip":
                 self.write(head + part)
             if fault in ("hang", "stall-body"):
-                self._wait_for_the_caller(HANG_LIMIT)
+                self._wait_for_disconnect(HANG_LIMIT)
             if fault == "drip":
                 for byte in head + reply:
                     self.write(bytes((byte,)))
-                    if self._wait_for_the_caller(0.2):
+                    if self._wait_for_disconnect(0.2):
                         return
             if fault == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
 
-    def _wait_for_the_caller(self, seconds: float) -> bool:
-        """Wait; True as soon as the caller has gone away or the emulator stops."""
+    def _wait_for_disconnect(self, seconds: float) -> bool:
+        """Wait; return True as soon as the client disconnects or the emulator stops, otherwise False."""
         end = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
@@ -234,9 +235,9 @@ class _Handler(Handler):
         return self.server.stopping.is_set()
 
 
-def _is_a_number(length: str) -> bool:
+def _is_length(length: str) -> bool:
     return length.isascii() and length.isdecimal() and len(length) < 19
 
 
-def _milliseconds_since(began: float) -> float:
-    return round((time.monotonic() - began) * 1000, 3)
+def _milliseconds_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

@@ -1,1 +1,1 @@
-"""The console: a page and REST beside the API, where a delivery is made, watched and repeated."""
+"""The console: a page and REST beside the API, to send, watch and repeat deliveries."""

@@ -1,6 +1,6 @@
-"""What the console does, whoever asks for it: codes are sent, deliveries made, passed on and repeated.
+"""The console's actions: send codes; send, relay and repeat deliveries.
 
-Nothing here is part of the bridge: it is watched from outside, by its answers, its log and the calls that it makes.
+The console observes the bridge from outside: its responses, its log, and the API calls that it makes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from signup_emulator.api.calls import Call
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY, ApiServer
 from signup_toolkit import sample_payloads, senders
 
-from . import proxy as way
-from .deliveries import As, Deliveries, Delivery, Request, Via
+from . import proxy
+from .deliveries import Deliveries, Delivery, HttpRequest, RepeatKind, Via
 from .event_stream import EventStream
 from .masking import masked
 from .proxy import BridgeTarget
 
-STALE = 600.0
-"""Seconds by which a stale delivery's signature is old: twice the usual tolerance."""
+STALE_AGE = 600.0
+"""Age in seconds of a stale delivery's signature: twice the usual tolerance."""
 
 SIGNUP_PATH, CODE_PATH = "/webhooks/signup", "/webhooks/code"
 SEND, CREATE, DELETE = "SendIntlPhoneEmailCode", "CreateIntlPhoneEmail", "DeleteIntlPhoneEmail"
@@ -42,12 +42,12 @@ TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
 class ConsoleError(Exception):
-    """What was asked for cannot be done; its text says why, and what to do."""
+    """An action is not possible. The text says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class DeliveryRequest:
-    """A delivery that is to be made; without a ``verify_code`` it asks the bridge to send one."""
+    """A delivery to send; without a ``verify_code`` it requests a code."""
 
     contact: str
     verify_code: str | None
@@ -58,21 +58,21 @@ class DeliveryRequest:
 class Console:
     """The console of an emulated account.
 
-    ``bridge`` is None as long as there is none; ``forget`` empties its ledger, if that is this console's to do.
+    ``bridge`` is None while there is none. ``clear_ledger`` empties the bridge's ledger if the emulator owns it.
     """
 
     def __init__(self, api: ApiServer) -> None:
         self.api = api
-        self.live = EventStream()
+        self.events = EventStream()
         self.bridge: BridgeTarget | None = None
-        self.forget: Callable[[], None] = lambda: None
-        self.deliveries = Deliveries(lambda document: self.live.publish("delivery", document), lambda: api.calls)
-        api.on_call = self._called
+        self.clear_ledger: Callable[[], None] = lambda: None
+        self.deliveries = Deliveries(lambda document: self.events.publish("delivery", document), lambda: api.calls)
+        api.on_call = self._on_call
 
     def send_code(self, contact: str, kind: str | None) -> dict[str, Any]:
-        """Have a code sent, through the API and the official SDK, as a signup system would; the code.
+        """Send a code with the official SDK, as a signup system does, and return it.
 
-        Raises ApiError, or ConsoleError when the API gave no usable answer.
+        Raises ApiError, or ConsoleError if the API gave no usable reply.
         """
         profile = ClientProfile(
             httpProfile=HttpProfile(protocol=self.api.scheme, endpoint=self.api.address, reqTimeout=10)
@@ -84,15 +84,15 @@ class Console:
         except TencentCloudSDKException as error:
             if error.get_request_id():
                 raise ApiError(error.get_code(), error.get_message()) from None
-            raise ConsoleError(f"the API gave no answer: {error.get_code()}") from None
+            raise ConsoleError(f"the API did not reply: {error.get_code()}") from None
         except (ValueError, KeyError, TypeError):
-            raise ConsoleError("the API's answer is not usable: a fault is armed") from None
+            raise ConsoleError("the API's reply is not usable: a fault is armed") from None
         if "RequestId" not in reply or "Error" in reply:
-            raise ConsoleError("the API's answer is not usable: a fault is armed")
+            raise ConsoleError("the API's reply is not usable: a fault is armed")
         return next(code for code in self.codes() if code["contact"] == contact)
 
     def codes(self, contact: str | None = None) -> list[dict[str, Any]]:
-        """The codes that were sent, of all contacts or of one, the newest first."""
+        """Return the codes that were sent, to all contacts or to one, newest first."""
         behaviour, now = self.api.domain.behaviour, self.api.now()
         newest: set[Contact] = set()
         codes = []
@@ -106,7 +106,7 @@ class Console:
             codes.append(
                 {
                     "id": number,
-                    **_shown(code.contact),
+                    **_contact_document(code.contact),
                     "code": code.code,
                     "sent_at": code.sent_at,
                     "expires_at": expires_at,
@@ -116,92 +116,92 @@ class Console:
         return codes
 
     def verified(self) -> list[dict[str, Any]]:
-        """The contacts on the account's list, the newest first."""
+        """Return the contacts on the account's list, newest first."""
         listed = sorted(self.api.domain.verified().items(), key=lambda item: -item[1])
-        return [{**_shown(contact), "verified_at": at} for contact, at in listed]
+        return [{**_contact_document(contact), "verified_at": at} for contact, at in listed]
 
-    def deliver(self, order: DeliveryRequest, *, wait: bool = True) -> Delivery:
-        """Sign a delivery as a sender does, and post it. Raises ConsoleError."""
-        bridge = self._bridge()
-        if order.verify_code is None and not bridge.sends:
-            raise ConsoleError("verify_code: is missing, and the bridge sends no codes: set SEND_CODES=true for that")
-        sender = order.sender or senders.default_sender(bridge.auth)
-        body = sample_payloads.build_body(order.contact, order.verify_code, order.type, bridge.preset)
-        path = CODE_PATH if order.verify_code is None else SIGNUP_PATH
-        return self._make(self._signed(bridge, sender, body, path=path), "console", wait=wait)
+    def deliver(self, request: DeliveryRequest, *, wait: bool = True) -> Delivery:
+        """Sign a delivery as a sender does and post it. Raises ConsoleError."""
+        bridge = self._require_bridge()
+        if request.verify_code is None and not bridge.sends:
+            raise ConsoleError("verify_code: is required; to have the bridge send a code instead, set SEND_CODES=true")
+        sender = request.sender or senders.default_sender(bridge.auth)
+        body = sample_payloads.build_body(request.contact, request.verify_code, request.type, bridge.preset)
+        path = CODE_PATH if request.verify_code is None else SIGNUP_PATH
+        return self._post(self._sign(bridge, sender, body, path=path), "console", wait=wait)
 
-    def redeliver(self, number: int, repeated_as: As) -> Delivery:
-        """Post a delivery again: under the same id with a fresh signature, with a stale one, or with a byte changed.
+    def redeliver(self, number: int, repeated_as: RepeatKind) -> Delivery:
+        """Post a delivery again under its id: freshly signed, with a stale signature, or with one byte changed.
 
         Raises ConsoleError.
         """
-        first = self._seen(number)
-        request = self._again(first, stale=repeated_as == "stale")
+        first = self._get_delivery(number)
+        request = self._sign_again(first, stale=repeated_as == "stale")
         if repeated_as == "tampered":
-            request.body = _tampered(request.body)
-        return self._make(request, "console", repeats=number, repeated_as=repeated_as)
+            request.body = _tamper(request.body)
+        return self._post(request, "console", repeats=number, repeated_as=repeated_as)
 
     def curl(self, number: int) -> str:
-        """A command that posts a delivery again, freshly signed. Raises ConsoleError."""
-        bridge, request = self._bridge(), self._again(self._seen(number))
+        """Return a command that posts a delivery again, freshly signed. Raises ConsoleError."""
+        bridge, request = self._require_bridge(), self._sign_again(self._get_delivery(number))
         command = ["curl", "-i", "-X", request.method, f"{bridge.url}{request.path}"]
-        for name, value in way.kept(request.headers):
+        for name, value in proxy.end_to_end(request.headers):
             command += ["-H", f"{name}: {value}"]
         return shlex.join([*command, "--data-binary", request.body])
 
-    def pass_on(self, request: Request) -> Delivery:
-        """Pass a request on to the bridge, and note it. Raises ConsoleError."""
-        self._bridge()
-        return self._make(request, "proxy")
+    def forward(self, request: HttpRequest) -> Delivery:
+        """Relay a request to the bridge and record it as a delivery. Raises ConsoleError."""
+        self._require_bridge()
+        return self._post(request, "proxy")
 
     def reset(self) -> None:
-        """Start afresh: nothing sent, verified, delivered or armed, and the bridge's own ledger empty."""
+        """Delete all codes, verified contacts, deliveries and faults, and empty the bridge's ledger."""
         self.api.reset()
-        self.forget()
+        self.clear_ledger()
         self.deliveries.clear()
-        self.live.publish("reset", {})
+        self.events.publish("reset", {})
 
     def close(self) -> None:
-        self.live.close()
+        self.events.close()
 
-    def _bridge(self) -> BridgeTarget:
+    def _require_bridge(self) -> BridgeTarget:
         if self.bridge is None:
-            raise ConsoleError("there is no bridge: this is the API's emulator alone; start both by `make run`")
+            raise ConsoleError("no bridge runs beside this emulator; start both with `make run`")
         return self.bridge
 
-    def _seen(self, number: int) -> Delivery:
+    def _get_delivery(self, number: int) -> Delivery:
         delivery = self.deliveries.get(number)
         if delivery is None:
             raise ConsoleError(f"there is no delivery {number}")
         if delivery.request is None:
-            raise ConsoleError("it was posted straight to the bridge: what it looked like is not known")
+            raise ConsoleError("the request is not known: it was posted directly to the bridge")
         return delivery
 
-    def _again(self, first: Delivery, *, stale: bool = False) -> Request:
-        """The request of a delivery, signed again by the sender that it came from."""
+    def _sign_again(self, first: Delivery, *, stale: bool = False) -> HttpRequest:
+        """Sign the request of a delivery again, as its sender does."""
         request, sender = first.request, first.sender or "none"
         if request is None:
-            raise ConsoleError("what it looked like is not known")
+            raise ConsoleError("the request is not known")
         if stale and senders.AUTHS[sender] != "standard-webhooks":
-            raise ConsoleError(f"the sender {sender} signs no time: nothing of it grows stale")
-        delivery_id = None if sender == "supabase" else first.delivery_id  # it mints a new one at each try
-        at = time.time() - STALE if stale else None
-        return self._signed(
-            self._bridge(), sender, request.body.encode("utf-8", "surrogateescape"), request, delivery_id, at
+            raise ConsoleError(f"the sender {sender} signs no timestamp, so its signature cannot be stale")
+        delivery_id = None if sender == "supabase" else first.delivery_id  # a new id for each try
+        at = time.time() - STALE_AGE if stale else None
+        return self._sign(
+            self._require_bridge(), sender, request.body.encode("utf-8", "surrogateescape"), request, delivery_id, at
         )
 
-    def _signed(
+    def _sign(
         self,
         bridge: BridgeTarget,
         sender: str,
         body: bytes,
-        like: Request | None = None,
+        like: HttpRequest | None = None,
         delivery_id: str | None = None,
         at: float | None = None,
         *,
         path: str = SIGNUP_PATH,
-    ) -> Request:
-        """A request with this body, with the headers of another one but for those that sign it."""
+    ) -> HttpRequest:
+        """Build a signed request with this body; its other headers are those of ``like``."""
         try:
             signed = senders.sign_headers(body, sender=sender, secret=bridge.secret, delivery_id=delivery_id, at=at)
         except senders.SecretError as error:
@@ -211,53 +211,53 @@ class Console:
         if like is not None and ("Content-Type", signed["Content-Type"]) not in like.headers:
             rest = [*(pair for pair in like.headers if pair[0].lower() == "content-type"), *rest]
             del signed["Content-Type"]
-        return Request(
+        return HttpRequest(
             "POST", like.path if like else path, [*rest, *signed.items()], body.decode("utf-8", "surrogateescape")
         )
 
-    def _make(self, request: Request, via: Via, *, wait: bool = True, **known: Any) -> Delivery:
-        """Note a delivery, pass it on, and note its answer; without ``wait`` after this returns."""
-        bridge = self._bridge()
-        headers, trace = way.traced(request.headers)
+    def _post(self, request: HttpRequest, via: Via, *, wait: bool = True, **known: Any) -> Delivery:
+        """Record a delivery, send it, and record its response: after this returns unless ``wait``."""
+        bridge = self._require_bridge()
+        headers, trace = proxy.with_traceparent(request.headers)
         sender, delivery_id = senders.detect_sender({name.lower(): value for name, value in request.headers})
         delivery = self.deliveries.begin(
             via, sender=sender, delivery_id=delivery_id, request=request, trace=trace, **known
         )
 
-        def go() -> None:
+        def exchange() -> None:
             try:
-                answer = way.pass_on(bridge, request, headers)
-            except (OSError, http.client.HTTPException, ValueError) as error:  # the last: it is no HTTP
-                told = f"the bridge at {bridge.url} gave no answer: {type(error).__name__}"
-                self.deliveries.end(delivery, None, told)
+                response = proxy.forward(bridge, request, headers)
+            except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: the reply is not HTTP
+                problem = f"no response from the bridge at {bridge.url}: {type(error).__name__}"
+                self.deliveries.end(delivery, None, problem)
             else:
-                self.deliveries.end(delivery, answer)
+                self.deliveries.end(delivery, response)
 
         if wait:
-            go()
+            exchange()
         else:
-            threading.Thread(target=go, daemon=True).start()
+            threading.Thread(target=exchange, daemon=True).start()
         return delivery
 
-    def _called(self, call: Call) -> None:
-        """The API was called: codes may be used up, and faults."""
+    def _on_call(self, call: Call) -> None:
+        """Publish what a call of the API may have changed: codes and armed faults."""
         if call.action in (SEND, CREATE) and call.contact is not None:
             for code in reversed(self.codes(call.contact)):
-                self.live.publish("code", code)
+                self.events.publish("code", code)
         if call.fault is not None:
-            self.live.publish("faults", self.api.faults.armed())
+            self.events.publish("faults", self.api.faults.armed())
 
 
-def _shown(contact: Contact) -> dict[str, str]:
+def _contact_document(contact: Contact) -> dict[str, str]:
     return {"type": TYPE_NAMES[contact[0]], "contact": contact[1], "masked": masked(contact[1])}
 
 
-def _tampered(body: str) -> str:
-    """The body with one byte changed, its last digit or letter: still JSON, but not what was signed."""
+def _tamper(body: str) -> str:
+    """Change the last letter or digit: still JSON, but not what was signed."""
     for at in range(len(body) - 1, -1, -1):
         if body[at].isascii() and body[at].isalnum():
             return f"{body[:at]}{'1' if body[at] != '1' else '2'}{body[at + 1 :]}"
     return body + " "
 
 
-REPEATED_AS: tuple[As, ...] = get_args(As)
+REPEAT_KINDS: tuple[RepeatKind, ...] = get_args(RepeatKind)

@@ -1,8 +1,7 @@
-"""The deliveries that were seen, each with its whole way: what came, what the bridge said and did, what was answered.
+"""Record deliveries: the request, the bridge's log line, the API calls and the response.
 
-A delivery is heard of twice: as a request, if it was made here or came through this port, and by the line that the
-bridge's log has for it. Whichever comes first, it is one delivery; of one posted straight to the bridge there is only
-the line.
+A delivery has two sources: its request, if the console sent or relayed it, and its line in the bridge's log. A
+delivery that is posted directly to the bridge has the line only.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from signup_emulator.api.calls import Call
 from .masking import masked
 from .user_messages import message_for
 
-KEPT = 500
-"""Deliveries that are remembered, the newest."""
+MAX_DELIVERIES = 500
+"""The newest deliveries that are kept."""
 
-LINE_TIME = 1.0
-"""Seconds that the bridge's log line for an answer may take to arrive."""
+LOG_LINE_TIMEOUT = 1.0
+"""Seconds that the bridge's log line may take to arrive after its response."""
 
-LINES = ("delivery", "request refused")
-"""The messages of those lines of the bridge's log that are about one request."""
+LOG_MESSAGES = ("delivery", "request refused")
+"""Messages of the bridge's log lines about one request."""
 
 Via = Literal["console", "proxy", "bridge"]
-As = Literal["fresh", "stale", "tampered"]
+RepeatKind = Literal["fresh", "stale", "tampered"]
 Headers = list[tuple[str, str]]
 
-_UNJUDGED = ("not-found", "method-not-allowed", "body-too-large", "overloaded")
-"""Codes of what is answered before the signature is looked at, or may be."""
+_BEFORE_SIGNATURE = ("not-found", "method-not-allowed", "body-too-large", "overloaded")
+"""Outcomes that the bridge may return before it checks the signature."""
 
 
 @dataclass
-class Request:
-    """A request as it came; of its body what is no UTF-8 is kept as lone surrogates."""
+class HttpRequest:
+    """A request. Bytes of its body that are not UTF-8 are kept as lone surrogates."""
 
     method: str
     path: str
@@ -48,7 +47,7 @@ class Request:
 
 
 @dataclass
-class Answer:
+class HttpResponse:
     status: int
     reason: str
     headers: Headers
@@ -57,7 +56,7 @@ class Answer:
 
 @dataclass
 class Delivery:
-    """One delivery. ``at`` is Unix time, ``trace`` the trace id by which the bridge and the API knew it."""
+    """One delivery. ``at`` is Unix time, ``trace`` the trace id in the bridge's log and the API calls."""
 
     number: int
     at: float
@@ -65,23 +64,23 @@ class Delivery:
     sender: str | None = None
     delivery_id: str | None = None
     repeats: int | None = None
-    repeated_as: As | None = None
-    request: Request | None = None
+    repeated_as: RepeatKind | None = None
+    request: HttpRequest | None = None
     trace: str | None = None
     done: bool = False
-    answer: Answer | None = None
+    response: HttpResponse | None = None
     error: str | None = None
     duration_ms: float | None = None
     calls: list[dict[str, Any]] = field(default_factory=list)
     log: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        """As JSON, with what follows from what is known."""
-        line, told = self.log or {}, self._told()
-        outcome = line.get("outcome") or told.get("code") or told.get("status")
-        status = self.answer.status if self.answer else line.get("status")
-        retryable = told.get("retryable", status >= 500 or outcome == "in-progress" if status else None)
-        checked = None if outcome is None or outcome in _UNJUDGED else outcome != "signature-invalid"
+        """Return the delivery as JSON values, with its derived members."""
+        line, body = self.log or {}, self._response_body()
+        outcome = line.get("outcome") or body.get("code") or body.get("status")
+        status = self.response.status if self.response else line.get("status")
+        retryable = body.get("retryable", status >= 500 or outcome == "in-progress" if status else None)
+        checked = None if outcome is None or outcome in _BEFORE_SIGNATURE else outcome != "signature-invalid"
         return {
             "number": self.number,
             "at": self.at,
@@ -97,101 +96,103 @@ class Delivery:
             "contact": line.get("contact"),
             "outcome": outcome,
             "status": status,
-            "replayed": bool(line.get("replayed")) or "idempotent-replayed" in self._answered(),
-            "resolved": bool(line.get("resolved")) or told.get("resolved") is True,
+            "replayed": bool(line.get("replayed")) or "idempotent-replayed" in self._response_headers(),
+            "resolved": bool(line.get("resolved")) or body.get("resolved") is True,
             "retryable": retryable,
-            "says": message_for(outcome, retryable=retryable) if self.done else None,
+            "message": message_for(outcome, retryable=retryable) if self.done else None,
             "duration_ms": self.duration_ms if self.duration_ms is not None else line.get("duration_ms"),
             "wait_ms": line.get("wait_ms"),
             "upstream_ms": line.get("upstream_ms"),
             "calls": self.calls,
-            "answer": asdict(self.answer) if self.answer else None,
+            "response": asdict(self.response) if self.response else None,
             "error": self.error,
             "log": self.log,
         }
 
-    def is_of(self, contact: str) -> bool:
-        """Whether it is a contact's, as far as can be told of one whose request was not seen."""
+    def is_for(self, contact: str) -> bool:
+        """Return whether it is for the contact. Without a request, the log line's masked contact is compared."""
         if self.request is None:
             return bool(self.log) and (self.log or {}).get("contact") == masked(contact)
         return contact in self.request.body or json.dumps(contact)[1:-1] in self.request.body
 
-    def _told(self) -> dict[str, Any]:
+    def _response_body(self) -> dict[str, Any]:
         try:
-            told = json.loads(self.answer.body) if self.answer else {}
+            body = json.loads(self.response.body) if self.response else {}
         except ValueError:
             return {}
-        return told if isinstance(told, dict) else {}
+        return body if isinstance(body, dict) else {}
 
-    def _answered(self) -> dict[str, str]:
-        return {name.lower(): value for name, value in (self.answer.headers if self.answer else [])}
+    def _response_headers(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in (self.response.headers if self.response else [])}
 
 
 class Deliveries:
-    """The newest deliveries. ``tell`` hears of each when it begins, and whenever more is known. Safe for threads."""
+    """The newest deliveries. ``publish`` is called when one starts and when it changes. Safe for threads."""
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None], calls: Callable[[], Iterable[Call]]) -> None:
-        self._tell = tell
+    def __init__(self, publish: Callable[[dict[str, Any]], None], calls: Callable[[], Iterable[Call]]) -> None:
+        self._publish = publish
         self._calls = calls
         self._changed = threading.Condition()
         self.logged = False
-        self._kept: deque[Delivery] = deque(maxlen=KEPT)
+        self._kept: deque[Delivery] = deque(maxlen=MAX_DELIVERIES)
         self._last = 0
-        self._forgotten: deque[str | None] = deque(maxlen=KEPT)
+        self._cleared: deque[str | None] = deque(maxlen=MAX_DELIVERIES)
 
     def clear(self) -> None:
-        """Forget all; what is still on its way is not heard of any more."""
+        """Delete all deliveries; those in progress are not published any more."""
         with self._changed:
-            self._forgotten.extend(one.trace for one in self._kept if one.log is None and one.trace)
+            self._cleared.extend(one.trace for one in self._kept if one.log is None and one.trace)
             self._kept.clear()
             self._last = 0
 
     def begin(self, via: Via, **known: Any) -> Delivery:
-        """Note a delivery that is on its way to the bridge, or known from its log."""
+        """Record a delivery that is sent to the bridge, or that its log reports."""
         with self._changed:
             self._last += 1
             delivery = Delivery(self._last, time.time(), via, **known)
             self._kept.append(delivery)
-        self._tell(delivery.document())
+        self._publish(delivery.document())
         return delivery
 
-    def end(self, delivery: Delivery, answer: Answer | None, error: str | None = None) -> None:
-        """Note what the bridge answered, and wait for its log line as long as one may be on its way."""
+    def end(self, delivery: Delivery, response: HttpResponse | None, error: str | None = None) -> None:
+        """Record the bridge's response, and wait for the log line if the log is read."""
         with self._changed:
             delivery.duration_ms = round((time.time() - delivery.at) * 1000, 1)
-            delivery.answer, delivery.error, delivery.done = answer, error, True
-            delivery.calls = self._made(lambda call: call.trace_id == delivery.trace and call.at >= delivery.at - 1)
-            if answer is not None and self.logged:
-                self._changed.wait_for(lambda: delivery.log is not None, LINE_TIME)
-            forgotten = delivery not in self._kept
-        if not forgotten:
-            self._tell(delivery.document())
+            delivery.response, delivery.error, delivery.done = response, error, True
+            delivery.calls = self._calls_where(
+                lambda call: call.trace_id == delivery.trace and call.at >= delivery.at - 1
+            )
+            if response is not None and self.logged:
+                self._changed.wait_for(lambda: delivery.log is not None, LOG_LINE_TIMEOUT)
+            cleared = delivery not in self._kept
+        if not cleared:
+            self._publish(delivery.document())
 
     def on_log_line(self, line: Mapping[str, Any]) -> None:
-        """Note a line of the bridge's log."""
-        if line.get("message") not in LINES:
+        """Record a line of the bridge's log."""
+        if line.get("message") not in LOG_MESSAGES:
             return
         with self._changed:
-            if line.get("trace_id") in self._forgotten:
+            if line.get("trace_id") in self._cleared:
                 return
-        known = self._of_trace(line.get("trace_id"))
+        known = self._find_by_trace(line.get("trace_id"))
         if known is not None:
             with self._changed:
                 known.log = dict(line)
                 self._changed.notify_all()
             if known.done:
-                self._tell(known.document())
+                self._publish(known.document())
             return
         api_request_id = line.get("api_request_id")
-        calls = self._made(lambda call: call.request_id == api_request_id) if api_request_id else []
+        calls = self._calls_where(lambda call: call.request_id == api_request_id) if api_request_id else []
         self.begin("bridge", log=dict(line), done=True, calls=calls)
 
     def newest(
-        self, *, contact: str | None = None, outcome: str | None = None, limit: int = KEPT
+        self, *, contact: str | None = None, outcome: str | None = None, limit: int = MAX_DELIVERIES
     ) -> list[dict[str, Any]]:
-        """Those of a contact, and with an outcome, the newest first."""
+        """Return the deliveries of a contact and with an outcome, newest first."""
         with self._changed:
-            kept = [one for one in reversed(self._kept) if contact is None or one.is_of(contact)]
+            kept = [one for one in reversed(self._kept) if contact is None or one.is_for(contact)]
         documents = [one.document() for one in kept]
         return [one for one in documents if outcome is None or one["outcome"] == outcome][:limit]
 
@@ -200,29 +201,29 @@ class Deliveries:
             return next((one for one in self._kept if one.number == number), None)
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """Those that have ended, as JSON values."""
+        """Return the completed deliveries as JSON values."""
         with self._changed:
             return [asdict(one) for one in self._kept if one.done]
 
     def restore(self, snapshot: Iterable[Mapping[str, Any]]) -> None:
-        """Know again what a `snapshot` holds. Raises KeyError, TypeError or ValueError when it is none."""
-        restored = [_restored(dict(one)) for one in snapshot]
+        """Restore a `snapshot`. Raises KeyError, TypeError or ValueError if it is not one."""
+        restored = [_from_snapshot(dict(one)) for one in snapshot]
         with self._changed:
-            self._kept = deque(restored, maxlen=KEPT)
+            self._kept = deque(restored, maxlen=MAX_DELIVERIES)
             self._last = max((one.number for one in restored), default=0)
 
-    def _of_trace(self, trace: str | None) -> Delivery | None:
-        """The delivery of this trace whose log line has not come yet."""
+    def _find_by_trace(self, trace: str | None) -> Delivery | None:
+        """Return the delivery of this trace that has no log line yet."""
         with self._changed:
             waiting = (one for one in self._kept if one.trace == trace and one.log is None)
             return next(waiting, None) if trace else None
 
-    def _made(self, of: Callable[[Call], bool]) -> list[dict[str, Any]]:
-        return [asdict(call) for call in list(self._calls()) if of(call)]
+    def _calls_where(self, matches: Callable[[Call], bool]) -> list[dict[str, Any]]:
+        return [asdict(call) for call in list(self._calls()) if matches(call)]
 
 
-def _restored(kept: dict[str, Any]) -> Delivery:
-    for name, kind in (("request", Request), ("answer", Answer)):
+def _from_snapshot(kept: dict[str, Any]) -> Delivery:
+    for name, kind in (("request", HttpRequest), ("response", HttpResponse)):
         if kept[name] is not None:
             kept[name] = kind(**{**kept[name], "headers": [(one, value) for one, value in kept[name]["headers"]]})
     return Delivery(**kept)

@@ -1,4 +1,4 @@
-"""What has just happened, for everybody who watches: server-sent events.
+"""Publish events to all watchers as server-sent events.
 
 Source: WHATWG HTML, "Server-sent events".
 """
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BACKLOG = 1000
-"""Events that a watcher may be behind. Who is further behind is sent away, comes again, and reads the lists anew."""
+"""Events queued for a watcher. One that is further behind is disconnected; it reconnects and reloads the lists."""
 
 _HEARTBEAT = 10.0
-"""Seconds without an event after which a comment is sent, so that a watcher who has gone is noticed."""
+"""Seconds without an event after which a comment is sent, to detect a disconnected watcher."""
 
 Watcher = queue.Queue[str | None]
 
 
 class EventStream:
-    """Tells events to all watchers. Safe for threads."""
+    """The watchers of the console. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class EventStream:
         self._closed = False
 
     def publish(self, event: str, document: object) -> None:
-        """Tell an event, whose data is a JSON document."""
+        """Send an event, whose data is a JSON document, to all watchers."""
         text = f"event: {event}\ndata: {json.dumps(document)}\n\n"
         with self._lock:
             for watcher in list(self._watchers):
@@ -39,7 +39,7 @@ class EventStream:
                     self._watchers.discard(watcher)
 
     def close(self) -> None:
-        """Send everybody away."""
+        """Disconnect all watchers."""
         with self._lock:
             self._closed = True
             for watcher in self._watchers:
@@ -51,7 +51,7 @@ class EventStream:
                         watcher.get_nowait()
 
     def watch(self) -> Iterator[str]:
-        """The events from now on, as they go over the wire, until the console is closed."""
+        """Yield the events from now on in wire format, until the console is closed."""
         with self._watcher() as watcher:
             yield "retry: 1000\n\n"
             while watcher in self._watchers and not self._closed:

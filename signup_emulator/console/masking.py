@@ -1,11 +1,13 @@
-"""A contact as a list may show it."""
+"""Mask contacts for display."""
 
 from __future__ import annotations
 
 
 def masked(contact: str) -> str:
-    """A phone's first 3 and last 4 characters when at least 4 stay hidden, else its last 2; an email's first and its
-    domain, as the bridge masks them.
+    """Return the contact masked as the bridge masks it.
+
+    A phone number keeps its first 3 and last 4 characters if that hides at least 4, otherwise its last 2. An email
+    address keeps its first character and its domain.
     """
     name, at, domain = contact.rpartition("@")
     if at:

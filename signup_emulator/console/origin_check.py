@@ -1,7 +1,7 @@
-"""Who may use the console: this machine's own browser and programs, but not another site's script in that browser.
+"""Reject requests to the console that another site's script makes in this machine's browser.
 
-A page elsewhere can make a browser post to 127.0.0.1, and can have its own name resolved to 127.0.0.1. Against the one
-stands the check of `Origin`, against the other that of `Host`.
+Another site's page can make a browser post to 127.0.0.1, and can resolve its own name to 127.0.0.1 (DNS rebinding).
+The check of `Origin` prevents the first, the check of `Host` the second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, request
 
-from .proxy import Relayed
+from .proxy import RelayedResponse
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -26,18 +26,18 @@ HEADERS = {
 
 
 def protect(app: Flask, *, host: str, allowed: Collection[str] = ()) -> None:
-    """Refuse what is not meant for a console that listens on ``host``, and add the page's headers to its responses.
+    """Reject requests for another host or from another origin, and add security headers to the console's responses.
 
-    ``allowed`` are other host names that lead here. The bridge's responses are relayed without the page's headers.
+    ``allowed`` are host names beside ``host`` and this machine's own. Relayed responses stay unchanged.
     """
 
     @app.before_request
-    def refuse() -> None:
+    def check_request() -> None:
         if not is_own_host(request.host, host, allowed):
             abort(
                 403, "The Host is not this console's: use 127.0.0.1 or localhost, or start it with --allow-host NAME."
             )
-        if request.method in ("GET", "HEAD"):  # what they answer another site's script cannot read
+        if request.method in ("GET", "HEAD"):  # another site's script cannot read the response
             return
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
@@ -45,14 +45,14 @@ def protect(app: Flask, *, host: str, allowed: Collection[str] = ()) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        for name, value in () if isinstance(response, Relayed) else HEADERS.items():
+        for name, value in () if isinstance(response, RelayedResponse) else HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
 
-def is_own_host(given: str, listening: str, allowed: Collection[str] = ()) -> bool:
-    """Whether a `Host` header's value is an address, this machine's own name, or one of ``allowed``."""
-    name = (urlsplit(f"//{given}").hostname or "").lower()
+def is_own_host(host_header: str, listening: str, allowed: Collection[str] = ()) -> bool:
+    """Return whether a `Host` header names an IP address, this machine, or one of ``allowed``."""
+    name = (urlsplit(f"//{host_header}").hostname or "").lower()
     if name in (one.lower() for one in allowed):
         return True
     if name == "localhost" or name.endswith(".localhost") or name == listening.lower():
@@ -65,7 +65,7 @@ def is_own_host(given: str, listening: str, allowed: Collection[str] = ()) -> bo
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches who listens on ``host``, a name or an address."""
+    """Return whether only this machine reaches a server on ``host``, a name or an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

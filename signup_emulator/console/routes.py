@@ -1,6 +1,6 @@
-"""The console over HTTP: the page, REST for whatever the page does, and the way through to the bridge.
+"""The console over HTTP: the page, REST for each of its actions, and the relay to the bridge.
 
-docs/emulator.md lists the routes. Whatever is asked wrongly is answered by ``{"error": …}``, which says what to do.
+docs/emulator.md lists the routes. The response to an invalid request is ``{"error": …}``, which says what to do.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from werkzeug.routing import Rule
 from signup_emulator.api.account.behaviour import OPTIONS
 from signup_emulator.api.account.domain import ACTIONS
 from signup_emulator.api.account.error_codes import API_CODES, ApiError
-from signup_emulator.api.faults.armed_faults import read as read_fault
+from signup_emulator.api.faults.armed_faults import parse_fault
 from signup_emulator.api.faults.magic_contacts import MAGIC_CONTACTS
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
-from signup_emulator.api.server import HEADERS
+from signup_emulator.api.server import RECEIVED_HEADERS
 from signup_toolkit import senders
 
 from . import origin_check
-from .console import REPEATED_AS, TYPES, Console, ConsoleError, DeliveryRequest
-from .deliveries import Request
-from .proxy import kept, relayed
+from .console import REPEAT_KINDS, TYPES, Console, ConsoleError, DeliveryRequest
+from .deliveries import HttpRequest
+from .proxy import end_to_end, to_flask_response
 
 BODY_LIMIT = 262_144
-"""Bytes of a request, also of one that is passed on: sixteen times what the bridge takes."""
+"""Bytes of a request, also of a relayed one: sixteen times the bridge's limit."""
 
 PAGE = Path(__file__).resolve().parent / "page"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-class BadRequest(ValueError):  # noqa: N818  not a fault: what was asked for is not understood
-    """A request's body is not what the route takes; the text names the member and the remedy."""
+class BadRequest(ValueError):  # noqa: N818  HTTP's own name for it
+    """A request is not valid. The text names the member and the remedy."""
 
 
 def create_app(console: Console, *, host: str, allowed: Collection[str] = ()) -> Flask:
-    """Return the console as a WSGI application, which listens on ``host`` and takes the host names ``allowed``, too."""
+    """Return the console as a WSGI application for ``host`` and the further host names ``allowed``."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -57,8 +57,6 @@ def create_app(console: Console, *, host: str, allowed: Collection[str] = ()) ->
 
 
 def _register_lists(app: Flask, console: Console) -> None:
-    """What was sent and called."""
-
     def page(name: str) -> Response:
         return send_from_directory(PAGE, name)
 
@@ -118,31 +116,31 @@ def _register_deliveries(app: Flask, console: Console) -> None:
 
     @app.get("/emulator/events")
     def events() -> Response:
-        return Response(console.live.watch(), mimetype="text/event-stream")
+        return Response(console.events.watch(), mimetype="text/event-stream")
 
 
 def _register_actions(app: Flask, console: Console) -> None:
-    """Codes and deliveries are made."""
-
     @app.post("/emulator/codes")
     def send_code() -> ResponseReturnValue:
-        given = _members({"contact": str}, {"type": str})
-        return console.send_code(given["contact"], _type(given)), 201
+        members = _parse_members({"contact": str}, {"type": str})
+        return console.send_code(members["contact"], _contact_type(members)), 201
 
     @app.post("/emulator/deliveries")
     def deliver() -> ResponseReturnValue:
-        given = _members({"contact": str}, {"verify_code": str, "type": str, "sender": str, "wait": bool})
-        if given.get("sender") not in (None, *senders.AUTHS):
+        members = _parse_members({"contact": str}, {"verify_code": str, "type": str, "sender": str, "wait": bool})
+        if members.get("sender") not in (None, *senders.AUTHS):
             raise BadRequest(f"sender: must be one of {', '.join(senders.AUTHS)}")
-        order = DeliveryRequest(given["contact"], given.get("verify_code"), _type(given), given.get("sender"))
-        return console.deliver(order, wait=given.get("wait", True)).document(), 201
+        delivery = DeliveryRequest(
+            members["contact"], members.get("verify_code"), _contact_type(members), members.get("sender")
+        )
+        return console.deliver(delivery, wait=members.get("wait", True)).document(), 201
 
     @app.post("/emulator/deliveries/<int:number>/redeliver")
     def redeliver(number: int) -> ResponseReturnValue:
-        given = _members({}, {"as": str})
-        if given.get("as", "fresh") not in REPEATED_AS:
-            raise BadRequest(f"as: must be one of {', '.join(REPEATED_AS)}")
-        return console.redeliver(number, given.get("as", "fresh")).document(), 201
+        members = _parse_members({}, {"as": str})
+        if members.get("as", "fresh") not in REPEAT_KINDS:
+            raise BadRequest(f"as: must be one of {', '.join(REPEAT_KINDS)}")
+        return console.redeliver(number, members.get("as", "fresh")).document(), 201
 
     @app.post("/emulator/reset")
     def reset() -> ResponseReturnValue:
@@ -164,18 +162,18 @@ def _register_faults(app: Flask, console: Console) -> None:
     @app.post("/emulator/faults")
     def arm() -> ResponseReturnValue:
         try:
-            fault = read_fault(_json())
+            fault = parse_fault(_parse_json())
         except ValueError as error:
             wanted = {"fault": ["<API error code>", *WIRE_FAULTS], "action": "…", "contact": "…", "times": 1}
             return {"error": str(error), "wanted": wanted}, 422
         console.api.faults.arm(fault)
-        console.live.publish("faults", console.api.faults.armed())
+        console.events.publish("faults", console.api.faults.armed())
         return asdict(fault)
 
     @app.delete("/emulator/faults")
     def disarm() -> ResponseReturnValue:
         console.api.faults.clear()
-        console.live.publish("faults", [])
+        console.events.publish("faults", [])
         return {"armed": 0}
 
 
@@ -194,34 +192,32 @@ def _register_behaviour(app: Flask, console: Console) -> None:
 
     @app.patch("/emulator/behaviour")
     def behave() -> ResponseReturnValue:
-        changed = console.api.domain.change(_json()).document()
-        console.live.publish("behaviour", changed)
+        changed = console.api.domain.change(_parse_json()).document()
+        console.events.publish("behaviour", changed)
         return changed
 
 
 def _register_relay(app: Flask, console: Console) -> None:
-    """What is posted here for the bridge is passed on to it, and its answer passed back."""
-
     @app.route("/webhooks/<path:_rest>", methods=_METHODS, provide_automatic_options=False)
     def webhooks(_rest: str) -> Response:
         target = request.environ["RAW_URI"]
-        given = request.get_data().decode("utf-8", "surrogateescape")
-        received = Request(request.method, target, kept(request.environ[HEADERS]), given)
-        delivery = console.pass_on(received)
-        if delivery.answer is None:
+        body = request.get_data().decode("utf-8", "surrogateescape")
+        received = HttpRequest(request.method, target, end_to_end(request.environ[RECEIVED_HEADERS]), body)
+        delivery = console.forward(received)
+        if delivery.response is None:
             return Response(f"{delivery.error}\n", 502, mimetype="text/plain")
-        return relayed(received, delivery.answer)
+        return to_flask_response(received, delivery.response)
 
 
 def _register_error_handlers(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> ResponseReturnValue:
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-        told: dict[str, Any] = {"error": error.description}
+        document: dict[str, Any] = {"error": error.description}
         if error.code == 404 and request.url_rule is None:
             rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith(("/emulator", "/webhooks"))]
-            told["routes"] = ["POST / (the API)", *(f"{_methods(rule)} {rule.rule}" for rule in rules)]
-        return told, error.code or 500, headers
+            document["routes"] = ["POST / (the API)", *(f"{_methods(rule)} {rule.rule}" for rule in rules)]
+        return document, error.code or 500, headers
 
     @app.errorhandler(ValueError)
     def wrong(error: ValueError) -> ResponseReturnValue:
@@ -240,34 +236,34 @@ def _methods(rule: Rule) -> str:
     return "|".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
 
 
-def _json() -> Any:
-    """The request's body, as JSON whatever it says of itself. Raises ValueError."""
+def _parse_json() -> Any:
+    """Return the request's body as JSON, with any Content-Type. Raises BadRequest."""
     try:
         return request.get_json(force=True)
     except (HTTPException, RecursionError):
         raise BadRequest("the body must be JSON") from None
 
 
-def _members(needed: Mapping[str, type], optional: Mapping[str, type]) -> dict[str, Any]:
-    """The members of the request's body. Raises BadRequest."""
-    given = _json() if request.content_length or needed else {}
+def _parse_members(needed: Mapping[str, type], optional: Mapping[str, type]) -> dict[str, Any]:
+    """Return the members of the request's body. Raises BadRequest."""
+    members = _parse_json() if request.content_length or needed else {}
     known = {**needed, **optional}
-    if not isinstance(given, dict):
+    if not isinstance(members, dict):
         raise BadRequest("the body must be a JSON object")
-    problems = [f"{name}: is missing" for name in needed if name not in given]
-    for name, value in given.items():
+    problems = [f"{name}: is required" for name in needed if name not in members]
+    for name, value in members.items():
         if name not in known:
-            problems.append(f"{name}: is none of {', '.join(known)}")
+            problems.append(f"{name}: is not supported; expected {', '.join(known)}")
         elif not isinstance(value, known[name]):
             problems.append(f"{name}: must be a {'string' if known[name] is str else 'boolean'}")
     if problems:
         raise BadRequest("; ".join(problems))
-    return given
+    return members
 
 
-def _type(given: Mapping[str, Any]) -> str | None:
-    """Raises BadRequest."""
-    kind: str | None = given.get("type")
+def _contact_type(members: Mapping[str, Any]) -> str | None:
+    """Return the contact's type, None if it is absent. Raises BadRequest."""
+    kind: str | None = members.get("type")
     if kind not in (None, *TYPES):
         raise BadRequest(f"type: must be one of {', '.join(TYPES)}")
     return kind

@@ -1,8 +1,8 @@
-"""What a signup form shows a person for each of the bridge's codes."""
+"""What a signup form can show a person for each outcome."""
 
 from __future__ import annotations
 
-_WORDS = {
+_MESSAGES = {
     "verified": "You are verified. Welcome!",
     "sent": "We have sent you a code.",
     "send-limited": "You have asked for too many codes. Wait a while, then ask again.",
@@ -15,10 +15,10 @@ _WORDS = {
     "body-invalid": "Check the number or address, and the code.",
     "in-progress": "One moment: your code is being checked.",
 }
-_LATER = "We could not check your code yet, and try again for you. Nothing is lost."
-_OURS = "Something is wrong with our signup. We have been told."
+_RETRY_MESSAGE = "We could not check your code yet. We will try again for you."
+_FAILURE_MESSAGE = "Something is wrong with our signup. We have been told."
 
 
 def message_for(outcome: str | None, *, retryable: bool | None) -> str:
-    """The words for an outcome; where it has none, those for whether it may end otherwise."""
-    return _WORDS.get(outcome or "") or (_LATER if retryable in (True, None) else _OURS)
+    """Return the message for an outcome, or a general one if it has none."""
+    return _MESSAGES.get(outcome or "") or (_RETRY_MESSAGE if retryable in (True, None) else _FAILURE_MESSAGE)

@@ -1,1 +1,1 @@
-"""SCF on this machine: the built zip, unpacked and run as the platform runs a function."""
+"""Run the built zip on this machine as SCF runs a function."""

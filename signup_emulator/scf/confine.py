@@ -1,15 +1,14 @@
-"""Run a command as SCF's sandbox would let it: nothing but /tmp can be written, not even by root.
+"""Run a command with SCF's file access: only /tmp is writable, also for root.
 
-``python confine.py command …`` gives up the right to write elsewhere, and becomes the command. A file that is marked
-read-only stays so for root. Where the kernel has no Landlock (before Linux 5.13, or another system), only such marks
-hold.
+``python confine.py command …`` gives up write access elsewhere and executes the command. Without Landlock (before
+Linux 5.13, other systems) only the files' modes apply, which also bind root.
 """
 
 import ctypes
 import os
 import sys
 
-WRITABLE = ("/tmp", "/dev/null")  # noqa: S108  the platform's own
+WRITABLE = ("/tmp", "/dev/null")  # noqa: S108  SCF's
 
 # linux/landlock.h, linux/prctl.h, linux/capability.h; the calls have these numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -25,11 +24,11 @@ class _Rule(ctypes.Structure):
 
 
 def confine() -> bool:
-    """Give up the right to write; whether the kernel could take it for the whole file system."""
+    """Give up write access; return whether the kernel enforces it for the whole file system."""
     if not sys.platform.startswith("linux"):
         return False
     libc = ctypes.CDLL(None)
-    libc.prctl(_CAPBSET_DROP, _DAC_OVERRIDE, 0, 0, 0)  # takes hold when the command begins; needs no success: not root
+    libc.prctl(_CAPBSET_DROP, _DAC_OVERRIDE, 0, 0, 0)  # effective after exec; fails if not root, which is fine
     version = libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     if version < 1:
         return False
@@ -49,4 +48,4 @@ def confine() -> bool:
 
 if __name__ == "__main__":
     confine()
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  what it is for
+    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606  the purpose of this program

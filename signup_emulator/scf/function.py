@@ -11,11 +11,11 @@ Shape = Literal["web", "event"]
 Headers = list[tuple[str, str]]
 
 RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
-"""Beginnings of names that cannot be configured."""
+"""Prefixes of variable names that SCF reserves."""
 
 
 class FunctionError(Exception):
-    """The function did not answer; ``status`` is the platform's own for it."""
+    """The function did not respond. ``status`` is the platform's."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -24,9 +24,9 @@ class FunctionError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """A function as it is configured: its zip, shape, environment, time-out in seconds and memory in MB.
+    """The configuration of a function: its zip, type, environment, time-out in seconds and memory in MB.
 
-    ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF would not take.
+    ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF rejects.
     """
 
     archive: Path
@@ -39,7 +39,7 @@ class Function:
     def __post_init__(self) -> None:
         reserved = [name for name in self.environment if name.startswith(RESERVED)]
         if reserved:
-            raise ValueError(f"{', '.join(reserved)}: cannot be configured on SCF")
+            raise ValueError(f"{', '.join(reserved)}: reserved by SCF; rename it")
         if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
             raise ValueError("the environment is larger than SCF's 4 KB")
 

@@ -1,7 +1,7 @@
-"""The instances that run a function's code: a family of processes for a web function, one process for an event one.
+"""The instances of a function: a process group for a web function, one process for an event function.
 
-They get SCF's environment and nothing of ours, a CPython 3.10 without packages, only /tmp to write to, and no processor
-time while nothing is asked of them. Connections to a web function stay open meanwhile.
+An instance has SCF's environment only, a CPython 3.10 without packages, write access to /tmp only, and no processor
+time between requests. Connections to a web function stay open while it is frozen.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from signup_toolkit import ports
 from .function import Function, FunctionError, Reply, Request
 
 INTERPRETER = "/var/lang/python310/bin/python3.10"
-"""Where SCF's Python lies, by which `scf_bootstrap` must call it."""
+"""The path of SCF's Python, which `scf_bootstrap` must use."""
 
-START_LIMIT = 65.0
-"""Seconds for a web function to listen: SCF's own default."""
+START_TIMEOUT = 65.0
+"""Seconds within which a web function must listen: SCF's default."""
 
 _HERE = Path(__file__).resolve().parent
 
 
 class _Instance:
-    """What both have in common: a confined process, and its sleep."""
+    """The common part of both kinds: a confined process that is frozen between requests."""
 
     def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
         self._function = function
@@ -50,10 +50,10 @@ class _Instance:
         return self.process is not None and self.process.poll() is None
 
     def _start(self, command: list[str], environ: Mapping[str, str], inherited: tuple[int, ...] = ()) -> None:
-        self.process = subprocess.Popen(  # noqa: S603  our own words
+        self.process = subprocess.Popen(  # noqa: S603  no foreign input
             [sys.executable, "-I", str(_HERE / "confine.py"), *command],
             cwd=self._folder,
-            env=self._platforms() | dict(self._function.environment) | dict(environ),
+            env=self._platform_environ() | dict(self._function.environment) | dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -61,12 +61,12 @@ class _Instance:
             start_new_session=True,
         )
 
-    def _platforms(self) -> dict[str, str]:
+    def _platform_environ(self) -> dict[str, str]:
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TZ": "UTC",
-            "HOME": "/tmp",  # noqa: S108  the only place that can be written
+            "HOME": "/tmp",  # noqa: S108  the only writable folder
             "PYTHONPATH": f"{self._folder}:/opt",
             "PYTHONDONTWRITEBYTECODE": "1",
             "TENCENTCLOUD_RUNENV": "SCF",
@@ -80,7 +80,7 @@ class _Instance:
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """It has processor time while something is asked of it."""
+        """Give the instance processor time during a request."""
         with self._lock:
             self._busy += 1
             self._signal(signal.SIGCONT)
@@ -98,7 +98,7 @@ class _Instance:
                 os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
-        """End it: a SIGTERM, and some time. (What SCF does is not documented.)"""
+        """Stop it with SIGTERM, after a grace period with SIGKILL. SCF's own way is not documented."""
         if self.process is None:
             return
         self._signal(signal.SIGCONT)
@@ -108,14 +108,14 @@ class _Instance:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._signal(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
 
 
 class WebInstance(_Instance):
-    """`scf_bootstrap`, and what it starts. ``connections`` counts those that were opened to it."""
+    """`scf_bootstrap` and its processes. ``connections`` counts the connections that were opened."""
 
     def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
         super().__init__(function, folder, log)
@@ -123,38 +123,38 @@ class WebInstance(_Instance):
         self.idle_connections: list[http.client.HTTPConnection] = []
 
     def start(self) -> None:
-        """Start it, and wait until it listens. Raises FunctionError."""
+        """Start it and wait until it listens. Raises FunctionError."""
         bootstrap = self._folder / "scf_bootstrap"
         script = bootstrap.read_bytes().decode()
         if not os.stat(bootstrap).st_mode & 0o111 or not script.startswith("#!/bin/bash\n") or "\r" in script:
             raise FunctionError(405, "scf_bootstrap cannot be executed: mode 0755, #!/bin/bash, LF")
         self._port = ports.free()
-        # On SCF it listens on 0.0.0.0:9000 of a machine of its own. Without `site` there are no packages but ours.
+        # On SCF it listens on 0.0.0.0:9000 of a machine of its own. `-S` hides the packages of this machine.
         script = script.replace(INTERPRETER, f"{self._function.python} -S")
         self._start(["/bin/bash", "-c", script], {"HOST": "127.0.0.1", "PORT": str(self._port)})
-        end = time.monotonic() + START_LIMIT
+        end = time.monotonic() + START_TIMEOUT
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self._port)).close()
                 return
             if not self.runs:
-                raise FunctionError(405, "the function exited while it started; its log says why")
+                raise FunctionError(405, "the function exited while it started; see its log")
             time.sleep(0.01)
         self.kill()
         raise FunctionError(446, "the function did not listen in time")
 
-    def ask(self, request: Request) -> Reply:
-        """Its answer. Raises FunctionError."""
+    def request(self, request: Request) -> Reply:
+        """Return the function's reply to a request. Raises FunctionError."""
         connection = self._connection()
         kept = False
         try:
             connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
             for name, value in request.headers:
                 connection.putheader(name, value.encode("latin-1"))
-            # The head waits for an instance that is frozen. A body may be larger than what the system holds for one.
+            # A frozen instance receives the head. A body may be larger than the socket's buffer.
             connection.endheaders()
             with self.awake():
-                with contextlib.suppress(ConnectionError):  # it may have answered before it was told all
+                with contextlib.suppress(ConnectionError):  # it may reply before it has read the body
                     connection.send(request.body)
                 response = connection.getresponse()
                 reply = Reply(response.status, response.getheaders(), response.read())
@@ -163,7 +163,7 @@ class WebInstance(_Instance):
         except TimeoutError:
             raise FunctionError(433, f"timed out after {self._function.timeout:g} seconds") from None
         except (OSError, http.client.HTTPException):
-            raise FunctionError(439, "the function broke off") from None
+            raise FunctionError(439, "the function closed the connection") from None
         finally:
             if kept:
                 self.idle_connections.append(connection)
@@ -198,42 +198,42 @@ class EventInstance(_Instance):
     """A process that calls `index.main_handler` for one event at a time."""
 
     def start(self) -> None:
-        """Start it, and wait until the code is loaded. Raises FunctionError."""
-        theirs_in, to = os.pipe()
-        come_from, theirs_out = os.pipe()
-        self._to, self._from = os.fdopen(to, "wb", buffering=0), os.fdopen(come_from, "rb", buffering=0)
+        """Start it and wait until the code is loaded. Raises FunctionError."""
+        child_in, to_child = os.pipe()
+        from_child, child_out = os.pipe()
+        self._to, self._from = os.fdopen(to_child, "wb", buffering=0), os.fdopen(from_child, "rb", buffering=0)
         runtime = (_HERE / "runtime.py").read_text()
-        command = [self._function.python, "-S", "-u", "-c", runtime, str(theirs_in), str(theirs_out)]
-        self._start(command, {}, (theirs_in, theirs_out))
-        os.close(theirs_in)
-        os.close(theirs_out)
+        command = [self._function.python, "-S", "-u", "-c", runtime, str(child_in), str(child_out)]
+        self._start(command, {}, (child_in, child_out))
+        os.close(child_in)
+        os.close(child_out)
         with self.awake():
-            self._told(START_LIMIT)
+            self._read_message(START_TIMEOUT)
 
     def call(self, event: object, context: Mapping[str, object], environ: Mapping[str, str]) -> Any:
-        """What `main_handler` returned. Raises FunctionError when it raised, ended, or took too long."""
+        """Return what `main_handler` returns. Raises FunctionError if it raises, exits or times out."""
         message = {"event": event, "context": dict(context), "environ": dict(environ)}
         with self.awake():
             with contextlib.suppress(BrokenPipeError):
                 _write(self._to, json.dumps(message).encode() + b"\n")
-            return self._told(self._function.timeout)["returned"]
+            return self._read_message(self._function.timeout)["returned"]
 
-    def _told(self, seconds: float) -> Any:
-        """The next line that the runtime writes."""
+    def _read_message(self, seconds: float) -> Any:
+        """Read the next line that the runtime writes. Raises FunctionError."""
         end = time.monotonic() + seconds
-        told = b""
-        while not told.endswith(b"\n"):
+        line = b""
+        while not line.endswith(b"\n"):
             if not _readable(self._from, end - time.monotonic()):
                 self.kill()
                 raise FunctionError(433, f"timed out after {seconds:g} seconds")
             chunk = self._from.read(65_536)
             if not chunk:
                 raise FunctionError(439, "the function's process ended")
-            told += chunk
-        answer = json.loads(told)
-        if "raised" in answer:
-            raise FunctionError(430, f"{answer['raised']}: {answer['message']}")
-        return answer
+            line += chunk
+        message = json.loads(line)
+        if "raised" in message:
+            raise FunctionError(430, f"{message['raised']}: {message['message']}")
+        return message
 
     def kill(self) -> None:
         super().kill()
@@ -242,7 +242,7 @@ class EventInstance(_Instance):
 
 
 def _readable(file: IO[bytes] | socket.socket, seconds: float) -> bool:
-    """Whether a read returns within so many seconds, with data or at the end. `select` fails beyond 1024 open files."""
+    """Return whether a read returns within the time, with data or at the end. `select` fails beyond 1024 open files."""
     poll = select.poll()
     poll.register(file, select.POLLIN)
     return bool(poll.poll(max(0.0, seconds) * 1000))

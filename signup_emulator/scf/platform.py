@@ -1,7 +1,7 @@
-"""SCF on this machine: the built zip, unpacked where it cannot be written, started as the platform starts it.
+"""Emulate SCF for one function: a Function URL, and `invoke` for events.
 
-In come a `Function` and a log; out comes an HTTP server that stands for the Function URL, and `invoke` for events of
-any kind. What is not documented of the platform it does not do. Source: Tencent Cloud SCF's documents.
+It unpacks the zip read-only and starts it as the platform does. Undocumented behaviour of SCF is not emulated. Source:
+Tencent Cloud SCF's documents.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .function import Function, FunctionError, Reply, Request
 from .instances import EventInstance, WebInstance
 
 BODY_LIMIT = 6 * 1024 * 1024
-"""Bytes of a request's body."""
+"""The limit of a request's body in bytes."""
 
 _URL = "/?%&=+,;:@!$'()*~-._#[]"
-_OF_THE_WAY = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
+_HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Role:
 
 
 class Platform:
-    """One function and its one instance, which starts with the first request. ``role`` may be changed at any time.
+    """One function and its instance, which starts with the first request. ``role`` can change at any time.
 
-    ``returned`` is what an event function returned, which the platform writes to the function's log whole. ``code`` is
-    where the function's archive is `unpacked`, for those who start it more than once.
+    ``returned`` has the values that an event function returned, which the platform writes to the function's log.
+    ``code`` is the folder of the `unpacked` archive, to start a function repeatedly without unpacking.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Platform:
         self._output = self._closing.enter_context(log.open("ab"))
         self._folder = code or self._closing.enter_context(unpacked(function.archive))
         self.instance: WebInstance | EventInstance | None = None
-        self._server = _Server(port, self.answer)
+        self._server = _Server(port, self.respond)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     @property
@@ -84,7 +84,7 @@ class Platform:
         self._closing.close()
 
     def invoke(self, event: object) -> Any:
-        """What `main_handler` returns for an event. Raises FunctionError."""
+        """Return what `main_handler` returns for an event. Raises FunctionError."""
         context = {
             "request_id": str(uuid.uuid4()),
             "time_limit_in_ms": int(self._function.timeout * 1000),
@@ -99,22 +99,22 @@ class Platform:
         }
         names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
         if self._function.shape != "event":
-            raise ValueError("a web function has no events")
-        with self._one_event:  # an instance of an event function has one at a time
-            told = cast(EventInstance, self._running()).call(
+            raise ValueError("a web function takes no events")
+        with self._one_event:  # an instance of an event function handles one at a time
+            value = cast(EventInstance, self._running()).call(
                 event, context, dict(zip(names, self._credentials(), strict=False))
             )
-        self.returned.append(told)
-        return told
+        self.returned.append(value)
+        return value
 
-    def answer(self, request: Request) -> Reply:
-        """What a request to the Function URL is answered."""
+    def respond(self, request: Request) -> Reply:
+        """Return the reply to a request to the Function URL."""
         if len(request.body) > BODY_LIMIT:
             return _failure(413, "the request is larger than 6 MB")
         try:
             instance = self._running()
             if isinstance(instance, WebInstance):
-                return instance.ask(self._told(request))
+                return instance.request(self._with_platform_headers(request))
             return _reply(self.invoke(_event(request)))
         except FunctionError as error:
             return _failure(error.status, str(error))
@@ -133,9 +133,9 @@ class Platform:
     def _credentials(self) -> tuple[str, ...]:
         return (self.role.secret_id, self.role.secret_key, self.role.token) if self.role else ()
 
-    def _told(self, request: Request) -> Request:
-        """The request with the platform's headers, in place of what a caller says under their names."""
-        ours = {
+    def _with_platform_headers(self, request: Request) -> Request:
+        """Add the platform's headers, and remove a caller's headers of the same names."""
+        platform = {
             "X-Scf-Request-Id": str(uuid.uuid4()),
             "X-Scf-Memory": str(self._function.memory),
             "X-Scf-Timeout": str(int(self._function.timeout * 1000)),
@@ -151,12 +151,12 @@ class Platform:
         }
         kept = [(name, value) for name, value in request.headers if not name.lower().startswith("x-scf-")]
         host, length = ("Host", "signup-bridge.example"), ("Content-Length", str(len(request.body)))
-        return Request(request.method, request.path, [host, *kept, length, *ours.items()], request.body)
+        return Request(request.method, request.path, [host, *kept, length, *platform.items()], request.body)
 
 
 @contextlib.contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
-    """The zip's content with its modes, in a folder that cannot be written."""
+    """Unpack the zip with its modes into a read-only folder."""
     with tempfile.TemporaryDirectory(prefix="scf-") as parent:
         folder = Path(parent) / "user"
         with zipfile.ZipFile(archive) as source:
@@ -171,13 +171,13 @@ def unpacked(archive: Path) -> Iterator[Path]:
 
 
 def _failure(status: int, message: str) -> Reply:
-    """The platform's own answer, when the function gave none."""
+    """Return the platform's reply if the function gave none."""
     body = json.dumps({"errorCode": -1, "errorMessage": message, "statusCode": status}).encode()
     return Reply(status, [("Content-Type", "application/json")], body)
 
 
 def _event(request: Request) -> dict[str, Any]:
-    """What a Function URL makes of a request for an event function."""
+    """Return the event of a Function URL for a request."""
     target = urlsplit(request.path)
     headers: dict[str, str] = {}
     for name, value in request.headers:
@@ -192,13 +192,13 @@ def _event(request: Request) -> dict[str, Any]:
 
 
 def _reply(returned: Any) -> Reply:
-    """What a Function URL makes of what an event function returned."""
+    """Return the reply of a Function URL for the value that an event function returned."""
     headers = [(str(name), str(value)) for name, value in returned["headers"].items()]
     return Reply(returned["statusCode"], headers, returned["body"].encode())
 
 
 def _size(text: str, base: int) -> int:
-    """Raises ValueError."""
+    """Parse a length. Raises ValueError."""
     if not text or text.strip(string.hexdigits if base == 16 else string.digits):
         raise ValueError("not a number")
     return int(text, base)
@@ -208,34 +208,34 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[Request], Reply]) -> None:
-        super().__init__(("127.0.0.1", port), _Front)
-        self.answer = answer
+    def __init__(self, port: int, respond: Callable[[Request], Reply]) -> None:
+        super().__init__(("127.0.0.1", port), _UrlHandler)
+        self.respond = respond
 
 
-class _Front(BaseHTTPRequestHandler):
-    """The proxy before the function."""
+class _UrlHandler(BaseHTTPRequestHandler):
+    """The Function URL."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def _answer(self) -> None:
-        headers = [(name, value) for name, value in self.headers.items() if name.lower() not in _OF_THE_WAY]
+    def _handle(self) -> None:
+        headers = [(name, value) for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP]
         try:
-            reply = self.server.answer(Request(self.command, quote(self.path, safe=_URL), headers, self._body()))
+            reply = self.server.respond(Request(self.command, quote(self.path, safe=_URL), headers, self._body()))
         except ValueError:
             reply = _failure(400, "the request is malformed")
             self.close_connection = True
         self.send_response_only(reply.status)
         for name, value in reply.headers:
-            if name.lower() not in _OF_THE_WAY:
+            if name.lower() not in _HOP_BY_HOP:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
@@ -249,4 +249,4 @@ class _Front(BaseHTTPRequestHandler):
         return body
 
     def log_message(self, *_: object) -> None:
-        """The function writes the log."""
+        """Log nothing: only the function writes to the log."""

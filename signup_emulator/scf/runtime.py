@@ -1,7 +1,7 @@
-"""SCF's Python runtime as far as an event function sees it; run by a Python 3.10 in the function's folder.
+"""SCF's Python runtime as an event function sees it. A Python 3.10 runs it in the function's folder.
 
-It tells when the code is loaded. Then each line that comes in is a JSON object with an event, a context and the
-environment's renewed names; each line that goes out what ``main_handler`` returned, or that it raised.
+It writes a line when the code is loaded. Each input line is a JSON object with an event, a context and environment
+variables; each output line has what ``main_handler`` returned or raised.
 """
 
 import json
@@ -17,23 +17,23 @@ def failure(error: BaseException) -> "dict[str, str]":
     return {"raised": type(error).__name__, "message": str(error)}
 
 
-def tell(what: object) -> None:
-    outgoing.write(json.dumps(what) + "\n")
+def write(document: object) -> None:
+    outgoing.write(json.dumps(document) + "\n")
     outgoing.flush()
 
 
-# SystemExit, too: the platform tells of whatever is raised.
+# SystemExit too: the platform reports every exception.
 try:
     import index
 except BaseException as error:  # noqa: BLE001
-    tell(failure(error))
+    write(failure(error))
     sys.exit(1)
-tell({})
+write({})
 for line in incoming:
     message = json.loads(line)
     os.environ.update(message["environ"])
     try:
-        answer = {"returned": json.loads(json.dumps(index.main_handler(message["event"], message["context"])))}
+        result = {"returned": json.loads(json.dumps(index.main_handler(message["event"], message["context"])))}
     except BaseException as error:  # noqa: BLE001
-        answer = failure(error)
-    tell(answer)
+        result = failure(error)
+    write(result)

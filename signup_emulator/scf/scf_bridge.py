@@ -1,4 +1,4 @@
-"""`signup-bridge run --scf`: the built zip in place of the bridge, as SCF runs it with serverless.yml."""
+"""`signup-bridge run --scf`: run the built zip with the configuration of serverless.yml as the bridge."""
 
 from __future__ import annotations
 
@@ -23,25 +23,23 @@ ARCHIVE = BUILD / "function.zip"
 
 
 class ScfBridge:
-    """The built zip, as SCF runs it with what serverless.yml configures."""
+    """The built zip as a `BridgeHandle`, with the configuration of serverless.yml."""
 
     def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
         self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
         if not ARCHIVE.exists():
-            raise OSError(f"there is no {ARCHIVE}; build it with `{shlex.join([*command_words(), 'package'])}`")
+            raise OSError(f"{ARCHIVE} is missing; build it with `{shlex.join([*command_words(), 'package'])}`")
         python = python310.find()
         if python is None:
-            raise OSError("there is no CPython 3.10 on this machine, and SCF has no other; install one")
+            raise OSError("SCF runs CPython 3.10, and this machine has none; install one")
         self._ledger = tempfile.TemporaryDirectory(prefix="signup-bridge-", dir="/tmp")
-        given = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
-        given["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"
+        variables = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
+        variables["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"
         try:
-            configured = function_config.load(environ=given)
+            config = function_config.load(environ=variables)
         except ConfigError as error:
             raise OSError("\n  ".join(["start refused:", *error.problems])) from None
-        function = Function(
-            ARCHIVE, shape, configured.variables, python, timeout=configured.timeout, memory=configured.memory
-        )
+        function = Function(ARCHIVE, shape, config.variables, python, timeout=config.timeout, memory=config.memory)
         self._platform = Platform(function, log, port=port)
         self._platform.__enter__()
 

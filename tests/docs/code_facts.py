@@ -141,7 +141,7 @@ def magic_contacts() -> list[tuple[str, ...]]:
 
 
 def emulator_options() -> list[tuple[str, ...]]:
-    return [(f"`{one.name}`", f"`{json.dumps(one.default)}`", one.must, one.meaning, one.why) for one in OPTIONS]
+    return [(f"`{one.name}`", f"`{json.dumps(one.default)}`", one.constraint, one.meaning, one.why) for one in OPTIONS]
 
 
 def setting_problems(changed: dict[str, str]) -> list[str]:

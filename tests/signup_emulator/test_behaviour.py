@@ -230,7 +230,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_bad_value_is_told_and_changes_nothing(emulator: Emulator, name: str) -> None:
     before = emulator.domain.behaviour
-    must = next(option.must for option in OPTIONS if option.name == name)
+    must = next(option.constraint for option in OPTIONS if option.name == name)
     for value in BAD[name]:
         with pytest.raises(ValueError, match=f"^{name}: must be {re.escape(must)}$"):
             emulator.domain.change({"code_life": 5, name: value})

@@ -138,10 +138,10 @@ def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
     url = f"http://127.0.0.1:{ports.free()}/"
     done = python("send", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"signup-bridge send: nobody answers at {url}; is `signup-bridge run` running?\n"
+    assert done.stderr == f"signup-bridge send: no response from {url}; is `signup-bridge run` running?\n"
     unusable = python("send", "--url", url, environ={"WEBHOOK_SECRETS": "abc"})
     assert (unusable.returncode, unusable.stdout) == (2, "")
-    assert unusable.stderr == "signup-bridge send: WEBHOOK_SECRETS must be written whsec_<base64> to sign with it\n"
+    assert unusable.stderr == "signup-bridge send: WEBHOOK_SECRETS: must be whsec_<base64> to sign with it\n"
     assert "WEBHOOK_AUTH=x" not in python("send", environ={"WEBHOOK_AUTH": "x"}).stdout
     assert python("send", environ={"WEBHOOK_AUTH": "x"}).returncode == 2
     other = python("send", "--url", f"{emulator.url}/nothing")
@@ -153,15 +153,15 @@ def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
     taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
     assert (taken.returncode, taken.stdout) == (1, "")
-    assert taken.stderr.startswith(f"signup-bridge run: port {port} on 127.0.0.1 is taken")
+    assert taken.stderr.startswith(f"signup-bridge run: port {port} on 127.0.0.1 is in use")
     assert python("emulate", "--emulator-port", port).stderr.startswith(
-        f"signup-bridge emulate: port {port} on 127.0.0.1 is taken"
+        f"signup-bridge emulate: port {port} on 127.0.0.1 is in use"
     )
     same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
     assert same.stderr.startswith(f"signup-bridge run: PORT and EMULATOR_PORT are both {port}")
     for value in ("http", "0", "99999"):
         none = python("emulate", environ={"EMULATOR_PORT": value})
-        assert none.stderr.endswith(f"{value} is no port: a whole number from 1 to 65535\n")
+        assert none.stderr.endswith(f"{value} is not a port; expected a number from 1 to 65535\n")
 
 
 def test_a_bridge_that_does_not_start_ends_the_run() -> None:

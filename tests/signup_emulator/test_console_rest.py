@@ -44,7 +44,7 @@ def test_a_signup_and_its_whole_way(pair: Pair) -> None:
         "standard",
         "done",
     )
-    assert (delivery["outcome"], delivery["status"], delivery["says"]) == (
+    assert (delivery["outcome"], delivery["status"], delivery["message"]) == (
         "verified",
         200,
         "You are verified. Welcome!",
@@ -58,7 +58,7 @@ def test_a_signup_and_its_whole_way(pair: Pair) -> None:
     (call,) = delivery["calls"]
     assert (call["action"], call["contact"], call["result"]) == ("CreateIntlPhoneEmail", CONTACT, "OK")
     assert json.loads(call["reply"])["Response"] == {"RequestId": call["request_id"]}
-    assert json.loads(delivery["answer"]["body"])["request_id"] == call["request_id"]
+    assert json.loads(delivery["response"]["body"])["request_id"] == call["request_id"]
     assert delivery["log"]["trace_id"] == call["trace_id"]
     assert delivery["wait_ms"] is not None
     assert 0 < delivery["upstream_ms"] <= delivery["duration_ms"]
@@ -90,7 +90,7 @@ def test_again_is_a_replay_and_a_stale_or_changed_one_is_refused(pair: Pair) -> 
     again = pair.post("deliveries/1/redeliver", {"as": "fresh"})
     assert (again["outcome"], again["replayed"], again["repeats"], again["as"]) == ("verified", True, 1, "fresh")
     assert again["delivery_id"] == first["delivery_id"]
-    assert again["answer"]["body"] == first["answer"]["body"]
+    assert again["response"]["body"] == first["response"]["body"]
     assert again["calls"] == []
     stale = pair.post("deliveries/1/redeliver", {"as": "stale"})
     assert (stale["outcome"], stale["status"]) == ("signature-invalid", 401)
@@ -115,7 +115,7 @@ def test_each_sender_signs_as_it_does(pair: Pair, sender: str, outcome: str) -> 
 def test_what_has_no_time_does_not_grow_stale(pair: Pair) -> None:
     signed_up(pair, "bearer")
     status, error = refusal(pair, "POST", "deliveries/1/redeliver", {"as": "stale"})
-    assert (status, error) == (409, "the sender bearer signs no time: nothing of it grows stale")
+    assert (status, error) == (409, "the sender bearer signs no timestamp, so its signature cannot be stale")
 
 
 def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
@@ -133,11 +133,11 @@ def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
     passed, straight = pair.get("deliveries")
     assert (passed["via"], passed["replayed"], passed["log"]["trace_id"]) == ("proxy", True, "ab" * 16)
     assert dict(passed["request"]["headers"])["webhook-signature"] == headers["webhook-signature"]
-    assert (straight["via"], straight["request"], straight["answer"]) == ("bridge", None, None)
+    assert (straight["via"], straight["request"], straight["response"]) == ("bridge", None, None)
     assert (straight["outcome"], straight["status"], straight["contact"]) == ("code-incorrect", 422, "***86")
     assert [call["result"] for call in straight["calls"]] == ["InternalError.VerifyCodeErr"]
     status, error = refusal(pair, "POST", f"deliveries/{straight['number']}/redeliver", {})
-    assert (status, error) == (409, "it was posted straight to the bridge: what it looked like is not known")
+    assert (status, error) == (409, "the request is not known: it was posted directly to the bridge")
     other = requests.get(f"{pair.url}/webhooks/signup", timeout=60)
     assert (other.status_code, other.headers["Allow"]) == (405, "POST")
 
@@ -204,7 +204,7 @@ def test_the_contacts_that_choose_their_outcome_are_listed(pair: Pair) -> None:
 def test_a_delivery_need_not_be_waited_for(pair: Pair) -> None:
     pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail"})
     delivery = pair.post("deliveries", {"contact": "10011", "verify_code": "000000", "wait": False})
-    assert (delivery["state"], delivery["answer"], delivery["says"]) == ("working", None, None)
+    assert (delivery["state"], delivery["response"], delivery["message"]) == ("working", None, None)
     while pair.get("deliveries/1")["state"] == "working":
         time.sleep(0.05)
     assert pair.get("deliveries/1")["outcome"] == "outcome-unknown"
@@ -229,11 +229,11 @@ def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "document", "status", "words"),
     [
-        ("POST", "codes", {}, 422, "contact: is missing"),
+        ("POST", "codes", {}, 422, "contact: is required"),
         ("POST", "codes", [], 422, "the body must be a JSON object"),
         ("POST", "codes", {"contact": 5}, 422, "contact: must be a string"),
         ("POST", "codes", {"contact": "1", "type": "fax"}, 422, "type: must be one of phone, email"),
-        ("POST", "deliveries", {"contact": "1", "verify_code": "2", "x": 1}, 422, "x: is none of contact"),
+        ("POST", "deliveries", {"contact": "1", "verify_code": "2", "x": 1}, 422, "x: is not supported"),
         ("POST", "deliveries", {"contact": "1", "verify_code": "2", "wait": 1}, 422, "wait: must be a boolean"),
         ("POST", "deliveries", {"contact": "1", "verify_code": "2", "sender": "x"}, 422, "sender: must be one of"),
         ("POST", "deliveries/7/redeliver", {"as": "x"}, 422, "as: must be one of fresh, stale, tampered"),
@@ -241,7 +241,7 @@ def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
         ("GET", "deliveries/7", None, 404, "There is no delivery 7."),
         ("GET", "deliveries/7/curl", None, 409, "there is no delivery 7"),
         ("GET", "deliveries?limit=x", None, 422, "limit: must be a whole number"),
-        ("PATCH", "behaviour", {"nothing": 1}, 422, "nothing: is not known"),
+        ("PATCH", "behaviour", {"nothing": 1}, 422, "nothing: is not supported"),
         ("GET", "nothing", None, 404, "not found"),
     ],
 )  # fmt: skip
@@ -290,7 +290,7 @@ def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
 def test_the_whole_signup_through_the_bridge(pair: Pair) -> None:
     assert pair.get("status")["sends"] is True
     sent = pair.post("deliveries", {"contact": CONTACT})
-    assert (sent["outcome"], sent["status"], sent["says"]) == ("sent", 202, "We have sent you a code.")
+    assert (sent["outcome"], sent["status"], sent["message"]) == ("sent", 202, "We have sent you a code.")
     assert sent["request"]["path"] == "/webhooks/code"
     assert [call["action"] for call in sent["calls"]] == ["SendIntlPhoneEmailCode"]
     (code,) = pair.get("codes")
@@ -305,4 +305,4 @@ def test_a_bridge_that_sends_no_codes(tmp_path: Path) -> None:
     with running_pair(tmp_path, SEND_CODES="false") as pair:
         assert pair.get("status")["sends"] is False
         given, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})
-        assert (given, error.startswith("verify_code: is missing")) == (409, True)
+        assert (given, error.startswith("verify_code: is required")) == (409, True)

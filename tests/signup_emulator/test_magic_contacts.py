@@ -155,7 +155,7 @@ def test_every_code_that_the_bridge_judges_can_be_looked_up() -> None:
 def test_an_error_says_what_it_means(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("InternalError.NeedLogin"))
     emulator.faults.arm(Fault("FailedOperation.Newer"))
-    for message in (API_CODES["InternalError.NeedLogin"], "An error that was asked for."):
+    for message in (API_CODES["InternalError.NeedLogin"], "An error on demand."):
         assert error_of(sdk(emulator), CREATE, EXAMPLE)
         assert json.loads(emulator.calls[-1].reply or "")["Response"]["Error"]["Message"] == message
 
@@ -216,7 +216,7 @@ def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
     def call(number: int) -> Call:
         return Call(number, CREATE, PHONE, "OK", str(number))
 
-    calls = Calls(kept=3)
+    calls = Calls(limit=3)
     for number in range(5):
         calls.append(call(number))
     assert calls == [call(2), call(3), call(4)] == calls[0:]
@@ -232,4 +232,4 @@ def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
     for thread in threads:
         thread.join()
     assert len(calls) == 3
-    assert emulator.calls.kept == 10_000
+    assert emulator.calls.limit == 10_000

@@ -107,7 +107,7 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
         done = ask(*command, emulator=nobody)
         assert (done.returncode, done.stdout) == (1, "")
         assert (
-            done.stderr == f"signup-bridge {command[0]}: nobody answers at {nobody}; is `signup-bridge run` running?\n"
+            done.stderr == f"signup-bridge {command[0]}: no response from {nobody}; is `signup-bridge run` running?\n"
         )
 
 
@@ -115,7 +115,7 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
 def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
     with running_pair(tmp_path, "--host", host) as pair:
         assert ask("send", emulator=pair.url).returncode == 0
-        assert ("WARNING: whoever reaches this machine" in pair.log.read_text()) is warned
+        assert ("WARNING: listening on" in pair.log.read_text()) is warned
         listening = {"0.0.0.0": "00000000", "127.0.0.1": "0100007F"}[host]
         port = f"{int(pair.url.rpartition(':')[2]):04X}"
         rows = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
@@ -128,4 +128,4 @@ def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
     command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
-    assert "is not the emulator's; remove it" in done.stderr
+    assert "is not a state of the emulator; remove it" in done.stderr

@@ -90,8 +90,8 @@ def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) ->
 @pytest.mark.parametrize(
     ("archive", "python310", "says"),
     [
-        (False, "with", "there is no {archive}; build it with `"),
-        (True, "without", "there is no CPython 3.10 on this machine, and SCF has no other; install one"),
+        (False, "with", "{archive} is missing; build it with `"),
+        (True, "without", "SCF runs CPython 3.10, and this machine has none; install one"),
     ],
 )
 def test_what_is_missing_is_said(scf: Scf, tmp_path: Path, archive: bool, python310: str, says: str) -> None:

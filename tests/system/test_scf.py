@@ -281,7 +281,7 @@ def test_it_says_why_it_does_not_start(scf: Scf, shape: Shape) -> None:
 
 @pytest.mark.parametrize("name", ["TENCENTCLOUD_REGION", "SCF_NAMESPACE", "QCLOUD_X"])
 def test_reserved_names_cannot_be_configured(scf: Scf, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: cannot be configured on SCF"):
+    with pytest.raises(ValueError, match=f"{name}: reserved by SCF"):
         Function(scf.archive, "web", {name: "x"}, scf.python)
 
 

@@ -1,6 +1,6 @@
-"""What the API leaves open, and what this stand-in does there: each choice with its default, switchable at run time.
+"""The choices of the emulator where the API's reference is silent: each with its default, changeable at run time.
 
-In come names and plain JSON values, out comes a `Behaviour`. It knows no state; what it means is done in `domain.py`.
+`domain.py` implements them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ RATE = 20
 
 
 class Constraint(NamedTuple):
-    """What a value must be: in words, and as a check."""
+    """A constraint on a value: its description and its check."""
 
-    words: str
-    holds: Callable[[Any], bool]
+    description: str
+    accepts: Callable[[Any], bool]
 
 
 class Option(NamedTuple):
-    """One row of the table: what can be chosen, what it is at the start, and why."""
+    """One choice: its default, constraint, meaning and reason."""
 
     name: str
     default: Any
-    must: str
+    constraint: str
     meaning: str
     why: str
 
 
-def _one_of(*values: str) -> Constraint:
+def _choice(*values: str) -> Constraint:
     return Constraint(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
@@ -39,120 +39,120 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-YES_OR_NO = Constraint("true or false", lambda value: type(value) is bool)
+BOOLEAN = Constraint("true or false", lambda value: type(value) is bool)
 SECONDS = Constraint("seconds, a number from 0 to 86400", lambda value: _is_number(value) and 0 <= value <= 86_400)
-COUNT = Constraint("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
+COUNT = Constraint("a whole number from 0", lambda value: type(value) is int and value >= 0)
 HOURS = Constraint("hours, a number from -12 to 14", lambda value: _is_number(value) and -12 <= value <= 14)
 
 
-def _option(must: Constraint, meaning: str, why: str, *, default: Any) -> Any:
-    return field(default=default, metadata={"must": must, "meaning": meaning, "why": why})
+def _option(constraint: Constraint, meaning: str, why: str, *, default: Any) -> Any:
+    return field(default=default, metadata={"constraint": constraint, "meaning": meaning, "why": why})
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How the stand-in behaves where the reference says nothing; plain JSON values. Raises ValueError for others."""
+    """The value of each choice, a JSON value. Raises ValueError for invalid ones."""
 
     check_first: str = _option(
-        _one_of("verified", "code"),
-        "what is looked at first when a wrong code comes for a contact that is on the list",
-        "Not documented. With `verified` nobody can go on guessing codes of a contact that is on the list.",
+        _choice("verified", "code"),
+        "what is checked first if a code is wrong and the contact is on the list",
+        "Not documented. With `verified`, codes of a contact on the list cannot be guessed.",
         default="verified",
     )
     used_code_good: bool = _option(
-        YES_OR_NO,
-        "whether a code that was accepted once is accepted again, after its contact was taken off the list",
-        "Not documented. A verification code is spent by its use nearly everywhere.",
+        BOOLEAN,
+        "whether a used code is accepted again after its contact was deleted from the list",
+        "Not documented. Nearly every service accepts a verification code only once.",
         default=False,
     )
     replaced_code_good: bool = _option(
-        YES_OR_NO,
-        "whether an older code is still good after a newer one was sent to the same contact",
-        "Not documented. Mostly the newest alone is; a sender that relies on an older one finds it out here.",
+        BOOLEAN,
+        "whether an older code stays valid after a newer one was sent to the contact",
+        "Not documented. Usually only the newest code is valid; a sender that relies on an older one fails here.",
         default=False,
     )
     code_life: float = _option(
         SECONDS,
-        "how long a code is good",
-        "Not documented. Ten minutes is what such messages usually say.",
+        "how long a code is valid",
+        "Not documented. Such messages usually name ten minutes.",
         default=CODE_LIFE,
     )
     resend_interval: float = _option(
         SECONDS,
-        "how far apart codes are sent to a contact; sooner is `FailedOperation.SendVerifyCodeIsLimited`",
-        "Not documented; that there is a limit is known from the mainland twin's error code alone, its length is not. "
-        "60 is usual. A guessed limit would make a signup system's tests wait for nothing, so there is none: switch it "
-        "on, or use the contact `send-limited`, to see what you do about it.",
+        "the minimum time between two codes for a contact; an earlier one is `FailedOperation.SendVerifyCodeIsLimited`",
+        "Not documented; only the mainland twin's error code shows that there is a limit. 60 is usual. A guessed limit "
+        "would make a signup system's tests wait, so there is none: to test one, switch it on, or use the contact "
+        "`send-limited`.",
         default=0,
     )
     phone_form: str = _option(
-        _one_of("any", "digits", "dotted"),
-        "which phone numbers are taken: with `digits` such as `18766554433`, with `dotted` such as `+86.13600000000`; "
-        "others are `InvalidParameterValue.InvalidParameterFormat`",
-        "Not documented. The reference's example is bare digits, contacts elsewhere in the product are dotted. "
-        "Each spelling is a contact of its own.",
+        _choice("any", "digits", "dotted"),
+        "which phone numbers are accepted: with `digits` such as `18766554433`, with `dotted` such as "
+        "`+86.13600000000`; others are `InvalidParameterValue.InvalidParameterFormat`",
+        "Not documented. The reference's example has digits only, contacts elsewhere in the product are dotted. "
+        "Each spelling is a separate contact.",
         default="any",
     )
     rate: int = _option(
         COUNT,
-        "how many requests within a second each action takes, 0: any number; more are `RequestLimitExceeded`",
-        "Documented: 20. Over what stretch of time it is counted is not; here it is any second.",
+        "the limit of requests per second for each action, 0 for none; more are `RequestLimitExceeded`",
+        "Documented: 20. The window is not documented; here it is any second.",
         default=RATE,
     )
     list_zone: float = _option(
         HOURS,
-        "the zone of the list's `CreatedOn`, east of UTC",
-        "Not documented. The product's clocks are China's.",
+        "the time zone of the list's `CreatedOn`, east of UTC",
+        "Not documented. The product uses China's time elsewhere.",
         default=8,
     )
     list_order: str = _option(
-        _one_of("newest-first", "oldest-first"),
+        _choice("newest-first", "oldest-first"),
         "the order of the list's rows",
-        "Not documented. The product's other lists begin with the newest.",
+        "Not documented. The product's other lists start with the newest.",
         default="newest-first",
     )
     list_masked: bool = _option(
-        YES_OR_NO,
+        BOOLEAN,
         "whether the list's contacts are masked",
-        "Not documented. The reference's example is in the clear.",
+        "Not documented. The reference's example is not masked.",
         default=False,
     )
     list_offset: str = _option(
-        _one_of("rows", "pages-from-0", "pages-from-1"),
-        "what the list's `Offset` counts; with `pages-from-1` both 0 and 1 are the first page",
-        "Documented as a page's number in one reference and as a row's offset in its twin.",
+        _choice("rows", "pages-from-0", "pages-from-1"),
+        "the unit of the list's `Offset`; with `pages-from-1` both 0 and 1 are the first page",
+        "Documented as a page number in one reference and as a row offset in its twin.",
         default="rows",
     )
     any_host_signed: bool = _option(
-        YES_OR_NO,
-        "whether a signature may name the host without its port, and as its service the host's first part",
-        "Some SDKs make that of an endpoint such as `127.0.0.1:9010`. The API's own host has no port and begins with "
-        "the service, so nothing like it is seen there.",
+        BOOLEAN,
+        "whether a signature may have the host without its port, and the host's first label as its service",
+        "Some SDKs sign so for an endpoint such as `127.0.0.1:9010`. The API's own host has no port and begins with "
+        "the service, so there is no difference.",
         default=True,
     )
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            must: Constraint = one.metadata["must"]
-            if not must.holds(getattr(self, one.name)):
-                raise ValueError(f"{one.name}: must be {must.words}")
+            constraint: Constraint = one.metadata["constraint"]
+            if not constraint.accepts(getattr(self, one.name)):
+                raise ValueError(f"{one.name}: must be {constraint.description}")
 
     def change(self, values: Any) -> Behaviour:
-        """This with other values, all or none. Raises ValueError, which names the member and what it must be."""
+        """Return a copy with other values. Raises ValueError, which names the member and its constraint."""
         if not isinstance(values, Mapping):
             raise ValueError(f"must be an object with some of {', '.join(DEFAULTS)}")  # noqa: TRY004  a value's form
         for name in values:
             if name not in DEFAULTS:
-                raise ValueError(f"{name}: is not known; known are {', '.join(DEFAULTS)}")
+                raise ValueError(f"{name}: is not supported; expected one of {', '.join(DEFAULTS)}")
         return replace(self, **values)
 
     def document(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return JSON values."""
         return asdict(self)
 
 
 OPTIONS: tuple[Option, ...] = tuple(
-    Option(one.name, one.default, one.metadata["must"].words, one.metadata["meaning"], one.metadata["why"])
+    Option(one.name, one.default, one.metadata["constraint"].description, one.metadata["meaning"], one.metadata["why"])
     for one in fields(Behaviour)
 )
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in OPTIONS}

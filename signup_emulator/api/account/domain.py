@@ -1,7 +1,4 @@
-"""What the Domain API knows and does: the codes that were sent, the contacts that were verified.
-
-In comes an action and its parameters, out comes the ``Response`` object without its request id, or an `ApiError`.
-"""
+"""The actions of the Domain API on the account's state: codes that were sent, contacts that were verified."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ Contact = tuple[int, str]
 
 @dataclass
 class SentCode:
-    """A code for a contact. ``sent_at`` is Unix time; the reference's example was not sent, and does not age."""
+    """A code for a contact. ``sent_at`` is Unix time, None for the reference's example, which does not expire."""
 
     contact: Contact
     code: str
@@ -47,36 +44,36 @@ class SentCode:
 
 
 class Domain:
-    """The state of one emulated account, which behaves as its `Behaviour` has it. Safe for threads."""
+    """The state of one emulated account, with a `Behaviour`. Safe for threads."""
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:
         self.now = now
         self._lock = threading.Lock()
-        self._behaviour = self._at_the_start = Behaviour(rate=rate)
+        self._behaviour = self._initial_behaviour = Behaviour(rate=rate)
         self.reset()
 
     @property
     def behaviour(self) -> Behaviour:
-        """How it behaves at the moment."""
+        """The current behaviour."""
         with self._lock:
             return self._behaviour
 
     def change(self, values: Any) -> Behaviour:
-        """Behave otherwise from now on: names and values of a `Behaviour`. Raises ValueError, and changes nothing."""
+        """Change some values of the `Behaviour`. Raises ValueError, and then changes nothing."""
         with self._lock:
             self._behaviour = self._behaviour.change(values)
             return self._behaviour
 
     def reset(self) -> None:
-        """Start afresh: nothing sent or verified, behaviour as at the start; the reference's example works once."""
+        """Delete codes and verified contacts, and restore the behaviour. The reference's example works once."""
         with self._lock:
-            self._behaviour = self._at_the_start
+            self._behaviour = self._initial_behaviour
             self._codes: list[SentCode] = [SentCode((1, "18766554433"), "123456", sent_at=None)]
             self._verified: dict[Contact, float] = {}
             self._calls: dict[str, deque[float]] = {action: deque() for action in _PARAMETERS}
 
     def snapshot(self) -> dict[str, Any]:
-        """What is known, as JSON values."""
+        """Return the codes and verified contacts as JSON values."""
         with self._lock:
             return {
                 "codes": [asdict(code) for code in self._codes],
@@ -84,29 +81,29 @@ class Domain:
             }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Know again what a `snapshot` holds. Raises KeyError, TypeError or ValueError when it is none."""
+        """Restore a `snapshot`. Raises KeyError, TypeError or ValueError if it is not one."""
         codes = [SentCode(**{**code, "contact": tuple(code["contact"])}) for code in snapshot["codes"]]
         verified = {(kind, code): at for kind, code, at in snapshot["verified"]}
         with self._lock:
             self._codes, self._verified = codes, verified
 
     def all_codes(self) -> list[SentCode]:
-        """The codes that there are, the oldest first; a copy."""
+        """Return a copy of all codes, oldest first."""
         with self._lock:
             return [replace(code) for code in self._codes]
 
     def verified(self) -> dict[Contact, float]:
-        """The contacts on the list, and since when (Unix time)."""
+        """Return the contacts on the list, with the Unix time of their verification."""
         with self._lock:
             return dict(self._verified)
 
     def sent_codes(self) -> list[SentCode]:
-        """The codes that were sent, newest first."""
+        """Return the codes that were sent, newest first."""
         with self._lock:
             return [code for code in reversed(self._codes) if code.sent_at is not None]
 
     def check_action(self, action: str, version: str) -> None:
-        """Raises ApiError for an action or a version that the API does not have."""
+        """Check the action and the version. Raises ApiError."""
         if not action or not version:
             raise ApiError("MissingParameter", "The X-TC-Action or X-TC-Version header is missing.")
         if version != "2018-08-08":
@@ -115,7 +112,7 @@ class Domain:
             raise ApiError("InvalidAction", "The product has no such action.")
 
     def check_rate(self, action: str) -> None:
-        """Raises ApiError when the action was asked for too often within the last second; else counts this time."""
+        """Count a request of the action. Raises ApiError if the last second has too many."""
         with self._lock:
             recent, now = self._calls[action], self.now()
             while recent and recent[0] <= now - 1:
@@ -126,11 +123,11 @@ class Domain:
             recent.append(now)
 
     def check_parameters(self, action: str, parameters: Mapping[str, Any]) -> None:
-        """Raises ApiError for parameters that the action does not take."""
+        """Check the parameters of the action. Raises ApiError."""
         _check_parameters(action, parameters, _PHONES[self.behaviour.phone_form])
 
     def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Do it. Raises ApiError."""
+        """Perform the action; return ``Response`` without its request id. Raises ApiError."""
         self.check_parameters(action, parameters)
         contact = (parameters["Type"], parameters.get("Code", ""))
         with self._lock:
@@ -143,20 +140,20 @@ class Domain:
             return self._describe(contact[0], parameters.get("Limit", 20), parameters.get("Offset", 0))
 
     def accept(self, contact: Contact, *, at: float | None = None) -> None:
-        """Put a contact on the list as verified at a Unix time, which is now by default."""
+        """Put a contact on the list as verified at a Unix time, by default now."""
         with self._lock:
             self._verified[contact] = self.now() if at is None else at
 
     def _send(self, contact: Contact) -> dict[str, Any]:
         interval, now = self._behaviour.resend_interval, self.now()
         last = next((one.sent_at for one in reversed(self._codes) if one.contact == contact), None)
-        if last is not None and 0 <= now - last < interval:  # a clock that was set back locks nobody out
+        if last is not None and 0 <= now - last < interval:  # a clock that is set back does not block sending
             raise ApiError("FailedOperation.SendVerifyCodeIsLimited", f"Codes are sent {interval} seconds apart.")
         self._codes.append(SentCode(contact, f"{secrets.randbelow(10**6):06}", now))
         return {}
 
     def _create(self, contact: Contact, verify_code: str) -> dict[str, Any]:
-        verified, good = contact in self._verified, self._good(contact, verify_code)
+        verified, good = contact in self._verified, self._find_valid_code(contact, verify_code)
         if verified and (good or self._behaviour.check_first == "verified"):
             raise ApiError("InternalError.VerifiedPhoneEmailErr", "The contact has already been verified.")
         if good is None:
@@ -165,8 +162,8 @@ class Domain:
         self._verified[contact] = self.now()
         return {}
 
-    def _good(self, contact: Contact, verify_code: str) -> SentCode | None:
-        """The code that was sent to the contact and is good now, if it is this one."""
+    def _find_valid_code(self, contact: Contact, verify_code: str) -> SentCode | None:
+        """Return the contact's valid code if it is ``verify_code``, otherwise None."""
         behaviour, now = self._behaviour, self.now()
         sent = [one for one in reversed(self._codes) if one.contact == contact]
         for one in sent if behaviour.replaced_code_good else sent[:1]:

@@ -1,4 +1,4 @@
-"""Faults on demand: an API error code instead of an answer, or a reply that breaks on the wire."""
+"""Arm faults for the next calls: an API error code, or a reply that breaks on the wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _API_CODE = re.compile(r"[A-Z][A-Za-z0-9]+(\.[A-Za-z0-9_]+)*")
 
 @dataclass
 class Fault:
-    """A fault for the next ``times`` calls of an action with a contact, any where None."""
+    """A fault for the next ``times`` calls of an action with a contact; None matches any."""
 
     fault: str
     action: str | None = None
@@ -32,17 +32,17 @@ class Fault:
         if self.contact is not None and not isinstance(self.contact, str):
             raise ValueError("contact: must be a string or absent")
         if type(self.times) is not int or self.times < 1:
-            raise ValueError("times: must be a whole number from 1 on")
+            raise ValueError("times: must be a whole number from 1")
 
     def _is_known(self) -> bool:
-        """Any API error code will do, but not a wire fault in another spelling."""
+        """Return whether it is a wire fault or a well-formed API error code, not a misspelt wire fault."""
         return self.fault in WIRE_FAULTS or (
             self.fault.lower() not in WIRE_FAULTS and _API_CODE.fullmatch(self.fault) is not None
         )
 
 
 class Faults:
-    """The faults that are armed, first come first served. Safe for threads."""
+    """The armed faults, used in their order. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Faults:
             self._armed.append(fault)
 
     def armed(self) -> list[dict[str, Any]]:
-        """What is armed, in its order, as JSON values."""
+        """Return the armed faults in their order, as JSON values."""
         with self._lock:
             return [asdict(fault) for fault in self._armed]
 
@@ -62,7 +62,7 @@ class Faults:
             self._armed.clear()
 
     def take(self, action: str, contact: str | None) -> str | None:
-        """The fault for this call, used up by it."""
+        """Return the fault for this call, None if there is none, and count its use."""
         with self._lock:
             for fault in self._armed:
                 if fault.action in (None, action) and fault.contact in (None, contact):
@@ -73,9 +73,9 @@ class Faults:
             return None
 
 
-def read(document: Any) -> Fault:
-    """The fault in a JSON document. Raises ValueError, which says what is wrong."""
+def parse_fault(document: Any) -> Fault:
+    """Parse a fault from a JSON document. Raises ValueError, which names the member."""
     names = [field.name for field in fields(Fault)]
     if not isinstance(document, dict) or "fault" not in document or not set(document) <= set(names):
-        raise ValueError(f"must be an object with the member fault and perhaps {', '.join(names[1:])}")
+        raise ValueError(f"must be an object with the member fault and optionally {', '.join(names[1:])}")
     return Fault(**document)

@@ -1,8 +1,7 @@
-"""Outcomes chosen by the contact: certain contacts always end in the same way, with nothing armed before. Plain data.
+"""Contacts that choose the outcome of their calls, without an armed fault.
 
-In come an action and its contact, out comes the row that decides; None for everybody else, who is answered truly. The
-phone numbers are those that the North American plan reserves for fiction (+1 202 555 0100 to 0199), the addresses are
-in a domain that RFC 2606 reserves; so no real person is ever meant.
+The phone numbers are reserved for fiction by the North American plan (+1 202 555 0100 to 0199), the addresses are in a
+domain that RFC 2606 reserves, so that no contact belongs to a real person.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ _FIRST_PHONE = 1_202_555_0100
 
 
 class MagicContact(NamedTuple):
-    """One row: what the stand-in does for a contact, and what the bridge answers.
+    """One row: the effect of a contact, and the bridge's response.
 
-    ``fault`` is an API error code or a wire fault, in place of which nothing is processed, but for ``accepts``: any
-    code is good, and the contact is on the list afterwards. ``delay`` is in seconds. ``outcome`` and ``status`` are the
-    bridge's answer in the profile ``status``; ``end`` and ``end_status`` what the same delivery gets when it is sent a
-    third time, which is the last word unless it is retryable.
+    ``fault`` is an API error code or a wire fault. With a fault the call is not processed, unless ``accepts``: any code
+    is right, and the contact is on the list afterwards. ``delay`` is in seconds. ``outcome`` and ``status`` are the
+    bridge's first response in the profile ``status``; ``end`` and ``end_status`` its response to the second retry of
+    the same delivery.
     """
 
     name: str
@@ -37,10 +36,12 @@ class MagicContact(NamedTuple):
     action: str = CREATE
 
     def documents(self) -> list[dict[str, Any]]:
-        """As JSON, a row for each of its two contacts."""
-        told = {"outcome": self.outcome, "status": self.status, "end": self.end, "end_status": self.end_status}
+        """Return JSON values, one object for each of the two contacts."""
+        result = {"outcome": self.outcome, "status": self.status, "end": self.end, "end_status": self.end_status}
         contacts = {"phone": self.phone, "email": self.email}
-        return [{"contact": contact, "type": kind, "does": self.effect, **told} for kind, contact in contacts.items()]
+        return [
+            {"contact": contact, "type": kind, "effect": self.effect, **result} for kind, contact in contacts.items()
+        ]
 
     @property
     def email(self) -> str:
@@ -63,7 +64,7 @@ _SEND_LIMITED = "FailedOperation.SendVerifyCodeIsLimited"
 def _row(
     number: int,
     name: str,
-    does: str,
+    effect: str,
     answer: tuple[str, int],
     *,
     end: tuple[str, int] | None = None,
@@ -74,7 +75,7 @@ def _row(
 ) -> MagicContact:
     phone = f"+{_FIRST_PHONE + number}"
     end = end or (_UNRESOLVED if answer in (_UNKNOWN, _FAILED) else answer)
-    return MagicContact(name, phone, does, *answer, *end, fault, accepts, delay, action)
+    return MagicContact(name, phone, effect, *answer, *end, fault, accepts, delay, action)
 
 
 MAGIC_CONTACTS: tuple[MagicContact, ...] = (
@@ -112,7 +113,7 @@ _BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
 
 def find_magic_contact(action: str, contact: str | None) -> MagicContact | None:
-    """The row for this contact: a phone in any spelling, an address in any case with or without ``+anything``."""
+    """Return the row for this contact: a phone in any spelling, an address in any case, with or without a +tag."""
     name, at, domain = (contact or "").lower().rpartition("@")
     if at:
         row = _BY_NAME.get(name.partition("+")[0]) if domain == DOMAIN else None

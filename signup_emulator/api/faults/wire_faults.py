@@ -1,7 +1,4 @@
-"""Replies that break on the wire: what is sent in place of a reply, and how much of one.
-
-In comes a wire fault, out come bytes; who holds the connection sends them.
-"""
+"""The wire faults, and the damaged or partial replies that they send."""
 
 from __future__ import annotations
 
@@ -16,27 +13,27 @@ WIRE_FAULTS = {
     "truncate": "half of the body, then the connection is closed",
     "stall-body": "half of the body, then nothing more",
     "drip": "the whole reply, a byte every fifth of a second",
-    # Neither is the call processed, nor is there a reply.
+    # The call is not processed, and there is no reply.
     "unprocessed": "the connection is closed before the call is processed",
-    # Something else answers in the API's place; the call is not processed.
+    # Something else replies in the API's place; the call is not processed.
     "http-502": "HTTP status 502 with an HTML page",
     "html": "HTTP status 200 with an HTML page",
     "empty-object": "{}",
     "empty-response": '{"Response": {}}',
     "error-with-charset": "a wrong code, as application/json; charset=utf-8",
     "error-without-content-type": "a wrong code, without a Content-Type",
-    "redirect": "a redirect to where a GET would be answered as a success is",
+    "redirect": "a redirect to a URL whose response to a GET looks like a success",
 }
-"""The wire faults, each with what it does."""
+"""The wire faults, each with its effect."""
 
 PROCESSED = ("hang", "reset", "close", "truncate", "stall-body", "drip")
-"""Those whose call is processed."""
+"""The wire faults whose call is processed."""
 
 _PAGE = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
 _WRONG_CODE = {"Code": "InternalError.VerifyCodeErr", "Message": "Incorrect verification code."}
 
 
-class Reply(NamedTuple):
+class HttpReply(NamedTuple):
     """An HTTP reply."""
 
     status: int
@@ -45,22 +42,22 @@ class Reply(NamedTuple):
     location: str | None = None
 
 
-def faulty_reply(fault: str, request_id: str, redirected: str) -> Reply | None:
-    """The reply that something else gives in the API's place; None for a fault that breaks the API's own."""
-    refusal = json.dumps({"Response": {"Error": _WRONG_CODE, "RequestId": request_id}}).encode()
+def faulty_reply(fault: str, request_id: str, redirected: str) -> HttpReply | None:
+    """Return the reply that takes the place of the API's, None for a fault that breaks the API's own reply."""
+    error = json.dumps({"Response": {"Error": _WRONG_CODE, "RequestId": request_id}}).encode()
     return {
-        "http-502": Reply(502, "text/html", _PAGE),
-        "html": Reply(200, "text/html", _PAGE),
-        "empty-object": Reply(200, "application/json", b"{}"),
-        "empty-response": Reply(200, "application/json", b'{"Response": {}}'),
-        "error-with-charset": Reply(200, "application/json; charset=utf-8", refusal),
-        "error-without-content-type": Reply(200, None, refusal),
-        "redirect": Reply(302, "text/html", _PAGE, location=redirected),
+        "http-502": HttpReply(502, "text/html", _PAGE),
+        "html": HttpReply(200, "text/html", _PAGE),
+        "empty-object": HttpReply(200, "application/json", b"{}"),
+        "empty-response": HttpReply(200, "application/json", b'{"Response": {}}'),
+        "error-with-charset": HttpReply(200, "application/json; charset=utf-8", error),
+        "error-without-content-type": HttpReply(200, None, error),
+        "redirect": HttpReply(302, "text/html", _PAGE, location=redirected),
     }.get(fault)
 
 
 def partial_reply(fault: str, body: bytes) -> bytes | None:
-    """How much of the API's own reply is sent before it breaks; None when nothing is."""
+    """Return the part of the API's reply that is sent before it breaks, None if nothing is sent."""
     if fault in ("truncate", "stall-body"):
         return body[: len(body) // 2]
     return body if fault == "drip" else None

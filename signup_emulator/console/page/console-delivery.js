@@ -35,14 +35,14 @@ export function toolbar(delivery, open) {
   return el("div", { className: "tools" }, el("div", { className: "buttons" }, ...buttons, curl), said);
 }
 
-/** The way of a delivery, from the request to the answer. */
+/** The steps of a delivery, from the request to the response. */
 export function detail(delivery, open) {
   return [
     facts(delivery, open),
     times(delivery),
     ...(delivery.request ? [request(delivery), signature(delivery)] : [direct(delivery)]),
     ...calls(delivery),
-    answer(delivery),
+    response(delivery),
     delivery.log && el("details", {}, el("summary", {}, "The bridge’s log line"), code(JSON.stringify(delivery.log))),
   ].filter(Boolean);
 }
@@ -67,7 +67,7 @@ function facts(delivery, open) {
     `Delivery ${delivery.number}, ${vias[delivery.via]} at ${clock(delivery.at)}`,
     delivery.delivery_id && el("span", {}, ", id ", el("span", { className: "mono" }, delivery.delivery_id)),
     delivery.repeats !== null && el("span", {}, ", sent again: ", button(`delivery ${delivery.repeats}`, () => open(delivery.repeats), "link")),
-    delivery.says && el("span", {}, `. A person sees: “${delivery.says}”`),
+    delivery.message && el("span", {}, `. A person sees: “${delivery.message}”`),
   );
 }
 
@@ -109,7 +109,7 @@ function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
 
 function calls(delivery) {
   if (!delivery.calls.length) {
-    const why = delivery.replayed ? "None: answered as before, from the ledger." : "None was made.";
+    const why = delivery.replayed ? "None: replayed from the ledger." : "None was made.";
     return [step("API call", none(why))];
   }
   return delivery.calls.map((call) => {
@@ -126,9 +126,12 @@ function calls(delivery) {
   });
 }
 
-function answer({ answer: given, error, status, state }) {
-  if (given) return step(`Answer ${given.status} ${given.reason}`, pair(headersOf(given.headers), body(given.body)));
-  if (error) return step("Answer", el("p", { className: "tone", data: { tone: "no" } }, error));
-  if (state === "working") return step("Answer", none("Not yet."));
-  return step(`Answer ${status ?? ""}`, none("Not recorded."));
+function response({ response: received, error, status, state }) {
+  if (received) {
+    const { reason, headers } = received;
+    return step(`Response ${received.status} ${reason}`, pair(headersOf(headers), body(received.body)));
+  }
+  if (error) return step("Response", el("p", { className: "tone", data: { tone: "no" } }, error));
+  if (state === "working") return step("Response", none("Not yet."));
+  return step(`Response ${status ?? ""}`, none("Not recorded."));
 }

@@ -35,9 +35,9 @@ export async function api(method, path, body) {
     if (response.ok) return text;
     throw new Error(`The emulator answered ${response.status}.`);
   }
-  const answer = JSON.parse(text);
-  if (!response.ok) throw new Error(answer.error ?? `The emulator answered ${response.status}.`);
-  return answer;
+  const document = JSON.parse(text);
+  if (!response.ok) throw new Error(document.error ?? `The emulator answered ${response.status}.`);
+  return document;
 }
 
 /** Told to who listens to the page, without a place on it. */

@@ -8,14 +8,14 @@ let options = [];
 export function showInputs(inputs, use) {
   const rows = new Map();
   for (const one of inputs) {
-    const key = JSON.stringify([one.outcome, one.status, one.end, one.does]);
+    const key = JSON.stringify([one.outcome, one.status, one.end, one.effect]);
     rows.set(key, [...(rows.get(key) ?? []), one]);
   }
   byId("input-rows").replaceChildren(...[...rows.values()].map((same) => inputRow(same, use)));
 }
 
 function inputRow(same, use) {
-  const { outcome, status, end, end_status: endStatus, does } = same[0];
+  const { outcome, status, end, end_status: endStatus, effect } = same[0];
   const other = end && end !== outcome;
   const trying = ({ contact }) => {
     const name = button(contact, () => use(contact), "link mono");
@@ -28,7 +28,7 @@ function inputRow(same, use) {
     el("th", { scope: "row" }, ...same.map(trying)),
     el("td", {}, outcome, other && el("div", { className: "muted" }, `then ${end}`)),
     el("td", { className: "mono" }, String(status), other && el("div", { className: "muted" }, String(endStatus))),
-    el("td", { className: "muted" }, ...prose(does)),
+    el("td", { className: "muted" }, ...prose(effect)),
   );
 }
 
@@ -43,9 +43,9 @@ export function describe(all) {
   options = all;
 }
 
-function line({ name, must, meaning, why }, value) {
+function line({ name, constraint, meaning, why }, value) {
   const id = `switch-${name}`;
-  const input = control(must, value);
+  const input = control(constraint, value);
   Object.assign(input, { id, title: why });
   input.setAttribute("aria-describedby", `${id}-meaning`);
   input.addEventListener("change", () => set(name, input));
@@ -58,10 +58,10 @@ function line({ name, must, meaning, why }, value) {
   );
 }
 
-function control(must, value) {
+function control(constraint, value) {
   if (typeof value === "boolean") return el("input", { type: "checkbox", checked: value });
   if (typeof value === "number") return el("input", { type: "number", step: "any", value });
-  const choices = must.replace(/^one of /, "").split(", ");
+  const choices = constraint.replace(/^one of /, "").split(", ");
   return el("select", {}, ...choices.map((one) => el("option", { value: one, selected: one === value }, one)));
 }
 

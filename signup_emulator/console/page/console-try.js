@@ -124,7 +124,7 @@ async function sendThroughBridge() {
   if (delivery.outcome !== "sent") return showResult(delivery, asked);
   byId("code").value = "";
   byId("code").focus();
-  announce(delivery.says);
+  announce(delivery.message);
 }
 
 async function verify() {
@@ -141,7 +141,7 @@ function showResult(delivery, asked) {
   const told = el(
     "div",
     {},
-    el("p", { className: "says", data: { tone: tone(delivery) } }, delivery.says || delivery.error),
+    el("p", { className: "says", data: { tone: tone(delivery) } }, delivery.message || delivery.error),
     delivery.error && el("p", { className: "muted" }, delivery.error),
     el("p", { className: "muted line" }, ...badges(delivery), ` ${delivery.status ?? ""} in ${milliseconds(delivery.duration_ms)}`),
     el(
