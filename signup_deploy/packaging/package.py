@@ -43,8 +43,8 @@ WITHOUT_BYTECODE = (
     "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
 )
 
-OURS = (".py", ".lua")
-"""How the names of the function's files end; editors and people leave others there, some with secrets in them."""
+SUFFIXES, NAMES = (".py", ".lua"), ("scf_bootstrap", "py.typed")
+"""The function's files; editors and people leave others there, some with secrets in them."""
 
 
 class PackageError(Exception):
@@ -78,10 +78,10 @@ def build(target: Path = BUILD, *, function: Path | None = None, tell: Callable[
         new = Path(temporary) / "function"
         tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
-        for strange in copy_code(function, new):
-            tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
         left_out = prune(new)
         tell(f"left out {_mib(left_out)} that nothing reads there")
+        for strange in copy_code(function, new):
+            tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
         interpreter = python310.find()
         if interpreter:
             tell(f"compiling with {interpreter} …")
@@ -114,7 +114,7 @@ def _sources(function: Path) -> tuple[list[Path], list[Path]]:
     others: list[Path] = []
     for path in sorted(function.rglob("*")):
         if not path.is_dir() and "__pycache__" not in path.parts:
-            (ours if path.suffix in OURS or path.name == "scf_bootstrap" else others).append(path)
+            (ours if path.suffix in SUFFIXES or path.name in NAMES else others).append(path)
     return ours, others
 
 

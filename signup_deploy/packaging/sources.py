@@ -22,7 +22,7 @@ def function_folder() -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="signup-bridge-") as temporary:
         folder = Path(temporary)
-        ignored = shutil.ignore_patterns("__pycache__", CARRIED.name, "py.typed")
+        ignored = shutil.ignore_patterns("__pycache__", CARRIED.name)
         shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=ignored)
         for name in ROOT_FILES:
             shutil.copyfile(data_file(name), folder / name)

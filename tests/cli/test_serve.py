@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 
 import requests
+from signup_bridge import __version__
 
+from signup_deploy.packaging.package import Package
 from signup_toolkit import ports
 from tests.support.builders import ROOT, environment, wait_for
 from tests.support.command import COMMAND, IMPORTS
@@ -38,3 +40,24 @@ def test_serve_without_settings_names_them_and_exits_with_1() -> None:
     )
     assert done.returncode == 1
     assert "WEBHOOK_SECRETS: is not set" in done.stdout
+
+
+def test_zip_serves_with_the_same_command(built: Package, python3_10: str, tmp_path: Path) -> None:
+    """The Python is SCF's, without any package of its own."""
+    command = [python3_10, "-s", "-m", "signup_bridge"]
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    version = subprocess.run(
+        [*command, "--version"], cwd=built.folder, env=kept, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert (version.returncode, version.stdout) == (0, f"signup-bridge {__version__}\n")
+    port, log = ports.free(), tmp_path / "log"
+    settings = environment("http://127.0.0.1:9", HOST="127.0.0.1", PORT=str(port))
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "serve"], cwd=built.folder, env=kept | settings, stdout=output, stderr=output
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from signup_bridge import __version__
 
 from tests.support.builders import ROOT
 
@@ -106,6 +107,17 @@ def test_environment_is_created_only_if_missing_or_stale(folder: Path, set_up: S
     assert set_up() == base
     (folder / ".venv" / "bin" / "python").unlink()
     assert set_up() == base
+
+
+def test_environment_has_the_command_of_the_checkout(folder: Path, set_up: Setup, tmp_path: Path) -> None:
+    (folder / "function").symlink_to(ROOT / "function")
+    command = folder / ".venv" / "bin" / "signup-bridge"
+    set_up()
+    for change in (lambda: None, lambda: command.write_text("#!/bin/sh\n"), command.unlink):
+        change()
+        set_up()
+        done = subprocess.run([command, "--version"], cwd="/", env={}, capture_output=True, text=True, check=True)
+        assert done.stdout == f"signup-bridge {__version__}\n"
 
 
 def test_failed_installation_shows_pips_output_and_is_repeated(folder: Path, set_up: Setup) -> None:

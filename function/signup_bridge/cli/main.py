@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,10 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is success, 1 failure, 2 wrong usage (raised as SystemExit by argparse), 130 an interruption by Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = " ".join(command_words())
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
-        options = _parser(command, name).parse_args(arguments)
+        options = _parser(name).parse_args(arguments)
         status: int = options.execute(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output has ended, such as `head`
@@ -81,12 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser(command: str, chosen: str | None) -> argparse.ArgumentParser:
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """Return the parser, with the arguments of the chosen command only. Raises OSError if it is not installed."""
     parser = argparse.ArgumentParser(
-        prog=command,
+        prog=COMMAND,
         description=DESCRIPTION,
-        epilog=EXAMPLES.format(command=command),
+        epilog=EXAMPLES.format(command=shlex.join(command_words())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"signup-bridge {__version__}")
