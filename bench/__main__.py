@@ -3,7 +3,7 @@
     make bench        takes about 20 minutes, and writes docs/performance.md's tables and plots
     make bench-check  the same, but writes nothing, and fails when a figure is worse than it may be
 
-Nothing else should run on the machine. `python -m bench speed burst` runs some measures alone and writes nothing.
+Nothing else should run on the machine. `python -m bench speed burst` runs some benchmarks alone and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from bench import processes, report
 from bench.benchmarks import burst, cold_start, latency, memory, profile, records, speed
-from bench.harness import Harness, say, setting
+from bench.harness import Harness, show_progress, start_harness
 
-MEASURES: dict[str, Callable[[Harness], Any]] = {
+BENCHMARKS: dict[str, Callable[[Harness], Any]] = {
     "speed": speed.measure,
     "profile": profile.measure,
     "latency": latency.measure,
@@ -32,35 +32,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("measure", nargs="*", help=f"of {', '.join(MEASURES)}; all when none is named")
+    parser.add_argument("benchmark", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all when none is named")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail when a figure is worse than it may be"
     )
-    given = parser.parse_args()
-    wanted = given.measure or list(MEASURES)
-    if unknown := set(wanted) - set(MEASURES):
-        parser.error(f"no measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    arguments = parser.parse_args()
+    wanted = arguments.benchmark or list(BENCHMARKS)
+    if unknown := set(wanted) - set(BENCHMARKS):
+        parser.error(f"no benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     processes.prepare("bench")
     measured = {}
-    with setting() as running:
+    with start_harness() as running:
         for name in wanted:
-            measured[name] = MEASURES[name](running)
-            say("")
-            print(report.told(measured[name]), flush=True)
+            measured[name] = BENCHMARKS[name](running)
+            show_progress("")
+            print(report.summary(measured[name]), flush=True)
     results = [result for one in measured.values() for result in one.results]
     missed = [result for result in results if not result.is_met]
     worse = [result for result in results if not result.is_guarded]
-    if not given.measure:
+    if not arguments.benchmark:
         print("\n" + report.table(results))
-        if not given.check:
+        if not arguments.check:
             report.write(measured)
     for result in results:
         if result.measured is None:
             print(f"\nnot measured: {result.target.name}; {result.detail}", file=sys.stderr)
     for result in missed:
-        print(f"\nSHORT: {result.target.name} is {result.target.told(result.measured or 0)}", file=sys.stderr)
-    if given.check and worse:
-        names = "".join(f"\n  {result.target.name}: {result.target.told(result.measured or 0)}" for result in worse)
+        print(f"\nSHORT: {result.target.name} is {result.target.format(result.measured or 0)}", file=sys.stderr)
+    if arguments.check and worse:
+        names = "".join(f"\n  {result.target.name}: {result.target.format(result.measured or 0)}" for result in worse)
         sys.exit(f"\nbench: {len(worse)} of {len(results)} figures are worse than they may be:{names}")
 
 

@@ -34,14 +34,14 @@ def running(pem: Path, latency: float = 0.0) -> Iterator[str]:
         process.join()
 
 
-def _serve(pem: Path, latency: float, told: Connection) -> None:
+def _serve(pem: Path, latency: float, pipe: Connection) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
         threading.Thread(target=_accept, args=(server, tls, latency), daemon=True).start()
-        told.send(server.getsockname()[1])
+        pipe.send(server.getsockname()[1])
         with suppress(EOFError, KeyboardInterrupt):
-            told.recv()  # until the other end is closed, or its process is gone
+            pipe.recv()  # until the other end is closed, or its process is gone
 
 
 def _accept(server: socket.socket, tls: ssl.SSLContext, latency: float) -> None:

@@ -1,4 +1,4 @@
-"""What every measure runs in: a folder, a certificate, the senders' process, and a line that says how far it is."""
+"""What every benchmark runs in: a folder, a certificate, the senders' process, and a line that shows progress."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Harness(NamedTuple):
 
 
 @contextmanager
-def setting() -> Iterator[Harness]:
+def start_harness() -> Iterator[Harness]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, load.process() as senders:
         folder = Path(name)
         tls = certificates.self_signed(folder)
         yield Harness(folder, tls, servers.trusted(tls.bundle, folder), senders)
 
 
-def say(text: str) -> None:
-    """How far it is, over what was said before; an empty text ends it."""
+def show_progress(text: str) -> None:
+    """Show progress in place of the previous text; an empty text ends the line."""
     end = "" if text and sys.stderr.isatty() else "\n"
     begin = "\r\x1b[K" if sys.stderr.isatty() else ""
     if text or begin:

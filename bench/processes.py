@@ -35,7 +35,7 @@ def resident(leader: int) -> int:
     total = 0
     for path in PROC.glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
-            told = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-            if leader in (int(told["Pid"]), int(told["PPid"])):
-                total += int(told["VmRSS"].split()[0]) * 1024
+            status = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+            if leader in (int(status["Pid"]), int(status["PPid"])):
+                total += int(status["VmRSS"].split()[0]) * 1024
     return total

@@ -1,4 +1,4 @@
-"""What was measured, told: a table for the terminal, and docs/performance.md's tables and plots, from the same data."""
+"""The report: a table for the terminal, and the tables and plots of docs/performance.md, from the same data."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def table(results: Iterable[Result]) -> str:
     )
 
 
-def told(one: Any) -> str:
-    """What one measure found."""
+def summary(one: Any) -> str:
+    """Return the table of one benchmark."""
     return _layers(one) if isinstance(one, Profile) else table(one.results)
 
 
@@ -51,10 +51,10 @@ def write(measured: Mapping[str, Any]) -> None:
 
 def _row(result: Result) -> tuple[str, str, str, str, str]:
     target, measured = result.target, result.measured
-    bound = f"at {target.at} {target.told(target.bound)}"
+    bound = f"at {target.at} {target.format(target.bound)}"
     if target.guard is not None:
-        bound += f" (guard: {target.told(target.guard)})"
-    return target.name, bound, "–" if measured is None else target.told(measured), result.verdict, result.detail
+        bound += f" (guard: {target.format(target.guard)})"
+    return target.name, bound, "–" if measured is None else target.format(measured), result.verdict, result.detail
 
 
 def _machine() -> str:

@@ -18,7 +18,8 @@ class Target(NamedTuple):
     unit: str = ""
     guard: float | None = None
 
-    def told(self, value: float) -> str:
+    def format(self, value: float) -> str:
+        """Return a value with its unit."""
         return f"{value:.{0 if self.unit == 'calls' else 2}f}{' ' + self.unit if self.unit else ''}"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers, targets
-from bench.harness import Harness, say
+from bench.harness import Harness, show_progress
 from bench.load import Target
 from bench.targets import Result
 from local_services.redis_server import RedisServer
@@ -42,12 +42,12 @@ class Observed(NamedTuple):
     refused: int
 
 
-def measure(setting: Harness) -> Burst:
+def measure(harness: Harness) -> Burst:
     """Measure with an emulated account, which counts its calls as the API does."""
     observed = []
     for run, instances in itertools.product(range(1, RUNS + 1), INSTANCES):
-        say(f"burst: {run} of {RUNS}, instances: {instances}")
-        observed.append(run_once(setting, instances))
+        show_progress(f"burst: {run} of {RUNS}, instances: {instances}")
+        observed.append(run_once(harness, instances))
     worst, refused = max(one.seconds for one in observed), max(one.refused for one in observed)
     detail = f"the worst of {', '.join(f'{one.seconds:.2f}' for one in observed)} s"
     return Burst(
@@ -58,9 +58,9 @@ def measure(setting: Harness) -> Burst:
     )
 
 
-def run_once(setting: Harness, instances: int, count: int = COUNT) -> Observed:
+def run_once(harness: Harness, instances: int, count: int = COUNT) -> Observed:
     """Send a burst within a second. Raises ValueError if a delivery does not end as verified."""
-    folder = Path(tempfile.mkdtemp(dir=setting.folder))
+    folder = Path(tempfile.mkdtemp(dir=harness.folder))
     with ExitStack() as running:
         account, url, bodies = running.enter_context(_account(count))
         settings = {"DOMAIN_API_RATE": str(QUOTA)}
@@ -68,10 +68,10 @@ def run_once(setting: Harness, instances: int, count: int = COUNT) -> Observed:
             redis = running.enter_context(RedisServer(folder))
             settings |= {"LEDGER_URL": redis.url, "LEDGER_KEY": LEDGER_KEY}
         bridges = [
-            running.enter_context(servers.bridge(url, setting.bundle, folder / str(number), **settings)).target
+            running.enter_context(servers.bridge(url, harness.bundle, folder / str(number), **settings)).target
             for number in range(instances)
         ]
-        seconds = setting.senders.run(send_burst, bridges, bodies)
+        seconds = harness.senders.run(send_burst, bridges, bodies)
         account.send("count")
         return Observed(seconds, account.recv())
 

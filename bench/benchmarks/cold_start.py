@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import targets
-from bench.harness import Harness, say
+from bench.harness import Harness, show_progress
 from bench.processes import resident
 from bench.servers import PEERS
 from bench.targets import Result, Target
@@ -51,16 +51,16 @@ class ColdStart(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Harness) -> ColdStart:
+def measure(harness: Harness) -> ColdStart:
     interpreter = python310.find()
     if interpreter is None:
         return ColdStart((), tuple(Result(one, None, "no CPython 3.10 on this machine") for one in _TARGETS))
     with Emulator(rate=0) as emulator:
-        peers = built(setting.folder / "cold")
+        peers = built(harness.folder / "cold")
         for turn in range(TURNS + 1):  # the first one fills the machine's caches
-            say(f"cold start: turn {turn} of {TURNS}")
+            show_progress(f"cold start: turn {turn} of {TURNS}")
             for peer in peers:
-                start(peer, interpreter, emulator, setting.folder, counted=turn > 0)
+                start(peer, interpreter, emulator, harness.folder, counted=turn > 0)
     return ColdStart(peers, tuple(_results(peers)))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from bench import load, servers, targets
-from bench.harness import Harness, say
+from bench.harness import Harness, show_progress
 from bench.load import Target
 from bench.targets import Result
 
@@ -24,20 +24,20 @@ class Latency(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Harness) -> Latency:
+def measure(harness: Harness) -> Latency:
     with ExitStack() as running:
-        api = running.enter_context(setting.api(UPSTREAM))
-        given = (api, setting.bundle, setting.folder)
+        api = running.enter_context(harness.api(UPSTREAM))
+        given = (api, harness.bundle, harness.folder)
         there = {
-            "API": Target(urlsplit(api).port or 0, bundle=setting.tls.bundle),
-            "bridge": running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "latency")).target,
+            "API": Target(urlsplit(api).port or 0, bundle=harness.tls.bundle),
+            "bridge": running.enter_context(servers.bridge(api, harness.bundle, harness.folder / "latency")).target,
             "baseline": running.enter_context(servers.flask_peer("baseline", *given)).target,
         }
         asked: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
             for name in random.sample(list(there), len(there)):
-                say(f"latency: turn {turn} of {TURNS}, {name}")
-                each = setting.senders.run(load.at_a_rate, there[name], RATE, SECONDS if turn else 2.0).each
+                show_progress(f"latency: turn {turn} of {TURNS}, {name}")
+                each = harness.senders.run(load.at_a_rate, there[name], RATE, SECONDS if turn else 2.0).each
                 if turn:
                     asked[name] += [seconds * 1000 for seconds in each]
     asked = {name: sorted(times) for name, times in asked.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers
-from bench.harness import CONNECTIONS, Harness, say
+from bench.harness import CONNECTIONS, Harness, show_progress
 from bench.processes import seconds_of, worker_of
 from bench.servers import Server
 
@@ -43,11 +43,11 @@ class Profile(NamedTuple):
     results: tuple[()] = ()
 
 
-def measure(setting: Harness) -> Profile:
+def measure(harness: Harness) -> Profile:
     with ExitStack() as running:
-        api = running.enter_context(setting.api())
-        bridge = running.enter_context(servers.bridge(api, setting.bundle, setting.folder / "profile"))
-        baseline = running.enter_context(servers.flask_peer("baseline", api, setting.bundle, setting.folder))
+        api = running.enter_context(harness.api())
+        bridge = running.enter_context(servers.bridge(api, harness.bundle, harness.folder / "profile"))
+        baseline = running.enter_context(servers.flask_peer("baseline", api, harness.bundle, harness.folder))
         layers = {}
         for name, server, before, kind in (
             ("first delivery", bridge, "first", "first"),
@@ -55,34 +55,34 @@ def measure(setting: Harness) -> Profile:
             ("refused signature", bridge, "refused", "refused"),
             ("the baseline", baseline, "first", "first"),
         ):
-            say(f"profile: {name}")
-            setting.senders.run(load.counted, server.target, before, load.AGAIN, CONNECTIONS)
-            taken = _taken(setting, server, kind)
-            found = _sampled(setting, server, kind)
+            show_progress(f"profile: {name}")
+            harness.senders.run(load.counted, server.target, before, load.AGAIN, CONNECTIONS)
+            taken = _processor_time(harness, server, kind)
+            found = _sample_layers(harness, server, kind)
             if not found:
                 return Profile({})
             layers[name] = found | {PROCESSOR: taken}
     return Profile(layers)
 
 
-def _taken(setting: Harness, server: Server, kind: str) -> float:
+def _processor_time(harness: Harness, server: Server, kind: str) -> float:
     """Microseconds of the processor that the worker takes for a request, while nobody looks at it."""
     worker = worker_of(server.pid)
     before = seconds_of(worker)
-    sample = setting.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
+    sample = harness.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
     return (seconds_of(worker) - before) * 1e6 / len(sample.each)
 
 
-def _sampled(setting: Harness, server: Server, kind: str) -> dict[str, float]:
+def _sample_layers(harness: Harness, server: Server, kind: str) -> dict[str, float]:
     """Microseconds of a request by layer."""
-    file = setting.folder / "samples"
+    file = harness.folder / "samples"
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]
     command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(worker_of(server.pid))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as spy:
-        sample = setting.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
+        sample = harness.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
         _, error = spy.communicate(timeout=60)
     if spy.returncode:
-        say(f"profile: py-spy may not look here, so there is none: {error.strip()}")
+        show_progress(f"profile: py-spy may not look here, so there is none: {error.strip()}")
         return {}
     counts: Counter[str] = Counter()
     for line in file.read_text().splitlines():

@@ -12,7 +12,7 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from bench import load, servers, targets
-from bench.harness import CONNECTIONS, Harness, say
+from bench.harness import CONNECTIONS, Harness, show_progress
 from bench.ledger import CLOCK, POLICY, fill_sqlite
 from bench.targets import Result
 
@@ -28,25 +28,25 @@ class Records(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Harness) -> Records:
+def measure(harness: Harness) -> Records:
     key = secrets.token_hex(32)
     with ExitStack() as running:
-        api = running.enter_context(setting.api())
+        api = running.enter_context(harness.api())
         there = {}
         for name in ("few", "many"):
-            folder = setting.folder / f"records-{name}"
+            folder = harness.folder / f"records-{name}"
             folder.mkdir()
             if name == "many":
                 ledger = SqliteLedger(folder / "ledger.db", POLICY, CLOCK, key=key.encode())
                 ledger.ping(deadline=Deadline(CLOCK, 10))
                 ledger.close()
                 fill_sqlite(folder / "ledger.db", RECORDS)
-            there[name] = running.enter_context(servers.bridge(api, setting.bundle, folder, LEDGER_KEY=key))
+            there[name] = running.enter_context(servers.bridge(api, harness.bundle, folder, LEDGER_KEY=key))
         medians: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
             for name, server in random.sample(list(there.items()), 2):
-                each = setting.senders.run(load.closed, server.target, "first", SECONDS, CONNECTIONS).each
-                say(f"records: turn {turn} of {TURNS}, {name}: {statistics.median(each) * 1000:.1f} ms")
+                each = harness.senders.run(load.closed, server.target, "first", SECONDS, CONNECTIONS).each
+                show_progress(f"records: turn {turn} of {TURNS}, {name}: {statistics.median(each) * 1000:.1f} ms")
                 if turn:
                     medians[name].append(statistics.median(each) * 1000)
     ratios = [many / few for few, many in zip(medians["few"], medians["many"], strict=True)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import load, servers, targets
-from bench.harness import CONNECTIONS, Harness, say
+from bench.harness import CONNECTIONS, Harness, show_progress
 from bench.load import Target
 from bench.targets import Result
 
@@ -33,17 +33,17 @@ class Throughput(NamedTuple):
     results: tuple[Result, ...]
 
 
-def measure(setting: Harness) -> Throughput:
+def measure(harness: Harness) -> Throughput:
     with ExitStack() as running:
-        there = _started(running, setting, setting.api(LATENCY))
-        peers = _interleaved(setting, "throughput", {name: (target, "first") for name, target in there.items()})
+        there = _started(running, harness, harness.api(LATENCY))
+        peers = _interleaved(harness, "throughput", {name: (target, "first") for name, target in there.items()})
     with ExitStack() as running:
-        there = _started(running, setting, setting.api())
-        at_once = _interleaved(setting, "API at once", {name: (target, "first") for name, target in there.items()})
-        setting.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
+        there = _started(running, harness, harness.api())
+        at_once = _interleaved(harness, "API at once", {name: (target, "first") for name, target in there.items()})
+        harness.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
         asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
         asked["nothing"] = (there["baseline"]._replace(path="/health", method="GET"), "nothing")
-        kinds = _interleaved(setting, "costs", asked)
+        kinds = _interleaved(harness, "costs", asked)
     results = (
         _beside(targets.BESIDE_BASELINE, peers, "bridge", "baseline"),
         _beside(targets.BESIDE_NAIVE, peers, "bridge", "naive"),
@@ -53,13 +53,13 @@ def measure(setting: Harness) -> Throughput:
     return Throughput(peers, at_once, kinds, results)
 
 
-def _started(running: ExitStack, setting: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
+def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
     """The bridge and its peers."""
     api = running.enter_context(stand_in)
-    given = (api, setting.bundle, setting.folder)
+    given = (api, harness.bundle, harness.folder)
     there = {
         "bridge": running.enter_context(
-            servers.bridge(api, setting.bundle, Path(tempfile.mkdtemp(dir=setting.folder)))
+            servers.bridge(api, harness.bundle, Path(tempfile.mkdtemp(dir=harness.folder)))
         ),
         "baseline": running.enter_context(servers.flask_peer("baseline", *given)),
         "baseline, ten connections": running.enter_context(
@@ -72,14 +72,14 @@ def _started(running: ExitStack, setting: Harness, stand_in: AbstractContextMana
     return {name: server.target for name, server in there.items()}
 
 
-def _interleaved(setting: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
+def _interleaved(harness: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
     """Return requests a second of each by turn. A turn has a random order, since the previous one has an effect."""
     rates: dict[str, list[float]] = {name: [] for name in these}
     for turn in range(TURNS + 1):
         for name in random.sample(list(these), len(these)):
             target, kind = these[name]
-            rate = setting.senders.run(load.closed, target, kind, SECONDS, CONNECTIONS).rate
-            say(f"{what}: turn {turn} of {TURNS}, {name}: {rate:.0f}/s")
+            rate = harness.senders.run(load.closed, target, kind, SECONDS, CONNECTIONS).rate
+            show_progress(f"{what}: turn {turn} of {TURNS}, {name}: {rate:.0f}/s")
             if turn:
                 rates[name].append(rate)
     return rates

@@ -16,7 +16,7 @@ from bench.benchmarks.latency import Latency, at
 from bench.benchmarks.memory import Memory
 from bench.benchmarks.profile import LAYERS, Profile, layer_of
 from bench.benchmarks.speed import Throughput
-from bench.harness import Harness, setting
+from bench.harness import Harness, start_harness
 from bench.load import Target
 from bench.targets import Result
 from tests.support.builders import ROOT
@@ -24,7 +24,7 @@ from tests.support.builders import ROOT
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Harness]:
-    with setting() as one:
+    with start_harness() as one:
         yield one
 
 
@@ -163,4 +163,4 @@ def test_the_command_names_its_measures(capsys: pytest.CaptureFixture[str], monk
     with pytest.raises(SystemExit):
         command.main()
     said = capsys.readouterr().err
-    assert all(name in said for name in command.MEASURES)
+    assert all(name in said for name in command.BENCHMARKS)
