@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
 import json
 import re
 from functools import cache
@@ -100,6 +102,12 @@ def series_names() -> set[str]:
 def labels() -> set[str]:
     """Return the labels that a query can use; `job` is Prometheus's own."""
     return {name for _, names in metrics().values() for name in names} | {"le", "job"}
+
+
+def constant(name: str, module: str) -> tuple[float, ...]:
+    """Return the numbers of a constant, such as `Class.NAME`, of a module below `signup_bridge`."""
+    found = functools.reduce(getattr, name.split("."), importlib.import_module(f"signup_bridge.{module}"))
+    return tuple(map(float, found if isinstance(found, tuple) else (found,)))
 
 
 def log_lines() -> set[tuple[str, str]]:

@@ -27,8 +27,8 @@ from tests.support.node_packages import HERE as NODE
 from tests.support.sender_policies import POLICIES
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (
-    f"docs/{name}.md" for name in ("operations", "security", "emulator", "deploying", "senders")
+SEMANTICS, OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (
+    f"docs/{name}.md" for name in ("semantics", "operations", "security", "emulator", "deploying", "senders")
 )
 
 
@@ -80,6 +80,17 @@ ROUTE = r"`(GET|POST) (/[^`\s]*)`"
 def readme_routes() -> set[tuple[str, str]]:
     about = read("README.md").partition("## Answers")[0]
     return set(re.findall(ROUTE, about)) | {("POST", path) for path in re.findall(r"\(or `(/)`\)", about)}
+
+
+# -- docs/semantics.md --
+
+
+def documented_constants() -> dict[tuple[str, str], tuple[float, ...]]:
+    """Return the numbers of each constant by its name and module."""
+    return {
+        (name, module): tuple(float(n) * (2**20 if "MiB" in value else 1) for n in re.findall("[0-9.]+", value))
+        for name, value, module in table(SEMANTICS, "Constants", 0, 1, 2)
+    }
 
 
 # -- docs/operations.md --
@@ -238,6 +249,8 @@ CHECKS: list[Check] = [
       for document in DOCUMENTS),
     *(none(document, "broken links", partial(broken_links, document))
       for document in DOCUMENTS),
+    Check(SEMANTICS, "constants", documented_constants,
+          lambda: {key: code_facts.constant(*key) for key in documented_constants()}),
     # docs/operations.md
     Check(OPERATIONS, "codes with something to do", lambda: column(OPERATIONS, "What to do for each code", 0),
           lambda: code_facts.CODES),
