@@ -60,14 +60,14 @@ def contacts(emulator: Emulator) -> list[str]:
     return [call.contact or "" for call in emulator.calls]
 
 
-def test_each_record_is_a_delivery_in_order(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_is_processed_in_order(emulator: Emulator, wired: Bridge) -> None:
     one, two, three = send(emulator, 3)
     told = wired.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
     assert told == {"records": 3, "ends": {"verified": 2, "code-incorrect": 1}}
     assert [call.contact for call in emulator.calls] == [one["contact"], two["contact"], three["contact"]]
 
 
-def test_a_batch_that_comes_again_calls_nothing(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_redelivered_makes_no_call(emulator: Emulator, wired: Bridge) -> None:
     one, two = send(emulator, 2)
     event = batch(record(1, one), record(2, wrong(two)))
     told = wired.events.handle(event, LONG)
@@ -75,7 +75,7 @@ def test_a_batch_that_comes_again_calls_nothing(emulator: Emulator, wired: Bridg
     assert len(emulator.calls) == 2
 
 
-def test_the_place_is_the_id_of_a_message_that_has_none(emulator: Emulator, wired: Bridge) -> None:
+def test_record_without_id_is_identified_by_its_offset(emulator: Emulator, wired: Bridge) -> None:
     one, two, three = send(emulator, 3)
     event = batch(record(1, one), record(2, two | {"id": "order-7"}), record(2, three, partition=1))
     wired.events.handle(event, LONG)
@@ -83,13 +83,13 @@ def test_the_place_is_the_id_of_a_message_that_has_none(emulator: Emulator, wire
     assert [ask(wired, delivery_id)[0] for delivery_id in ids] == [200, 200, 200, 404]
 
 
-def test_the_same_message_at_two_places_is_two_deliveries(emulator: Emulator, wired: Bridge) -> None:
+def test_same_message_at_two_offsets_is_two_deliveries(emulator: Emulator, wired: Bridge) -> None:
     (one,) = send(emulator, 1)
     told = wired.events.handle(batch(record(1, one), record(2, one)), LONG)
     assert told["ends"] == {"verified": 1, "already-verified": 1}
 
 
-def test_a_record_without_a_place_is_known_by_its_content(emulator: Emulator, wired: Bridge) -> None:
+def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, wired: Bridge) -> None:
     (one,) = send(emulator, 1)
     for absent in ("topic", "partition", "offset"):
         there = record(1, one, **{absent: ...})
@@ -97,7 +97,7 @@ def test_a_record_without_a_place_is_known_by_its_content(emulator: Emulator, wi
     assert len(emulator.calls) == 1
 
 
-def test_a_code_that_is_held_back_stops_nothing(emulator: Emulator) -> None:
+def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> None:
     """Else who pumps messages would stop the topic, and be sent all of them in the end."""
     wired = bridge(emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
     wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
@@ -113,7 +113,7 @@ def test_a_code_that_is_held_back_stops_nothing(emulator: Emulator) -> None:
     "message",
     ["", "{", "5", "null", "[]", {"type": "phone"}, "\ud800", "x" * 20_000, {"type": 1, "contact": "nobody"}],
 )
-def test_what_can_never_be_right_stops_nothing(emulator: Emulator, wired: Bridge, message: object) -> None:
+def test_invalid_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, message: object) -> None:
     one, two = send(emulator, 2)
     told = wired.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
     assert told["ends"].pop("verified") == 2
@@ -123,26 +123,26 @@ def test_what_can_never_be_right_stops_nothing(emulator: Emulator, wired: Bridge
 
 
 @pytest.mark.parametrize("odd", [None, 5, {}, {"Ckafka": None}, {"cos": {}}])
-def test_what_is_no_record_stops_nothing(emulator: Emulator, wired: Bridge, odd: Any) -> None:
+def test_non_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, odd: Any) -> None:
     one, two = send(emulator, 2)
     told = wired.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
     assert told == {"records": 3, "ends": {"verified": 2, "body-malformed": 1}}
 
 
-def test_no_id_of_another_kind_meets_a_place(emulator: Emulator, wired: Bridge) -> None:
+def test_direct_id_does_not_match_an_offset(emulator: Emulator, wired: Bridge) -> None:
     one, two = send(emulator, 2)
     told = wired.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
     assert told["ends"] == {"verified": 2}
 
 
 @pytest.mark.parametrize("message", [..., None, 5, {}, ["x"]])
-def test_a_message_that_is_no_text(emulator: Emulator, wired: Bridge, message: object) -> None:
+def test_message_that_is_no_string_is_malformed(emulator: Emulator, wired: Bridge, message: object) -> None:
     (one,) = send(emulator, 1)
     told = wired.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
     assert told["ends"] == {"body-malformed": 1, "verified": 1}
 
 
-def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
+def test_retryable_record_raises_after_the_last_record(
     emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = send(emulator, 3)
@@ -160,7 +160,7 @@ def test_it_is_raised_at_the_end_when_a_record_may_end_otherwise(
     assert "1000000" not in caplog.text
 
 
-def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
+def test_record_without_a_whole_budget_does_not_start(emulator: Emulator) -> None:
     """And each time that the batch comes, there is progress."""
     clock, told = StillClock(), emulator.on_call
 
@@ -181,12 +181,12 @@ def test_a_record_is_begun_only_with_a_whole_budget(emulator: Emulator) -> None:
     assert [result for _, result in calls(emulator)] == ["OK"] * 5
 
 
-def test_a_time_limit_below_the_budget_is_enough(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_with_a_time_limit_below_the_budget_is_processed(emulator: Emulator, wired: Bridge) -> None:
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
     assert wired.events.handle(event, {"time_limit_in_ms": 1900})["ends"] == {"verified": 3}
 
 
-def test_without_any_time_nothing_is_begun(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_without_time_starts_nothing(emulator: Emulator, wired: Bridge) -> None:
     (one,) = send(emulator, 1)
     with pytest.raises(BatchRetry):
         wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 400})
@@ -194,9 +194,7 @@ def test_without_any_time_nothing_is_begun(emulator: Emulator, wired: Bridge) ->
     assert wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 10**9})["ends"] == {"verified": 1}
 
 
-def test_a_list_that_is_refused_blocks_no_partition_for_ever(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     """The smallest policy, which allows `Create` alone, and an answer that was lost."""
     clock = StillClock()
     bridged = bridge(emulator.url, clock, REQUEST_BUDGET=2)
@@ -215,7 +213,7 @@ def test_a_list_that_is_refused_blocks_no_partition_for_ever(
     assert [action for action, _ in calls(emulator)].count(CREATE) == 1
 
 
-def test_fault_of_the_bridge_stops_no_record(
+def test_internal_error_in_a_record_does_not_stop_the_batch(
     emulator: Emulator, wired: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "signup_bridge")
@@ -237,7 +235,7 @@ def test_fault_of_the_bridge_stops_no_record(
     assert PHONE not in json.dumps(lines)
 
 
-def test_each_line_of_the_log_has_the_events_id(
+def test_log_lines_of_an_event_have_its_request_id(
     emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.handler.setFormatter(JsonFormatter())
@@ -251,7 +249,7 @@ def test_each_line_of_the_log_has_the_events_id(
     ]
 
 
-def test_over_the_deployed_entry_point(emulator: Emulator) -> None:
+def test_batch_through_main_handler_is_processed(emulator: Emulator) -> None:
     one, two = send(emulator, 2)
     event = batch(record(0, one), record(1, two))
     answers, written = invoke(environment(emulator.url), event, {"Type": "Timer", "Message": ""})
@@ -261,7 +259,7 @@ def test_over_the_deployed_entry_point(emulator: Emulator) -> None:
     assert one["contact"] not in written
 
 
-def test_over_two_instances_on_one_redis(emulator: Emulator, redis_server: RedisServer) -> None:
+def test_batch_on_two_instances_calls_once(emulator: Emulator, redis_server: RedisServer) -> None:
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
     for _ in range(2):
         instance = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32)
@@ -287,7 +285,7 @@ entry = st.fixed_dictionaries({"msgBody": message}, optional=places) | anything
     records=st.lists(entry.map(lambda one: {"Ckafka": one}) | anything, min_size=1, max_size=4),
     context=anything | st.fixed_dictionaries({"time_limit_in_ms": st.integers(0, 5000) | anything}),
 )
-def test_any_batch_is_gone_through(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
+def test_any_batch_is_processed(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
     """Nothing else is ever raised, and a place that comes again is no second call."""
     emulator, bridged = account
     with suppress(BatchRetry):

@@ -27,26 +27,26 @@ def wired(emulator: Emulator) -> Bridge:
     return bridge(emulator.url, REQUEST_BUDGET=2)
 
 
-def test_data_is_the_body(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_data_is_the_body(emulator: Emulator, wired: Bridge) -> None:
     assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
     assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
     assert calls(emulator) == [("CreateIntlPhoneEmail", "OK")]
 
 
-def test_a_connectors_message_is_the_body(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_msg_body_is_the_body(emulator: Emulator, wired: Bridge) -> None:
     data = {"topic": "signups", "partition": 1, "offset": 7, "msgKey": "", "msgBody": json.dumps(DIRECT)}
     assert wired.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": "verified"}
     assert emulator.calls[0].contact == PHONE
 
 
-def test_the_id_counts_within_its_source(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_id_is_unique_within_its_source(emulator: Emulator, wired: Bridge) -> None:
     wired.events.handle(EVENT, CONTEXT)
     other = EVENT | {"source": "other"}
     assert wired.events.handle(other, CONTEXT) == {"outcome": "already-verified"}
     assert len(calls(emulator)) == 2
 
 
-def test_a_retryable_outcome_raises(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_with_a_retryable_outcome_raises(emulator: Emulator, wired: Bridge) -> None:
     emulator.faults.arm(Fault("LimitExceeded.RequestLimit"))
     with pytest.raises(BatchRetry):
         wired.events.handle(EVENT, CONTEXT)
@@ -57,7 +57,7 @@ def test_a_retryable_outcome_raises(emulator: Emulator, wired: Bridge) -> None:
     ("data", "code"),
     [({"msgBody": "no json"}, "body-malformed"), ({"msgBody": "{}"}, "body-invalid"), ({"contact": 5}, "body-invalid")],
 )
-def test_an_unreadable_event_is_an_error(
+def test_bus_event_that_is_unreadable_is_logged_as_an_error(
     wired: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any], code: str
 ) -> None:
     assert wired.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": code}
@@ -65,7 +65,7 @@ def test_an_unreadable_event_is_an_error(
 
 
 @pytest.mark.parametrize("key", ["httpMethod", "headers", "requestContext", "path", "payload", "Records"])
-def test_half_an_http_event_is_refused(emulator: Emulator, wired: Bridge, key: str) -> None:
+def test_bus_event_with_an_http_key_is_rejected(emulator: Emulator, wired: Bridge, key: str) -> None:
     assert wired.events.handle(EVENT | {key: None}, CONTEXT)["statusCode"] == 400
     assert calls(emulator) == []
 
@@ -77,7 +77,7 @@ def test_half_an_http_event_is_refused(emulator: Emulator, wired: Bridge, key: s
         {"data": "x"}, {"data": None},
     ],
 )  # fmt: skip
-def test_incomplete_event_is_refused_and_logged_as_an_error(
+def test_bus_event_that_is_incomplete_is_rejected_and_logged(
     emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture, changed: dict[str, Any]
 ) -> None:
     assert wired.events.handle(EVENT | changed, CONTEXT)["statusCode"] == 400
@@ -94,7 +94,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("data", [nested(5000), {"contact": b"187"}], ids=["too deep", "not JSON"])
-def test_data_that_is_no_json_does_not_raise(
+def test_bus_event_with_data_that_is_no_json_does_not_raise(
     wired: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any]
 ) -> None:
     """The bus would send it again and again."""
@@ -102,20 +102,20 @@ def test_data_that_is_no_json_does_not_raise(
     assert "ERROR" in [record.levelname for record in caplog.records]
 
 
-def test_id_in_the_body_does_not_name_the_delivery(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_body_id_does_not_identify_the_delivery(emulator: Emulator, wired: Bridge) -> None:
     for event_id in ("1", "2"):
         wired.events.handle(EVENT | {"id": event_id, "data": DIRECT | {"id": "same"}}, CONTEXT)
     assert len(calls(emulator)) == 2
 
 
-def test_outcome_is_found_by_id_and_source(wired: Bridge) -> None:
+def test_bus_event_outcome_is_found_by_id_and_source(wired: Bridge) -> None:
     wired.events.handle(EVENT, CONTEXT)
     for source, status in (("signup.system", 200), ("other", 404), ("", 404)):
         headers = signed(b"") | {"ce-source": source}
         assert wired.client.get(f"/deliveries/{EVENT['id']}", headers=headers).status_code == status
 
 
-def test_event_of_http_is_another_delivery(emulator: Emulator) -> None:
+def test_bus_event_and_http_event_are_two_deliveries(emulator: Emulator) -> None:
     trusting = bridge(emulator.url, WEBHOOK_AUTH="none", WEBHOOK_SECRETS="")
     trusting.events.handle(EVENT, CONTEXT)
     structured = {"Content-Type": "application/cloudevents+json"}
@@ -123,12 +123,12 @@ def test_event_of_http_is_another_delivery(emulator: Emulator) -> None:
     assert len(calls(emulator)) == 2
 
 
-def test_mapping_applies_to_the_data(emulator: Emulator) -> None:
+def test_bus_event_data_is_mapped(emulator: Emulator) -> None:
     mapped = bridge(emulator.url, PAYLOAD_PRESET="cloudevents")
     assert mapped.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
 
 
-def test_action_sends_a_code_and_a_limit_does_not_raise(emulator: Emulator) -> None:
+def test_bus_event_with_action_send_sends_a_code(emulator: Emulator) -> None:
     sending = bridge(emulator.url, SEND_CODES="true")
     wanted = EVENT | {"data": {"action": "send", "type": "phone", "contact": PHONE}}
     assert sending.events.handle(wanted, CONTEXT) == {"outcome": "sent"}
@@ -137,7 +137,7 @@ def test_action_sends_a_code_and_a_limit_does_not_raise(emulator: Emulator) -> N
 
 
 @pytest.mark.parametrize("event", [BATCH, TIMER, EVENT])
-def test_time_out_that_leaves_no_time_is_named_for_each_trigger(
+def test_timeout_without_time_for_a_call_is_logged_for_each_trigger(
     wired: Bridge, caplog: pytest.LogCaptureFixture, event: dict[str, Any]
 ) -> None:
     with suppress(BatchRetry):
@@ -147,7 +147,7 @@ def test_time_out_that_leaves_no_time_is_named_for_each_trigger(
 
 
 @pytest.mark.parametrize("milliseconds", [1, 30, 500])
-def test_a_time_out_that_leaves_no_time_is_named(
+def test_timeout_without_time_for_a_call_is_logged(
     emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture, milliseconds: int
 ) -> None:
     context = CONTEXT | {"time_limit_in_ms": milliseconds}
@@ -160,6 +160,6 @@ def test_a_time_out_that_leaves_no_time_is_named(
     assert CODE not in caplog.text
 
 
-def test_a_time_out_with_time_is_not_named(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+def test_timeout_with_time_for_a_call_is_not_logged(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     wired.events.handle(DIRECT, CONTEXT)
     assert "time-out" not in caplog.text

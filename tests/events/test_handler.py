@@ -34,7 +34,7 @@ RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", 
 
 
 @pytest.mark.parametrize("event", [url_event, gateway_event])
-def test_http_events(emulator: Emulator, wired: Bridge, event: Any) -> None:
+def test_http_event_is_verified_with_a_signature_only(emulator: Emulator, wired: Bridge, event: Any) -> None:
     assert handle(wired, event()).json["status"] == "verified"
     assert handle(wired, event()).json["code"] == "already-verified"
     unsigned = handle(wired, event(headers={"content-type": "application/json"}))
@@ -42,20 +42,20 @@ def test_http_events(emulator: Emulator, wired: Bridge, event: Any) -> None:
     assert len(calls(emulator)) == 2
 
 
-def test_a_direct_invocation_is_measured_as_it_was_sent(wired: Bridge) -> None:
+def test_direct_invocation_counts_utf8_bytes_against_the_body_limit(wired: Bridge) -> None:
     assert handle(wired, DIRECT | {"note": "\u4e2d" * 5000}).status == 200
     assert handle(wired, DIRECT | {"note": "\u4e2d" * 6000}).json["code"] == "body-too-large"
     assert handle(wired, DIRECT | {"note": "\ud800"}).json["code"] == "body-malformed"
 
 
-def test_a_direct_invocation_needs_no_signature(emulator: Emulator, wired: Bridge) -> None:
+def test_direct_invocation_without_a_signature_is_verified(emulator: Emulator, wired: Bridge) -> None:
     assert handle(wired, DIRECT).json["status"] == "verified"
     assert handle(wired, {"Type": 1, "Code": PHONE, "VerifyCode": CODE, "id": "order-7"}).status == 409
     assert len(calls(emulator)) == 2
 
 
 @pytest.mark.parametrize("wrong", ["", "x" * 257, "a\nb", 5, None, ["a"]])
-def test_the_id_of_a_direct_invocation_is_checked(wired: Bridge, wrong: object) -> None:
+def test_direct_invocation_with_an_invalid_id_is_rejected(wired: Bridge, wrong: object) -> None:
     given_answer = handle(wired, DIRECT | {"id": wrong})
     errors = [{"pointer": "#/id", "detail": "must be a string of 1 to 256 printable characters"}]
     expected = problem("body-invalid", 422, retryable=False, errors=errors)
@@ -64,9 +64,7 @@ def test_the_id_of_a_direct_invocation_is_checked(wired: Bridge, wrong: object) 
 
 @pytest.mark.parametrize("key", ["httpMethod", "headers", "requestContext", "path", "payload", "Records"])
 @pytest.mark.parametrize("value", [None, "", "POST", {}, [], True])
-def test_half_an_http_event_never_passes_as_a_direct_one(
-    emulator: Emulator, wired: Bridge, key: str, value: object
-) -> None:
+def test_half_an_http_event_is_no_direct_invocation(emulator: Emulator, wired: Bridge, key: str, value: object) -> None:
     given_answer = handle(wired, DIRECT | {key: value, "body": body().decode()})
     assert given_answer.json["code"] == "body-malformed"
     assert calls(emulator) == []
@@ -91,20 +89,20 @@ def test_half_an_http_event_never_passes_as_a_direct_one(
         url_event(body="é", isBase64Encoded=True),
     ],
 )
-def test_events_that_stand_for_no_request(emulator: Emulator, wired: Bridge, event: object) -> None:
+def test_unsupported_event_is_malformed(emulator: Emulator, wired: Bridge, event: object) -> None:
     headers = {"content-type": "application/problem+json", "webhook-delivery": "abort-message"}
     check_problem(handle(wired, event), problem("body-malformed", 400, retryable=False), headers)
     assert calls(emulator) == []
 
 
-def test_the_log_says_of_which_kind_an_event_is(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+def test_unsupported_event_is_logged_with_its_known_keys(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     handle(wired, {"Records": [{"cos": {}}], "path": "/18766554433", "18766554433": 1})
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.getMessage() == "an event of a kind that is not handled"
     assert line.fields == {"event_keys": ["Records", "path"]}  # type: ignore[attr-defined]
 
 
-def test_an_http_event_with_records_is_an_http_event(emulator: Emulator, wired: Bridge) -> None:
+def test_http_event_with_records_needs_a_signature(emulator: Emulator, wired: Bridge) -> None:
     """And needs a signature."""
     event = {"Records": RECORDS, "httpMethod": "POST", "headers": {}, "path": "/", "body": json.dumps(DIRECT)}
     assert handle(wired, event).json["code"] == "signature-invalid"
@@ -114,7 +112,7 @@ def test_an_http_event_with_records_is_an_http_event(emulator: Emulator, wired: 
 TIMER = {"Type": "Timer", "TriggerName": "t", "Time": "2026-01-01T00:00:00Z", "Message": ""}
 
 
-def test_a_timer_prunes_the_ledger(emulator: Emulator) -> None:
+def test_timer_prunes_the_ledger(emulator: Emulator) -> None:
     clock = SetClock()
     bridged = bridge(emulator.url, clock)
     for number in range(3):
@@ -125,29 +123,29 @@ def test_a_timer_prunes_the_ledger(emulator: Emulator) -> None:
     assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
 
 
-def test_a_timer_whose_ledger_does_not_work(emulator: Emulator, tmp_path: Path) -> None:
+def test_timer_with_a_failing_ledger_reports_it(emulator: Emulator, tmp_path: Path) -> None:
     bridged = bridge(emulator.url, LEDGER_URL=f"sqlite:///{tmp_path}/nowhere/ledger.db")
     assert bridged.events.handle(TIMER, CONTEXT) == {"status": "ledger-unavailable"}
 
 
-def test_a_timer_on_a_redis(emulator: Emulator, redis_server: RedisServer) -> None:
+def test_timer_with_a_redis_ledger_prunes_nothing(emulator: Emulator, redis_server: RedisServer) -> None:
     bridged = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32)
     assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
 
 
-def test_a_body_in_base64(wired: Bridge) -> None:
+def test_http_event_with_a_base64_body_is_verified(wired: Bridge) -> None:
     event = url_event(isBase64Encoded=True)
     event["body"] = base64.b64encode(event["body"].encode()).decode()
     assert handle(wired, event).json["status"] == "verified"
 
 
 @pytest.mark.parametrize("event", [None, [], [DIRECT], "text", 5, True, 1.5, {"type"}, b"bytes", {1: {2}}])
-def test_what_is_no_event(emulator: Emulator, wired: Bridge, event: object) -> None:
+def test_event_that_is_no_object_is_rejected(emulator: Emulator, wired: Bridge, event: object) -> None:
     assert handle(wired, event).json["code"] in ("body-invalid", "body-malformed")
     assert calls(emulator) == []
 
 
-def test_absent_keys(wired: Bridge) -> None:
+def test_http_event_without_optional_keys_is_handled(wired: Bridge) -> None:
     assert handle(wired, {"httpMethod": "GET", "headers": {}}).json["code"] == "method-not-allowed"
     assert handle(wired, {"httpMethod": "GET", "headers": {}, "path": "/health?x=1"}).json["status"] == "ok"
     assert handle(wired, url_event(headers=...)).json["code"] == "body-malformed"
@@ -169,7 +167,7 @@ def received(event: dict[str, Any]) -> dict[str, Any]:
     return seen
 
 
-def test_headers_of_every_kind(wired: Bridge) -> None:
+def test_http_event_headers_become_wsgi_headers(wired: Bridge) -> None:
     event = url_event()
     event["headers"] = {name.upper(): [value] for name, value in event["headers"].items()} | {
         "X-Many": ["a", "c", None, 10**5000, {}],
@@ -198,24 +196,24 @@ def test_headers_of_every_kind(wired: Bridge) -> None:
     assert handle(wired, event).json["status"] == "verified"
 
 
-def test_two_ids_are_none(wired: Bridge) -> None:
+def test_http_event_with_two_ids_is_rejected(wired: Bridge) -> None:
     doubled = url_event()
     doubled["headers"]["Webhook-Id"] = doubled["headers"]["webhook-id"]
     assert handle(wired, doubled).json["code"] == "signature-invalid"
 
 
 @pytest.mark.parametrize("encoded", ["true", 1, "false", None, 0])
-def test_only_true_says_base64(encoded: object) -> None:
+def test_http_event_body_is_base64_only_if_true(encoded: object) -> None:
     assert received(url_event(isBase64Encoded=encoded))["wsgi.input"].read() == body()
 
 
-def test_what_unicode_cannot_write() -> None:
+def test_http_event_with_lone_surrogates_is_encoded() -> None:
     environ = received(url_event(body="\ud800", path="/\ud800%41"))
     assert environ["wsgi.input"].read() == b"\xed\xa0\x80"
     assert environ["PATH_INFO"] == "/\xed\xa0\x80A"
 
 
-def test_an_event_that_is_nested_too_deep(wired: Bridge) -> None:
+def test_event_nested_too_deep_is_malformed(wired: Bridge) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -224,7 +222,7 @@ def test_an_event_that_is_nested_too_deep(wired: Bridge) -> None:
         deep = deep[0]
 
 
-def test_the_platforms_request_id_and_time_are_used(emulator: Emulator, wired: Bridge) -> None:
+def test_context_sets_the_request_id_and_budget(emulator: Emulator, wired: Bridge) -> None:
     event = url_event()
     event["headers"]["x-scf-request-id"] = "forged"
     given_answer = wired.events.handle(event, CONTEXT)
@@ -267,7 +265,7 @@ contexts = any_json | st.fixed_dictionaries(
 
 
 @given(event=any_json | st.dictionaries(event_keys, event_values), context=contexts)
-def test_any_event_is_answered(shared: tuple[Emulator, Bridge], event: object, context: object) -> None:
+def test_any_event_gets_a_response(shared: tuple[Emulator, Bridge], event: object, context: object) -> None:
     emulator, bridged = shared
     emulator.calls.clear()
     given_answer = handle(bridged, event, context)

@@ -58,7 +58,7 @@ header_names = st.sampled_from(
     extra=st.dictionaries(header_names, visible, max_size=2),
 )
 @settings(max_examples=150)
-def test_both_shapes_of_the_function_answer_the_same(
+def test_web_and_event_function_respond_alike(
     both: tuple[str, Bridge], method: str, path: str, data: bytes, sign: bool, extra: dict[str, str]
 ) -> None:
     url, bridged = both
@@ -90,7 +90,7 @@ def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, 
 
 
 @pytest.mark.parametrize("good_first", [True, False])
-def test_a_repeated_signature_is_a_list_in_both_shapes(both: tuple[str, Bridge], good_first: bool) -> None:
+def test_repeated_signature_header_is_a_list_in_both_functions(both: tuple[str, Bridge], good_first: bool) -> None:
     url, bridged = both
     data = body(verify_code="000000")
     headers = signed(data)
@@ -119,7 +119,7 @@ def without_ids(one: Answer) -> Answer:
     return Answer(one.status, one.headers, json.dumps(document).encode())
 
 
-def test_the_answer_of_a_verified_delivery_is_the_same_too(tmp_path: Path) -> None:
+def test_verified_delivery_has_one_response_in_both_functions(tmp_path: Path) -> None:
     with Emulator() as first, Emulator() as second, gunicorn(first.url, tmp_path / "log") as url:
         web = over_http(url, "POST", "/", body(), signed(body()))
         told = handle(bridge(second.url), url_event())
@@ -138,7 +138,7 @@ def test_main_handler(emulator: Emulator) -> None:
     ]
 
 
-def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
+def test_main_handler_without_a_key_signs_with_the_execution_role(emulator: Emulator) -> None:
     emulator.keys["role-id"] = "role-key"
     environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
     role = {"TENCENTCLOUD_RUNENV": "SCF", "TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
@@ -149,7 +149,7 @@ def test_main_handler_signs_with_the_execution_role(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("setting", ["", "bogus"])
-def test_garbage_is_collected_again_once_the_code_is_loaded(setting: str) -> None:
+def test_garbage_collection_after_import_is_enabled(setting: str) -> None:
     program = """
 import gc
 try:
@@ -165,5 +165,5 @@ print(gc.isenabled())
     assert ("refused" in done.stdout) == (setting == "bogus")
 
 
-def test_varying_headers_are_the_only_ones_left_out() -> None:
+def test_varying_headers_are_the_only_excluded_ones() -> None:
     assert {"x-request-id", "server-timing", "date", "server", "connection", "content-length"} == VARYING

@@ -47,7 +47,7 @@ LIMIT = 120
 OPTIONS = (
     "-x", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider",
     "-W", "ignore::pytest.PytestAssertRewriteWarning",  # of what is imported once
-    "-k", "not within_its_five_seconds",  # a busy machine would seem to kill mutants
+    "-k", "not within_five_seconds",  # a busy machine would seem to kill mutants
 )  # fmt: skip
 IMPORTED_ONCE = ("cryptography.x509", "flask", "hypothesis", "playwright.sync_api", "redis", "requests")
 

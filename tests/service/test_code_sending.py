@@ -52,7 +52,7 @@ def last_code(emulator: Emulator, contact: str = PHONE) -> str:
     return next(one.code for one in emulator.domain.sent_codes() if one.contact[1] == contact)
 
 
-def test_the_whole_signup_by_two_webhooks(emulator: Emulator) -> None:
+def test_signup_with_send_and_verify_succeeds(emulator: Emulator) -> None:
     of = sending(emulator.url)
     sent = ask_for(of)
     request_id = emulator.calls[-1].request_id
@@ -71,7 +71,7 @@ def test_the_whole_signup_by_two_webhooks(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("way", ["http", "event"])
-def test_it_passes_in_every_profile_by_http_and_by_events(emulator: Emulator, way: str, profile: str) -> None:
+def test_signup_in_every_profile_succeeds_by_http_and_by_events(emulator: Emulator, way: str, profile: str) -> None:
     of = sending(emulator.url, SENDER_PROFILE=profile)
     sent = Way(way).ask(of, Request(wanted(), path="/webhooks/code"))
     assert (sent.status, sent.json["status"]) == (202, "sent")
@@ -81,7 +81,7 @@ def test_it_passes_in_every_profile_by_http_and_by_events(emulator: Emulator, wa
 
 
 @pytest.mark.parametrize("shape", ["web", "event"])
-def test_it_passes_as_the_zip_that_is_deployed(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_signup_with_the_built_zip_succeeds(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url, SEND_CODES="true") as platform:
         sent = post(f"{platform.url}/webhooks/code", wanted())
         verified = post(f"{platform.url}/webhooks/signup", body(verify_code=last_code(emulator)))
@@ -89,7 +89,7 @@ def test_it_passes_as_the_zip_that_is_deployed(scf: Scf, emulator: Emulator, sha
     assert (verified.status, verified.json["status"]) == (200, "verified")
 
 
-def test_it_is_off_unless_it_is_switched_on(emulator: Emulator) -> None:
+def test_send_codes_by_default_is_off(emulator: Emulator) -> None:
     of = bridge(emulator.url)
     assert ask_for(of).status == 404
     event = {"type": "phone", "contact": PHONE}
@@ -100,7 +100,7 @@ def test_it_is_off_unless_it_is_switched_on(emulator: Emulator) -> None:
         assert told["code"] == "code-incorrect"
 
 
-def test_a_redelivery_is_answered_as_before(emulator: Emulator) -> None:
+def test_code_request_redelivered_is_replayed(emulator: Emulator) -> None:
     of = sending(emulator.url)
     first = ask_for(of, "msg_1")
     assert ask_for(of, "msg_1") == replay_of(first)
@@ -109,7 +109,7 @@ def test_a_redelivery_is_answered_as_before(emulator: Emulator) -> None:
     assert calls(emulator) == [(SEND, "OK")]
 
 
-def test_the_names_of_the_api(emulator: Emulator) -> None:
+def test_code_request_with_api_names_is_accepted(emulator: Emulator) -> None:
     sent = ask_for(sending(emulator.url), type=None, contact=None, Type=2, Code="jo@example.com")
     assert (sent.status, sent.json["type"], sent.json["contact"]) == (202, "email", "j***@example.com")
 
@@ -122,7 +122,9 @@ def test_the_names_of_the_api(emulator: Emulator) -> None:
         ({"Type": 1}, [("#/Type", "must not stand beside")]),
     ],
 )
-def test_what_can_never_be_right(emulator: Emulator, members: dict[str, Any], errors: list[tuple[str, str]]) -> None:
+def test_invalid_code_request_is_rejected(
+    emulator: Emulator, members: dict[str, Any], errors: list[tuple[str, str]]
+) -> None:
     told = ask_for(sending(emulator.url), **members)
     assert (told.status, told.json["code"]) == (422, "body-invalid")
     assert len(told.json["errors"]) == len(errors)
@@ -131,7 +133,7 @@ def test_what_can_never_be_right(emulator: Emulator, members: dict[str, Any], er
     assert calls(emulator) == []
 
 
-def test_who_captured_a_verification_cannot_make_it_a_message(emulator: Emulator) -> None:
+def test_captured_verification_sends_no_message(emulator: Emulator) -> None:
     """No signature covers the path: what was sent to one route may be posted to the other."""
     mapped = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code", "PAYLOAD_TYPE": "/type"}
     clock = SetClock()
@@ -160,7 +162,7 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("fault", OUTCOMES)
-def test_what_the_api_says(emulator: Emulator, fault: str) -> None:
+def test_send_error_of_the_api_maps_to_its_outcome(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault))
     told = ask_for(sending(emulator.url))
     code, status, headers = OUTCOMES[fault]
@@ -170,7 +172,7 @@ def test_what_the_api_says(emulator: Emulator, fault: str) -> None:
     assert [action for action, _ in calls(emulator)] == [SEND]
 
 
-def test_what_was_certainly_not_sent_may_be_asked_for_again_at_once(emulator: Emulator) -> None:
+def test_message_certainly_not_sent_may_be_requested_at_once(emulator: Emulator) -> None:
     of = sending(emulator.url)
     for fault in ("InternalError.SendVerifyCodeErr", "AuthFailure.SecretIdNotFound"):
         emulator.faults.arm(Fault(fault))
@@ -178,14 +180,14 @@ def test_what_was_certainly_not_sent_may_be_asked_for_again_at_once(emulator: Em
     assert ask_for(of, "msg_1").status == 202
 
 
-def test_a_throttled_call_goes_again_within_the_budget(emulator: Emulator) -> None:
+def test_throttled_send_is_retried_within_the_budget(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded"))
     assert ask_for(sending(emulator.url)).status == 202
     assert calls(emulator) == [(SEND, "RequestLimitExceeded"), (SEND, "OK")]
 
 
 @pytest.mark.parametrize("fault", ["close", "InternalError.DomainInternalError"])
-def test_what_may_have_been_sent_is_not_sent_again_until_the_interval_is_over(emulator: Emulator, fault: str) -> None:
+def test_message_perhaps_sent_is_not_repeated_within_the_interval(emulator: Emulator, fault: str) -> None:
     of = sending(emulator.url, SEND_INTERVAL=1)
     emulator.faults.arm(Fault(fault))
     assert ask_for(of, "msg_1").json["code"] in ("outcome-unknown", "upstream-failed")
@@ -195,7 +197,7 @@ def test_what_may_have_been_sent_is_not_sent_again_until_the_interval_is_over(em
     assert len(emulator.calls) == 1
 
 
-def test_a_verified_contact_is_not_told_from_others_where_that_is_hidden(emulator: Emulator) -> None:
+def test_verified_contact_when_concealed_gets_the_response_of_others(emulator: Emulator) -> None:
     of = sending(emulator.url, REVEAL_ALREADY_VERIFIED="false")
     emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
     data = wanted()
@@ -214,7 +216,7 @@ def ask_for_status(of: Bridge, delivery_id: str) -> int:
 
 
 @pytest.mark.parametrize("profile", ["status", "ack", "supabase"])
-def test_each_profile(emulator: Emulator, profile: str) -> None:
+def test_send_in_each_profile_has_its_format(emulator: Emulator, profile: str) -> None:
     of = sending(emulator.url, SENDER_PROFILE=profile)
     assert (ask_for(of, "a").status, ask_for(of, "b").status) == (202, {"supabase": 202}.get(profile, 429))
     limited = ask_for(of, "c", contact="+86 187 6655 4433")
@@ -224,7 +226,7 @@ def test_each_profile(emulator: Emulator, profile: str) -> None:
     assert invalid.status == (422 if profile == "status" else 200)
 
 
-def test_a_body_without_an_id_asks_again_after_the_interval(emulator: Emulator) -> None:
+def test_body_without_id_after_the_interval_requests_another_message(emulator: Emulator) -> None:
     """With GitHub's signature the body is all that a delivery is known by, and each asks in the same words."""
     clock = StillClock()
     of = bridge(emulator.url, clock, SEND_CODES="true", WEBHOOK_AUTH="none", SEND_INTERVAL=1)
@@ -236,7 +238,7 @@ def test_a_body_without_an_id_asks_again_after_the_interval(emulator: Emulator) 
     assert calls(emulator) == [(SEND, "OK")] * 2
 
 
-def test_events_know_it_too(emulator: Emulator) -> None:
+def test_direct_invocation_with_action_send_sends_a_code(emulator: Emulator) -> None:
     of = sending(emulator.url)
     event = {"action": "send", "type": "phone", "contact": PHONE, "id": "one"}
     sent = handle(of, event)
@@ -248,13 +250,13 @@ def test_events_know_it_too(emulator: Emulator) -> None:
     assert handle(of, event | {"action": "dance"}).json["errors"][0]["pointer"] == "#/action"
 
 
-def test_a_supabase_body_is_mapped(emulator: Emulator) -> None:
+def test_supabase_body_of_a_code_request_is_mapped(emulator: Emulator) -> None:
     of = sending(emulator.url, PAYLOAD_PRESET="supabase")
     data = json.dumps({"user": {"email": "jo@example.com", "user_metadata": {}}}).encode()
     assert of.post(data, path="/webhooks/code").json["contact"] == "j***@example.com"
 
 
-def test_only_allowed_prefixes(emulator: Emulator) -> None:
+def test_prefix_not_allowed_gets_no_message(emulator: Emulator) -> None:
     of = sending(emulator.url, SEND_ALLOWED_PREFIXES="0086 +1")
     refused = ask_for(of, contact="+44 20 7946 0018")
     assert (refused.status, refused.headers["retry-after"]) == (429, "3600")
@@ -263,9 +265,7 @@ def test_only_allowed_prefixes(emulator: Emulator) -> None:
     assert len(emulator.calls) == 2
 
 
-def test_a_thread_that_was_frozen_while_it_waited_sends_nothing(
-    monkeypatch: pytest.MonkeyPatch, emulator: Emulator
-) -> None:
+def test_thread_frozen_in_the_queue_sends_nothing(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     clock = SetClock()
     of = bridge(emulator.url, clock, SEND_CODES="true", DOMAIN_API_RATE=5)
     ask_for(of)
@@ -277,7 +277,7 @@ def test_a_thread_that_was_frozen_while_it_waited_sends_nothing(
     assert calls(emulator) == [(SEND, "OK")] * 2
 
 
-def test_the_log_says_which_guard(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_line_names_the_send_limit(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "signup_bridge")
     of = sending(emulator.url)
     ask_for(of)

@@ -60,7 +60,7 @@ def whole(response: Any) -> tuple[int, list[Any], Any]:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("way", ["http", "direct"])
-def test_one_answer_for_both(emulator: Emulator, profile: str, way: str) -> None:
+def test_both_outcomes_have_one_response(emulator: Emulator, profile: str, way: str) -> None:
     hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false", SENDER_PROFILE=profile)
     hiding.deliver()
     verified, other = (by_event(hiding, one) if way == "direct" else raw(hiding, one) for one in (PHONE, OTHER))
@@ -73,13 +73,13 @@ def test_one_answer_for_both(emulator: Emulator, profile: str, way: str) -> None
     assert "code-incorrect" in json.dumps(verified) or profile == "supabase"
 
 
-def test_what_was_not_called_for_is_timed(hiding: Bridge) -> None:
+def test_delivery_without_a_call_shows_times(hiding: Bridge) -> None:
     assert "Server-Timing" in hiding.client.get("/health").headers
     data = body(type="fax")
     assert "Server-Timing" in hiding.client.post("/", data=data, headers=signed(data)).headers
 
 
-def test_both_are_replayed_and_told_alike(hiding: Bridge) -> None:
+def test_both_outcomes_replay_and_look_up_alike(hiding: Bridge) -> None:
     for contact in (PHONE, OTHER):
         raw(hiding, contact, delivery_id=f"msg-{contact}")
     replays = [raw(hiding, contact, delivery_id=f"msg-{contact}") for contact in (PHONE, OTHER)]
@@ -111,7 +111,7 @@ def functions_called(act: Callable[[], Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["replay", "question"])
-def test_both_cost_the_same_work(emulator: Emulator, way: str) -> None:
+def test_both_outcomes_call_the_same_functions(emulator: Emulator, way: str) -> None:
     """Else the time of a replay, or of `GET /deliveries/<id>`, would tell which of them it was."""
     hiding = bridge(emulator.url, StillClock(), REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
@@ -132,20 +132,20 @@ def test_both_cost_the_same_work(emulator: Emulator, way: str) -> None:
 
 
 @pytest.mark.parametrize("contact", [PHONE, OTHER])
-def test_both_count(emulator: Emulator, contact: str) -> None:
+def test_both_outcomes_count_as_wrong_codes(emulator: Emulator, contact: str) -> None:
     hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false", MAX_WRONG_CODES=2)
     hiding.deliver()
     codes = [raw(hiding, contact, f"{number:06}")[2]["code"] for number in range(4)]
     assert codes == ["code-incorrect"] * 2 + ["attempts-exhausted"] * 2
 
 
-def test_where_it_is_told_it_does_not_count(emulator: Emulator) -> None:
+def test_already_verified_when_revealed_does_not_count(emulator: Emulator) -> None:
     telling = bridge(emulator.url, MAX_WRONG_CODES=2)
     telling.deliver()
     assert [raw(telling, PHONE, f"{number:06}")[2]["code"] for number in range(4)] == ["already-verified"] * 4
 
 
-def test_ckafka_is_told_the_one_and_the_log_the_other(
+def test_ckafka_result_conceals_and_the_log_reveals(
     emulator: Emulator, hiding: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "signup_bridge")
@@ -173,7 +173,7 @@ def test_ckafka_is_told_the_one_and_the_log_the_other(
     assert all("upstream_ms" in line for line in lines if line["message"] == "delivery")
 
 
-def test_the_description_does_not_mention_it(hiding: Bridge) -> None:
+def test_openapi_when_concealed_does_not_mention_it(hiding: Bridge) -> None:
     document = hiding.client.get("/openapi.json").get_data(as_text=True)
     assert "already-verified" not in document
     response = json.loads(document)["paths"]["/"]["post"]["responses"]["422"]
@@ -183,7 +183,7 @@ def test_the_description_does_not_mention_it(hiding: Bridge) -> None:
 # -- AFTER_VERIFIED=release: contact and code together were verified, and are answered without a call --
 
 
-def test_a_spent_pair_is_told_as_a_wrong_code(
+def test_used_pair_gets_the_response_of_a_wrong_code(
     emulator: Emulator, build: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "signup_bridge")
@@ -202,7 +202,7 @@ def test_a_spent_pair_is_told_as_a_wrong_code(
     assert whole(spent) == raw(hiding, OTHER)
 
 
-def test_a_spent_pair_counts_as_a_wrong_code(build: Build) -> None:
+def test_used_pair_counts_as_a_wrong_code(build: Build) -> None:
     hiding = build(REVEAL_ALREADY_VERIFIED="false", AFTER_VERIFIED="release", MAX_WRONG_CODES=2)
     hiding.deliver()
     codes = [raw(hiding, PHONE, CODE)[2]["code"] for _ in range(3)]
@@ -214,7 +214,7 @@ def test_a_spent_pair_counts_as_a_wrong_code(build: Build) -> None:
 # -- an unknown outcome --
 
 
-def test_the_way_to_it_is_not_timed_either(new_world: Any) -> None:
+def test_reconciled_response_when_concealed_has_no_times(new_world: Any) -> None:
     """The call that ends in ``outcome-unresolved`` was refused as a wrong code, or because of the list."""
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     data, codes = body(verify_code=WRONG), []
@@ -228,7 +228,7 @@ def test_the_way_to_it_is_not_timed_either(new_world: Any) -> None:
 
 
 @pytest.mark.parametrize("before", [3 * 86_400.0, 60.0])
-def test_the_way_to_an_unresolved_outcome_is_the_same(new_world: Any, before: float) -> None:
+def test_unresolved_outcome_when_concealed_has_the_same_steps(new_world: Any, before: float) -> None:
     """A contact on the list from before, and one that is not on it: the same calls, the same answers."""
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     assert world.deliver("first").status == 200
@@ -247,7 +247,7 @@ def test_the_way_to_an_unresolved_outcome_is_the_same(new_world: Any, before: fl
     assert seen[0] == seen[1] == "C:close D:OK C:refused D:OK"
 
 
-def test_what_was_verified_by_the_lost_call_is_still_found_out(new_world: Any) -> None:
+def test_lost_verification_when_concealed_is_reconciled(new_world: Any) -> None:
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     world.lose()
     world.deliver("lost")

@@ -6,7 +6,7 @@ from signup_bridge.service.admission import MAX_RETRY_AFTER, ConcurrencyLimiter
 from tests.support.builders import StillClock
 
 
-def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
+def test_limiter_spreads_the_retries_of_rejected_senders() -> None:
     clock = StillClock()
     places = ConcurrencyLimiter(1, 0.5, clock, max_queued=1)
     assert [places.next_retry_after() for _ in range(3)] == pytest.approx([0, 0.5, 1.0], abs=0.1)
@@ -17,7 +17,7 @@ def test_those_who_find_no_place_are_called_again_one_by_one() -> None:
     assert places.next_retry_after() == pytest.approx(MAX_RETRY_AFTER, abs=1)
 
 
-def test_a_place_is_taken_once_and_given_back() -> None:
+def test_limiter_permit_is_exclusive_and_released() -> None:
     places = ConcurrencyLimiter(1, 0.5, StillClock(), max_queued=1)
     with places.acquire(b"one") as taken, places.acquire(b"two") as other:
         assert (taken, other) == (True, False)

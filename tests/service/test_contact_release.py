@@ -38,7 +38,7 @@ def send_code(emulator: Emulator, contact: str = PHONE) -> str:
     return emulator.domain.sent_codes()[0].code
 
 
-def test_a_verified_contact_is_taken_off_the_list_and_can_be_verified_again(emulator: Emulator) -> None:
+def test_verified_contact_when_released_can_be_verified_again(emulator: Emulator) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     assert instance.deliver().json["status"] == "verified"
     assert listed(emulator) == []
@@ -50,7 +50,7 @@ def test_a_verified_contact_is_taken_off_the_list_and_can_be_verified_again(emul
 
 
 @pytest.mark.parametrize("fault", ["unprocessed", "FailedOperation", "RequestLimitExceeded", "hang"])
-def test_a_removal_that_failed_is_done_before_the_next_call(emulator: Emulator, fault: str) -> None:
+def test_failed_release_is_retried_before_the_next_call(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
     instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release")
     assert instance.deliver().json["status"] == "verified"
@@ -72,7 +72,7 @@ def test_a_removal_that_failed_is_done_before_the_next_call(emulator: Emulator, 
         ("RequestLimitExceeded", "upstream-throttled"),
     ],
 )
-def test_while_the_removal_fails_nothing_is_verified(emulator: Emulator, fault: str, code: str) -> None:
+def test_contact_with_a_pending_release_is_not_verified(emulator: Emulator, fault: str, code: str) -> None:
     emulator.faults.arm(Fault("FailedOperation", "DeleteIntlPhoneEmail"))
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     instance.deliver()
@@ -86,7 +86,7 @@ def test_while_the_removal_fails_nothing_is_verified(emulator: Emulator, fault: 
     ]  # fmt: skip
 
 
-def test_the_contact_is_locked_while_it_is_removed(emulator: Emulator, tmp_path: Path) -> None:
+def test_contact_during_its_release_is_locked(emulator: Emulator, tmp_path: Path) -> None:
     ledger: dict[str, Any] = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "AFTER_VERIFIED": "release"}
     emulator.faults.arm(Fault("hang", "DeleteIntlPhoneEmail"))
     clock = StillClock()
@@ -99,7 +99,7 @@ def test_the_contact_is_locked_while_it_is_removed(emulator: Emulator, tmp_path:
     emulator.close_connections()
 
 
-def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: Emulator) -> None:
+def test_throttled_release_slows_releases_down(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("RequestLimitExceeded", "DeleteIntlPhoneEmail"))
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     instance.deliver()
@@ -109,7 +109,7 @@ def test_a_removal_that_was_refused_for_the_quota_slows_removals_down(emulator: 
     assert tuple(found) == (0.7,)
 
 
-def test_what_is_not_recorded_is_not_removed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contact_without_a_settlement_is_not_released(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release", REQUEST_BUDGET=4)
 
     def fail(*_: Any, **__: Any) -> Any:
@@ -120,7 +120,9 @@ def test_what_is_not_recorded_is_not_removed(emulator: Emulator, monkeypatch: py
     assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
 
 
-def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_call_after_a_retried_release_reserves_another_slot(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     emulator.faults.arm(Fault("FailedOperation", "DeleteIntlPhoneEmail"))
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     instance.deliver()
@@ -141,7 +143,7 @@ def test_after_a_removal_its_call_takes_another_turn(emulator: Emulator, monkeyp
     assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
 
 
-def test_a_contact_that_is_off_the_list_already_is_removed(emulator: Emulator) -> None:
+def test_release_of_an_unlisted_contact_succeeds(emulator: Emulator) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     emulator.faults.arm(Fault("ResourceNotFound", "DeleteIntlPhoneEmail"))
     assert instance.deliver().json["status"] == "verified"
@@ -150,14 +152,14 @@ def test_a_contact_that_is_off_the_list_already_is_removed(emulator: Emulator) -
     assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Create", "Delete"]
 
 
-def test_what_others_verified_stays_on_the_list(emulator: Emulator) -> None:
+def test_contact_verified_by_others_stays_listed(emulator: Emulator) -> None:
     emulator.domain.perform("CreateIntlPhoneEmail", {"Type": 1, "Code": PHONE, "VerifyCode": CODE})
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     assert instance.deliver().json["code"] == "already-verified"
     assert listed(emulator) == [PHONE]
 
 
-def test_a_removal_waits_for_its_slot_for_a_second_at_most(emulator: Emulator) -> None:
+def test_release_waits_a_second_at_most_for_its_slot(emulator: Emulator) -> None:
     clock = StillClock()
     instance = bridge(emulator.url, clock, AFTER_VERIFIED="release", DOMAIN_API_RATE=0.5)
     deadline = Deadline(SetClock(), 5)
@@ -168,7 +170,7 @@ def test_a_removal_waits_for_its_slot_for_a_second_at_most(emulator: Emulator) -
     assert listed(emulator) == [PHONE]
 
 
-def test_a_ledger_that_fails_during_the_removal(
+def test_ledger_failure_during_a_release_leaves_it_pending(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release", LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db")

@@ -45,7 +45,7 @@ from tests.support.event_builders import DIRECT, handle
         ({"contact": "10086"}, "already-verified"),
     ],
 )
-def test_what_comes_again_is_answered_as_before(
+def test_redelivery_gets_the_first_response(
     emulator: Emulator, build: Build, members: dict[str, Any], code: str
 ) -> None:
     emulator.domain.accept((1, "10086"), at=0.0)
@@ -59,7 +59,7 @@ def test_what_comes_again_is_answered_as_before(
     assert len(emulator.calls) == 1
 
 
-def test_an_outcome_that_says_try_again_is_not_kept(emulator: Emulator, build: Build) -> None:
+def test_retryable_outcome_is_not_stored(emulator: Emulator, build: Build) -> None:
     instance = build()
     for fault in ("LimitExceeded.RequestLimit", "AuthFailure.MFAFailure"):
         emulator.faults.arm(Fault(fault))
@@ -68,7 +68,7 @@ def test_an_outcome_that_says_try_again_is_not_kept(emulator: Emulator, build: B
     assert [result for _, result in calls(emulator)] == ["LimitExceeded.RequestLimit", "AuthFailure.MFAFailure", "OK"]
 
 
-def test_secrets_change_and_nothing_is_forgotten(emulator: Emulator, build: Build) -> None:
+def test_replay_after_a_change_of_secrets_works(emulator: Emulator, build: Build) -> None:
     first = deliver(build())
     renewed = build(WEBHOOK_SECRETS="whsec_bmV3IHNlY3JldCBmb3IgdGhlIHdlYmhvb2tz")
     data = body()
@@ -76,7 +76,7 @@ def test_secrets_change_and_nothing_is_forgotten(emulator: Emulator, build: Buil
     assert renewed.post(data, headers) == replay_of(first)
 
 
-def test_another_ledger_key_is_told_and_forgets(
+def test_changed_ledger_key_is_logged_and_forgets_records(
     emulator: Emulator, build: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     deliver(build(LEDGER_KEY="k" * 32))
@@ -89,7 +89,7 @@ def test_another_ledger_key_is_told_and_forgets(
 # -- whose delivery it is --
 
 
-def test_the_id_is_the_signed_one_alone(emulator: Emulator, build: Build) -> None:
+def test_signed_id_alone_identifies_a_delivery(emulator: Emulator, build: Build) -> None:
     """A captured request that is sent again under new keys stays one delivery, whatever its headers are called."""
     instance = build()
     data = body()
@@ -117,7 +117,7 @@ EVENT = {"ce-id": "1", "ce-source": "/a"}
     ],
 )
 @pytest.mark.parametrize("auth", ["none", "bearer"])
-def test_without_a_signature_a_header_names_it(
+def test_header_id_without_a_signature_identifies_a_delivery(
     emulator: Emulator, build: Build, auth: str, one: dict[str, str], same: dict[str, str], other: dict[str, str]
 ) -> None:
     instance = build(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-token-of-some-length")
@@ -130,14 +130,14 @@ def test_without_a_signature_a_header_names_it(
 
 
 @pytest.mark.parametrize("wrong", ['"', '"a', 'a"b', "a b", "x" * 257, '"\\a"', "é"])
-def test_a_malformed_idempotency_key_is_refused(emulator: Emulator, wrong: str) -> None:
+def test_malformed_idempotency_key_is_rejected(emulator: Emulator, wrong: str) -> None:
     given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), {"Idempotency-Key": wrong})
     errors = [{"pointer": "Idempotency-Key", "detail": "must be a string of 1 to 256 ASCII characters"}]
     check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
 
 
 @pytest.mark.parametrize("auth", ["none", "github"])
-def test_what_has_no_id_is_known_by_its_body_for_two_minutes(emulator: Emulator, auth: str) -> None:
+def test_body_without_id_is_replayed_for_two_minutes(emulator: Emulator, auth: str) -> None:
     clock = SetClock()
     secret = "a-secret-of-some-length"
     instance = bridge(emulator.url, clock, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret)
@@ -155,7 +155,7 @@ def test_what_has_no_id_is_known_by_its_body_for_two_minutes(emulator: Emulator,
     assert len(emulator.calls) == 3
 
 
-def test_the_id_of_a_direct_invocation_is_its_own(emulator: Emulator, build: Build) -> None:
+def test_id_of_a_direct_invocation_identifies_it(emulator: Emulator, build: Build) -> None:
     instance = build()
     first = handle(instance, DIRECT | {"id": "msg_1"})
     assert handle(instance, DIRECT | {"id": "msg_1", "note": 1}) == replay_of(first)
@@ -165,7 +165,7 @@ def test_the_id_of_a_direct_invocation_is_its_own(emulator: Emulator, build: Bui
 
 
 @pytest.mark.parametrize("members", [{"verify_code": WRONG}, {"contact": "10086"}, {"contact": "+8618766554433"}])
-def test_another_content_under_a_known_id_is_refused(emulator: Emulator, build: Build, members: dict[str, Any]) -> None:
+def test_known_id_with_another_content_is_rejected(emulator: Emulator, build: Build, members: dict[str, Any]) -> None:
     instance = build()
     deliver(instance)
     expected = problem("idempotency-key-reused", 422, retryable=False)
@@ -177,7 +177,7 @@ def test_another_content_under_a_known_id_is_refused(emulator: Emulator, build: 
 # -- at once --
 
 
-def test_fifty_at_once_are_one_call(emulator: Emulator, build: Build) -> None:
+def test_fifty_concurrent_deliveries_make_one_call(emulator: Emulator, build: Build) -> None:
     emulator.delay = 0.3
     instances = [build(), build()]
     answers = at_once(50, lambda number: deliver(instances[number % 2]))
@@ -186,7 +186,7 @@ def test_fifty_at_once_are_one_call(emulator: Emulator, build: Build) -> None:
     assert len(emulator.calls) == 1
 
 
-def test_fifty_at_once_over_sockets(emulator: Emulator, tmp_path: Path) -> None:
+def test_fifty_concurrent_deliveries_over_sockets_make_one_call(emulator: Emulator, tmp_path: Path) -> None:
     emulator.delay = 0.3
     with gunicorn(emulator.url, tmp_path / "log") as url:
         data = body()
@@ -195,7 +195,7 @@ def test_fifty_at_once_over_sockets(emulator: Emulator, tmp_path: Path) -> None:
     assert len(emulator.calls) == 1
 
 
-def test_what_is_in_flight_for_too_long_is_told_so(emulator: Emulator, build: Build) -> None:
+def test_delivery_in_flight_too_long_is_in_progress(emulator: Emulator, build: Build) -> None:
     clock = StillClock()
     patient, hasty = build(clock, REQUEST_BUDGET=60), build(clock, REQUEST_BUDGET=5)
     first = threading.Thread(target=deliver, args=(patient,))
@@ -212,7 +212,7 @@ def test_what_is_in_flight_for_too_long_is_told_so(emulator: Emulator, build: Bu
     assert len(emulator.calls) == 1
 
 
-def test_a_contact_is_verified_by_one_delivery_at_a_time(emulator: Emulator, build: Build) -> None:
+def test_contact_with_two_deliveries_is_verified_by_one_at_a_time(emulator: Emulator, build: Build) -> None:
     """Guesses that come at once are made one after the other, and so the count of wrong codes holds."""
     emulator.delay = 0.05
     instances = [build(), build()]
@@ -225,7 +225,7 @@ def test_a_contact_is_verified_by_one_delivery_at_a_time(emulator: Emulator, bui
 # -- the limit of wrong codes --
 
 
-def test_too_many_wrong_codes(emulator: Emulator, build: Build) -> None:
+def test_contact_with_too_many_wrong_codes_is_exhausted(emulator: Emulator, build: Build) -> None:
     instance = build(MAX_WRONG_CODES=2)
     for number, contact in enumerate([PHONE, "+86 187-6655-4433"]):
         assert deliver(instance, f"m{number}", contact=contact, verify_code=WRONG).json["code"] == "code-incorrect"
@@ -238,7 +238,9 @@ def test_too_many_wrong_codes(emulator: Emulator, build: Build) -> None:
 # -- nothing personal --
 
 
-def test_nothing_personal_is_written(emulator: Emulator, build: Build, request: pytest.FixtureRequest) -> None:
+def test_ledger_file_contains_nothing_personal(
+    emulator: Emulator, build: Build, request: pytest.FixtureRequest
+) -> None:
     instance = build()
     emulator.faults.arm(Fault("close"))
     deliver(instance, "msg-personal", type="email", contact="Jo.Doe@example.com", verify_code="c0dec0de")

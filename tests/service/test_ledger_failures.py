@@ -34,7 +34,7 @@ from tests.support.ledgers import KEY
 CREATE = "CreateIntlPhoneEmail"
 
 
-def test_ready_tells_who_shares_the_ledger(build: Build, ledger: dict[str, str]) -> None:
+def test_ready_names_the_reach_of_the_ledger(build: Build, ledger: dict[str, str]) -> None:
     response = build().client.get("/ready")
     shared = "LEDGER_KEY" in ledger
     told = {"engine": "redis", "reach": "shared"} if shared else {"engine": "sqlite", "reach": "instance"}
@@ -74,7 +74,7 @@ def unusable(path: Path, how: str) -> None:
         ("a folder for a key", "cannot be read or made"),
     ],
 )
-def test_without_a_ledger_nothing_is_called(
+def test_delivery_without_a_ledger_makes_no_call(
     emulator: Emulator, tmp_path: Path, how: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "state" / "ledger.db"
@@ -92,7 +92,7 @@ def test_without_a_ledger_nothing_is_called(
     assert calls(emulator) == []
 
 
-def test_a_ledger_that_comes_back_is_used(emulator: Emulator, tmp_path: Path) -> None:
+def test_ledger_that_recovers_is_used(emulator: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "later" / "ledger.db"
     instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{path}")
     assert deliver(instance).status == 503
@@ -102,7 +102,7 @@ def test_a_ledger_that_comes_back_is_used(emulator: Emulator, tmp_path: Path) ->
     assert (path.parent / "ledger.db.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_ledger_that_cannot_be_reached(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreachable_ledger_is_reported(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     url = f"redis://:hush@127.0.0.1:{ports.free()}/0"
     instance = bridge(emulator.url, LEDGER_URL=url, LEDGER_KEY=KEY.decode())
     expected = problem("ledger-unavailable", 503, retryable=True)
@@ -115,7 +115,7 @@ def test_a_ledger_that_cannot_be_reached(emulator: Emulator, caplog: pytest.LogC
     assert calls(emulator) == []
 
 
-def test_a_ledger_that_fails_after_the_call(
+def test_ledger_failure_after_the_call_returns_the_result(
     emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The answer is what the API said; what is remembered is the claim, and so the outcome is unknown."""
@@ -145,7 +145,7 @@ def test_a_ledger_that_fails_after_the_call(
     assert [action for action, _ in calls(emulator)] == [CREATE, CREATE, "DescribeIntlPhoneEmailList"]
 
 
-def test_a_ledger_that_fails_for_a_moment_after_the_call(emulator: Emulator, tmp_path: Path) -> None:
+def test_brief_ledger_failure_after_the_call_is_retried(emulator: Emulator, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{path}", REQUEST_BUDGET=8)
     deliver(instance, "warm", contact="10086")

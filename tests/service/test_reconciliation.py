@@ -29,7 +29,7 @@ from tests.support.lost_replies import CREATE, DESCRIBE, WRONG, World, describe_
 
 
 @pytest.mark.parametrize("fault", ["close", "reset", "truncate"])
-def test_a_verification_whose_answer_was_lost_is_found(world: World, fault: str) -> None:
+def test_lost_verification_is_found_in_the_list(world: World, fault: str) -> None:
     world.lose(fault)
     assert world.deliver("a").status in (502, 504)
     world.wait(60)
@@ -43,7 +43,7 @@ def test_a_verification_whose_answer_was_lost_is_found(world: World, fault: str)
     assert world.seen() == ""
 
 
-def test_a_call_that_was_not_processed_is_made_once_more(world: World) -> None:
+def test_call_that_was_not_processed_is_repeated_once(world: World) -> None:
     world.lose("unprocessed")
     assert world.deliver("a").json["code"] == "outcome-unknown"
     given = world.deliver("a")
@@ -52,7 +52,7 @@ def test_a_call_that_was_not_processed_is_made_once_more(world: World) -> None:
     assert world.seen() == "C:unprocessed D:OK C:OK"
 
 
-def test_whoever_clicks_again_gets_the_same(world: World) -> None:
+def test_second_delivery_of_a_lost_one_gets_the_same_result(world: World) -> None:
     """The person's second click is another delivery of the same contact and code."""
     world.lose()
     world.deliver("a")
@@ -62,7 +62,7 @@ def test_whoever_clicks_again_gets_the_same(world: World) -> None:
     assert world.seen() == ""
 
 
-def test_whoever_clicks_again_while_the_list_cannot_be_had(world: World) -> None:
+def test_second_delivery_without_the_list_stays_unknown(world: World) -> None:
     """It was told that the outcome is unknown, and so it is remembered."""
     world.lose("http-502")
     world.deliver("a")
@@ -75,7 +75,7 @@ def test_whoever_clicks_again_while_the_list_cannot_be_had(world: World) -> None
     assert verified(world.deliver("a"))
 
 
-def test_a_wrong_code_whose_answer_was_lost_stays_unresolved(world: World) -> None:
+def test_lost_wrong_code_is_unresolved(world: World) -> None:
     world.lose()
     world.deliver("a", WRONG)
     given = world.deliver("a", WRONG)
@@ -87,7 +87,7 @@ def test_a_wrong_code_whose_answer_was_lost_stays_unresolved(world: World) -> No
     assert world.deliver("b").json["status"] == "verified"
 
 
-def test_two_lost_answers_are_the_end_of_it(world: World) -> None:
+def test_two_lost_replies_are_unresolved(world: World) -> None:
     for fault in ("unprocessed", "unprocessed"):
         world.lose(fault)
         assert world.deliver("a").json["code"] == "outcome-unknown"
@@ -96,7 +96,7 @@ def test_two_lost_answers_are_the_end_of_it(world: World) -> None:
     assert world.seen() == "C:unprocessed D:OK C:unprocessed D:OK"
 
 
-def test_the_second_call_verified_and_its_answer_was_lost(world: World) -> None:
+def test_lost_second_call_that_verified_is_found(world: World) -> None:
     world.lose("unprocessed")
     world.deliver("a")
     world.wait(600)
@@ -107,7 +107,7 @@ def test_the_second_call_verified_and_its_answer_was_lost(world: World) -> None:
     assert world.seen() == "C:unprocessed D:OK C:close D:OK"
 
 
-def test_a_call_that_was_processed_late_is_found_after_the_second_one(world: World) -> None:
+def test_late_call_is_found_after_the_second_one(world: World) -> None:
     """The list did not have it yet; then the second call says that it is there."""
     world.lose("unprocessed")
     world.deliver("a")
@@ -127,7 +127,7 @@ def test_a_call_that_was_processed_late_is_found_after_the_second_one(world: Wor
 
 
 @pytest.mark.parametrize("fault", ["InternalError", "http-502", "RequestLimitExceeded", "empty-response", "close"])
-def test_while_the_list_cannot_be_had_it_is_still_unknown(world: World, fault: str) -> None:
+def test_outcome_without_the_list_stays_unknown(world: World, fault: str) -> None:
     world.lose()
     world.deliver("a")
     world.lose(fault, DESCRIBE)
@@ -136,7 +136,7 @@ def test_while_the_list_cannot_be_had_it_is_still_unknown(world: World, fault: s
     assert verified(world.deliver("a"))
 
 
-def test_the_second_call_or_the_list_finds_no_slot(new_world: Callable[..., World]) -> None:
+def test_reconciliation_without_a_slot_stays_unknown(new_world: Callable[..., World]) -> None:
     world = new_world(DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
     world.lose("unprocessed")
     world.deliver("a")
@@ -148,7 +148,9 @@ def test_the_second_call_or_the_list_finds_no_slot(new_world: Callable[..., Worl
 
 
 @pytest.mark.parametrize(("verb", "code"), [("reserve_slot", "outcome-unknown"), ("begin_retry", "ledger-unavailable")])
-def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPatch, verb: str, code: str) -> None:
+def test_reconciliation_with_a_failing_ledger_is_unavailable(
+    world: World, monkeypatch: pytest.MonkeyPatch, verb: str, code: str
+) -> None:
     world.lose("unprocessed")
     world.deliver("a")
 
@@ -162,7 +164,7 @@ def test_the_ledger_fails_in_between(world: World, monkeypatch: pytest.MonkeyPat
     assert world.seen().split()[-1] == "C:OK"
 
 
-def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_ledger_does_not_shift_the_call_window(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time would lie behind the row that it made."""
     world.deliver("warm", contact="10086")
     world.seen()
@@ -195,7 +197,7 @@ def test_a_ledger_that_is_slow_does_not_shift_the_call(world: World, monkeypatch
 
 
 @pytest.mark.parametrize("code", ["verified", "outcome-unknown"])
-def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[..., World], code: str) -> None:
+def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[..., World], code: str) -> None:
     """An instance whose clock is far ahead believes that the lease is over, and finds the outcome out."""
     slow = new_world()
     hasty = new_world()
@@ -228,7 +230,7 @@ def test_who_was_taken_over_answers_what_the_ledger_says(new_world: Callable[...
     assert slow.seen() == "C:OK D:OK"
 
 
-def test_the_list_fails_after_the_second_call(world: World) -> None:
+def test_list_failure_after_the_second_call_stays_unknown(world: World) -> None:
     world.lose("unprocessed")
     world.deliver("a", WRONG)
     world.emulator.faults.arm(Fault("InternalError.VerifyCodeErr", CREATE))
@@ -247,7 +249,7 @@ def test_the_list_fails_after_the_second_call(world: World) -> None:
     assert world.seen() == "C:unprocessed D:OK C:InternalError.VerifyCodeErr D:OK D:OK"
 
 
-def test_without_the_list_one_more_call_is_all(new_world: Callable[..., World]) -> None:
+def test_reconciliation_without_describe_calls_once_more(new_world: Callable[..., World]) -> None:
     world = new_world(RESOLVE_UNKNOWN="never")
     world.lose("unprocessed")
     world.deliver("a")
@@ -258,7 +260,7 @@ def test_without_the_list_one_more_call_is_all(new_world: Callable[..., World]) 
     assert world.seen() == "C:unprocessed C:OK C:close C:VerifyCodeErr"
 
 
-def test_what_the_second_call_says_of_the_contact_holds(world: World) -> None:
+def test_second_call_with_a_contact_error_is_definitive(world: World) -> None:
     world.lose("unprocessed")
     world.deliver("a")
     world.lose("InvalidParameter.TelephoneIsInvalid")
@@ -271,7 +273,7 @@ def test_what_the_second_call_says_of_the_contact_holds(world: World) -> None:
     ("fault", "code"),
     [("LimitExceeded.RequestLimit", "outcome-unknown"), ("AuthFailure.MFAFailure", "bridge-misconfigured")],
 )
-def test_a_second_call_that_was_not_processed_decides_nothing(world: World, fault: str, code: str) -> None:
+def test_second_call_that_was_not_processed_stays_unknown(world: World, fault: str, code: str) -> None:
     world.lose("close")
     world.deliver("a")
     world.emulator.domain.perform("DeleteIntlPhoneEmail", {"Type": 1, "Code": PHONE})

@@ -11,7 +11,7 @@ from tests.support.builders import PHONE, Bridge, SetClock
 from tests.support.lost_replies import DESCRIBE, World, describe_with, listed_rows, verified
 
 
-def test_the_lists_quota_is_minded_too(world: World) -> None:
+def test_list_calls_respect_their_rate_limit(world: World) -> None:
     world.lose()
     world.deliver("a")
     world.lose("RequestLimitExceeded", DESCRIBE)
@@ -38,7 +38,7 @@ def factor(of: Bridge, action: str) -> float:
         {"PhoneEmailList": [{"Code": 5}], "TotalCount": 1},
     ],
 )
-def test_a_list_that_is_none_decides_nothing(world: World, answered: dict[str, Any]) -> None:
+def test_malformed_list_stays_unknown(world: World, answered: dict[str, Any]) -> None:
     world.lose()
     world.deliver("a")
     describe_with(world, lambda *_: answered)
@@ -48,7 +48,7 @@ def test_a_list_that_is_none_decides_nothing(world: World, answered: dict[str, A
 @pytest.mark.parametrize("order", ["newest first", "oldest first"])
 @pytest.mark.parametrize("offset", ["rows", "pages", "pages from one"])
 @pytest.mark.parametrize("others", [150, 430, 600])
-def test_a_long_list_is_read_where_the_newest_are(world: World, order: str, offset: str, others: int) -> None:
+def test_long_list_is_read_at_both_ends(world: World, order: str, offset: str, others: int) -> None:
     """The reference says neither how the rows are ordered nor what Offset counts."""
     world.lose()
     world.deliver("a")
@@ -70,7 +70,7 @@ def test_a_long_list_is_read_where_the_newest_are(world: World, order: str, offs
     assert 1 <= world.seen().count("D:OK") <= 4
 
 
-def test_a_list_whose_pages_are_shorter_than_asked_for(world: World) -> None:
+def test_list_with_short_pages_is_read_at_both_ends(world: World) -> None:
     world.lose()
     world.deliver("a")
     row = {"Code": PHONE, "Type": 1, "CreatedOn": "2020-01-01 00:00:00"}
@@ -85,7 +85,7 @@ def test_a_list_whose_pages_are_shorter_than_asked_for(world: World) -> None:
     assert asked[:4] == [0, 5, 6, 85]
 
 
-def test_a_list_that_says_it_is_long_and_is_empty(world: World) -> None:
+def test_long_list_without_rows_is_absent(world: World) -> None:
     world.lose("unprocessed")
     world.deliver("a")
     describe_with(world, lambda *_: {"PhoneEmailList": [], "TotalCount": 1})

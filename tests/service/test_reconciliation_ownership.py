@@ -19,7 +19,7 @@ def stranger_verifies(world: World) -> None:
 
 @pytest.mark.parametrize("before", [3 * 86_400.0, 3600.0, 60.0, 3.0])
 @pytest.mark.parametrize("through", ["another system", "this bridge"])
-def test_the_contact_was_verified_before(world: World, before: float, through: str) -> None:
+def test_row_before_the_call_is_already_verified(world: World, before: float, through: str) -> None:
     if through == "this bridge":
         assert world.deliver("b").status == 200
     else:
@@ -35,7 +35,7 @@ def test_the_contact_was_verified_before(world: World, before: float, through: s
 
 
 @pytest.mark.parametrize("fault", ["close", "unprocessed"])
-def test_the_right_code_verifies_a_second_later(world: World, fault: str) -> None:
+def test_competing_code_a_second_later_is_unresolved(world: World, fault: str) -> None:
     world.lose(fault)
     world.deliver("a", WRONG)
     world.wait(1)
@@ -45,7 +45,7 @@ def test_the_right_code_verifies_a_second_later(world: World, fault: str) -> Non
         assert world.deliver("a", WRONG).json["code"] == "outcome-unresolved"
 
 
-def test_the_right_code_verified_two_seconds_earlier(world: World) -> None:
+def test_competing_code_two_seconds_earlier_is_not_matched(world: World) -> None:
     """Its own wrong code's answer is lost; the list's row is as near as can be."""
     assert world.deliver("b").status == 200
     world.wait(2)
@@ -56,7 +56,7 @@ def test_the_right_code_verified_two_seconds_earlier(world: World) -> None:
 
 
 @pytest.mark.parametrize("gap", [-2.0, -1.0, 0.0, 1.0, 14.0])
-def test_another_spelling_with_the_right_code_is_a_rival(world: World, gap: float) -> None:
+def test_competing_code_with_another_spelling_is_unresolved(world: World, gap: float) -> None:
     """The list names the spelling that the wrong code was given for, too."""
     first, second = ("+8618766554433", PHONE) if gap < 0 else (PHONE, "+8618766554433")
     world.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+8618766554433"})
@@ -73,7 +73,7 @@ def test_another_spelling_with_the_right_code_is_a_rival(world: World, gap: floa
 
 
 @pytest.mark.parametrize("hours", [7.9, 8.0, 8.1])
-def test_the_list_is_in_utc(world: World, hours: float) -> None:
+def test_list_in_utc_proves_nothing(world: World, hours: float) -> None:
     """Read as UTC+8, a verification eight hours later looks as if it were the lost one."""
     world.emulator.domain.change({"list_zone": 0})
     world.lose()
@@ -83,7 +83,7 @@ def test_the_list_is_in_utc(world: World, hours: float) -> None:
     assert world.deliver("a", WRONG).status == 409
 
 
-def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
+def test_list_in_utc_with_an_own_row_proves_nothing(world: World) -> None:
     """It cannot be told, and so it does not pass."""
     world.emulator.domain.change({"list_zone": 0})
     world.lose()
@@ -91,7 +91,7 @@ def test_the_list_is_in_utc_and_it_was_ours(world: World) -> None:
     assert world.deliver("a").json["code"] == "already-verified"
 
 
-def test_a_rival_that_was_called_again_an_hour_later(new_world: Callable[..., World]) -> None:
+def test_competing_call_repeated_after_an_hour_counts(new_world: Callable[..., World]) -> None:
     """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
     world = new_world(WEBHOOK_AUTH="none")
 
@@ -111,7 +111,7 @@ def test_a_rival_that_was_called_again_an_hour_later(new_world: Callable[..., Wo
     assert post(WRONG).json["code"] == "outcome-unresolved"
 
 
-def test_the_list_is_masked(world: World) -> None:
+def test_masked_list_proves_nothing(world: World) -> None:
     """A row that may be anybody's proves nothing; whether it was verified before or by the lost call."""
     world.emulator.domain.change({"list_masked": True})
     world.lose()
@@ -121,7 +121,7 @@ def test_the_list_is_masked(world: World) -> None:
     assert world.seen() == "C:close D:OK C:VerifiedPhoneEmailErr D:OK"
 
 
-def test_after_an_hour_the_list_proves_nothing(world: World) -> None:
+def test_list_after_an_hour_proves_nothing(world: World) -> None:
     world.lose()
     world.deliver("a")
     world.wait(3601)
@@ -129,7 +129,7 @@ def test_after_an_hour_the_list_proves_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3.0, 20.0])
-def test_a_row_at_another_time_is_not_ours(world: World, seconds: float) -> None:
+def test_row_at_another_time_is_not_matched(world: World, seconds: float) -> None:
     world.lose()
     world.deliver("a")
     contact, domain = (1, PHONE), world.emulator.domain
@@ -140,7 +140,7 @@ def test_a_row_at_another_time_is_not_ours(world: World, seconds: float) -> None
 
 
 @pytest.mark.parametrize("created", ["2026-11-23T10:00:00", "", "soon", "0000-00-00 00:00:00"])
-def test_a_time_of_another_form_proves_nothing(world: World, created: str) -> None:
+def test_row_with_another_time_format_proves_nothing(world: World, created: str) -> None:
     world.lose()
     world.deliver("a")
     row = {"Code": PHONE, "Type": 1, "CreatedOn": created}
@@ -148,7 +148,7 @@ def test_a_time_of_another_form_proves_nothing(world: World, created: str) -> No
     assert world.deliver("a").json["code"] == "outcome-unresolved"
 
 
-def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
+def test_two_rows_with_an_older_one_prove_nothing(world: World) -> None:
     world.lose()
     world.deliver("a")
     (row,) = listed_rows(world)
@@ -157,7 +157,7 @@ def test_two_rows_of_which_one_is_older_prove_nothing(world: World) -> None:
     assert world.deliver("a").json["code"] == "outcome-unresolved"
 
 
-def test_unresolved_outcomes_count_as_wrong_codes(new_world: Callable[..., World]) -> None:
+def test_unresolved_outcome_counts_as_wrong_code(new_world: Callable[..., World]) -> None:
     world = new_world(MAX_WRONG_CODES=2)
     for number in range(2):
         for _ in range(2):
@@ -192,7 +192,7 @@ CALL = CallWindow(1000.0, 1008.0)
         (1000.0, 1030.0, CallWindow(1023.1, 1024.0), True),
     ],
 )
-def test_whose_a_row_is(created: float, now: float, rival: CallWindow | None, ours: bool) -> None:
+def test_own_call_matches_only_its_window(created: float, now: float, rival: CallWindow | None, ours: bool) -> None:
     unknown = UnknownOutcome(now, (CALL,), (rival,) if rival else ())
     assert is_own_call(created, unknown) is ours
     assert is_own_call(created, unknown._replace(calls=(CallWindow(10.0, 20.0), CALL))) is ours

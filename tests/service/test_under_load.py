@@ -35,7 +35,7 @@ from tests.support.deliveries import Build, at_once, deliver, replay_of
 # -- places --
 
 
-def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
+def test_delivery_beyond_the_queue_is_rejected_at_once(emulator: Emulator, build: Build) -> None:
     instance = build(CONCURRENCY=2, REQUEST_BUDGET=60)
     known = deliver(instance, "known", contact="10086")
     busy = [
@@ -55,7 +55,7 @@ def test_one_too_many_is_told_at_once(emulator: Emulator, build: Build) -> None:
     assert deliver(instance, "new").json["status"] == "verified"
 
 
-def test_one_too_many_waits_a_moment_for_a_place(
+def test_delivery_beyond_the_permits_waits_for_one(
     emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     instance = build(StillClock(), CONCURRENCY=1)
@@ -75,7 +75,7 @@ def test_one_too_many_waits_a_moment_for_a_place(
     busy.join()
 
 
-def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) -> None:
+def test_rejected_deliveries_get_staggered_retry_times(emulator: Emulator) -> None:
     instance = bridge(emulator.url, StillClock(), CONCURRENCY=1, DOMAIN_API_RATE=0.5)
     busy = threading.Thread(target=deliver, args=(instance, "busy"), kwargs={"contact": "10086"})
     with replies_held(emulator):
@@ -86,7 +86,9 @@ def test_those_who_are_too_many_are_called_again_one_by_one(emulator: Emulator) 
     busy.join()
 
 
-def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deliveries_beyond_the_queue_size_are_rejected(
+    emulator: Emulator, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert MAX_QUEUED >= 49
     monkeypatch.setattr("signup_bridge.settings.MAX_QUEUED", 2)
     instance = build(REQUEST_BUDGET=60)
@@ -105,7 +107,7 @@ def test_more_than_can_wait_are_told_at_once(emulator: Emulator, build: Build, m
 # -- the server's threads --
 
 
-def test_the_time_in_the_servers_line_counts(emulator: Emulator, tmp_path: Path) -> None:
+def test_budget_includes_time_in_the_server_queue(emulator: Emulator, tmp_path: Path) -> None:
     """There is one thread; who stood in line for most of its budget is told so, and nothing is called."""
     emulator.faults.arm(Fault("hang", times=5))
     with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
@@ -120,7 +122,7 @@ def test_the_time_in_the_servers_line_counts(emulator: Emulator, tmp_path: Path)
     assert len(emulator.calls) == 1
 
 
-def test_a_ledger_that_hangs_leaves_threads_for_the_rest(emulator: Emulator, tmp_path: Path) -> None:
+def test_hanging_ledger_leaves_threads_for_other_routes(emulator: Emulator, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
         settings = {"LEDGER_URL": url, "LEDGER_KEY": "k" * 32, "REQUEST_BUDGET": 8, "CONCURRENCY": 4}
@@ -142,7 +144,7 @@ def test_a_ledger_that_hangs_leaves_threads_for_the_rest(emulator: Emulator, tmp
     assert calls(emulator) == []
 
 
-def test_a_stop_lets_what_is_under_way_finish(emulator: Emulator, tmp_path: Path) -> None:
+def test_stop_during_deliveries_finishes_them(emulator: Emulator, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     data = body()
     given: list[Answer] = []

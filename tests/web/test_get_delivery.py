@@ -14,7 +14,7 @@ from tests.support.deliveries import Build, ask, deliver
 from tests.support.event_builders import DIRECT, handle
 
 
-def test_what_became_of_a_delivery(emulator: Emulator, build: Build) -> None:
+def test_get_delivery_returns_the_stored_result(emulator: Emulator, build: Build) -> None:
     instance = build()
     deliver(instance, "phone")
     emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 2, "Code": "jo@example.com"})
@@ -35,7 +35,7 @@ def test_what_became_of_a_delivery(emulator: Emulator, build: Build) -> None:
     assert len(emulator.calls) == 4
 
 
-def test_a_delivery_under_work_is_told_so(emulator: Emulator, build: Build) -> None:
+def test_get_delivery_in_flight_is_in_progress(emulator: Emulator, build: Build) -> None:
     instance = build(REQUEST_BUDGET=60)
     thread = threading.Thread(target=deliver, args=(instance,))
     with replies_held(emulator):
@@ -46,7 +46,7 @@ def test_a_delivery_under_work_is_told_so(emulator: Emulator, build: Build) -> N
     assert ask(instance, "msg_1")[0] == 200
 
 
-def test_asking_needs_a_signature_over_nothing(build: Build) -> None:
+def test_get_delivery_needs_a_signature_over_an_empty_body(build: Build) -> None:
     instance = build()
     deliver(instance)
     for headers in ({}, signed(body()), signed(b"", at=0), signed(b"", secret="whsec_AAAA")):
@@ -62,7 +62,9 @@ def test_asking_needs_a_signature_over_nothing(build: Build) -> None:
         ("bearer", {"Idempotency-Key": '"a b"'}, {}),
     ],
 )
-def test_asking_by_the_id_of_a_header(build: Build, auth: str, given: dict[str, str], asked: dict[str, str]) -> None:
+def test_get_delivery_by_a_header_id_finds_it(
+    build: Build, auth: str, given: dict[str, str], asked: dict[str, str]
+) -> None:
     instance = build(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-token-of-some-length")
     token = {"Authorization": "Bearer a-token-of-some-length"}
     instance.post(body(), token | given)
@@ -70,7 +72,7 @@ def test_asking_by_the_id_of_a_header(build: Build, auth: str, given: dict[str, 
     assert instance.client.get("/deliveries/b", headers=token | asked).status_code == 404
 
 
-def test_a_direct_invocation_can_be_asked_for(build: Build) -> None:
+def test_get_delivery_of_a_direct_invocation_finds_it(build: Build) -> None:
     instance = build()
     handle(instance, DIRECT | {"id": "order-7"})
     assert ask(instance, "order-7")[0] == 200

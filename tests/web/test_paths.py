@@ -33,7 +33,7 @@ def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "//deliveries/x", "/health;x", "/health/", *METRICS,
     ],
 )  # fmt: skip
-def test_a_path_in_another_spelling_leads_nowhere(metered: str, target: str) -> None:
+def test_path_in_another_spelling_is_not_found(metered: str, target: str) -> None:
     for method in ("GET", "POST"):
         request = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         status, _, document = raw(metered, request.encode())
@@ -41,12 +41,12 @@ def test_a_path_in_another_spelling_leads_nowhere(metered: str, target: str) -> 
 
 
 @pytest.mark.parametrize("target", ["/health", "/health?a=//b", "http://x/health", "/metrics"])
-def test_a_path_as_it_is_written(metered: str, target: str) -> None:
+def test_path_as_written_is_routed(metered: str, target: str) -> None:
     assert raw(metered, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0] == 200
 
 
 @pytest.mark.parametrize("target", ["http://x", "http://x/", "http://x/webhooks/signup"])
-def test_a_delivery_to_a_target_in_the_absolute_form(metered: str, target: str) -> None:
+def test_target_in_the_absolute_form_is_routed(metered: str, target: str) -> None:
     """RFC 9112, section 3.2.2; an empty path is /. Werkzeug would redirect that, which no sender follows."""
     data = body(contact="10086", verify_code="000000")
     head = "".join(f"{name}: {value}\r\n" for name, value in signed(data).items())
@@ -55,7 +55,7 @@ def test_a_delivery_to_a_target_in_the_absolute_form(metered: str, target: str) 
     assert (status, json.loads(document)["code"]) == (422, "code-incorrect")
 
 
-def test_a_delivery_id_may_be_percent_encoded(metered: str) -> None:
+def test_delivery_id_may_be_percent_encoded(metered: str) -> None:
     data = body()
     headers = signed(data, delivery_id="signup-7/a")
     assert requests.post(f"{metered}/", data=data, headers=headers, timeout=60).status_code == 200
@@ -69,6 +69,6 @@ def counted(emulator: Emulator) -> Bridge:
 
 
 @pytest.mark.parametrize("path", METRICS)
-def test_nor_does_an_events(counted: Bridge, path: str) -> None:
+def test_http_event_path_in_another_spelling_is_not_found(counted: Bridge, path: str) -> None:
     given = handle(counted, url_event(b"", httpMethod="GET", path=path))
     check_problem(given, problem("not-found", 404, retryable=False), PROBLEM)

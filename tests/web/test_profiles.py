@@ -97,19 +97,19 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
     return Answer(status, headers, json.dumps(told | more).encode() + b"\n")
 
 
-def test_every_outcome_is_in_the_table_and_has_a_scene() -> None:
+def test_outcomes_are_complete_and_each_has_a_scenario() -> None:
     assert list(ROWS) == list(SCENES) == [outcome.code for outcome in OUTCOMES]
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_a_profiles_forms_are_forms(profile: Profile) -> None:
+def test_profile_formats_are_response_formats(profile: Profile) -> None:
     assert {profile.permanent, profile.retryable} <= set(get_args(ResponseFormat))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("way", ["http", "event"])
 @pytest.mark.parametrize("code", SCENES)
-def test_the_whole_answer(
+def test_response_in_each_profile_matches_its_format(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, way: str, profile: str
 ) -> None:
     if (code, way) == ("body-incomplete", "event"):
@@ -124,7 +124,7 @@ def test_the_whole_answer(
     assert given == expected(code, profile, request_id)
 
 
-def test_a_used_id_under_supabase_is_a_direct_invocations(emulator: Emulator) -> None:
+def test_supabase_rejects_only_direct_ids_as_reused(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
     handle(bridged, DIRECT | {"id": "msg_1"})
     given = handle(bridged, DIRECT | {"id": "msg_1", "verify_code": WRONG})
@@ -132,7 +132,7 @@ def test_a_used_id_under_supabase_is_a_direct_invocations(emulator: Emulator) ->
 
 
 @pytest.mark.parametrize("code", SCENES)
-def test_no_profile_says_what_a_sender_takes_for_verified(code: str) -> None:
+def test_profile_response_to_a_failure_never_looks_verified(code: str) -> None:
     for profile in PROFILES.values():
         if BY_CODE[code].kind != "success":
             told = json.loads(responses.from_rejection(RequestRejected(BY_CODE[code]), profile).body)
@@ -142,7 +142,7 @@ def test_no_profile_says_what_a_sender_takes_for_verified(code: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("code", ["verified", "sent", "code-incorrect", "already-verified", "contact-invalid"])
-def test_what_comes_again_is_answered_byte_by_byte_as_before(
+def test_redelivery_in_each_profile_gets_identical_bytes(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, profile: str, code: str
 ) -> None:
     scene, way = SCENES[code], Way("http")
@@ -158,7 +158,7 @@ def test_what_comes_again_is_answered_byte_by_byte_as_before(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_became_of_a_delivery_is_told_in_its_senders_form(emulator: Emulator, profile: str) -> None:
+def test_get_delivery_in_each_profile_has_its_format(emulator: Emulator, profile: str) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE=profile)
 
     def ask(delivery_id: str) -> Answer:
@@ -207,9 +207,7 @@ FORMAT = "has the wrong format"
         ({"Code": "1", "verify_code": "12"}, "The request has invalid members"),
     ],
 )
-def test_the_person_who_signs_up_reads_what_to_correct(
-    emulator: Emulator, members: dict[str, Any], message: str
-) -> None:
+def test_hook_error_tells_the_person_what_to_correct(emulator: Emulator, members: dict[str, Any], message: str) -> None:
     data = body(**members)
     by_hook, acknowledged, problem = (
         bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE=profile).post(data, {}).json
@@ -229,13 +227,15 @@ def test_the_person_who_signs_up_reads_what_to_correct(
         ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is missing"),
     ],
 )
-def test_a_supabase_user_reads_what_to_correct(emulator: Emulator, user: dict[str, Any], message: str) -> None:
+def test_supabase_hook_error_tells_the_user_what_to_correct(
+    emulator: Emulator, user: dict[str, Any], message: str
+) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
     given = bridged.post(json.dumps({"user": user}).encode(), {})
     assert given.json == {"error": {"http_code": 422, "message": message}}
 
 
-def test_a_person_who_asks_for_a_code_reads_what_to_correct(emulator: Emulator) -> None:
+def test_hook_error_to_a_code_request_tells_what_to_correct(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
     given = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
     assert given.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
@@ -243,7 +243,7 @@ def test_a_person_who_asks_for_a_code_reads_what_to_correct(emulator: Emulator) 
     assert with_a_code.json["error"]["message"] == "The request has invalid members"
 
 
-def test_under_supabase_the_content_is_the_delivery(emulator: Emulator) -> None:
+def test_supabase_identifies_a_delivery_by_its_content(emulator: Emulator) -> None:
     """Each of its tries has an id, a timestamp and a signature of its own."""
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
     data = body()
@@ -254,7 +254,7 @@ def test_under_supabase_the_content_is_the_delivery(emulator: Emulator) -> None:
     assert [result for _, result in calls(emulator)] == ["LimitExceeded.RequestLimit", "OK"]
 
 
-def test_under_supabase_no_header_names_a_delivery(emulator: Emulator) -> None:
+def test_supabase_ignores_ids_in_headers(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase", WEBHOOK_AUTH="none")
     for key in ("one", "two", 'a malformed "one'):
         given = bridged.post(body(), {"Idempotency-Key": key, "ce-id": key})
@@ -263,7 +263,7 @@ def test_under_supabase_no_header_names_a_delivery(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_is_asked_of_the_bridge_itself_is_the_same_in_every_profile(emulator: Emulator, profile: str) -> None:
+def test_service_routes_in_every_profile_respond_alike(emulator: Emulator, profile: str) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE=profile, LEDGER_URL="sqlite:////no/such/folder/x.db")
     response = bridged.client.get("/ready")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
@@ -274,13 +274,13 @@ def test_what_is_asked_of_the_bridge_itself_is_the_same_in_every_profile(emulato
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_an_event_that_stands_for_no_request(emulator: Emulator, profile: str) -> None:
+def test_unsupported_event_in_each_profile_has_its_status(emulator: Emulator, profile: str) -> None:
     given = handle(bridge(emulator.url, SENDER_PROFILE=profile), {"headers": {}, "body": "{}"})
     assert given.status == expected("body-malformed", profile, None).status
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_ckafka_goes_by_the_outcome_not_by_the_answer(emulator: Emulator, profile: str) -> None:
+def test_ckafka_in_every_profile_retries_by_outcome(emulator: Emulator, profile: str) -> None:
     bridged: Bridge = bridge(emulator.url, StillClock(), SENDER_PROFILE=profile, REQUEST_BUDGET=2)
     messages = [json.dumps(DIRECT), json.dumps(DIRECT | {"verify_code": WRONG}), "{"]
     records = [
@@ -295,7 +295,7 @@ def test_ckafka_goes_by_the_outcome_not_by_the_answer(emulator: Emulator, profil
         bridged.events.handle({"Records": [again]}, CONTEXT)
 
 
-def test_supabase_hears_within_its_five_seconds(emulator: Emulator) -> None:
+def test_supabase_gets_a_response_within_five_seconds(emulator: Emulator) -> None:
     """The budget is less than that, without a setting, and an API that says nothing is not waited for any longer."""
     assert settings.load(environment(emulator.url, SENDER_PROFILE="supabase")).request_budget < 5
     bridged = bridge(emulator.url, StillClock(), SENDER_PROFILE="supabase", REQUEST_BUDGET=0.5)

@@ -34,7 +34,7 @@ def plain(response: Any) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/webhooks//signup", "/webhooks", "/health/", "/deliveries/"])
-def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
+def test_unknown_path_is_not_found(wired: Bridge, path: str) -> None:
     check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
 
 
@@ -46,7 +46,7 @@ def test_there_is_nothing_elsewhere(wired: Bridge, path: str) -> None:
         *((method, path, "GET, HEAD") for method in ("POST", "OPTIONS") for path in ("/health", "/openapi.json")),
     ],
 )  # fmt: skip
-def test_other_methods(wired: Bridge, method: str, path: str, allowed: str) -> None:
+def test_method_not_allowed_names_the_allowed_ones(wired: Bridge, method: str, path: str, allowed: str) -> None:
     response = wired.client.open(path, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, allowed)
     assert response.content_type == "application/problem+json"
@@ -55,14 +55,14 @@ def test_other_methods(wired: Bridge, method: str, path: str, allowed: str) -> N
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
-def test_another_media_type(emulator: Emulator, wired: Bridge, media_type: str) -> None:
+def test_media_type_other_than_json_is_unsupported(emulator: Emulator, wired: Bridge, media_type: str) -> None:
     given = wired.post(body(), signed(body()) | {"Content-Type": media_type})
     check_problem(given, problem("media-type-unsupported", 415, retryable=False), PROBLEM)
     assert calls(emulator) == []
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "BR"])
-def test_a_content_coding(emulator: Emulator, wired: Bridge, coding: str) -> None:
+def test_content_encoding_is_unsupported(emulator: Emulator, wired: Bridge, coding: str) -> None:
     response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Encoding": coding})
     assert plain(response) == (415, "media-type-unsupported")
     assert response.headers["Accept-Encoding"] == "identity"
@@ -71,7 +71,7 @@ def test_a_content_coding(emulator: Emulator, wired: Bridge, coding: str) -> Non
     assert plain(unsigned) == (401, "signature-invalid")
 
 
-def test_the_description_names_the_header_of_a_refused_coding(wired: Bridge) -> None:
+def test_openapi_names_accept_encoding_for_415(wired: Bridge) -> None:
     described = wired.client.get("/openapi.json").json
     assert described
     responses = described["paths"]["/webhooks/signup"]["post"]["responses"]
@@ -80,39 +80,39 @@ def test_the_description_names_the_header_of_a_refused_coding(wired: Bridge) -> 
     assert responses["415"]["headers"]["Accept-Encoding"]["schema"]["enum"] == ["identity"]
 
 
-def test_another_media_type_is_no_matter_of_the_coding(wired: Bridge) -> None:
+def test_unsupported_media_type_has_no_accept_encoding(wired: Bridge) -> None:
     response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Type": "text/plain"})
     assert response.status_code == 415
     assert "Accept-Encoding" not in response.headers
 
 
 @pytest.mark.parametrize("coding", ["", "identity", "Identity "])
-def test_no_content_coding(wired: Bridge, coding: str) -> None:
+def test_content_encoding_identity_is_accepted(wired: Bridge, coding: str) -> None:
     assert wired.post(body(), signed(body()) | {"Content-Encoding": coding}).status == 200
 
 
 @pytest.mark.parametrize("path", ["/webhooks/signup/", "/webhooks/code/"])
-def test_a_slash_after_a_webhooks_path(emulator: Emulator, path: str) -> None:
+def test_webhook_path_with_a_trailing_slash_is_routed(emulator: Emulator, path: str) -> None:
     data = body() if "signup" in path else body(verify_code=None)
     assert bridge(emulator.url, SEND_CODES="true").post(data, path=path).status in (200, 202)
 
 
-def test_no_media_type_is_taken_for_json(wired: Bridge) -> None:
+def test_missing_media_type_is_json(wired: Bridge) -> None:
     headers = signed(body())
     del headers["Content-Type"]
     assert wired.post(body(), headers).status == 200
 
 
-def test_a_body_that_is_no_json(wired: Bridge) -> None:
+def test_body_that_is_no_json_is_malformed(wired: Bridge) -> None:
     check_problem(wired.post(b"{"), problem("body-malformed", 400, retryable=False), ABORT)
 
 
-def test_the_signature_is_checked_before_the_body_is_read_as_json(wired: Bridge) -> None:
+def test_invalid_signature_precedes_a_malformed_body(wired: Bridge) -> None:
     assert wired.post(b"{", {"Content-Type": "text/plain"}).json["code"] == "signature-invalid"
 
 
 @pytest.mark.parametrize("size", [16_384, 16_385, 16_386, 1_000_000])
-def test_the_limit_of_the_body(wired: Bridge, size: int) -> None:
+def test_body_limit_is_inclusive(wired: Bridge, size: int) -> None:
     data = body(padding="")
     data = data.replace(b'"padding": ""', b'"padding": "' + b"x" * (size - len(data)) + b'"')
     assert len(data) == size
@@ -123,7 +123,7 @@ def test_the_limit_of_the_body(wired: Bridge, size: int) -> None:
         check_problem(given, problem("body-too-large", 413, retryable=False), PROBLEM)
 
 
-def test_the_limit_of_the_body_with_a_mapping(emulator: Emulator) -> None:
+def test_body_limit_with_a_mapping_is_larger(emulator: Emulator) -> None:
     mapped: dict[str, Any] = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code"}
     bridged = bridge(emulator.url, **mapped)
     assert bridged.post(body(metadata="x" * 200_000)).status == 200
@@ -133,7 +133,7 @@ def test_the_limit_of_the_body_with_a_mapping(emulator: Emulator) -> None:
     assert (given.status, given.json["detail"]) == (413, "Send at most 2000 bytes.")
 
 
-def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
+def test_body_that_breaks_off_is_incomplete(emulator: Emulator) -> None:
     """With no signature over the body, half of one must not be taken for the whole."""
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
     environ = {"CONTENT_LENGTH": str(len(body()) + 5), "wsgi.input_terminated": True}
@@ -150,14 +150,14 @@ def test_a_body_that_breaks_off_is_refused(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
-def test_a_malformed_host_is_the_callers_fault(wired: Bridge, path: str) -> None:
+def test_malformed_host_is_a_bad_request(wired: Bridge, path: str) -> None:
     response = wired.client.open(path, method="GET", environ_overrides={"HTTP_HOST": "a..b"})
     assert plain(response) == (400, "body-malformed")
     assert response.json
     assert response.json["detail"] == "The request is malformed."
 
 
-def test_a_body_that_is_announced_as_too_large_is_not_read(emulator: Emulator) -> None:
+def test_body_announced_as_too_large_is_not_read(emulator: Emulator) -> None:
     class Unread(io.BytesIO):
         def readinto(self, _buffer: Any) -> int:
             raise AssertionError("it was read")
@@ -167,7 +167,7 @@ def test_a_body_that_is_announced_as_too_large_is_not_read(emulator: Emulator) -
     assert plain(response) == (413, "body-too-large")
 
 
-def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
+def test_budget_includes_reading_the_body(emulator: Emulator) -> None:
     clock = SetClock()
 
     class Slow(io.BytesIO):
@@ -203,7 +203,7 @@ def test_the_budget_counts_from_before_the_body(emulator: Emulator) -> None:
         ),
     ],
 )
-def test_the_line_of_a_delivery(
+def test_delivery_writes_one_log_line(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, data: bytes, headers: Any, told: dict[str, Any]
 ) -> None:
     bridged = bridge(emulator.url)
@@ -230,14 +230,14 @@ def test_the_line_of_a_delivery(
         ("é", False),
     ],
 )
-def test_the_platforms_request_id_is_kept(wired: Bridge, given: str, kept: bool) -> None:
+def test_request_id_of_the_platform_is_kept_if_well_formed(wired: Bridge, given: str, kept: bool) -> None:
     response = wired.client.get("/health", headers={"X-Scf-Request-Id": given})
     request_id = response.headers["X-Request-Id"]
     assert (request_id == given) is kept
     assert re.fullmatch("[0-9A-Za-z-]{1,64}", request_id)
 
 
-def test_the_times_are_told(wired: Bridge) -> None:
+def test_server_timing_shows_wait_and_upstream(wired: Bridge) -> None:
     response = wired.client.post("/", data=body(), headers=signed(body()))
     match = re.fullmatch(r"wait;dur=([0-9.]+), upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
     assert match
@@ -254,7 +254,7 @@ def test_the_times_are_told(wired: Bridge) -> None:
         ("InvalidParameterValue.InvalidParameterFormat", "contact-invalid", 422, False, ABORT),
     ],
 )
-def test_errors_of_the_api(  # noqa: PLR0917  pytest's fixtures and parameters
+def test_api_error_maps_to_its_response(  # noqa: PLR0917  pytest's fixtures and parameters
     emulator: Emulator, wired: Bridge, fault: str, code: str, status: int, retryable: bool, headers: dict[str, str]
 ) -> None:
     emulator.faults.arm(Fault(fault))
@@ -264,7 +264,7 @@ def test_errors_of_the_api(  # noqa: PLR0917  pytest's fixtures and parameters
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
 
 
-def test_a_wrong_key_is_told_with_the_setting_to_look_at(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_wrong_key_is_logged_with_its_remedy(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     bridged = bridge(emulator.url, TENCENT_SECRET_KEY="wrong")
     caplog.set_level(logging.INFO, "signup_bridge")
     assert bridged.deliver().json["code"] == "bridge-misconfigured"
@@ -275,7 +275,7 @@ def test_a_wrong_key_is_told_with_the_setting_to_look_at(emulator: Emulator, cap
     assert line["remedy"].startswith("TENCENT_SECRET_KEY")
 
 
-def test_a_fault_of_the_bridge_shows_nothing_of_itself(
+def test_internal_error_shows_no_details(
     monkeypatch: pytest.MonkeyPatch, wired: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
