@@ -1,4 +1,4 @@
-"""`make deploy`: from the environment and the files to a function that answers."""
+"""`signup-bridge deploy`: from the environment and the files to a function that answers."""
 
 from __future__ import annotations
 

@@ -86,7 +86,12 @@ INPUTS = (
     Rule("region", _matches("[a-z]+(-[a-z0-9]+)+"), "must be a region such as ap-guangzhou", needed=True),
     Rule("type", _is_one_of("web", "event"), "must be web or event", needed=True),
     Rule("runtime", _is_one_of("Python3.10"), "must be Python3.10, for which the package is built", needed=True),
-    Rule("src", _is_one_of(SOURCE, {"src": SOURCE}), f"must be {SOURCE}, what `make package` builds", needed=True),
+    Rule(
+        "src",
+        _is_one_of(SOURCE, {"src": SOURCE}),
+        f"must be {SOURCE}, what `signup-bridge package` builds",
+        needed=True,
+    ),
     Rule("handler", _is_one_of(HANDLER), f"must be {HANDLER}"),
     Rule("memorySize", _is_one_of(*MEMORY_SIZES), "must be a number: 64, 128, or more by 128 up to 3072", needed=True),
     Rule("timeout", _is_whole_number(1, 900), "must be a number from 1 to 900; SCF's default is 3", needed=True),
@@ -170,7 +175,7 @@ def _of(rules: tuple[Rule, ...], tree: Mapping[str, Any], path: str) -> Iterator
     known = {rule.key for rule in rules}
     for key in tree:
         if key not in known:
-            yield f"{path}{key}: is not known to `make deploy`; correct it, or take it out"
+            yield f"{path}{key}: is not known to `signup-bridge deploy`; correct it, or take it out"
     for rule in rules:
         if rule.key not in tree:
             if rule.needed:
@@ -189,7 +194,7 @@ def _of_events(events: Any) -> Iterator[str]:
         for kind, content in event.items() if isinstance(event, dict) else ():
             path = f"inputs.events[{position}].{kind}"
             if kind not in EVENTS:
-                yield f"{path}: is not known to `make deploy`; it knows {' and '.join(EVENTS)}"
+                yield f"{path}: is not known to `signup-bridge deploy`; it knows {' and '.join(EVENTS)}"
             elif kinds.count(kind) > 1:
                 yield f"{path}: stands {kinds.count(kind)} times; one is enough"
             elif not isinstance(content, dict) or set(content) != {"parameters"}:

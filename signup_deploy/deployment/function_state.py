@@ -46,7 +46,7 @@ class Archive:
         if absent:
             raise DeployError(
                 f"{path} has no {' and no '.join(absent)} at its root, by which SCF starts the function; "
-                "deploy a zip that `make package` built"
+                "deploy a zip that `signup-bridge package` built"
             )
         if len(data) > ZIP_LIMIT:
             raise DeployError(

@@ -166,7 +166,7 @@ class Console:
 
     def _require_bridge(self) -> BridgeTarget:
         if self.bridge is None:
-            raise ConsoleError("no bridge runs beside this emulator; start both with `make run`")
+            raise ConsoleError("no bridge runs beside this emulator; start both with `signup-bridge run`")
         return self.bridge
 
     def _get_delivery(self, number: int) -> Delivery:

@@ -112,7 +112,7 @@ def test_every_problem_is_told_at_once_with_what_to_set(tmp_path: Path) -> None:
         "reaches the bridge (set WEBHOOK_SECRETS in the environment)"
     )
     assert problems(tmp_path, text, {}) == [
-        "inputs.layer: is not known to `make deploy`; correct it, or take it out",
+        "inputs.layer: is not known to `signup-bridge deploy`; correct it, or take it out",
         "inputs.region: is missing; it must be a region such as ap-guangzhou",
         "inputs.memorySize: must be a number: 64, 128, or more by 128 up to 3072",
         "inputs.timeout: must be a number from 1 to 900; SCF's default is 3",
@@ -226,7 +226,7 @@ def variables(**members: Any) -> dict[str, Any]:
             "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
         ),
         ({"events": {}}, "inputs.events: must be a list of one key each"),
-        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not known to `make deploy`; it knows http"),
+        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not known to `signup-bridge deploy`; it knows http"),
         ({"events": http() * 2}, "inputs.events[0].http: stands 2 times"),
         ({"events": [{"http": {}}]}, "inputs.events[0].http: must have `parameters`"),
         ({"events": [{"http": {"parameters": []}}]}, "inputs.events[0].http.parameters: must be a mapping"),

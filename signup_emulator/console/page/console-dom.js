@@ -28,7 +28,7 @@ export async function api(method, path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The emulator does not answer; is `make run` still running?");
+    throw new Error("The emulator does not answer; is `signup-bridge run` still running?");
   }
   const text = await response.text();
   if (!(response.headers.get("Content-Type") ?? "").includes("json")) {
