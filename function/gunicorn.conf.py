@@ -1,4 +1,4 @@
-"""gunicorn's settings, for SCF's web function and for a laptop alike: ``gunicorn -c gunicorn.conf.py``."""
+"""gunicorn's settings on SCF and elsewhere: ``gunicorn -c gunicorn.conf.py``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import socket
 import sys
 from typing import Any
 
-# Nothing that importing makes is garbage; looking for some takes a twentieth of a cold start.
+# Imports create no garbage; collecting it takes a twentieth of a cold start.
 gc.disable()
 
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _here)
 
-# They lie beside this file, wherever gunicorn is started.
+# These packages are beside this file, wherever gunicorn is started.
 from signup_bridge import settings, startup  # noqa: E402
 from signup_bridge.telemetry import logs  # noqa: E402
 from signup_bridge.web import wsgi_environ  # noqa: E402
@@ -34,17 +34,17 @@ worker_class = "signup_bridge.web.gunicorn_worker.Worker"
 # /ready and the response to a request that is one too many.
 threads = _settings.concurrency + settings.MAX_QUEUED + 4
 graceful_timeout = int(_settings.request_budget) + 2
-# gunicorn's own would kill a worker that was frozen, together with the request that thawed it.
+# The default would kill a worker that was frozen, together with the request that woke it.
 timeout = 0
-# Longer than load balancers keep theirs (60 s, 350 s): the one that closes first never meets a request on its way.
+# Longer than load balancers keep theirs (60 s, 350 s), so that no request meets a connection that the bridge closes.
 keepalive = _settings.keep_alive
-# gunicorn's own defaults, said: what is larger never reaches the application.
+# gunicorn's defaults. A larger request never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
 # gunicorn builds an access log record for every request if it configures logging itself, even if nothing writes it.
 logging.config.dictConfig(logs.dict_config(_settings.log_level))
 errorlog = accesslog = None
 control_socket_disable = True
-# Nothing that a caller says of itself is believed, be it a proxy on this machine.
+# No proxy's headers are trusted, not even those of a proxy on this machine.
 forwarded_allow_ips = ""
 
 

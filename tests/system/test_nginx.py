@@ -151,6 +151,15 @@ def test_requests_that_drip_never_reach_the_bridge(proxied: Proxied) -> None:
         assert len(proxied.connections() - before) <= 1
 
 
+def test_silent_connections_never_reach_the_bridge(proxied: Proxied) -> None:
+    before = proxied.connections()
+    with ExitStack() as opened:
+        for _ in range(20):
+            opened.enter_context(proxied.connect())
+        assert proxied.deliver("10095")["code"] == "code-incorrect"
+        assert len(proxied.connections() - before) <= 1
+
+
 def test_an_address_has_so_many_requests_at_once(proxied: Proxied) -> None:
     head = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\nExpect: 100-continue\r\n\r\n"
     with ExitStack() as opened:
