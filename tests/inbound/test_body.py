@@ -35,7 +35,7 @@ def code_of(data: bytes) -> str:
     return raised.value.outcome.code
 
 
-def test_both_shapes() -> None:
+def test_body_with_bridge_or_api_names_becomes_a_delivery() -> None:
     key = IdempotencyKey("signed", "msg_1")
     expected = Delivery(Contact(ContactType.PHONE, PHONE), CODE, key)
     assert payload.parse(body()).to_delivery(key) == expected
@@ -65,7 +65,7 @@ def test_both_shapes() -> None:
         "(+86)18766554433",
     ],
 )
-def test_phones(contact: str) -> None:
+def test_phone_number_with_separators_is_accepted(contact: str) -> None:
     assert payload.parse(body(contact=contact)).to_delivery().contact.value == contact.strip()
 
 
@@ -74,12 +74,12 @@ def test_phones(contact: str) -> None:
     ["1008", "1" * 21, "", " ", "+", "1+23456", "++123456", "18766554433x", "187\t66554433", "²³²³²³",
      "-----", "1" * 10 + " " * 250 + "1", "18766554433\x00", "18766554433,10086", None, 18766554433, [PHONE], {}, True],
 )  # fmt: skip
-def test_what_can_never_be_a_phone(contact: object) -> None:
+def test_invalid_phone_number_is_rejected(contact: object) -> None:
     assert list(faulty(json.dumps({"type": 1, "contact": contact, "verify_code": CODE}).encode())) == ["#/contact"]
 
 
 @pytest.mark.parametrize("contact", [EMAIL, "a+b.c@x.y", "ü@bücher.example", f"{'l' * 64}@{'d' * 185}.com", "'@[1.2]"])
-def test_emails(contact: str) -> None:
+def test_email_address_is_kept_as_typed(contact: str) -> None:
     assert payload.parse(body(type="email", contact=contact)).to_delivery().contact.value == contact
 
 
@@ -89,12 +89,12 @@ def test_emails(contact: str) -> None:
      "jo@exa mple.com", "jo@.com", "jo@example.", "jo@ex..com", "jo@example.com\x00", "jo\x1b@example.com",
      "jo\u00a0x@example.com", "jo\x85x@example.com", "\ud800@example.com", f"{'l' * 64}@{'d' * 186}.com", PHONE],
 )  # fmt: skip
-def test_what_can_never_be_an_email(contact: str) -> None:
+def test_invalid_email_address_is_rejected(contact: str) -> None:
     assert list(faulty(body(type="email", contact=contact))) == ["#/contact"]
 
 
 @pytest.mark.parametrize("code", ["1234", "1234567890", "aBcD12"])
-def test_codes(code: str) -> None:
+def test_verification_code_without_separators_is_kept(code: str) -> None:
     assert payload.parse(body(verify_code=code)).to_delivery().verify_code == code
 
 
@@ -102,18 +102,18 @@ def test_codes(code: str) -> None:
     "code",
     ["123", "12345678901", "1 2-3", "12\t3456", "12345é", "1234.5", "", " - ", 123456, True, None, ["1234"]],
 )
-def test_what_can_never_be_a_code(code: object) -> None:
+def test_invalid_verification_code_is_rejected(code: object) -> None:
     document = {"type": 1, "contact": PHONE, "verify_code": code}
     assert list(faulty(json.dumps(document).encode())) == ["#/verify_code"]
 
 
 @pytest.mark.parametrize("wrong", [True, False, 0, 3, 1.0, "1", "Phone", "", None, [], {}, [1]])
-def test_what_is_no_type(wrong: object) -> None:
+def test_invalid_type_is_rejected(wrong: object) -> None:
     document = {"type": wrong, "contact": PHONE, "verify_code": CODE}
     assert list(faulty(json.dumps(document).encode())) == ["#/type"]
 
 
-def test_whose_id_it_is() -> None:
+def test_idempotency_key_prefers_the_signed_id() -> None:
     """The signed one; the body's only where the platform has authorised the caller."""
     signed = IdempotencyKey("signed", "msg_1")
     assert payload.parse(body(id="x")).to_delivery(signed).key == signed
@@ -123,7 +123,7 @@ def test_whose_id_it_is() -> None:
     assert payload.parse(body(), DIRECT).to_delivery().key == IdempotencyKey("content", body())
 
 
-def test_all_faults_at_once() -> None:
+def test_body_with_several_errors_names_each() -> None:
     assert faulty(b'{"type": 3, "contact": 5}') == {
         "#/type": 'must be "phone", "email", 1 or 2',
         "#/contact": "must be a string that is not empty",
@@ -134,7 +134,7 @@ def test_all_faults_at_once() -> None:
     assert faulty(b"[]") == faulty(b'"x"') == faulty(b"null") == {"#": "must be an object"}
 
 
-def test_the_two_shapes_do_not_mix() -> None:
+def test_body_that_mixes_names_is_rejected() -> None:
     assert list(faulty(body(Code="10086"))) == ["#/Code"]
     assert list(faulty(body(contact=None, Code=PHONE))) == ["#/Code", "#/contact"]
 
@@ -169,11 +169,11 @@ def test_the_two_shapes_do_not_mix() -> None:
         ({"type": 1, "contact": PHONE, "verify_code": CODE[:3], "otp": CODE}, {"#/verify_code": MUST_BE_A_CODE}),
     ],
 )
-def test_a_name_of_another_system_is_recognised(members: dict[str, Any], errors: dict[str, str]) -> None:
+def test_missing_member_with_another_name_gets_a_hint(members: dict[str, Any], errors: dict[str, str]) -> None:
     assert faulty(json.dumps(members).encode()) == errors
 
 
-def test_every_name_instead_is_recognised_and_no_known_one_is() -> None:
+def test_each_alternative_name_gets_a_hint() -> None:
     known = {*payload.BRIDGE_NAMES, *payload.API_NAMES}
     assert member_names.INSTEAD.keys() == known
     for name, others in member_names.INSTEAD.items():
@@ -207,11 +207,11 @@ def test_every_name_instead_is_recognised_and_no_known_one_is() -> None:
         b"type=phone&contact=18766554433",
     ],
 )
-def test_what_is_not_json(data: bytes) -> None:
+def test_body_that_is_no_strict_json_is_malformed(data: bytes) -> None:
     assert code_of(data) == "body-malformed"
 
 
-def test_a_byte_order_mark_is_ignored() -> None:
+def test_byte_order_mark_is_ignored() -> None:
     marked = b"\xef\xbb\xbf" + body()
     assert payload.parse(marked).to_delivery() == payload.parse(body()).to_delivery(IdempotencyKey("content", marked))
     assert payload.parse(b"\xef\xbb\xbf" + body(action="send"), BodyFormat(action=True)).requested_action() == "send"
@@ -221,14 +221,14 @@ def test_a_byte_order_mark_is_ignored() -> None:
     "media_type",
     [None, "", "application/json", "Application/JSON; charset=utf-8", "application/ce+json", "text/x+json ;a=b"],
 )  # fmt: skip
-def test_media_types(media_type: str | None) -> None:
+def test_json_media_type_is_accepted(media_type: str | None) -> None:
     payload.check_media_type(media_type)
 
 
 @pytest.mark.parametrize(
     "media_type", ["text/plain", "application/jsonx", "json", "+json", "a/b/c+json", "é/x+json", "a b/c+json"]
 )
-def test_media_types_that_are_none(media_type: str) -> None:
+def test_other_media_type_is_unsupported(media_type: str) -> None:
     with pytest.raises(RequestRejected) as raised:
         payload.check_media_type(media_type)
     assert raised.value.outcome.status == 415
@@ -245,17 +245,17 @@ def test_media_types_that_are_none(media_type: str) -> None:
         (ContactType.EMAIL, "j@example.com", "j***@example.com"),
     ],
 )
-def test_masks(contact_type: ContactType, contact: str, masked: str) -> None:
+def test_contact_is_masked(contact_type: ContactType, contact: str, masked: str) -> None:
     assert Contact(contact_type, contact).masked == masked
 
 
-def test_nothing_personal_in_a_repr() -> None:
+def test_repr_of_a_delivery_contains_nothing_personal() -> None:
     shown = repr(Delivery(Contact(ContactType.PHONE, PHONE), CODE, IdempotencyKey("content", body())))
     assert PHONE not in shown
     assert CODE not in shown
 
 
-def test_a_faulty_body_end_to_end(emulator: Emulator, wired: Bridge) -> None:
+def test_invalid_body_over_http_is_rejected(emulator: Emulator, wired: Bridge) -> None:
     given_answer = wired.deliver(type=True, verify_code="12 3")
     errors = [
         {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
@@ -278,7 +278,7 @@ members: Any = st.dictionaries(
 
 
 @given(data=st.binary() | members.map(lambda document: json.dumps(document).encode()), direct=st.booleans())
-def test_any_bytes_are_read_or_refused(data: bytes, direct: bool) -> None:
+def test_any_bytes_are_parsed_or_rejected(data: bytes, direct: bool) -> None:
     try:
         delivery = payload.parse(data, DIRECT if direct else BodyFormat()).to_delivery()
     except RequestRejected as refusal:

@@ -49,7 +49,7 @@ def send(to: Bridge, data: bytes, headers: dict[str, str] | None = None) -> Answ
     return to.post(data, token | (STRUCTURED if headers is None else headers))
 
 
-def test_an_events_id_is_the_deliverys(emulator: Emulator, trusting: Bridge) -> None:
+def test_cloudevents_id_identifies_the_delivery(emulator: Emulator, trusting: Bridge) -> None:
     first = send(trusting, event())
     assert first.json["status"] == "verified"
     assert send(trusting, event(time="2026-01-15T09:30:00Z")) == replay_of(first)
@@ -59,7 +59,7 @@ def test_an_events_id_is_the_deliverys(emulator: Emulator, trusting: Bridge) -> 
     assert len(emulator.calls) == 3
 
 
-def test_it_is_one_delivery_in_both_modes(emulator: Emulator, trusting: Bridge) -> None:
+def test_cloudevent_in_both_modes_is_one_delivery(emulator: Emulator, trusting: Bridge) -> None:
     first = send(trusting, event())
     assert send(trusting, body(), binary()) == replay_of(first)
     assert send(trusting, body(), binary("A-2")).json["code"] == "already-verified"
@@ -74,7 +74,7 @@ def test_it_is_one_delivery_in_both_modes(emulator: Emulator, trusting: Bridge) 
 )
 @pytest.mark.parametrize("source", ["/signup", "urn:\u00e9 x"])
 @pytest.mark.parametrize("binary_first", [True, False])
-def test_events_of_the_cloudevents_package_are_one_delivery_in_both_modes(
+def test_cloudevent_of_the_package_in_both_modes_is_one_delivery(
     emulator: Emulator, event_id: str, source: str, binary_first: bool
 ) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
@@ -106,14 +106,14 @@ def test_events_of_the_cloudevents_package_are_one_delivery_in_both_modes(
         ("x" * 1024, "x" * 1024),
     ],
 )
-def test_an_attribute_s_header_is_decoded_once(header: str, event_id: str) -> None:
+def test_attribute_header_is_decoded_once(header: str, event_id: str) -> None:
     assert cloudevents.from_header(header) == event_id
 
 
 @pytest.mark.parametrize(
     "header", ["", " ", '""', "%00", "a%0Ab", "%C2%80", "%FF", "%C3", "\u00e9", "\u4f60", "x" * 1025, "%" * 1025]
 )
-def test_a_malformed_attribute_header_is_refused(emulator: Emulator, header: str) -> None:
+def test_malformed_attribute_header_is_rejected(emulator: Emulator, header: str) -> None:
     with pytest.raises(ValueError, match="must be a string of 1 to 1024 characters, none of them a control character"):
         cloudevents.from_header(header)
     if header.isascii():
@@ -126,11 +126,11 @@ def test_a_malformed_attribute_header_is_refused(emulator: Emulator, header: str
 
 
 @given(text=st.from_regex(cloudevents.ATTRIBUTE, fullmatch=True).filter(lambda text: text.isprintable()))
-def test_a_percent_encoded_attribute_is_decoded(text: str) -> None:
+def test_percent_encoded_attribute_is_decoded(text: str) -> None:
     assert cloudevents.from_header(quote(text)) == text
 
 
-def test_an_event_in_binary_mode_needs_a_source_as_in_structured_mode(emulator: Emulator, trusting: Bridge) -> None:
+def test_cloudevent_without_a_source_is_rejected_in_both_modes(emulator: Emulator, trusting: Bridge) -> None:
     given = send(trusting, body(), {"ce-id": "A-1"})
     errors = [{"pointer": "ce-source", "detail": "is missing"}]
     check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
@@ -139,19 +139,19 @@ def test_an_event_in_binary_mode_needs_a_source_as_in_structured_mode(emulator: 
     assert emulator.calls == []
 
 
-def test_an_idempotency_key_goes_before_the_events_id(trusting: Bridge) -> None:
+def test_idempotency_key_header_precedes_the_cloudevents_id(trusting: Bridge) -> None:
     first = send(trusting, event(), STRUCTURED | {"Idempotency-Key": "k-1"})
     assert send(trusting, event(id=[]), STRUCTURED | {"Idempotency-Key": "k-1"}) == replay_of(first)
     assert send(trusting, event()).json["code"] == "already-verified"
 
 
-def test_in_structured_mode_the_headers_are_not_the_events(trusting: Bridge) -> None:
+def test_structured_mode_ignores_attribute_headers(trusting: Bridge) -> None:
     first = send(trusting, event(), STRUCTURED | binary("another", "source"))
     assert send(trusting, event()) == replay_of(first)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/CloudEvents+JSON", "", "text/json"])
-def test_the_media_type_tells_the_mode(trusting: Bridge, content_type: str) -> None:
+def test_media_type_selects_the_mode(trusting: Bridge, content_type: str) -> None:
     given = send(trusting, event(), {"Content-Type": content_type})
     assert given.status == {"application/CloudEvents+JSON": 200, "text/json": 415}.get(content_type, 422)
 
@@ -173,7 +173,7 @@ def test_the_media_type_tells_the_mode(trusting: Bridge, content_type: str) -> N
         ({"source": ""}, ["#/source"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_an_event_is_told_where_it_is(
+def test_cloudevent_errors_point_to_their_members(
     emulator: Emulator, trusting: Bridge, changed: dict[str, Any], pointers: list[str]
 ) -> None:
     given = send(trusting, event(**changed))
@@ -181,11 +181,11 @@ def test_what_is_wrong_with_an_event_is_told_where_it_is(
     assert emulator.calls == []
 
 
-def test_the_apis_own_names_are_taken_too(trusting: Bridge) -> None:
+def test_cloudevent_data_with_api_names_is_accepted(trusting: Bridge) -> None:
     assert send(trusting, event(data={"Type": 1, "Code": PHONE, "VerifyCode": CODE})).status == 200
 
 
-def test_a_batch_is_refused(trusting: Bridge) -> None:
+def test_cloudevents_batch_is_rejected(trusting: Bridge) -> None:
     given = send(trusting, b"[" + event() + b"]", {"Content-Type": "application/cloudevents-batch+json"})
     expected = problem(
         "body-invalid", 422, retryable=False, errors=[{"pointer": "#", "detail": "must be an object"}]
@@ -193,11 +193,11 @@ def test_a_batch_is_refused(trusting: Bridge) -> None:
     check_problem(given, expected, ABORT)
 
 
-def test_an_event_that_is_too_large(trusting: Bridge) -> None:
+def test_cloudevent_above_the_body_limit_is_rejected(trusting: Bridge) -> None:
     assert send(trusting, event(note="x" * 16_384)).status == 413
 
 
-def test_where_a_signature_covers_an_id_the_events_own_is_none(emulator: Emulator) -> None:
+def test_signed_id_precedes_the_cloudevents_id(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     first = bridged.post(event(), signed(event(), delivery_id="msg_1") | STRUCTURED)
     assert first.json["status"] == "verified"
@@ -206,7 +206,7 @@ def test_where_a_signature_covers_an_id_the_events_own_is_none(emulator: Emulato
     assert bridged.post(event(), signed(event(), delivery_id="msg_2") | STRUCTURED).json["code"] == "already-verified"
 
 
-def test_under_github_the_content_is_the_delivery(emulator: Emulator) -> None:
+def test_cloudevent_with_a_github_signature_is_identified_by_its_content(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="github", WEBHOOK_SECRETS="a-secret-of-24-characters")
 
     def post(data: bytes) -> Answer:
@@ -218,7 +218,7 @@ def test_under_github_the_content_is_the_delivery(emulator: Emulator) -> None:
     assert post(event(subject="written differently")).json["code"] == "already-verified"
 
 
-def test_under_supabase_it_is_the_content_too(emulator: Emulator) -> None:
+def test_cloudevent_under_supabase_is_identified_by_its_content(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase")
     assert bridged.post(event(), STRUCTURED).json["status"] == "verified"
     assert "error" in bridged.post(event(subject="x"), STRUCTURED).json
@@ -228,7 +228,7 @@ def test_under_supabase_it_is_the_content_too(emulator: Emulator) -> None:
 # -- with a mapping --
 
 
-def test_an_events_preset_needs_no_media_type(emulator: Emulator) -> None:
+def test_cloudevents_preset_needs_no_media_type(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents")
     first = bridged.post(event(), {"Content-Type": "application/json"})
     assert first.json["status"] == "verified"
@@ -239,7 +239,7 @@ def test_an_events_preset_needs_no_media_type(emulator: Emulator) -> None:
     assert bridged.post(body(), {}).json["errors"][-1] == {"pointer": "#/id", "detail": "is missing"}
 
 
-def test_pointers_beside_a_preset_point_into_the_event_in_both_modes(emulator: Emulator) -> None:
+def test_pointers_with_a_preset_apply_to_the_event_in_both_modes(emulator: Emulator) -> None:
     changed: Any = {"PAYLOAD_CONTACT": "/data/user/tel", "PAYLOAD_TYPE": "=phone"}
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents", **changed)
     data = {"user": {"tel": PHONE}, "verify_code": CODE}
@@ -248,7 +248,7 @@ def test_pointers_beside_a_preset_point_into_the_event_in_both_modes(emulator: E
     assert bridged.post(json.dumps(data).encode(), binary()) == replay_of(first)
 
 
-def test_pointers_without_a_preset_point_into_the_body_as_it_came(emulator: Emulator) -> None:
+def test_pointers_without_a_preset_apply_to_the_body(emulator: Emulator) -> None:
     changed: Any = {"PAYLOAD_CONTACT": "/data/contact", "PAYLOAD_CODE": "/data/verify_code"}
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", **changed)
     first = bridged.post(event(), STRUCTURED)
@@ -263,14 +263,14 @@ def test_pointers_without_a_preset_point_into_the_body_as_it_came(emulator: Emul
 # -- by events of the platform --
 
 
-def test_a_function_urls_event(emulator: Emulator) -> None:
+def test_http_event_with_a_cloudevent_is_verified(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
     first = handle(bridged, url_event(event(), headers=STRUCTURED))
     assert first.json["status"] == "verified"
     assert handle(bridged, url_event(event(subject="x"), headers=STRUCTURED)) == replay_of(first)
 
 
-def test_a_message_is_known_by_its_events_id(emulator: Emulator) -> None:
+def test_ckafka_message_is_identified_by_its_cloudevents_id(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, PAYLOAD_PRESET="cloudevents")
     records = [
         {"Ckafka": {"topic": "t", "partition": 0, "offset": at, "msgBody": data.decode()}}

@@ -31,16 +31,16 @@ RFC: dict[str, Any] = {
         ("/m~0n", 8),
     ],
 )
-def test_the_examples_of_the_rfc(pointer: str, value: object) -> None:
+def test_pointer_examples_of_the_rfc_are_resolved(pointer: str, value: object) -> None:
     assert json_pointer.resolve(RFC, json_pointer.parse(pointer)) == value
 
 
-def test_the_whole_document() -> None:
+def test_empty_pointer_is_the_whole_document() -> None:
     assert json_pointer.resolve(RFC, ()) is RFC
     assert json_pointer.to_string(()) == "#"
 
 
-def test_what_is_escaped_is_unescaped_once() -> None:
+def test_escaped_token_is_unescaped_once() -> None:
     assert json_pointer.parse("/~01") == ("~1",)
     assert json_pointer.resolve({"~1": 5}, ("~1",)) == 5
 
@@ -50,13 +50,13 @@ def test_what_is_escaped_is_unescaped_once() -> None:
     ["/foo/2", "/foo/-", "/foo/-1", "/foo/00", "/foo/01", "/foo/+1", "/foo/1.0", "/foo/٠", "/foo/x", "/foo/0/0",
      "/foo/ 0", "/foo/" + "9" * 5000, "/bar", "//", "/a/b", "/ /7"],
 )  # fmt: skip
-def test_what_is_not_there(pointer: str) -> None:
+def test_pointer_to_nothing_raises(pointer: str) -> None:
     with pytest.raises(LookupError):
         json_pointer.resolve(RFC, json_pointer.parse(pointer))
 
 
 @pytest.mark.parametrize("text", ["", "foo", "#/foo", "foo/bar", "/~", "/~2", "/a~", "/a/~b/c"])
-def test_what_is_no_pointer(text: str) -> None:
+def test_invalid_pointer_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="must be a JSON Pointer"):
         json_pointer.parse(text)
 
@@ -70,12 +70,12 @@ tokens = st.lists(st.sampled_from(["0", "1", "-", "~", "/", "~1", ""]) | st.text
 
 
 @given(path=tokens)
-def test_a_pointer_is_written_as_it_is_read(path: list[str]) -> None:
+def test_pointer_is_written_as_it_was_parsed(path: list[str]) -> None:
     assert json_pointer.parse(json_pointer.to_string(tuple(path))[1:]) == tuple(path)
 
 
 @given(document=anything, path=tokens)
-def test_whatever_is_looked_for_is_found_or_not_there(document: Any, path: list[str]) -> None:
+def test_any_pointer_is_resolved_or_raises_lookup_error(document: Any, path: list[str]) -> None:
     try:
         found = json_pointer.resolve(document, tuple(path))
     except LookupError:
@@ -86,7 +86,7 @@ def test_whatever_is_looked_for_is_found_or_not_there(document: Any, path: list[
 
 
 @given(text=st.text(alphabet="/~01aé\n") | st.text())
-def test_any_text_is_a_pointer_or_refused(text: str) -> None:
+def test_any_string_is_parsed_or_rejected(text: str) -> None:
     try:
         assert json_pointer.to_string(json_pointer.parse(text)) == f"#{text}"
     except ValueError:

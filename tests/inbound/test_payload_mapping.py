@@ -59,11 +59,11 @@ def sent_to(emulator: Emulator, kind: int, contact: str) -> str:
 # -- the settings --
 
 
-def test_without_any_the_body_is_the_bridges_own() -> None:
+def test_body_without_a_mapping_has_the_bridges_names() -> None:
     assert mapping() is None
 
 
-def test_pointers_and_a_constant() -> None:
+def test_mapping_with_pointers_and_a_constant_is_read() -> None:
     own = {"PAYLOAD_CONTACT": "/data/user/email", "PAYLOAD_CODE": "/data/a~1b"}
     assert mapping(**own) == PayloadMapping((("data", "user", "email"),), ("data", "a/b"))
     assert mapping(**own, PAYLOAD_TYPE="=email") == PayloadMapping(
@@ -74,14 +74,14 @@ def test_pointers_and_a_constant() -> None:
     assert by_pointer.type == ("kind",)
 
 
-def test_a_pointer_goes_before_its_presets() -> None:
+def test_pointer_precedes_its_preset() -> None:
     changed = mapping(PAYLOAD_PRESET="auth0", PAYLOAD_CODE="/data/object/user_metadata/otp", PAYLOAD_TYPE="=phone")
     assert changed == PRESETS["auth0"]._replace(code=parse("/data/object/user_metadata/otp"), type="phone")
     changed = mapping(PAYLOAD_PRESET="supabase", PAYLOAD_CONTACT="/user/phone")
     assert changed == PRESETS["supabase"]._replace(contact=(parse("/user/phone"),))
 
 
-def test_all_that_is_wrong_is_told_with_the_remedy() -> None:
+def test_mapping_settings_errors_name_the_remedy() -> None:
     found = problems(PAYLOAD_PRESET="okta", PAYLOAD_CONTACT="email", PAYLOAD_CODE="/a~", PAYLOAD_TYPE="=fax")
     assert [one.partition(" ")[0] for one in found] == [
         "PAYLOAD_PRESET:", "PAYLOAD_CONTACT:", "PAYLOAD_CODE:", "PAYLOAD_TYPE:",
@@ -99,7 +99,7 @@ def test_all_that_is_wrong_is_told_with_the_remedy() -> None:
         ("PAYLOAD_TYPE", ["PAYLOAD_CONTACT", "PAYLOAD_CODE"]),
     ],
 )
-def test_half_a_mapping_is_refused(given_name: str, missing: list[str]) -> None:
+def test_half_a_mapping_is_rejected(given_name: str, missing: list[str]) -> None:
     found = problems(**{given_name: "/a"})
     assert [one.partition(":")[0] for one in found] == missing
     assert all("or name a PAYLOAD_PRESET" in one for one in found)
@@ -113,26 +113,26 @@ def test_half_a_mapping_is_refused(given_name: str, missing: list[str]) -> None:
     ("contact", "kind"),
     [(EMAIL, ContactType.EMAIL), (PHONE, ContactType.PHONE), ("+1 555-0100", ContactType.PHONE)],
 )
-def test_without_a_type_the_contacts_form_decides(contact: str, kind: ContactType) -> None:
+def test_contact_without_a_type_is_classified_by_its_format(contact: str, kind: ContactType) -> None:
     found = read({"who": f" {contact} ", "code": CODE})
     assert (found.contact.type, found.contact.value, found.verify_code) == (kind, contact, CODE)
 
 
-def test_a_constant_holds_for_every_contact() -> None:
+def test_type_constant_applies_to_every_contact() -> None:
     phone = WITHOUT_TYPE._replace(type="phone")
     assert read({"who": PHONE, "code": CODE}, phone).contact.type is ContactType.PHONE
     assert "must be 5 to 20 digits" in faulty({"who": EMAIL, "code": CODE}, phone)["#/who"]
 
 
 @pytest.mark.parametrize("word", ["phone", "email", 1, 2])
-def test_a_type_that_is_pointed_to(word: object) -> None:
+def test_type_pointer_is_followed(word: object) -> None:
     by_pointer = WITHOUT_TYPE._replace(type=parse("/list/1/kind"))
     contact = PHONE if word in ("phone", 1) else EMAIL
     found = read({"list": [0, {"kind": word}], "who": contact, "code": CODE}, by_pointer)
     assert found.contact.type.label == ("phone" if contact == PHONE else "email")
 
 
-def test_each_fault_is_told_where_it_is() -> None:
+def test_mapped_body_errors_point_to_their_members() -> None:
     deep = PayloadMapping((parse("/data/user/email"),), parse("/data/a~1b/0"), parse("/kind"))
     assert faulty({}, deep) == {
         "#/kind": "is missing", "#/data/user/email": "is missing", "#/data/a~1b/0": "is missing",
@@ -142,21 +142,21 @@ def test_each_fault_is_told_where_it_is() -> None:
 
 
 @pytest.mark.parametrize("contact", [None, "", " ", 18766554433, True, [], {}, "jo@", "@", "nobody", "\ud800@x.y"])
-def test_what_is_no_contact(contact: object) -> None:
+def test_mapped_invalid_contact_is_rejected(contact: object) -> None:
     assert list(faulty({"who": contact, "code": CODE})) == ["#/who"]
 
 
 @pytest.mark.parametrize("code", [None, "", 123456, 1.5, True, ["123456"], "12 3", "12345678901"])
-def test_what_is_no_code(code: object) -> None:
+def test_mapped_invalid_code_is_rejected(code: object) -> None:
     assert list(faulty({"who": EMAIL, "code": code})) == ["#/code"]
 
 
 @pytest.mark.parametrize("document", [[], None, 5, "x", [{"who": EMAIL, "code": CODE}]])
-def test_a_body_that_has_nothing_there(document: object) -> None:
+def test_mapped_body_without_values_is_rejected(document: object) -> None:
     assert faulty(document) == {"#/who": "is missing", "#/code": "is missing"}
 
 
-def test_a_name_of_another_system_is_recognised_where_the_pointer_points_to() -> None:
+def test_mapped_missing_member_with_another_name_gets_a_hint() -> None:
     by_preset = PRESETS["supabase"]
     user = {"email": EMAIL, "user_metadata": {"verifyCode": CODE, "my_own": CODE}}
     assert faulty({"user": user}, by_preset) == {
@@ -167,12 +167,12 @@ def test_a_name_of_another_system_is_recognised_where_the_pointer_points_to() ->
     }
 
 
-def test_a_body_may_be_a_list() -> None:
+def test_mapped_body_may_be_a_list() -> None:
     by_index = PayloadMapping((parse("/0/who"),), parse("/0/code"))
     assert read([{"who": EMAIL, "code": CODE}], by_index).contact.value == EMAIL
 
 
-def test_the_first_that_is_there_counts() -> None:
+def test_first_candidate_with_a_value_is_the_contact() -> None:
     two = WITHOUT_TYPE._replace(contact=(parse("/email"), parse("/phone")))
     assert read({"email": EMAIL, "phone": PHONE, "code": CODE}, two).contact.value == EMAIL
     for empty in ("", None):
@@ -186,7 +186,7 @@ def test_the_first_that_is_there_counts() -> None:
 
 
 @pytest.mark.parametrize("data", [b'{"who": "a@b.cd", "who": "c@d.ef", "code": "1234"}', b"{", b"\xff", b"NaN"])
-def test_strict_json_stays(data: bytes) -> None:
+def test_mapped_body_must_be_strict_json(data: bytes) -> None:
     with pytest.raises(RequestRejected) as raised:
         body.parse(data, BodyFormat(WITHOUT_TYPE)).to_delivery()
     assert raised.value.outcome.code == "body-malformed"
@@ -211,7 +211,7 @@ some_pointer = st.lists(st.sampled_from(["a", "b", "0", "1", "~", "/", "data"]),
     ),
     known_by=st.sampled_from([None, "member", "event"]),
 )
-def test_any_body_is_read_or_refused(document: Any, by: PayloadMapping, known_by: Any) -> None:
+def test_any_mapped_body_is_parsed_or_rejected(document: Any, by: PayloadMapping, known_by: Any) -> None:
     if known_by == "member":
         by, known_by = by.for_data(), None
     try:
@@ -228,7 +228,7 @@ def test_any_body_is_read_or_refused(document: Any, by: PayloadMapping, known_by
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_preset_with_its_senders_body(emulator: Emulator, name: str) -> None:
+def test_preset_reads_its_senders_body(emulator: Emulator, name: str) -> None:
     code = sent_to(emulator, 2, EMAIL)
     data = json.dumps(sample(name)).replace(CODE, code).encode()
     bridged = bridge(emulator.url, PAYLOAD_PRESET=name)
@@ -249,7 +249,7 @@ def test_each_preset_with_its_senders_body(emulator: Emulator, name: str) -> Non
         ("cloudevents", "data", {"type": 1, "contact": PHONE}),
     ],
 )
-def test_each_preset_with_a_phone(emulator: Emulator, name: str, where: str, phone: dict[str, Any]) -> None:
+def test_preset_reads_a_phone_number(emulator: Emulator, name: str, where: str, phone: dict[str, Any]) -> None:
     document = sample(name)
     inner = document
     for member in where.split("/"):
@@ -267,14 +267,14 @@ def test_each_preset_with_a_phone(emulator: Emulator, name: str, where: str, pho
         ("cloudevents", "#/data/verify_code"),
     ],
 )
-def test_a_sender_that_was_given_no_code(emulator: Emulator, name: str, pointer: str) -> None:
+def test_preset_body_without_a_code_is_rejected(emulator: Emulator, name: str, pointer: str) -> None:
     data = json.dumps(sample(name)).replace("verify_code", "other").encode()
     expected = problem("body-invalid", 422, retryable=False, errors=[{"pointer": pointer, "detail": "is missing"}])
     check_problem(bridge(emulator.url, PAYLOAD_PRESET=name).post(data), expected, ABORT)
     assert calls(emulator) == []
 
 
-def test_a_bodys_own_names_mean_nothing_once_it_is_mapped(emulator: Emulator) -> None:
+def test_mapped_body_ignores_the_bridges_names(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, PAYLOAD_CONTACT="/data/user/tel", PAYLOAD_CODE="/data/otp")
     document: dict[str, Any] = {
         "type": "user.created",
@@ -294,14 +294,14 @@ def test_a_bodys_own_names_mean_nothing_once_it_is_mapped(emulator: Emulator) ->
 # -- what comes another way --
 
 
-def test_a_direct_invocations_body_is_its_callers_own(emulator: Emulator) -> None:
+def test_direct_invocation_is_not_mapped(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, PAYLOAD_PRESET="clerk")
     assert handle(bridged, DIRECT | {"id": "order-7"}).status == 200
     assert ask(bridged, "order-7")[0] == 200
     assert handle(bridged, sample("clerk")).json["code"] == "body-invalid"
 
 
-def test_a_message_is_mapped_and_known_by_its_place(emulator: Emulator) -> None:
+def test_ckafka_message_is_mapped_and_identified_by_its_offset(emulator: Emulator) -> None:
     """A member `id` of somebody else's body is whatever it is there."""
     bridged = bridge(emulator.url, PAYLOAD_CONTACT="/user/phone", PAYLOAD_CODE="/user/code")
     document = {"id": 5, "user": {"phone": PHONE, "code": CODE}}

@@ -42,11 +42,11 @@ def contact_of(written: str, kind: str = "phone") -> str:
      "\u2068123456\u2069", "\u200e123456", "123\u200b456", "\ufeff123456", "123\u00ad456", "1\ufe0f23456",
      "１２３４５６", "１２３－４５６", "１２３　４５６", "١٢٣٤٥٦", "۱۲۳۴۵۶", "१२३४५६", "𝟏𝟐𝟑𝟒𝟓𝟔", "1２٣4５٦"],
 )  # fmt: skip
-def test_a_code_as_people_type_it(written: str) -> None:
+def test_code_as_people_type_it_is_normalized(written: str) -> None:
     assert code_of(written) == CODE
 
 
-def test_every_separator_invisible_character_and_digit_of_unicode() -> None:
+def test_every_unicode_separator_and_digit_is_normalized() -> None:
     assert len(DIGITS) > 600
     assert len(INVISIBLE) > 400
     for one in SEPARATORS + INVISIBLE:
@@ -60,7 +60,7 @@ def test_every_separator_invisible_character_and_digit_of_unicode() -> None:
 @pytest.mark.parametrize(
     "written", ["12 3", "1-2-3", "\u200b\u200b\u200b\u200b", "-" * 6, "²²²²", "①②③④", "½½½½", "12_34"]
 )
-def test_a_malformed_code_stays_malformed(written: str) -> None:
+def test_malformed_code_stays_malformed(written: str) -> None:
     with pytest.raises(RequestRejected) as raised:
         code_of(written)
     assert [pointer for pointer, _ in raised.value.errors] == ["#/verify_code"]
@@ -80,7 +80,7 @@ def test_a_malformed_code_stays_malformed(written: str) -> None:
         ("1" + " " * 20 + "0086", "1" + " " * 20 + "0086"),
     ],
 )
-def test_a_phone_number_as_people_type_it(written: str, plain: str) -> None:
+def test_phone_number_as_people_type_it_is_normalized(written: str, plain: str) -> None:
     contact = payload.parse(body(contact=written)).to_delivery().contact
     assert contact.value == plain
     assert contact.masked == Contact(ContactType.PHONE, plain).masked
@@ -96,12 +96,12 @@ def test_a_phone_number_as_people_type_it(written: str, plain: str) -> None:
         ("jo１@example.com", "jo１@example.com"),
     ],
 )
-def test_an_email_address_loses_what_nobody_sees_and_is_otherwise_as_typed(written: str, plain: str) -> None:
+def test_email_address_loses_only_invisible_characters(written: str, plain: str) -> None:
     assert contact_of(written, "email") == plain
 
 
 @pytest.mark.parametrize("written", ["\u200b", "jo@\u200b.com", "j\u00a0o@example.com", "jo＠example.com"])
-def test_a_malformed_email_address_stays_malformed(written: str) -> None:
+def test_malformed_email_address_stays_malformed(written: str) -> None:
     with pytest.raises(RequestRejected):
         contact_of(written, "email")
 
@@ -122,7 +122,7 @@ def test_a_malformed_email_address_stays_malformed(written: str) -> None:
         ("jo@xn--a.example", "jo@XN--A.example"),
     ],
 )
-def test_an_address_in_two_spellings_is_one_contact(one: str, other: str) -> None:
+def test_email_address_in_two_spellings_is_one_contact(one: str, other: str) -> None:
     assert normalized(Contact(ContactType.EMAIL, one)) == normalized(Contact(ContactType.EMAIL, other))
 
 
@@ -135,24 +135,24 @@ def test_an_address_in_two_spellings_is_one_contact(one: str, other: str) -> Non
         ("jo@xn--a.example", "jo@xn--b.example"),
     ],
 )
-def test_two_domains_stay_two(one: str, other: str) -> None:
+def test_different_domains_stay_different(one: str, other: str) -> None:
     assert normalized(Contact(ContactType.EMAIL, one)) != normalized(Contact(ContactType.EMAIL, other))
 
 
 @given(contact=st.emails() | st.text())
-def test_an_ascii_address_is_folded_as_before(contact: str) -> None:
+def test_ascii_email_address_is_lowercased(contact: str) -> None:
     """So that a ledger of an earlier version still finds it."""
     if "@" in contact and contact.isascii() and "xn--" not in contact.lower():
         assert normalized(Contact(ContactType.EMAIL, contact)) == contact.lower()
 
 
 @given(text=st.text() | st.text(st.sampled_from("1\u0661\uff11\u200b\u00a0-\ufe0f\u2013 ")))
-def test_a_plain_spelling_stays_as_it_is(text: str) -> None:
+def test_plain_spelling_is_unchanged(text: str) -> None:
     for plain in (spelling.visible, spelling.phone, spelling.verify_code):
         assert plain(plain(text)) == plain(text)
 
 
-def test_the_domains_library_is_imported_only_when_it_is_needed() -> None:
+def test_idna_is_imported_only_if_needed() -> None:
     program = """
 import sys
 from signup_bridge.inbound import spelling
@@ -171,7 +171,7 @@ print("idna" in sys.modules)
 # -- through the whole bridge --
 
 
-def test_two_spellings_are_one_delivery_and_one_content(emulator: Emulator, wired: Bridge) -> None:
+def test_two_spellings_are_one_delivery_and_content(emulator: Emulator, wired: Bridge) -> None:
     written = {"contact": f"\u202a{PHONE.translate(FULL_WIDTH)}\u202c", "verify_code": "１２３\u2013４５６"}
     first = deliver(wired, "msg_1", **written)
     assert first.json["contact"] == "187****4433"
@@ -182,7 +182,7 @@ def test_two_spellings_are_one_delivery_and_one_content(emulator: Emulator, wire
     assert call.request == {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 
 
-def test_a_lost_outcome_is_found_by_another_spelling_of_the_code(emulator: Emulator) -> None:
+def test_lost_outcome_is_found_with_another_spelling_of_the_code(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, REQUEST_BUDGET=1)
     emulator.faults.arm(Fault("InternalError"))
     assert deliver(bridged, "msg_1").json["code"] == "upstream-failed"
@@ -192,7 +192,7 @@ def test_a_lost_outcome_is_found_by_another_spelling_of_the_code(emulator: Emula
     }  # fmt: skip
 
 
-def test_spellings_of_a_domain_do_not_multiply_guesses(emulator: Emulator) -> None:
+def test_domain_spellings_do_not_multiply_guesses(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, MAX_WRONG_CODES=2)
     spellings = ["jo@B\u00fccher.example", "Jo@xn--bcher-kva.example", "jo\u200b@bu\u0308cher.example"]
     codes = [bridged.deliver(type="email", contact=one, verify_code=WRONG).json["code"] for one in spellings]

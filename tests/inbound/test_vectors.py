@@ -110,7 +110,7 @@ def served() -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
-def test_the_bridge_decides_as_the_vector_says(served: Served, vector: dict[str, Any]) -> None:
+def test_bridge_decides_as_each_vector(served: Served, vector: dict[str, Any]) -> None:
     told, status = served.decide(vector)
     assert told == vector["expected"]
     assert (status == 401) == (not vector["expected"]["accept"])
@@ -118,7 +118,7 @@ def test_the_bridge_decides_as_the_vector_says(served: Served, vector: dict[str,
         assert status in (400, 422)  # none of their bodies is a delivery's: nothing is called
 
 
-def test_the_vectors_are_of_the_described_shape() -> None:
+def test_vectors_match_their_schema() -> None:
     (described,) = re.findall(r"\n((?:\| `\w+` \|.*\n)+)", README.partition("## Shape")[2].partition("\n## ")[0])
     members = set(re.findall(r"^\| `(\w+)` \|", described, re.MULTILINE))
     assert members == {name for vector in VECTORS for name in vector}
@@ -181,13 +181,13 @@ def documented(column: int) -> dict[str, str]:
     return {row[0]: row[column] for row in rows if row[column] != row[1]}
 
 
-def test_the_libraries_of_pypi_differ_where_it_is_said(set_clock: Callable[[int], None]) -> None:
+def test_pypi_libraries_differ_only_where_noted(set_clock: Callable[[int], None]) -> None:
     assert differing({vector["name"]: python_says(vector, set_clock) for vector in SIGNED}) == documented(2)
 
 
 @pytest.mark.toolchain
 @pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
-def test_the_libraries_of_npm_differ_where_it_is_said(npm_packages: Path) -> None:
+def test_npm_libraries_differ_only_where_noted(npm_packages: Path) -> None:
     command = ["node", str(node_packages.HERE / "vectors.js"), str(HERE / "signatures.json")]
     environ = node_packages.environ(npm_packages)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=True)
