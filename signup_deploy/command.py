@@ -1,4 +1,4 @@
-"""`signup-bridge deploy`: from the environment and the files to a function that answers."""
+"""Deploy: check the configuration, build the zip, and create or update the function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from signup_bridge.cli.installation import command_words
 from signup_toolkit import senders
 
 from .api.errors import DeployError
-from .api.masking import secrets_of
+from .api.masking import collect_secrets
 from .api.scf_api import ENDPOINT, Api, Credentials, DryRunApi, ScfApi
 from .config import function_config
 from .config.function_config import Config
@@ -25,21 +25,21 @@ from .packaging.package import build
 
 
 def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | None) -> int:
-    """The exit status. Raises PackageError and OSError; KeyboardInterrupt at any point."""
+    """Deploy and return the exit status. Raises PackageError, OSError and KeyboardInterrupt."""
     progress = ProgressReporter(live=not dry_run)
     try:
         config = function_config.load()
-        credentials = credentials_of(os.environ, needed=not dry_run)
+        credentials = read_credentials(os.environ, needed=not dry_run)
         _warn(config, credentials, progress)
-        archive = Archive.read(package or build(tell=progress.say).archive)
+        archive = Archive.read(package or build(report=progress.say).archive)
         api: Api | None = None
         if credentials:
             api = ScfApi(
-                credentials, config.region, secrets=secrets_of(config.variables), endpoint=endpoint or ENDPOINT
+                credentials, config.region, secrets=collect_secrets(config.variables), endpoint=endpoint or ENDPOINT
             )
         if dry_run or api is None:
             if api is None:
-                progress.say("without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment")
+                progress.say("TENCENT_SECRET_ID is not set: these are the calls of a first deployment")
             api = DryRunApi(api, progress.say)
         url = Deployment(config, archive, api, progress, force=force).run()
     except (ConfigError, DeployError) as error:
@@ -48,24 +48,24 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
     if dry_run:
         progress.say("nothing was changed (--dry-run)")
     elif config.url:
-        progress.say(greeting(config, url))
+        progress.say(format_result(config, url))
     return 0
 
 
-def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
-    """The deployer's own; None when there are none and none are needed. Raises DeployError."""
+def read_credentials(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
+    """Return the deployer's key, None if there is none and it is not needed. Raises DeployError."""
     names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN")
-    written = {name: environ.get(name, "").strip() for name in names}
-    for name, value in written.items():
+    values = {name: environ.get(name, "").strip() for name in names}
+    for name, value in values.items():
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise DeployError(f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it")
-    secret_id, secret_key, token = written.values()
+            raise DeployError(f"deploy refused: {name} must be visible ASCII characters without spaces; check it")
+    secret_id, secret_key, token = values.values()
     if secret_id and secret_key:
         return Credentials(secret_id, secret_key, token or None)
     if needed or secret_id or secret_key:
-        missing = " and ".join(name for name in names[:2] if not written[name])
+        missing = " and ".join(name for name in names[:2] if not values[name])
         raise DeployError(
-            f"deploy refused: {missing} not set; that is your own API key, which deploys "
+            f"deploy refused: {missing} not set; it is your own API key, which deploys "
             "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's)"
         )
     return None
@@ -74,17 +74,17 @@ def credentials_of(environ: Mapping[str, str], *, needed: bool) -> Credentials |
 def _warn(config: Config, credentials: Credentials | None, progress: ProgressReporter) -> None:
     if credentials and config.settings.tencent_secret_id == credentials.secret_id:
         progress.say(
-            "WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can change it; "
-            "give it one of its own (docs/deploying.md)"
+            "WARNING: FUNCTION_SECRET_ID is the key that deploys: an attacker who gets "
+            "into the function can change it; use a key of its own (docs/deploying.md)"
         )
     if config.settings.webhook_auth == "none":
-        progress.say("WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed")
+        progress.say("WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted")
 
 
-def greeting(config: Config, url: str | None) -> str:
-    """What is printed at the end: where the function is, and how to try it."""
+def format_result(config: Config, url: str | None) -> str:
+    """Return the final text: the function's URL, and a command to try it."""
     if url is None:
-        return "\nSCF tells no URL yet; run this again, or look at the function's triggers in the console."
+        return "\nSCF has no URL yet; run the command again, or check the function's triggers in the console."
     if config.url and config.url.auth_type == "CAM":
         return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
     command = [*command_words(), "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
@@ -93,7 +93,7 @@ def greeting(config: Config, url: str | None) -> str:
     return f"""
 {url}
 
-Send a signed delivery, with the same WEBHOOK_SECRETS set there (it signs with the first one), with a contact of your
-own and the code that was really sent to it:
+Send a signed delivery, with the same WEBHOOK_SECRETS set (it signs with the first one), a contact of your own and the
+code that was sent to it:
 
   {shlex.join(command)} --contact … --code …"""

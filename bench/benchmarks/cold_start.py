@@ -68,7 +68,7 @@ def built(target: Path) -> list[Peer]:
     """Both applications as they are built, and as they are without bytecode."""
     peers = []
     for name, function in (("bridge", None), ("baseline", PEERS / "baseline")):
-        one = package.build(target / name, function=function, tell=lambda _: None)
+        one = package.build(target / name, function=function, report=lambda _: None)
         bare = target / name / "bare"
         shutil.copytree(one.folder, bare, ignore=shutil.ignore_patterns("__pycache__"))
         peers += [Peer(name, one.folder), Peer(f"{name}, no bytecode", bare)]

@@ -1,4 +1,4 @@
-"""What the SCF API refuses, in words: each code's meaning and what to do about it."""
+"""The SCF API's error codes, each with its meaning and what to do."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 _PERMISSION = re.compile(r"operation \((?P<action>\w+:\w+)\)\s*(resource \((?P<resource>[^)]*)\))?")
 
-_TRIGGER_IN_USE = "the function has such a trigger already; look at its triggers in the console, and run it again"
+_TRIGGER_IN_USE = "the function has such a trigger already; check its triggers in the console"
 
 MEANINGS = {
-    "AuthFailure.InvalidSecretId": "TENCENT_SECRET_ID is no key of an API user; look at it",
-    "AuthFailure.SecretIdNotFound": "the key of TENCENT_SECRET_ID does not exist, or is disabled; look at it",
+    "AuthFailure.InvalidSecretId": "TENCENT_SECRET_ID is not the key of an API user; check it",
+    "AuthFailure.SecretIdNotFound": "the key of TENCENT_SECRET_ID does not exist, or is disabled; check it",
     "AuthFailure.SignatureExpire": "this machine's clock is more than five minutes off; set it",
-    "AuthFailure.SignatureFailure": "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID; look at both",
-    "AuthFailure.TokenFailure": "TENCENT_SESSION_TOKEN has run out, or does not belong to the key; get new ones",
-    "AuthFailure": "the deployer's key is not accepted; look at TENCENT_SECRET_ID and TENCENT_SECRET_KEY",
-    "FailedOperation.AccountInsufficient": "the account has no money left; top it up",
+    "AuthFailure.SignatureFailure": "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID; check both",
+    "AuthFailure.TokenFailure": "TENCENT_SESSION_TOKEN is expired, or does not belong to the key; get new credentials",
+    "AuthFailure": "the deployer's key is not accepted; check TENCENT_SECRET_ID and TENCENT_SECRET_KEY",
+    "FailedOperation.AccountInsufficient": "the account's balance is used up; top it up",
     "FailedOperation.ClsServiceUnregistered": "CLS is not activated in this account; activate it in its console",
-    "FailedOperation.InsufficientBalance": "the account has no money left; top it up",
-    "FailedOperation.InsufficientResources": "the region has no room left; try again later, or choose another region",
+    "FailedOperation.InsufficientBalance": "the account's balance is used up; top it up",
+    "FailedOperation.InsufficientResources": "the region has no capacity left; retry later, or choose another region",
     "FailedOperation.OpenService": "SCF is not activated in this account; open its console once",
-    "FailedOperation.ProvisionedExceedReserved": "more concurrency is provisioned than one instance; take it away",
+    "FailedOperation.ProvisionedExceedReserved": "more concurrency is provisioned than one instance; remove it",
     "FailedOperation.QcsRoleNotFound": "the role is missing, or SCF may not assume it; see `role` in serverless.yml",
-    "FailedOperation.ReservedExceedTotal": "the account's concurrency quota leaves no room for a reservation; raise it",
+    "FailedOperation.ReservedExceedTotal": "the account's concurrency quota is too small for a reservation; raise it",
     "FailedOperation.TopicNotExist": "the CLS topic does not exist; see `cls` in serverless.yml",
     "FailedOperation.UnOpenedService": "SCF is not activated in this account; open its console once",
-    "FailedOperation": "the platform could not do it; run it again, and look at the function in the console",
-    "InternalError": "the platform failed; run it again",
+    "FailedOperation": "the platform could not do it; run the command again, and check the function in the console",
+    "InternalError": "the platform failed; run the command again",
     "InvalidParameter.RequestTooLarge": "the zip is too large to be sent; see `signup-bridge package`",
     "InvalidParameterValue.Ckafka": "the ckafka trigger is not accepted; see `events` in serverless.yml",
     "InvalidParameterValue.Cls": "the log topic is not accepted; see `cls` in serverless.yml",
-    "InvalidParameterValue.ClsRole": "a log topic of your own needs a role; say `role` in serverless.yml",
+    "InvalidParameterValue.ClsRole": "a log topic of your own needs a role; set `role` in serverless.yml",
     "InvalidParameterValue.Description": "the description is not accepted; see `description` in serverless.yml",
     "InvalidParameterValue.EipConfig": "the fixed address is not accepted; see `eip` in serverless.yml",
     "InvalidParameterValue.Environment": "the variables are not accepted; see `environment` in serverless.yml",
@@ -53,23 +53,23 @@ MEANINGS = {
     "LimitExceeded.Trigger": "the quota of triggers is used up; remove one",
     "LimitExceeded.UserTotalConcurrencyMemory": "the account's concurrency quota is used up; raise it",
     "LimitExceeded": "a quota of the account is used up; raise it",
-    "OperationDenied.AccountIsolate": "the account is locked, which is mostly for money; see its console",
-    "RequestLimitExceeded": "too many calls at once, and after several more tries still; run it again in a minute",
+    "OperationDenied.AccountIsolate": "the account is suspended, usually for an unpaid balance; check its billing",
+    "RequestLimitExceeded": "the rate limit is exceeded after several retries; wait a minute and run the command again",
     "RequestSizeLimitExceeded": "the zip is too large to be sent; see `signup-bridge package`",
     "ResourceInUse.Trigger": _TRIGGER_IN_USE,
     "ResourceInUse.TriggerName": _TRIGGER_IN_USE,
-    "ResourceInUse": "somebody else made the same thing meanwhile; run it again",
+    "ResourceInUse": "it was created concurrently; run the command again",
     "ResourceNotFound.Ckafka": "the CKafka instance or topic is not in this region; see `events` in serverless.yml",
-    "ResourceNotFound.Function": "somebody removed the function meanwhile; run it again",
+    "ResourceNotFound.Function": "the function was deleted meanwhile; run the command again",
     "ResourceNotFound.Namespace": "the namespace does not exist in this region; create it in the console",
     "ResourceNotFound.Role": "the role is missing, or SCF may not assume it; see `role` in serverless.yml",
     "ResourceNotFound.Vpc": "the network or subnet is not in this region; see `vpcConfig` in serverless.yml",
-    "ResourceUnavailable.InsufficientBalance": "the account has no money left; top it up",
+    "ResourceUnavailable.InsufficientBalance": "the account's balance is used up; top it up",
     "ResourceUnavailable.ServiceSuspended": "SCF is suspended for this account; see its console",
     "UnauthorizedOperation.Region": "the account may not use this region; choose another one in serverless.yml",
     "UnsupportedRegion": "SCF is not in this region; see `region` in serverless.yml",
 }
-"""By the longest code that the API's begins with."""
+"""Keyed by error code; the longest prefix of the API's code applies."""
 
 BUSY = {
     "FailedOperation.CreateTrigger",
@@ -84,22 +84,22 @@ BUSY = {
     "FailedOperation.UpdateFunctionConfiguration",
     "UnsupportedOperation.UpdateFunctionCode",
 }
-"""The function is being worked on: nothing was done, and it can be done in a moment."""
+"""A change of the function is in progress: nothing was done, and a retry can succeed."""
 
-NOT_THERE = {"ResourceNotFound.Function", "ResourceNotFound.FunctionName"}
+NOT_FOUND = {"ResourceNotFound.Function", "ResourceNotFound.FunctionName"}
 
 
 class DeployError(Exception):
-    """It was not deployed, or not wholly. Its text says why, and what to do."""
+    """The deployment failed or is incomplete. The text says why, and what to do."""
 
 
 class ApiError(DeployError):
-    """The API refused a call."""
+    """The API rejected a call."""
 
     def __init__(self, action: str, code: str, message: str, request_id: str) -> None:
         self.action, self.code, self.message = action, code, message
-        said = " ".join(message.split())
-        super().__init__(f"{action}: {self._meaning()}\n  the API said: {code}: {said} (request {request_id})")
+        text = " ".join(message.split())
+        super().__init__(f"{action}: {self._meaning()}\n  the API said: {code}: {text} (request {request_id})")
 
     def is_busy(self) -> bool:
         return self.code in BUSY
@@ -113,8 +113,8 @@ class ApiError(DeployError):
     def is_trigger_in_use(self) -> bool:
         return self.code.startswith("ResourceInUse.Trigger")
 
-    def is_not_there(self) -> bool:
-        return self.code in NOT_THERE
+    def is_not_found(self) -> bool:
+        return self.code in NOT_FOUND
 
     def _meaning(self) -> str:
         named = _PERMISSION.search(self.message)
@@ -128,18 +128,18 @@ class ApiError(DeployError):
                 f"the deployer's key lacks the permission {permission}{where}; "
                 "the policy that it needs is in docs/deploying.md"
             )
-        return MEANINGS.get(closest, "the platform refused it")
+        return MEANINGS.get(closest, "the platform rejected it")
 
 
 class UnreachableError(DeployError):
-    """No usable answer came, and what became of the call is not known."""
+    """No usable reply, so the result of the call is not known."""
 
 
-def members_of(action: str, reply: Any, *names: str) -> Mapping[str, Any]:
-    """The reply, or a part of it, in which these members are. Raises DeployError when one is not."""
+def require_members(action: str, reply: Any, *names: str) -> Mapping[str, Any]:
+    """Return the reply, or a part of it, with these members. Raises DeployError if one is missing."""
     if not isinstance(reply, Mapping) or any(reply.get(name) is None for name in names):
         raise DeployError(
-            f"{action}: the answer is not as it must be, with {', '.join(names)}; "
-            "run it again, and if it stays so, look for a newer version of this command"
+            f"{action}: the reply has no {', '.join(names)}; "
+            "run the command again, or update signup-bridge if the error stays"
         )
     return reply

@@ -1,4 +1,4 @@
-"""Taking secrets out of what the API says: in comes a text that may repeat them, out comes one that does not."""
+"""Remove secrets from texts of the API, which may repeat them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
 MASK = "…"
-LONG_ENOUGH = 6
-"""Characters from which on any variable's value is taken out; a secret is at any length."""
+MIN_LENGTH = 6
+"""Length from which any variable's value is masked; a secret is masked at any length."""
 
-RECOGNISED = 8
-"""Characters of a secret's beginning that are one, when what follows was cut short."""
+MIN_PREFIX = 8
+"""Length of a truncated secret's prefix from which it is masked."""
 
 _SECRET = ("_KEY", "_SECRETS", "_TOKEN")
 _CUT = ("...", MASK)
 
 
-def secrets_of(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not be shown of a function's variables."""
+def collect_secrets(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the values of a function's variables that must not be printed."""
     found = []
     for name, value in variables.items():
         words = [value, *value.split()]
-        found += [one for one in words if name.endswith(_SECRET) or len(one) >= LONG_ENOUGH]
+        found += [one for one in words if name.endswith(_SECRET) or len(one) >= MIN_LENGTH]
         if name.endswith("_SECRETS"):
             found += [word.rpartition("whsec_")[2] for word in words]
         found += _passwords(value)
@@ -30,24 +30,25 @@ def secrets_of(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _passwords(value: str) -> list[str]:
-    """A URL's password as it is written and decoded, also if it holds an unescaped ``@``, ``/`` or ``#``."""
+    """Return a URL's password as written and decoded, also with an unescaped ``@``, ``/`` or ``#``."""
     password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
     return [password, unquote(password)]
 
 
 class Mask:
-    """``secrets`` in whatever form: as they are, as JSON and Python write them, or cut short."""
+    """Mask ``secrets`` as they are, in JSON and Python notation, and truncated."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret)}
         # The longest first: one may be a part of another.
         self._forms = sorted(filter(None, forms), key=lambda form: (-len(form), form))
 
-    def of(self, text: str) -> str:
+    def apply(self, text: str) -> str:
+        """Return the text with all secrets masked."""
         for form in self._forms:
             text = text.replace(form, MASK)
         for form in self._forms:
-            text = _without_beginnings(text, form)
+            text = _mask_prefixes(text, form)
         return text
 
 
@@ -60,14 +61,14 @@ def _forms(secret: str) -> Iterator[str]:
     yield ascii(secret)[1:-1]
 
 
-def _without_beginnings(text: str, form: str) -> str:
-    """The text without what begins as the form does and is cut short by dots."""
+def _mask_prefixes(text: str, form: str) -> str:
+    """Mask prefixes of the form that end with dots."""
     start = 0
-    while len(form) > RECOGNISED and (start := text.find(form[:RECOGNISED], start)) >= 0:
-        end = start + RECOGNISED
+    while len(form) > MIN_PREFIX and (start := text.find(form[:MIN_PREFIX], start)) >= 0:
+        end = start + MIN_PREFIX
         while end < len(text) and end - start < len(form) and text[end] == form[end - start]:
             end += 1
-        # The secret's own dots may be the first of those that cut it short.
+        # The secret's own dots may precede the ellipsis.
         if text.startswith(_CUT, end) or text[:end].endswith(_CUT):
             text = text[:start] + MASK + text[end:]
         start += 1

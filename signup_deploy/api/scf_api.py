@@ -1,7 +1,6 @@
-"""The SCF API, and a rehearsal of it that changes nothing.
+"""Call the SCF API, or print the calls of a dry run.
 
-In comes an action and its parameters, out comes the reply's content, or a DeployError. It must never print or raise a
-secret: neither the deployer's key nor what is in ``secrets``.
+No text or error contains a secret: neither the deployer's key nor one of ``secrets``.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from .errors import ApiError, DeployError, UnreachableError
 from .masking import Mask
 
 ENDPOINT = "https://scf.tencentcloudapi.com"
-READING = ("Get", "List")
-"""What the actions that change nothing begin with."""
+READ_PREFIXES = ("Get", "List")
+"""Prefixes of the actions that change nothing."""
 
-CONNECTING, ANSWER, ANSWER_AFTER_UPLOAD = 10, 30, 300
-"""Seconds to connect, and for the answer."""
+CONNECT_TIMEOUT, READ_TIMEOUT, UPLOAD_TIMEOUT = 10, 30, 300
+"""Seconds to connect, for a reply, and for the reply to an upload."""
 
 _NETWORK = {"ClientNetworkError", "ServerNetworkError"}
-"""The SDK's own codes for a request that failed, and for an answer that is not 200."""
+"""The SDK's codes for a failed request and for a status other than 200."""
 
 # At DEBUG the SDK's logger prints the signature and every variable.
 logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
@@ -39,7 +38,7 @@ logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
 
 @dataclass(frozen=True)
 class Credentials:
-    """The deployer's."""
+    """The deployer's API key."""
 
     secret_id: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -47,7 +46,7 @@ class Credentials:
 
 
 class Api(Protocol):
-    """What the deployment calls. ``real``: what is called happens."""
+    """The API of a deployment. ``real``: not a dry run."""
 
     real: bool
 
@@ -57,7 +56,7 @@ class Api(Protocol):
 class ScfApi:
     """SCF's API 3.0, version 2018-04-16, through the official SDK.
 
-    ``secrets`` are taken out of whatever the API says; ``endpoint`` is another one in tests only.
+    ``secrets`` are masked in the API's texts. ``endpoint`` differs in tests only.
     """
 
     real = True
@@ -72,66 +71,66 @@ class ScfApi:
             raise DeployError(f"TENCENT_SECRET_ID, TENCENT_SECRET_KEY: {error.get_message()}") from None
         own = (credentials.secret_id, credentials.secret_key, credentials.token or "")
         self._host = parts.netloc
-        self._masked = Mask({*secrets, *own}).of
+        self._mask = Mask({*secrets, *own}).apply
         self._reading, self._writing = (
-            _client(credential, region, parts, answer) for answer in (ANSWER, ANSWER_AFTER_UPLOAD)
+            _client(credential, region, parts, timeout) for timeout in (READ_TIMEOUT, UPLOAD_TIMEOUT)
         )
 
     def call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call once; the content of ``Response``. Raises ApiError and UnreachableError."""
-        client = self._reading if action.startswith(READING) else self._writing
+        """Call once; return the content of ``Response``. Raises ApiError and UnreachableError."""
+        client = self._reading if action.startswith(READ_PREFIXES) else self._writing
         try:
             document = json.loads(client.call(action, dict(parameters)))
         except TencentCloudSDKException as error:
-            code, message = str(error.get_code()), self._masked(str(error.get_message()))
+            code, message = str(error.get_code()), self._mask(str(error.get_message()))
             if code in _NETWORK:
                 raise self._unreachable(action, message) from None
             raise ApiError(action, code, message, str(error.get_request_id())) from None
         except requests.RequestException as error:
-            raise self._unreachable(action, self._masked(str(error))) from None
+            raise self._unreachable(action, self._mask(str(error))) from None
         except (ValueError, KeyError, TypeError):
-            raise self._unreachable(action, "the answer is not the API's") from None
+            raise self._unreachable(action, "the reply is not the API's") from None
         response = document.get("Response") if isinstance(document, dict) else None
         if not isinstance(response, dict) or not response.get("RequestId"):
-            raise self._unreachable(action, "the answer is not the API's")
-        if refused := response.get("Error"):  # the SDK looks for it only under some content types
-            code, message = str(refused.get("Code")), self._masked(str(refused.get("Message")))
+            raise self._unreachable(action, "the reply is not the API's")
+        if failure := response.get("Error"):  # the SDK checks it for some content types only
+            code, message = str(failure.get("Code")), self._mask(str(failure.get("Message")))
             raise ApiError(action, code, message, response["RequestId"])
-        for reason in response.get("StatusReasons") or ():  # words that are printed, too
-            reason["ErrorMessage"] = self._masked(str(reason.get("ErrorMessage") or reason.get("ErrorCode")))
+        for reason in response.get("StatusReasons") or ():  # printed too
+            reason["ErrorMessage"] = self._mask(str(reason.get("ErrorMessage") or reason.get("ErrorCode")))
         return response
 
     def _unreachable(self, action: str, reason: str) -> UnreachableError:
         return UnreachableError(
-            f"{action}: {self._host} gave no answer; look at the network and at HTTPS_PROXY, and run it again\n"
+            f"{action}: {self._host} did not respond; check the network and HTTPS_PROXY, and run the command again\n"
             f"  {' '.join(reason.split())[:300]}"
         )
 
 
-def _client(credential: Credential, region: str, endpoint: SplitResult, answer: int) -> CommonClient:
-    # The SDK hands the time-out on as it is, and so the two that its transport takes.
-    http = HttpProfile(protocol=endpoint.scheme, endpoint=endpoint.netloc, reqTimeout=(CONNECTING, answer))
+def _client(credential: Credential, region: str, endpoint: SplitResult, timeout: int) -> CommonClient:
+    # The SDK passes the time-out to its transport, which takes a pair.
+    http = HttpProfile(protocol=endpoint.scheme, endpoint=endpoint.netloc, reqTimeout=(CONNECT_TIMEOUT, timeout))
     client = CommonClient("scf", "2018-04-16", credential, region, ClientProfile(httpProfile=http, language="en-US"))
-    session = client.request.conn._session  # noqa: SLF001  the SDK offers no other way to its transport
-    session.trust_env = False  # a .netrc would replace the signature; the proxy is the SDK's own business
+    session = client.request.conn._session  # noqa: SLF001  the SDK has no public access to its transport
+    session.trust_env = False  # a .netrc would replace the signature; the SDK sets the proxy
     session.max_redirects = 0
     return client
 
 
 class DryRunApi:
-    """Tells which calls would change something, and makes only those that read; none at all without ``api``."""
+    """Report the calls that would change something; make only reading calls, and none without ``api``."""
 
     real = False
 
-    def __init__(self, api: Api | None, tell: Callable[[str], None] = print) -> None:
+    def __init__(self, api: Api | None, report: Callable[[str], None] = print) -> None:
         self._api = api
-        self._tell = tell
+        self._report = report
         self._changed_existence = False
 
     def call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        if not action.startswith(READING):
+        if not action.startswith(READ_PREFIXES):
             self._changed_existence |= action in ("CreateFunction", "DeleteFunction")
-            self._tell("\n".join([f"  would call {action}", *_shown(parameters)]))
+            self._report("\n".join([f"  would call {action}", *_format_parameters(parameters)]))
             return {}
         if self._api is not None and not self._changed_existence:
             return self._api.call(action, parameters)
@@ -140,8 +139,8 @@ class DryRunApi:
         return {}
 
 
-def _shown(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """A line a parameter, without the zip, and without what the variables hold."""
+def _format_parameters(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each parameter, without the zip and the variables' values."""
     for name, value in parameters.items():
         match name:
             case "Code":

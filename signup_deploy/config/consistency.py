@@ -1,7 +1,7 @@
-"""Whether what serverless.yml says goes together, and whether the function will start with it.
+"""Check that the keys of serverless.yml are consistent, and that the function starts with its settings.
 
-In comes a tree whose form is right (`rules`), out come the problems, each naming a key and the remedy. The settings are
-judged by the function's own check, so that what it would refuse at its start is refused before anything is deployed.
+The form must be valid (`schema`). Each problem names a key and the remedy. The function's own check validates the
+settings, so that a deployment fails before the function would.
 """
 
 from __future__ import annotations
@@ -14,85 +14,85 @@ from typing import Any
 from signup_bridge import settings
 from signup_bridge.web.profiles import PROFILES
 
-from .schema import HANDLER, variables_of
+from .schema import HANDLER, get_variables
 
 FROM_HEADERS = "ROLE_CREDENTIALS_FROM_HEADERS"
 KEY = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY")
 _VARIABLES = "inputs.environment.variables"
 
 
-def of_function(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
-    """What is wrong with a file of the right form: keys that do not go together, settings that do not work."""
+def check_function(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """Return the problems of a file with a valid form: inconsistent keys, invalid settings."""
     kinds = {kind: event[kind]["parameters"] for event in inputs.get("events", []) for kind in event}
     return [
-        *(_of_web(inputs, kinds) if inputs["type"] == "web" else _of_event_function(inputs, kinds)),
-        *_of_times(inputs),
-        *_of_services(inputs),
-        *of_settings(inputs, sources),
+        *(_check_web(inputs, kinds) if inputs["type"] == "web" else _check_event_function(inputs, kinds)),
+        *_check_timeout(inputs),
+        *_check_services(inputs),
+        *check_settings(inputs, sources),
     ]
 
 
-def _of_web(inputs: Mapping[str, Any], kinds: Mapping[str, Any]) -> Iterator[str]:
-    concurrency = _setting(variables_of(inputs), "CONCURRENCY")
+def _check_web(inputs: Mapping[str, Any], kinds: Mapping[str, Any]) -> Iterator[str]:
+    concurrency = _setting(get_variables(inputs), "CONCURRENCY")
     instance = inputs.get("instanceConcurrencyConfig")
     if instance is None:
-        yield "inputs.instanceConcurrencyConfig: is missing; without it an instance takes one request at a time"
+        yield "inputs.instanceConcurrencyConfig: is required; without it an instance takes one request at a time"
     elif concurrency is not None and instance["maxConcurrency"] != concurrency:
         yield f"inputs.instanceConcurrencyConfig.maxConcurrency: must be CONCURRENCY, {concurrency}; change both"
     if "handler" in inputs:
-        yield "inputs.handler: is an event function's; a web function starts by scf_bootstrap"
+        yield "inputs.handler: is for event functions only; remove it"
     if "ckafka" in kinds:
-        yield "inputs.events: ckafka calls event functions only; say `type: event`"
+        yield "inputs.events: ckafka calls event functions only; set `type: event`"
 
 
-def _of_event_function(inputs: Mapping[str, Any], kinds: Mapping[str, Any]) -> Iterator[str]:
+def _check_event_function(inputs: Mapping[str, Any], kinds: Mapping[str, Any]) -> Iterator[str]:
     if inputs.get("handler") != HANDLER:
-        yield f"inputs.handler: is missing; it must be {HANDLER}"
+        yield f"inputs.handler: is required; it must be {HANDLER}"
     if "instanceConcurrencyConfig" in inputs:
-        yield "inputs.instanceConcurrencyConfig: is a web function's; take it out"
-    if not is_redis(variables_of(inputs)):
+        yield "inputs.instanceConcurrencyConfig: is for web functions only; remove it"
+    if not is_redis(get_variables(inputs)):
         yield (
             f"{_VARIABLES}.LEDGER_URL: must be redis://… or rediss://…; an event function has an "
-            "instance for each event at a time, and these must share what they remember"
+            "instance for each event at a time, and these must share the ledger"
         )
     ckafka = kinds.get("ckafka")
     if ckafka and ckafka["name"] != f"{ckafka['instanceId']}-{ckafka['topic']}":
         yield "inputs.events: ckafka's name must be <instanceId>-<topic>, by which SCF finds the topic"
 
 
-def _of_times(inputs: Mapping[str, Any]) -> Iterator[str]:
-    variables = variables_of(inputs)
+def _check_timeout(inputs: Mapping[str, Any]) -> Iterator[str]:
+    variables = get_variables(inputs)
     budget = _setting(variables, "REQUEST_BUDGET")
     profile = PROFILES.get(_setting(variables, "SENDER_PROFILE"))
     if profile and "REQUEST_BUDGET" not in variables:
         budget = profile.budget
     if budget is not None and inputs["timeout"] <= budget:
-        yield f"inputs.timeout: must be more than REQUEST_BUDGET, {budget:g}; else SCF cuts the answer off"
+        yield f"inputs.timeout: must be more than REQUEST_BUDGET, {budget:g}; otherwise SCF aborts the request"
 
 
-def _of_services(inputs: Mapping[str, Any]) -> Iterator[str]:
+def _check_services(inputs: Mapping[str, Any]) -> Iterator[str]:
     if "cls" in inputs and "role" not in inputs:
-        yield "inputs.cls: needs `role`, by which the function may write there; name one, or take cls out"
+        yield "inputs.cls: needs `role`, which permits the function to write there; set one, or remove cls"
     if inputs.get("eip") and inputs.get("publicAccess") is False:
         yield "inputs.eip: is an address on the internet; it needs publicAccess: true"
 
 
-def of_settings(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
-    """What the function's own check would refuse at its start, and what only SCF makes wrong."""
-    variables = variables_of(inputs)
-    found = list(_of_key(inputs, variables))
+def check_settings(inputs: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """Return the problems that the function would report at its start, and those that only SCF causes."""
+    variables = get_variables(inputs)
+    found = list(_check_key(inputs, variables))
     try:
-        settings_of(inputs.get("type"), variables)
+        load_settings(inputs.get("type"), variables)
     except settings.SettingsError as error:
         found += error.problems
-    located = [_located(problem, variables, sources) for problem in found]
-    return [*_of_role(inputs, variables), *_of_ledger_file(variables), *located]
+    located = [_locate(problem, variables, sources) for problem in found]
+    return [*_check_role(inputs, variables), *_check_ledger_file(variables), *located]
 
 
-def settings_of(shape: str | None, variables: Mapping[str, str]) -> settings.Settings:
-    """As the function will read them. Raises SettingsError."""
+def load_settings(shape: str | None, variables: Mapping[str, str]) -> settings.Settings:
+    """Parse the settings as the function does. Raises SettingsError."""
     environ = {**variables, "TENCENTCLOUD_RUNENV": "SCF"}
-    # The files that they name are the function's, not this machine's.
+    # The files that they name are in the function, not on this machine.
     return settings.load(environ, event_function=shape == "event", check_files=False)
 
 
@@ -100,30 +100,30 @@ def _has_role_credentials(inputs: Mapping[str, Any], variables: Mapping[str, str
     return inputs.get("type") == "event" or _setting(variables, FROM_HEADERS) is True
 
 
-def _of_key(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
-    """On SCF the function starts without a key, since its role may give one; whether it does is known here."""
+def _check_key(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
+    """Check that there is a key: the function itself starts without one, since its role may provide it."""
     if not _has_role_credentials(inputs, variables) and not any(name in variables for name in KEY):
         for name in KEY:
             yield f"{name}: is not set; it comes with the account's API key"
 
 
-def _of_role(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
+def _check_role(inputs: Mapping[str, Any], variables: Mapping[str, str]) -> Iterator[str]:
     without_key = not any(name in variables for name in KEY)
     if without_key and _has_role_credentials(inputs, variables) and "role" not in inputs:
-        yield "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
+        yield "inputs.role: is required; without FUNCTION_SECRET_ID the function calls with its role's credentials"
 
 
-def _of_ledger_file(variables: Mapping[str, str]) -> Iterator[str]:
+def _check_ledger_file(variables: Mapping[str, str]) -> Iterator[str]:
     try:
         path = _ledger_file(variables)
-    except settings.SettingsError:  # it is told with the other settings
+    except settings.SettingsError:  # reported with the other settings
         return
     if path and PurePosixPath("/tmp") not in PurePosixPath(os.path.normpath(path)).parents:  # noqa: S108  SCF's
-        yield f"{_VARIABLES}.LEDGER_URL: a SQLite file must lie in /tmp; nothing else can be written"
+        yield f"{_VARIABLES}.LEDGER_URL: a SQLite file must be in /tmp; nothing else is writable"
 
 
-def _located(problem: str, variables: Mapping[str, str], sources: Mapping[str, str]) -> str:
-    """The problem with the path of its key, and with the name that must be set, where one is to be set."""
+def _locate(problem: str, variables: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Add the path of the key, and the name of the environment variable if it is not set."""
     name = problem.partition(":")[0]
     source = sources.get(f"{_VARIABLES}.{name}")
     hint = f" (set {source} in the environment)" if source and name not in variables else ""
@@ -131,7 +131,7 @@ def _located(problem: str, variables: Mapping[str, str], sources: Mapping[str, s
 
 
 def _setting(variables: Mapping[str, str], name: str) -> Any:
-    """A setting as the function will read it; None when it cannot."""
+    """Parse one setting as the function does; return None if it is not valid."""
     setting = next(one for one in settings.SETTINGS if one.name == name)
     try:
         return setting.parse(variables.get(name, setting.default).strip())
@@ -140,7 +140,7 @@ def _setting(variables: Mapping[str, str], name: str) -> Any:
 
 
 def is_redis(variables: Mapping[str, str]) -> bool:
-    """Whether a function with these variables shares what it remembers; not when its ledger's setting is wrong."""
+    """Return whether the ledger is a Redis; False if the setting is not valid."""
     try:
         return _ledger_file(variables) is None
     except settings.SettingsError:
@@ -148,6 +148,6 @@ def is_redis(variables: Mapping[str, str]) -> bool:
 
 
 def _ledger_file(variables: Mapping[str, str]) -> Path | None:
-    """Where its SQLite ledger is; None when it is a Redis. Raises SettingsError, for no other setting than this one."""
+    """Return the path of the SQLite ledger, None for a Redis. Raises SettingsError for LEDGER_URL only."""
     others = {"TENCENTCLOUD_RUNENV": "SCF", "WEBHOOK_AUTH": "none", "LEDGER_KEY": "-" * 32}
     return settings.load({**others, "LEDGER_URL": variables.get("LEDGER_URL", "")}, check_files=False).ledger_file

@@ -1,6 +1,6 @@
-"""What is to be deployed: in comes serverless.yml and an environment, out comes a `Config` or a `ConfigError`.
+"""Load serverless.yml with the environment into a `Config`.
 
-It never holds what SCF, the `scf` command's engine or the function's own start check would refuse.
+A `Config` passes the checks of SCF, of the `scf` command and of the function at its start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class UrlTrigger:
 
 @dataclass(frozen=True)
 class CkafkaTrigger:
-    """A topic whose messages are handed to an event function; ``timeout`` is the seconds that a batch is waited for."""
+    """A CKafka topic of an event function. ``timeout`` is the seconds to wait for a full batch."""
 
     name: str
     qualifier: str
@@ -57,7 +57,7 @@ class Vpc:
 
 @dataclass(frozen=True)
 class Cls:
-    """Where the logs go."""
+    """The CLS log topic."""
 
     logset_id: str
     topic_id: str
@@ -65,7 +65,7 @@ class Cls:
 
 @dataclass(frozen=True)
 class Config:
-    """One function. ``memory`` is in MB, the times are in seconds, ``concurrency`` is None in an event function."""
+    """One function. ``memory`` is in MB, times are in seconds, ``concurrency`` is None for an event function."""
 
     name: str
     namespace: str
@@ -93,25 +93,25 @@ class Config:
 
     @cached_property
     def settings(self) -> Settings:
-        """What the variables mean to the function."""
-        return consistency.settings_of(self.shape, self.variables)
+        """The function's settings."""
+        return consistency.load_settings(self.shape, self.variables)
 
     @property
     def shared_ledger(self) -> bool:
-        """Whether several instances share what they remember."""
+        """Whether the instances share a ledger."""
         return consistency.is_redis(self.variables)
 
 
 def load(path: Path = FILE, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read, resolve and check the file. Raises ConfigError with every problem there is, OSError without the file."""
+    """Read, resolve and check the file. Raises ConfigError with all problems, OSError without the file."""
     file = read(path, environ)
-    _strip(schema.variables_of(file.tree.get("inputs")))
-    problems = [*file.problems, *schema.of_tree(file.tree)]
-    # What is not of the right form cannot be asked for what it means; the settings can, if they are.
+    _strip(schema.get_variables(file.tree.get("inputs")))
+    problems = [*file.problems, *schema.check_form(file.tree)]
+    # The consistency needs a valid form; the settings alone can be checked if their part is valid.
     if not problems:
-        problems += consistency.of_function(file.tree["inputs"], file.sources)
+        problems += consistency.check_function(file.tree["inputs"], file.sources)
     elif not any(problem.startswith(("inputs:", "inputs.environment")) for problem in problems):
-        problems += consistency.of_settings(file.tree["inputs"], file.sources)
+        problems += consistency.check_settings(file.tree["inputs"], file.sources)
     if problems:
         if any("is not set" in problem for problem in problems) and (path.parent / ".env").exists():
             problems.append("(.env was not read: `set -a; . ./.env; set +a` puts it into the environment)")
@@ -120,7 +120,7 @@ def load(path: Path = FILE, environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _strip(variables: Any) -> None:
-    """The function reads its settings without the blanks around them; so they are judged, compared and deployed."""
+    """Strip the variables, as the function does, so that they are checked, compared and deployed stripped."""
     if isinstance(variables, dict):
         variables |= {name: value.strip() for name, value in variables.items() if isinstance(value, str)}
 

@@ -1,7 +1,7 @@
-"""The form of serverless.yml: keys, types and ranges, by the rules of SCF and of the `scf` command's engine.
+"""Check the form of serverless.yml: keys, types and ranges, by the rules of SCF and of the `scf` command.
 
-In comes the resolved tree, out come the problems, each naming a key and the remedy, never a variable's value. The
-engine ignores a key that it does not know, or that is misspelt; here it is a problem.
+Each problem names a key and the remedy, never a variable's value. The `scf` command ignores an unknown key; here it is
+a problem.
 
 Sources: the engine's declaration (serverless.component.yml) and its toolkit; SCF's API 3.0, version 2018-04-16.
 """
@@ -17,22 +17,22 @@ HANDLER = "index.main_handler"
 SOURCE = "./build/function"
 MEMORY_SIZES = (64, *range(128, 3072 + 1, 128))
 VARIABLES_LIMIT = 4096
-"""Bytes of all names and values of variables together."""
+"""Limit in bytes for the names and values of all variables together."""
 
 RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One key: when it holds, what it must be, and whether it must be there."""
+    """One key: the check of its value, the requirement in words, and whether it is required."""
 
     key: str
-    holds: Callable[[Any], bool]
-    must: str
-    needed: bool = False
+    accepts: Callable[[Any], bool]
+    requirement: str
+    required: bool = False
 
 
-def _is_text(value: Any) -> bool:
+def _is_string(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
@@ -52,27 +52,27 @@ def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _has_texts(*keys: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and set(value) == set(keys) and all(map(_is_text, value.values()))
+def _has_strings(*keys: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and set(value) == set(keys) and all(map(_is_string, value.values()))
 
 
-def _is_list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(holds, value))
+def _is_list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(accepts, value))
 
 
-def variables_of(inputs: Any) -> Any:
-    """What stands under ``environment.variables``; None when something else stands there, too."""
+def get_variables(inputs: Any) -> Any:
+    """Return ``environment.variables``; None if ``environment`` has other keys."""
     environment = inputs.get("environment") if isinstance(inputs, dict) else None
     return environment.get("variables") if isinstance(environment, dict) and set(environment) == {"variables"} else None
 
 
 TOP = (
-    Rule("component", _matches("scf(@.+)?"), "must be scf", needed=True),
-    Rule("name", _is_text, "must be the instance's name", needed=True),
-    Rule("app", _is_text, "must be a text"),
-    Rule("stage", _is_text, "must be a text"),
-    Rule("org", _is_text, "must be a text"),
-    Rule("inputs", lambda value: isinstance(value, dict), "must be a mapping", needed=True),
+    Rule("component", _matches("scf(@.+)?"), "must be scf", required=True),
+    Rule("name", _is_string, "must be the instance's name", required=True),
+    Rule("app", _is_string, "must be a string"),
+    Rule("stage", _is_string, "must be a string"),
+    Rule("org", _is_string, "must be a string"),
+    Rule("inputs", lambda value: isinstance(value, dict), "must be a mapping", required=True),
 )
 
 INPUTS = (
@@ -80,34 +80,36 @@ INPUTS = (
         "name",
         _matches("[A-Za-z][A-Za-z0-9_-]{0,58}[A-Za-z0-9]"),
         "must be 2 to 60 letters, digits, - and _, begin with a letter and end with a letter or a digit",
-        needed=True,
+        required=True,
     ),
     Rule("namespace", _matches("[A-Za-z][A-Za-z0-9_-]{0,29}"), "must be at most 30 letters, digits, - and _"),
-    Rule("region", _matches("[a-z]+(-[a-z0-9]+)+"), "must be a region such as ap-guangzhou", needed=True),
-    Rule("type", _is_one_of("web", "event"), "must be web or event", needed=True),
-    Rule("runtime", _is_one_of("Python3.10"), "must be Python3.10, for which the package is built", needed=True),
+    Rule("region", _matches("[a-z]+(-[a-z0-9]+)+"), "must be a region such as ap-guangzhou", required=True),
+    Rule("type", _is_one_of("web", "event"), "must be web or event", required=True),
+    Rule("runtime", _is_one_of("Python3.10"), "must be Python3.10, for which the package is built", required=True),
     Rule(
         "src",
         _is_one_of(SOURCE, {"src": SOURCE}),
         f"must be {SOURCE}, what `signup-bridge package` builds",
-        needed=True,
+        required=True,
     ),
     Rule("handler", _is_one_of(HANDLER), f"must be {HANDLER}"),
-    Rule("memorySize", _is_one_of(*MEMORY_SIZES), "must be a number: 64, 128, or more by 128 up to 3072", needed=True),
-    Rule("timeout", _is_whole_number(1, 900), "must be a number from 1 to 900; SCF's default is 3", needed=True),
+    Rule(
+        "memorySize", _is_one_of(*MEMORY_SIZES), "must be a number: 64, 128, or more by 128 up to 3072", required=True
+    ),
+    Rule("timeout", _is_whole_number(1, 900), "must be a number from 1 to 900; SCF's default is 3", required=True),
     Rule("initTimeout", _is_whole_number(3, 300), "must be a number from 3 to 300"),
-    Rule("description", _matches(r"[A-Za-z0-9 ,.\n]{1,900}"), "must be letters, digits, blanks, commas, full stops"),
-    Rule("role", _is_text, "must be the name of a role"),
-    Rule("vpcConfig", _has_texts("vpcId", "subnetId"), "must have vpcId and subnetId"),
-    Rule("cls", _has_texts("logsetId", "topicId"), "must have logsetId and topicId"),
-    Rule("tags", _is_list_of(_has_texts("key", "value")), "must be a list of `key` and `value`"),
+    Rule("description", _matches(r"[A-Za-z0-9 ,.\n]{1,900}"), "must be letters, digits, spaces, commas, full stops"),
+    Rule("role", _is_string, "must be the name of a role"),
+    Rule("vpcConfig", _has_strings("vpcId", "subnetId"), "must have vpcId and subnetId"),
+    Rule("cls", _has_strings("logsetId", "topicId"), "must have logsetId and topicId"),
+    Rule("tags", _is_list_of(_has_strings("key", "value")), "must be a list of `key` and `value`"),
     Rule("publicAccess", _is_bool, "must be true or false"),
     Rule("eip", _is_bool, "must be true or false"),
     Rule(
         "environment",
-        lambda value: variables_of({"environment": value}) is not None,
+        lambda value: get_variables({"environment": value}) is not None,
         "must have `variables`, and nothing else",
-        needed=True,
+        required=True,
     ),
     Rule(
         "instanceConcurrencyConfig",
@@ -118,17 +120,17 @@ INPUTS = (
 )
 
 CONCURRENCY = (
-    Rule("enable", _is_one_of(True), "must be true; without it an instance takes one request at a time", needed=True),  # noqa: FBT003
-    Rule("dynamicEnabled", _is_one_of(False), "must be false: the number is CONCURRENCY's", needed=True),  # noqa: FBT003
-    Rule("maxConcurrency", _is_whole_number(1, 100), "must be a number from 1 to 100", needed=True),
+    Rule("enable", _is_one_of(True), "must be true; without it an instance takes one request at a time", required=True),  # noqa: FBT003
+    Rule("dynamicEnabled", _is_one_of(False), "must be false: the number is CONCURRENCY's", required=True),  # noqa: FBT003
+    Rule("maxConcurrency", _is_whole_number(1, 100), "must be a number from 1 to 100", required=True),
 )
 
-_QUALIFIER = Rule("qualifier", _is_one_of("$DEFAULT"), "must be $DEFAULT", needed=True)
+_QUALIFIER = Rule("qualifier", _is_one_of("$DEFAULT"), "must be $DEFAULT", required=True)
 
 HTTP = (
-    Rule("name", _is_text, "must be a text"),
+    Rule("name", _is_string, "must be a string"),
     _QUALIFIER,
-    Rule("authType", _is_one_of("NONE", "CAM"), "must be NONE or CAM", needed=True),
+    Rule("authType", _is_one_of("NONE", "CAM"), "must be NONE or CAM", required=True),
     Rule(
         "netConfig",
         lambda value: (
@@ -136,57 +138,57 @@ HTTP = (
             and set(value) == {"enableExtranet", "enableIntranet"}
             and all(map(_is_bool, value.values()))
         ),
-        "must say both enableExtranet and enableIntranet, true or false; what is not said is false",
-        needed=True,
+        "must have both enableExtranet and enableIntranet, true or false; the default is false",
+        required=True,
     ),
     Rule("enable", _is_bool, "must be true or false"),
 )
 
 CKAFKA = (
-    Rule("name", _is_text, "must be <instanceId>-<topic>", needed=True),
+    Rule("name", _is_string, "must be <instanceId>-<topic>", required=True),
     _QUALIFIER,
-    Rule("instanceId", _matches("ckafka-[0-9a-z]+"), "must be the instance's id, ckafka-…", needed=True),
-    Rule("topic", _is_text, "must be the topic's name", needed=True),
+    Rule("instanceId", _matches("ckafka-[0-9a-z]+"), "must be the instance's id, ckafka-…", required=True),
+    Rule("topic", _is_string, "must be the topic's name", required=True),
     Rule("maxMsgNum", _is_whole_number(1, 10_000), "must be a number from 1 to 10000"),
     Rule("offset", _is_one_of("latest", "earliest"), "must be latest or earliest"),
     Rule("retry", _is_whole_number(0, 10_000), "must be a number from 0 to 10000"),
     Rule("timeout", _is_whole_number(1, 60), "must be a number from 1 to 60"),
-    Rule("consumerGroupName", _is_text, "must be a text"),
-    Rule("enable", _is_bool, "must be true or false; what is not said is false", needed=True),
+    Rule("consumerGroupName", _is_string, "must be a string"),
+    Rule("enable", _is_bool, "must be true or false; the default is false", required=True),
 )
 
 EVENTS = {"http": HTTP, "ckafka": CKAFKA}
 
 
-def of_tree(tree: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the form: keys, types, ranges."""
-    problems = list(_of(TOP, tree, ""))
+def check_form(tree: Mapping[str, Any]) -> list[str]:
+    """Return the problems of the form: keys, types, ranges."""
+    problems = list(_check_keys(TOP, tree, ""))
     inputs = tree.get("inputs")
     if isinstance(inputs, dict):
-        problems += _of(INPUTS, inputs, "inputs.")
+        problems += _check_keys(INPUTS, inputs, "inputs.")
         if isinstance(concurrency := inputs.get("instanceConcurrencyConfig"), dict):
-            problems += _of(CONCURRENCY, concurrency, "inputs.instanceConcurrencyConfig.")
-        problems += _of_events(inputs.get("events"))
-        problems += _of_variables(variables_of(inputs))
+            problems += _check_keys(CONCURRENCY, concurrency, "inputs.instanceConcurrencyConfig.")
+        problems += _check_events(inputs.get("events"))
+        problems += _check_variables(get_variables(inputs))
     return problems
 
 
-def _of(rules: tuple[Rule, ...], tree: Mapping[str, Any], path: str) -> Iterator[str]:
+def _check_keys(rules: tuple[Rule, ...], tree: Mapping[str, Any], path: str) -> Iterator[str]:
     known = {rule.key for rule in rules}
     for key in tree:
         if key not in known:
-            yield f"{path}{key}: is not known to `signup-bridge deploy`; correct it, or take it out"
+            yield f"{path}{key}: is not supported; correct it, or remove it"
     for rule in rules:
         if rule.key not in tree:
-            if rule.needed:
-                yield f"{path}{rule.key}: is missing; it {rule.must}"
+            if rule.required:
+                yield f"{path}{rule.key}: is required; it {rule.requirement}"
         elif isinstance(tree[rule.key], str) and "${" in tree[rule.key]:
-            yield f"{path}{rule.key}: holds ${{…}}; only ${{env:NAME}} is resolved, and no default can be written"
-        elif not rule.holds(tree[rule.key]):
-            yield f"{path}{rule.key}: {rule.must}"
+            yield f"{path}{rule.key}: holds ${{…}}; only ${{env:NAME}} is resolved, without a default"
+        elif not rule.accepts(tree[rule.key]):
+            yield f"{path}{rule.key}: {rule.requirement}"
 
 
-def _of_events(events: Any) -> Iterator[str]:
+def _check_events(events: Any) -> Iterator[str]:
     if not isinstance(events, list):
         return
     kinds = [kind for event in events if isinstance(event, dict) for kind in event]
@@ -194,32 +196,32 @@ def _of_events(events: Any) -> Iterator[str]:
         for kind, content in event.items() if isinstance(event, dict) else ():
             path = f"inputs.events[{position}].{kind}"
             if kind not in EVENTS:
-                yield f"{path}: is not known to `signup-bridge deploy`; it knows {' and '.join(EVENTS)}"
+                yield f"{path}: is not supported; expected {' or '.join(EVENTS)}"
             elif kinds.count(kind) > 1:
-                yield f"{path}: stands {kinds.count(kind)} times; one is enough"
+                yield f"{path}: is there {kinds.count(kind)} times; only one is allowed"
             elif not isinstance(content, dict) or set(content) != {"parameters"}:
                 yield f"{path}: must have `parameters`, and nothing else"
             elif isinstance(content["parameters"], dict):
-                yield from _of(EVENTS[kind], content["parameters"], f"{path}.parameters.")
+                yield from _check_keys(EVENTS[kind], content["parameters"], f"{path}.parameters.")
             else:
                 yield f"{path}.parameters: must be a mapping"
 
 
-def _of_variables(variables: Any) -> Iterator[str]:
+def _check_variables(variables: Any) -> Iterator[str]:
     if not isinstance(variables, dict):
         return
     path = "inputs.environment.variables"
     for name, value in variables.items():
         if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name, re.ASCII):
-            yield f"{path}.{name}: is no name; letters, digits and _, a letter first"
+            yield f"{path}.{name}: is not a name; use letters, digits and _, a letter first"
         elif name.startswith(RESERVED):
-            yield f"{path}.{name}: begins as SCF's own names do ({', '.join(RESERVED)}); rename it"
+            yield f"{path}.{name}: has a prefix that SCF reserves ({', '.join(RESERVED)}); rename it"
         if not isinstance(value, str):
-            yield f"{path}.{name}: must be a text; put it in quotes"
+            yield f"{path}.{name}: must be a string; put it in quotes"
         elif not value.strip():
-            yield f"{path}.{name}: is empty, which SCF refuses; unset it, or give it a value"
+            yield f"{path}.{name}: is empty, which SCF rejects; unset it, or set a value"
         elif "${" in value:
-            yield f"{path}.{name}: holds ${{…}}; only ${{env:NAME}} is resolved, and no default can be written"
+            yield f"{path}.{name}: holds ${{…}}; only ${{env:NAME}} is resolved, without a default"
     size = sum(len(f"{name}{value}".encode("utf-8", "replace")) for name, value in variables.items())
     if size > VARIABLES_LIMIT:
         yield f"{path}: take {size} bytes; SCF allows {VARIABLES_LIMIT} in all"

@@ -1,8 +1,8 @@
-"""serverless.yml as the `scf` command reads it: in comes the file and an environment, out comes its tree, resolved.
+"""Read serverless.yml and resolve its variables as the `scf` command does.
 
-``${env:NAME}`` alone becomes the variable's value; when the variable is not set, the key vanishes. Within a longer text
-it is put in; a name that is not set gives the text ``undefined`` there, which is told as a problem. Nothing else is
-resolved: no default can be written, and any other ``${…}`` stays as it is.
+A value ``${env:NAME}`` becomes the environment variable's value; if it is not set, the key is removed. Within a longer
+string, a name that is not set would become ``undefined``, which is reported as a problem. Nothing else is resolved:
+there are no defaults, and any other ``${…}`` stays.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 _ENV = re.compile(r"\$\{env:([\w.]+)\}", re.ASCII)
-TURNS = 10
-"""How often a value that came in may name another variable. The command itself has no limit, and would never end."""
+MAX_SUBSTITUTIONS = 10
+"""Limit of nested substitutions in a value. The `scf` command has none, and would not terminate."""
 
 
 class ConfigError(Exception):
-    """Nothing is deployed. Its text names every key that is wrong, and the remedy."""
+    """serverless.yml is not valid. The text names every invalid key and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("deploy refused, serverless.yml:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -30,7 +30,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class ServerlessFile:
-    """The resolved tree; which variable of the environment each key's text names (by the key's path); the problems."""
+    """The resolved tree; the environment variable of each value, by the path of its key; the problems."""
 
     tree: dict[str, Any] = field(repr=False)  # it holds the variables
     sources: dict[str, str] = field(default_factory=dict)
@@ -38,72 +38,72 @@ class ServerlessFile:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what every YAML reader reads alike; refuses a key that stands twice, as the `scf` command's own does."""
+    """Load only what all YAML parsers load alike; reject duplicate keys, as the `scf` command does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key} stands twice", problem_mark=node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"the key {key} is duplicate", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # PyYAML's own
         plain = kind is yaml.ScalarNode and implicit[0]
-        return _DOUBTFUL if plain and tag in _TYPED and not _CERTAIN.fullmatch(value) else tag
+        return _AMBIGUOUS if plain and tag in _TYPED and not _UNAMBIGUOUS.fullmatch(value) else tag
 
     def refuse(self, node: yaml.Node) -> None:
-        problem = "a text to one reader, a number or a truth value to another; put it in quotes, or write it plainly"
+        problem = "a string to one YAML parser, a number or boolean to another; quote it, or write it plainly"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-_DOUBTFUL = "!doubtful"
+_AMBIGUOUS = "!ambiguous"
 _TYPED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp")}
-_CERTAIN = re.compile(r"true|false|[-+]?(0|[1-9][0-9]*)([.][0-9]+)?")
-"""YAML 1.1 and 1.2 differ on the rest, such as ``no``, ``014`` and ``1:30``."""
+_UNAMBIGUOUS = re.compile(r"true|false|[-+]?(0|[1-9][0-9]*)([.][0-9]+)?")
+"""YAML 1.1 and 1.2 differ for other values, such as ``no``, ``014`` and ``1:30``."""
 
-_Loader.add_constructor(_DOUBTFUL, _Loader.refuse)
+_Loader.add_constructor(_AMBIGUOUS, _Loader.refuse)
 
 
 def read(path: Path, environ: Mapping[str, str]) -> ServerlessFile:
-    """Read and resolve the file. Raises ConfigError when it is no YAML mapping; OSError when it cannot be read."""
+    """Read and resolve the file. Raises ConfigError if it is not a YAML mapping, OSError if it is not readable."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except UnicodeDecodeError:
         raise ConfigError(["is not YAML: it is not written in UTF-8"]) from None
     except yaml.YAMLError as error:
-        raise ConfigError([f"is not YAML: {_without_the_line(error)}"]) from None
+        raise ConfigError([f"is not YAML: {_describe_error(error)}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError(["must be a mapping with `component`, `name` and `inputs`"])
     file = ServerlessFile({})
-    file.tree.update(_resolved(tree, "", environ, file))
+    file.tree.update(_resolve(tree, "", environ, file))
     return file
 
 
-def _without_the_line(error: yaml.YAMLError) -> str:
-    """What is wrong and where; what stands there may be a secret."""
+def _describe_error(error: yaml.YAMLError) -> str:
+    """Return the error and its position, without the text there, which may be a secret."""
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
-        return "a sign in it is not allowed in YAML"
+        return "a character is not allowed in YAML"
     problem = re.sub(r"(['\"]).{5,}\1", "…", str(error.problem))
     return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {problem}"
 
 
-def _resolved(value: Any, path: str, environ: Mapping[str, str], file: ServerlessFile) -> Any:
+def _resolve(value: Any, path: str, environ: Mapping[str, str], file: ServerlessFile) -> Any:
     match value:
         case dict():
-            members = {key: _resolved(one, f"{path}.{key}".lstrip("."), environ, file) for key, one in value.items()}
-            # JSON, in which the command sends the tree, has no "undefined": the key is gone. A null stays one.
+            members = {key: _resolve(one, f"{path}.{key}".lstrip("."), environ, file) for key, one in value.items()}
+            # The command sends JSON, which has no "undefined", so the key is removed. A null stays.
             return {key: one for key, one in members.items() if one is not None or value[key] is None}
         case list():
-            return [_resolved(one, f"{path}[{position}]", environ, file) for position, one in enumerate(value)]
+            return [_resolve(one, f"{path}[{position}]", environ, file) for position, one in enumerate(value)]
         case str():
-            return _text(value, path, environ, file)
+            return _resolve_string(value, path, environ, file)
         case _:
             return value
 
 
-def _text(value: str, path: str, environ: Mapping[str, str], file: ServerlessFile) -> str | None:
-    for _ in range(TURNS):
+def _resolve_string(value: str, path: str, environ: Mapping[str, str], file: ServerlessFile) -> str | None:
+    for _ in range(MAX_SUBSTITUTIONS):
         match = _ENV.search(value)
         if match is None:
             return value
@@ -115,12 +115,12 @@ def _text(value: str, path: str, environ: Mapping[str, str], file: ServerlessFil
             value = environ[name]
         else:
             if name not in environ:
-                file.problems.append(f"{path}: {name} is not set, and within a longer text cannot be left out; set it")
+                file.problems.append(f"{path}: {name} is not set, and cannot be omitted within a longer string; set it")
             elif re.search(r"\$(?!\{)", environ[name]):
                 file.problems.append(
-                    f"{path}: {name} holds a $, of which the `scf` command makes something else within a longer text; "
-                    "let one variable hold the whole text"
+                    f"{path}: {name} holds a $, which the `scf` command changes within a longer string; "
+                    "put the whole string into one variable"
                 )
             value = value.replace(match[0], environ.get(name, "undefined"))
-    file.problems.append(f"{path}: {file.sources[path]} names itself; write its value out")
+    file.problems.append(f"{path}: {file.sources[path]} refers to itself; write its value")
     return ""

@@ -1,6 +1,6 @@
-"""Calls about one function: in comes an action, out comes the reply, made again where that can help.
+"""Call the API for one function, and retry calls that failed without effect.
 
-It must never make a call a second time that may have changed something already.
+A call that may have changed something is never repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from signup_deploy.api.errors import ApiError, DeployError, UnreachableError
-from signup_deploy.api.scf_api import READING, Api
+from signup_deploy.api.scf_api import READ_PREFIXES, Api
 from signup_deploy.config.function_config import Config
 
 from .progress import ProgressReporter
@@ -21,9 +21,10 @@ _Seen = TypeVar("_Seen")
 
 @dataclass(frozen=True)
 class PollPolicy:
-    """Seconds: between two looks, for a state to change, for a busy function to be free, for a URL to appear.
+    """Times in seconds, and the attempts for calls that are throttled, or that only read and got no reply.
 
-    And how often a call is made that is one too many, or, if it only reads, gets no answer.
+    ``interval`` is the time between two polls; ``state``, ``busy`` and ``url`` limit the wait for a changed state, a
+    function without a change in progress, and a URL.
     """
 
     interval: float = 1.0
@@ -34,51 +35,51 @@ class PollPolicy:
 
 
 class Calls:
-    """``real``: what is called happens; ``writes``: how many calls changed something."""
+    """Calls for one function. ``real``: not a dry run; ``writes``: the number of calls that change something."""
 
-    def __init__(self, config: Config, api: Api, progress: ProgressReporter, patience: PollPolicy) -> None:
-        self._who = {"FunctionName": config.name, "Namespace": config.namespace}
+    def __init__(self, config: Config, api: Api, progress: ProgressReporter, polling: PollPolicy) -> None:
+        self._function = {"FunctionName": config.name, "Namespace": config.namespace}
         self._api = api
         self._progress = progress
-        self._patience = patience
+        self._polling = polling
         self.real = api.real
         self.writes = 0
 
     def read(self, action: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self._call(action, {**self._who, **(parameters or {})})
+        return self._call(action, {**self._function, **(parameters or {})})
 
     def write(self, action: str, parameters: Mapping[str, Any] | None = None) -> None:
         self.writes += 1
-        self._call(action, {**self._who, **(parameters or {})})
+        self._call(action, {**self._function, **(parameters or {})})
 
-    def until(self, look: Callable[[], _Seen | None], seconds: float) -> _Seen | None:
-        """Look, with a dot a look, until something is seen; None when that took too long."""
+    def poll(self, look: Callable[[], _Seen | None], seconds: float) -> _Seen | None:
+        """Call ``look`` until it returns something; return None after ``seconds``."""
         end = time.monotonic() + seconds
         while not (seen := look()) and time.monotonic() < end:
             self._progress.tick()
-            time.sleep(self._patience.interval)
+            time.sleep(self._polling.interval)
         return seen
 
     def _call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call until the function is free and the calls are not too many; what only reads also over a bad line."""
-        end = time.monotonic() + self._patience.busy
+        """Call, and retry while that can help. Raises DeployError."""
+        end = time.monotonic() + self._polling.busy
         attempt = 0
         while True:
             attempt += 1
             try:
                 return self._api.call(action, parameters)
             except DeployError as error:
-                if not self._helps(error, action, attempt, end):
+                if not self._should_retry(error, action, attempt, end):
                     raise
-                if not action.startswith(READING):
+                if not action.startswith(READ_PREFIXES):
                     self._progress.tick()
-            time.sleep(self._patience.interval * min(attempt, self._patience.attempts))
+            time.sleep(self._polling.interval * min(attempt, self._polling.attempts))
 
-    def _helps(self, error: DeployError, action: str, attempt: int, end: float) -> bool:
-        """Whether the same call may go well in a moment."""
+    def _should_retry(self, error: DeployError, action: str, attempt: int, end: float) -> bool:
+        """Return whether a retry of the call may succeed."""
         if isinstance(error, ApiError) and error.is_busy():
             return time.monotonic() < end
         again = isinstance(error, ApiError) and error.is_throttled()
-        if action.startswith(READING):
+        if action.startswith(READ_PREFIXES):
             again |= isinstance(error, UnreachableError) or (isinstance(error, ApiError) and error.is_internal())
-        return again and attempt < self._patience.attempts
+        return again and attempt < self._polling.attempts

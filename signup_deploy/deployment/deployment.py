@@ -1,8 +1,8 @@
-"""The deployment: in comes what is wanted and a zip, and the function in the cloud is made so.
+"""Create or update the function in the cloud according to serverless.yml.
 
-It can be broken off at any point and run again; what is the same already is left alone. It must never print a
-variable's value. The variables are replaced as a whole, and those that are not wanted named as they go; whatever else
-serverless.yml does not speak of is never taken away.
+A deployment can be interrupted at any point and run again; it changes only what differs. It never prints a variable's
+value. The variables are replaced as a whole, and the names of removed ones are printed. Everything else that
+serverless.yml does not name stays.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from . import function_state, triggers
 from .calls import Calls, PollPolicy
 from .function_state import Archive, DeployedFunction
 from .progress import ProgressReporter
-from .reserved_concurrency import Limit
+from .reserved_concurrency import InstanceLimit
 
-_WORKED_ON = {"Creating", "Updating", "Publishing", "Deleting"}
+_IN_PROGRESS = {"Creating", "Updating", "Publishing", "Deleting"}
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
-"""States from which an update may begin: after a failed one the function runs as before."""
+"""States in which an update may start. After a failed update the function runs as before."""
 
 
 class Deployment:
-    """One run. ``force``: the zip is uploaded even when the same one seems to run."""
+    """One run. ``force`` uploads the zip even if the same one seems to run."""
 
     def __init__(
         self,
@@ -39,27 +39,27 @@ class Deployment:
         progress: ProgressReporter,
         *,
         force: bool = False,
-        patience: PollPolicy | None = None,
+        polling: PollPolicy | None = None,
     ) -> None:
         self._config = config
         self._archive = archive
         self._progress = progress
         self._force = force
-        self._patience = patience or PollPolicy()
-        self._calls = Calls(config, api, progress, self._patience)
+        self._polling = polling or PollPolicy()
+        self._calls = Calls(config, api, progress, self._polling)
 
     def run(self) -> str | None:
-        """Deploy; the function's URL, None when it has none. Raises DeployError."""
-        limit = Limit(self._config, self._calls, self._progress, self._patience)
+        """Deploy; return the function's URL, None if it has none. Raises DeployError."""
+        limit = InstanceLimit(self._config, self._calls, self._progress, self._polling)
         found = self._usable(self._find())
         if found is None:
             self._create()
         else:
             self._check_kind(found)
             self._warn(found)
-            limit.before(found)
+            limit.before_update(found)
             self._update(found)
-        limit.after(found)
+        limit.after_update(found)
         url = self._connect()
         if not self._calls.writes:
             self._progress.say("nothing to change")
@@ -67,51 +67,51 @@ class Deployment:
 
     def _find(self) -> DeployedFunction | None:
         try:
-            return DeployedFunction.of(self._calls.read("GetFunction", {"ShowCode": "FALSE"}))
+            return DeployedFunction.from_reply(self._calls.read("GetFunction", {"ShowCode": "FALSE"}))
         except ApiError as error:
-            if error.is_not_there():
+            if error.is_not_found():
                 return None
             raise
 
     def _usable(self, found: DeployedFunction | None) -> DeployedFunction | None:
-        """The function when it can be updated; None when it is to be created. Raises DeployError."""
-        if found and found.status in _WORKED_ON and self._calls.real:
-            with self._progress.step(f"the function is {found.status}; waiting for that to end"):
+        """Return the function if it can be updated, None if it must be created. Raises DeployError."""
+        if found and found.status in _IN_PROGRESS and self._calls.real:
+            with self._progress.step(f"the function is {found.status}; waiting for the end of this change"):
                 found = self._wait()
         if found and found.status == "CreateFailed":
-            self._progress.say(f"the function was never created{_because(found)}")
-            with self._progress.step("removing what is left of it"):
+            self._progress.say(f"the creation of the function failed{_reasons(found)}")
+            with self._progress.step("deleting the rest of it"):
                 self._calls.write("DeleteFunction")
                 found = self._wait(gone=True) if self._calls.real else None
-        if found and found.status not in _USABLE | _WORKED_ON:
+        if found and found.status not in _USABLE | _IN_PROGRESS:
             raise DeployError(
-                f"the function is {found.status}{_because(found)}; remove it in the console, and run this again"
+                f"the function is {found.status}{_reasons(found)}; delete it in the console, and run the command again"
             )
         return found
 
     def _wait(self, *, gone: bool = False, new: bool = False) -> DeployedFunction | None:
-        """Wait until nothing works on the function; None when it is there no more. Raises DeployError.
+        """Wait until no change of the function is in progress; return None if it does not exist. Raises DeployError.
 
-        ``new``: it was just created, and may not be seen at once.
+        ``new``: it was just created, and the API may not return it yet.
         """
-        end = time.monotonic() + self._patience.state
-        unseen = self._patience.attempts if new else 0
+        end = time.monotonic() + self._polling.state
+        unseen = self._polling.attempts if new else 0
         while time.monotonic() < end:
-            time.sleep(self._patience.interval)
+            time.sleep(self._polling.interval)
             self._progress.tick()
             found = self._find()
             if found is None and unseen:
                 unseen -= 1
-            elif found is None or (found.status not in _WORKED_ON and not gone):
+            elif found is None or (found.status not in _IN_PROGRESS and not gone):
                 return found
         raise DeployError(
-            f"the function is still being worked on after {self._patience.state:.0f} s; "
-            "look at it in the console, and run this again"
+            f"a change of the function is still in progress after {self._polling.state:.0f} s; "
+            "check it in the console, and run the command again"
         )
 
     def _check_kind(self, found: DeployedFunction) -> None:
-        wanted = function_state.API_TYPES[self._config.shape]
-        for key, has, wants in (("type", found.type, wanted), ("runtime", found.runtime, self._config.runtime)):
+        desired = function_state.API_TYPES[self._config.shape]
+        for key, has, wants in (("type", found.type, desired), ("runtime", found.runtime, self._config.runtime)):
             if has != wants:
                 raise DeployError(
                     f"{self._config.name}: its {key} is {has}, serverless.yml wants {wants}, and SCF cannot change "
@@ -119,24 +119,24 @@ class Deployment:
                 )
 
     def _warn(self, found: DeployedFunction) -> None:
-        wanted = function_state.wanted(self._config, "")
+        desired = function_state.desired(self._config, "")
         for key, name in (("Role", "role"), ("VpcConfig", "vpcConfig")):
             has = found.configuration[key]
-            if key not in wanted and has not in ("", {"VpcId": "", "SubnetId": ""}):
-                self._progress.say(f"WARNING: the function has a {name}, serverless.yml names none; left as it is")
+            if key not in desired and has not in ("", {"VpcId": "", "SubnetId": ""}):
+                self._progress.say(f"WARNING: the function has a {name}, serverless.yml names none; unchanged")
         if is_redis(found.variables) and not self._config.shared_ledger:
             self._progress.say(
                 "WARNING: the function's ledger is a Redis, and becomes a SQLite file, which knows nothing of what the "
                 "Redis remembers; if that is not what you want, stop, and set LEDGER_URL"
             )
         if dict(self._config.tags) != dict(found.tags):
-            self._progress.say("WARNING: the tags differ; they are set at the creation only, and left as they are")
+            self._progress.say("WARNING: the tags differ; they are set at the creation only; unchanged")
         if not found.available:
-            self._progress.say("WARNING: the account has no money left; the function is not called until it has")
+            self._progress.say("WARNING: the account's balance is used up; the function is suspended")
 
     def _create(self) -> None:
         parameters = {
-            **function_state.wanted(self._config, self._archive.marker),
+            **function_state.desired(self._config, self._archive.marker),
             "Type": function_state.API_TYPES[self._config.shape],
             "Runtime": self._config.runtime,
             "Code": self._archive.code(),
@@ -151,12 +151,12 @@ class Deployment:
     def _update(self, found: DeployedFunction) -> None:
         if self._force or not found.runs(self._archive):
             found = self._update_code(found)
-        wanted = function_state.wanted(self._config, self._archive.marker)
-        # After an update that failed it is not known what the function has.
-        changed = found.differing(wanted) if found.status == "Active" else wanted
+        desired = function_state.desired(self._config, self._archive.marker)
+        # After a failed update the configuration is not known.
+        changed = found.changed_parameters(desired) if found.status == "Active" else desired
         if changed:
             names = [key for key in changed if key != "Environment"]
-            names += found.differing_variables(self._config.variables)
+            names += found.changed_variables(self._config.variables)
             gone = sorted(set(found.variables) - set(self._config.variables))
             verbs = {"updating": names, "removing": gone}
             text = "; ".join(f"{verb} {', '.join(which)}" for verb, which in verbs.items() if which)
@@ -164,9 +164,9 @@ class Deployment:
 
     def _update_code(self, found: DeployedFunction) -> DeployedFunction:
         if found.package:
-            # Broken off after the upload, the description would name a zip that does not run any more.
+            # Interrupted after the upload, the description would name a zip that no longer runs.
             unnamed = {"Description": function_state.description(self._config, function_state.REPLACING)}
-            self._change("noting that the code is being replaced", "UpdateFunctionConfiguration", unnamed)
+            self._change("marking the code as being replaced", "UpdateFunctionConfiguration", unnamed)
             found = replace(found, configuration={**found.configuration, **unnamed})
         parameters: dict[str, Any] = {"Code": self._archive.code()}
         if handler := self._config.handler or found.handler:
@@ -176,7 +176,7 @@ class Deployment:
         return found
 
     def _connect(self) -> str | None:
-        """Make the triggers; the URL."""
+        """Create or update the triggers; return the URL."""
         present = self._triggers()
         plans = [triggers.plan(one, present) for one in (self._config.url, self._config.ckafka) if one]
         for plan in plans:
@@ -185,15 +185,15 @@ class Deployment:
                     self._trigger(plan, present)
         for one in present:
             if not any(one is plan.found for plan in plans):
-                named = triggers.named(one)
-                self._progress.say(f"WARNING: serverless.yml does not name the {named}; left as it is")
+                named = triggers.describe(one)
+                self._progress.say(f"WARNING: serverless.yml does not name the {named}; unchanged")
         return self._url() if self._config.url and self._calls.real else None
 
     def _triggers(self) -> list[Mapping[str, Any]]:
-        return triggers.listed(self._calls.read("ListTriggers", {"Limit": 100}))
+        return triggers.parse_triggers(self._calls.read("ListTriggers", {"Limit": 100}))
 
     def _trigger(self, plan: triggers.Plan, present: list[Mapping[str, Any]]) -> None:
-        """Call what is planned. Raises DeployError."""
+        """Make the call of the plan. Raises DeployError."""
         try:
             self._calls.write(str(plan.action), plan.parameters)
         except ApiError as error:
@@ -201,31 +201,31 @@ class Deployment:
             if not error.is_trigger_in_use() or not same:
                 raise
             raise DeployError(
-                f"CreateTrigger: the name is taken by the {triggers.named(same[0])}; remove that one in the console"
+                f"CreateTrigger: the name is taken by the {triggers.describe(same[0])}; remove that one in the console"
                 + (", or give `events` in serverless.yml another `name`" if plan.type == "http" else "")
             ) from None
 
     def _url(self) -> str | None:
         def look() -> str | None:
-            return triggers.url_of(self._triggers())
+            return triggers.find_url(self._triggers())
 
         if url := look():
             return url
         with self._progress.step("waiting for the URL"):
-            return self._calls.until(look, self._patience.url)
+            return self._calls.poll(look, self._polling.url)
 
     def _change(self, text: str, action: str, parameters: Mapping[str, Any]) -> None:
-        """Begin a change and wait until it is done. Raises DeployError."""
+        """Make a change and wait until it is complete. Raises DeployError."""
         with self._progress.step(text):
             self._calls.write(action, parameters)
             if not self._calls.real:
                 return
             found = self._wait(new=action == "CreateFunction")
         if found is None:
-            raise DeployError("somebody removed the function meanwhile; run this again")
+            raise DeployError("the function was deleted meanwhile; run the command again")
         if found.status != "Active":
-            raise DeployError(f"{action}: the function is {found.status}{_because(found)}")
+            raise DeployError(f"{action}: the function is {found.status}{_reasons(found)}")
 
 
-def _because(found: DeployedFunction) -> str:
+def _reasons(found: DeployedFunction) -> str:
     return f": {'; '.join(found.reasons)}" if found.reasons else ""

@@ -1,7 +1,4 @@
-"""What a function is, as the SCF API writes it: wanted by serverless.yml, and found in the cloud.
-
-Both come out in one form, the parameters of ``UpdateFunctionConfiguration``, so that they can be compared.
-"""
+"""The desired and the deployed state of a function, in one form: parameters of ``UpdateFunctionConfiguration``."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from signup_deploy.api.errors import DeployError, members_of
+from signup_deploy.api.errors import DeployError, require_members
 from signup_deploy.config.function_config import Config
 
 ZIP_LIMIT = 7_800_000
-"""Bytes of a zip that can be sent: SCF's API takes 10,485,760 bytes of JSON, in which a zip takes a third more."""
+"""The largest zip in bytes: SCF's API takes 10,485,760 bytes of JSON, and base64 adds a third."""
 
 STARTING = ("scf_bootstrap", "index.py")
-"""What SCF starts a web function by, and an event function."""
+"""The files by which SCF starts a web function and an event function."""
 
 API_TYPES = {"web": "HTTP", "event": "Event"}
 REPLACING = "being replaced"
@@ -30,17 +27,17 @@ _MARKER = re.compile(r", package ([0-9a-f]{16})$")
 
 @dataclass(frozen=True)
 class Archive:
-    """The zip, and the marker by which it is known again in the function's description."""
+    """A zip, and the marker in the function's description that identifies it."""
 
     data: bytes = field(repr=False)
     marker: str
 
     @classmethod
     def read(cls, path: Path) -> Archive:
-        """Raises DeployError when it is no zip of the function, or too large; OSError when it cannot be read."""
+        """Read a zip. Raises DeployError if it is not the function's, or too large; OSError if it is not readable."""
         data = path.read_bytes()
         if not zipfile.is_zipfile(path):
-            raise DeployError(f"{path} is no zip")
+            raise DeployError(f"{path} is not a zip")
         with zipfile.ZipFile(path) as packed:
             absent = [name for name in STARTING if name not in packed.namelist()]
         if absent:
@@ -53,10 +50,10 @@ class Archive:
                 f"{path} has {len(data):,} bytes; SCF's API takes at most {ZIP_LIMIT:,} in one call. "
                 "Leave out what nothing reads (signup_deploy/packaging/exclusions.py)"
             )
-        return cls.of(data)
+        return cls.from_bytes(data)
 
     @classmethod
-    def of(cls, data: bytes) -> Archive:
+    def from_bytes(cls, data: bytes) -> Archive:
         return cls(data, hashlib.sha256(data).hexdigest()[:16])
 
     def code(self) -> dict[str, str]:
@@ -64,12 +61,12 @@ class Archive:
 
 
 def description(config: Config, package: str) -> str:
-    """It ends with what says which zip runs: the API tells no hash of it. SCF allows no hyphen here."""
+    """Return the description with the zip's marker, since the API returns no hash. SCF allows no hyphen here."""
     return f"{config.description or 'Signup bridge'}, package {package}"
 
 
-def wanted(config: Config, package: str) -> dict[str, Any]:
-    """The configuration that serverless.yml asks for; what it does not name is not in it."""
+def desired(config: Config, package: str) -> dict[str, Any]:
+    """Return the configuration of serverless.yml, without what it does not name."""
     parameters: dict[str, Any] = {
         "Description": description(config, package),
         "MemorySize": config.memory,
@@ -101,10 +98,10 @@ def _public_network(*, enabled: bool, eip: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class DeployedFunction:
-    """A function as ``GetFunction`` tells of it.
+    """A function as ``GetFunction`` returns it.
 
-    ``package`` is the marker of its zip, None when it has none; ``code_size`` the bytes of what runs, 0 or None when
-    that is not told.
+    ``package`` is the marker of its zip, None if it has none. ``code_size`` is the size of its code in bytes, 0 or None
+    if it is not known.
     """
 
     status: str
@@ -119,9 +116,9 @@ class DeployedFunction:
     configuration: Mapping[str, Any] = field(repr=False)  # it holds the variables
 
     @classmethod
-    def of(cls, reply: Mapping[str, Any]) -> DeployedFunction:
-        """Raises DeployError when what must be in it is not."""
-        members_of("GetFunction", reply, "Status", "MemorySize")
+    def from_reply(cls, reply: Mapping[str, Any]) -> DeployedFunction:
+        """Parse the reply of ``GetFunction``. Raises DeployError if a member is missing."""
+        require_members("GetFunction", reply, "Status", "MemorySize")
         marker = _MARKER.search(reply.get("Description") or "")
         return cls(
             status=str(reply["Status"]),
@@ -139,17 +136,17 @@ class DeployedFunction:
         )
 
     def runs(self, archive: Archive) -> bool:
-        """Whether its code is this zip, as far as the API tells: another deployer's code leaves the marker."""
+        """Return whether its code seems to be this zip, by marker and size: other deployers keep the marker."""
         return self.package == archive.marker and self.code_size in (None, 0, len(archive.data))
 
     @property
     def memory(self) -> int:
         return int(self.configuration["MemorySize"])
 
-    def differing(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the parameters that the function does not have already."""
+    def changed_parameters(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that differ from the function's."""
         changed = {key: value for key, value in parameters.items() if self.configuration.get(key) != value}
-        if "ClsTopicId" in changed or "ClsLogsetId" in changed:  # the API wants these together
+        if "ClsTopicId" in changed or "ClsLogsetId" in changed:  # the API requires these together
             changed |= {key: parameters[key] for key in ("ClsLogsetId", "ClsTopicId", "Role") if key in parameters}
         return changed
 
@@ -157,13 +154,13 @@ class DeployedFunction:
     def variables(self) -> dict[str, str]:
         return {one["Key"]: one["Value"] for one in self.configuration["Environment"]["Variables"]}
 
-    def differing_variables(self, variables: Mapping[str, str]) -> list[str]:
-        """The names of those that are new or changed."""
+    def changed_variables(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the names of the variables that are new or changed."""
         return sorted(name for name, value in variables.items() if self.variables.get(name) != value)
 
 
 def _configuration(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """The reply in the form of the parameters; lists in our order, and without what cannot be configured."""
+    """Convert the reply to parameters: lists sorted, without what cannot be configured."""
     network, concurrency = reply.get("PublicNetConfig") or {}, reply.get("InstanceConcurrencyConfig") or {}
     vpc = reply.get("VpcConfig") or {}
     return {
@@ -189,5 +186,5 @@ def _list(reply: Mapping[str, Any] | None, key: str) -> list[dict[str, Any]]:
 
 
 def _pairs(reply: Mapping[str, Any] | None, key: str) -> dict[str, str]:
-    pairs = [members_of("GetFunction", one, "Key", "Value") for one in _list(reply, key)]
+    pairs = [require_members("GetFunction", one, "Key", "Value") for one in _list(reply, key)]
     return {one["Key"]: one["Value"] for one in pairs}

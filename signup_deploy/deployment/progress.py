@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: one line a step, which grows while the step takes its time."""
+"""Report progress at the terminal: one line per step, with a dot for each poll."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TextIO
 
 
 class ProgressReporter:
-    """Writes to ``out``, standard output if none is given; every sign is there at once, terminal or not.
+    """Write to ``out``, by default standard output, without buffering.
 
-    Not ``live``: the steps are named only, as nothing is waited for.
+    Without ``live`` only the names of the steps are printed.
     """
 
     def __init__(self, out: TextIO | None = None, *, live: bool = True) -> None:
@@ -23,12 +23,12 @@ class ProgressReporter:
         self._write(text + "\n")
 
     def tick(self) -> None:
-        """The step goes on."""
+        """Print a dot: the step continues."""
         self._write(".")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Print ``text``, and at the end the seconds that it took."""
+        """Print ``text``, and at the end the seconds that the step took."""
         if not self._live:
             self.say(text)
             yield

@@ -1,7 +1,7 @@
-"""The limit to one instance, which a SQLite ledger needs: in comes what is wanted, and the reservation is made so.
+"""Limit the function to one instance, which a SQLite ledger needs.
 
-While the function can be called there must never be a moment with room for two instances: a second one would verify
-the same delivery again. A reservation is in MB, so that the memory of an instance says how many have room in it.
+While the function can be called, two instances must never run: the second one would verify the same delivery again. A
+reservation is in MB; divided by an instance's memory it gives the number of instances.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from .progress import ProgressReporter
 _WHY = "its SQLite ledger is that instance's own, and a second one would verify the same delivery again"
 
 
-class Limit:
-    """One run's work on it: ``before`` an update of the function, and ``after`` it or its creation."""
+class InstanceLimit:
+    """The reservation of one run: restricted before an update, set after the update or creation."""
 
-    def __init__(self, config: Config, calls: Calls, progress: ProgressReporter, patience: PollPolicy) -> None:
+    def __init__(self, config: Config, calls: Calls, progress: ProgressReporter, polling: PollPolicy) -> None:
         self._memory = config.memory
         self._shared = config.shared_ledger
         self._calls = calls
         self._progress = progress
-        self._patience = patience
+        self._polling = polling
         self._reserved: int | None = None
 
-    def before(self, found: DeployedFunction) -> None:
-        """Leave room for one instance at most, whether it has the memory of now or the one that is wanted."""
+    def before_update(self, found: DeployedFunction) -> None:
+        """Reserve for one instance at most, with its current as with its new memory."""
         if self._shared:
             return
         self._reserved = self._read()
         smaller = min(self._memory, found.memory)
         if found.memory != self._memory:
             self._progress.say(
-                f"the memory changes from {found.memory} to {self._memory} MB: for some seconds no instance may answer"
+                f"the memory changes from {found.memory} to {self._memory} MB: for some seconds no instance may respond"
             )
         if self._reserved is None or self._reserved > smaller:
             self._put(smaller)
 
-    def after(self, found: DeployedFunction | None) -> None:
-        """Room for exactly one instance; none reserved where the instances share a Redis. ``found``: before it all."""
+    def after_update(self, found: DeployedFunction | None) -> None:
+        """Reserve for exactly one instance, or nothing if instances share a Redis. ``found``: the function before."""
         if found is None or self._shared:
             self._reserved = self._read()
         if not self._shared:
             if self._reserved != self._memory:
                 self._put(self._memory)
         elif self._reserved is not None:
-            # Less than one instance's memory, and none could start: left by a run that was broken off.
+            # With less than one instance's memory none could start: left by an interrupted run.
             if self._reserved <= self._memory or (found and self._reserved == found.memory):
-                with self._progress.step("lifting the limit to one instance: the instances share a Redis"):
+                with self._progress.step("removing the limit to one instance: the instances share a Redis"):
                     self._calls.write("DeleteReservedConcurrencyConfig")
             else:
                 self._progress.say(
-                    f"a reservation of {self._reserved} MB, room for {self._reserved // self._memory} instances, is "
-                    "left as it is; if it is not yours, take it away in the console"
+                    f"a reservation of {self._reserved} MB, room for {self._reserved // self._memory} instances, "
+                    "stays; if it is not yours, delete it in the console"
                 )
 
     def _read(self) -> int | None:
@@ -63,12 +63,12 @@ class Limit:
         return None if reserved is None else int(reserved)
 
     def _put(self, memory: int) -> None:
-        """Reserve, and wait until it is so. Raises DeployError."""
+        """Reserve, and wait until the reservation is in effect. Raises DeployError."""
         with self._progress.step(f"limiting the function to one instance: {_WHY}"):
             self._calls.write("PutReservedConcurrencyConfig", {"ReservedConcurrencyMem": memory})
-            if self._calls.real and not self._calls.until(lambda: self._read() == memory, self._patience.state):
+            if self._calls.real and not self._calls.poll(lambda: self._read() == memory, self._polling.state):
                 raise DeployError(
-                    f"PutReservedConcurrencyConfig: {memory} MB are not reserved after {self._patience.state:.0f} s; "
-                    "look at the function's concurrency in the console, and run this again"
+                    f"PutReservedConcurrencyConfig: {memory} MB are not reserved after {self._polling.state:.0f} s; "
+                    "check the function's concurrency in the console, and run the command again"
                 )
         self._reserved = memory

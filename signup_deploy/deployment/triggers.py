@@ -1,4 +1,4 @@
-"""The triggers: in comes the one that is wanted and those that are there, out comes the call that is needed."""
+"""Plan the calls that create or update the triggers."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from signup_deploy.api.errors import members_of
+from signup_deploy.api.errors import require_members
 from signup_deploy.config.function_config import CkafkaTrigger, UrlTrigger
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to call for one trigger; ``action`` is None when it is as it should be."""
+    """The call for one trigger; ``action`` is None if nothing differs."""
 
     type: str
     text: str
     action: Literal["CreateTrigger", "UpdateTrigger"] | None
     parameters: Mapping[str, Any]
     found: Mapping[str, Any] | None
-    """The one that is there."""
+    """The existing trigger."""
 
 
-def listed(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What ``ListTriggers`` tells. Raises DeployError when what must be in it is not."""
+def parse_triggers(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Parse the reply of ``ListTriggers``. Raises DeployError if a member is missing."""
     present = reply.get("Triggers") or []
-    return [members_of("ListTriggers", one, "Type", "TriggerName") for one in present]
+    return [require_members("ListTriggers", one, "Type", "TriggerName") for one in present]
 
 
-def named(trigger: Mapping[str, Any]) -> str:
-    """A trigger in words."""
+def describe(trigger: Mapping[str, Any]) -> str:
+    """Return a trigger in words."""
     qualifier = trigger.get("Qualifier")
     suffix = f" of the qualifier {qualifier}" if qualifier != "$DEFAULT" else ""
     return f"{trigger['Type']} trigger {trigger['TriggerName']}{suffix}"
 
 
-def plan(wanted: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any]]) -> Plan:
-    """What to do so that the wanted trigger is there. ``present`` is what ``ListTriggers`` tells."""
-    kind = "http" if isinstance(wanted, UrlTrigger) else "ckafka"
-    described = _url(wanted) if isinstance(wanted, UrlTrigger) else _ckafka(wanted)
-    what = "Function URL" if kind == "http" else f"ckafka trigger {wanted.name}"
-    found = next((one for one in present if _is_the_same(wanted, kind, one)), None)
+def plan(trigger: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any]]) -> Plan:
+    """Return the plan for a trigger. ``present`` are the existing ones, as `parse_triggers` returns them."""
+    kind = "http" if isinstance(trigger, UrlTrigger) else "ckafka"
+    described = _url(trigger) if isinstance(trigger, UrlTrigger) else _ckafka(trigger)
+    what = "Function URL" if kind == "http" else f"ckafka trigger {trigger.name}"
+    found = next((one for one in present if _is_the_same(trigger, kind, one)), None)
     parameters = {
-        # A URL is one for each qualifier, whatever it is called.
-        "TriggerName": found["TriggerName"] if found else wanted.name,
+        # Each qualifier has one URL, with any name.
+        "TriggerName": found["TriggerName"] if found else trigger.name,
         "Type": kind,
         "TriggerDesc": json.dumps(described),
-        "Qualifier": wanted.qualifier,
-        "Enable": "OPEN" if wanted.enabled else "CLOSE",
+        "Qualifier": trigger.qualifier,
+        "Enable": "OPEN" if trigger.enabled else "CLOSE",
     }
     if found is None:
         return Plan(kind, f"creating the {what}", "CreateTrigger", parameters, None)
-    same = _agrees(described, _description(found)) and bool(found.get("Enable")) == wanted.enabled
+    same = _agrees(described, _description(found)) and bool(found.get("Enable")) == trigger.enabled
     return Plan(kind, f"updating the {what}", None if same else "UpdateTrigger", parameters, found)
 
 
-def url_of(present: Iterable[Mapping[str, Any]]) -> str | None:
-    """The public URL, or the one within the cloud's network; None while there is none."""
+def find_url(present: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the public URL, otherwise the one in the cloud's network, None if there is none yet."""
     for one in present:
         if one["Type"] == "http" and one.get("Qualifier") == "$DEFAULT":
             network = _description(one).get("NetConfig") or {}
@@ -65,26 +65,26 @@ def url_of(present: Iterable[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _is_the_same(wanted: UrlTrigger | CkafkaTrigger, kind: str, found: Mapping[str, Any]) -> bool:
-    named = kind == "http" or found["TriggerName"] == wanted.name
-    return found["Type"] == kind and found.get("Qualifier") == wanted.qualifier and named
+def _is_the_same(trigger: UrlTrigger | CkafkaTrigger, kind: str, found: Mapping[str, Any]) -> bool:
+    named = kind == "http" or found["TriggerName"] == trigger.name
+    return found["Type"] == kind and found.get("Qualifier") == trigger.qualifier and named
 
 
-def _url(wanted: UrlTrigger) -> dict[str, Any]:
-    network = {"EnableIntranet": wanted.intranet, "EnableExtranet": wanted.extranet}
-    return {"AuthType": wanted.auth_type, "NetConfig": network}
+def _url(trigger: UrlTrigger) -> dict[str, Any]:
+    network = {"EnableIntranet": trigger.intranet, "EnableExtranet": trigger.extranet}
+    return {"AuthType": trigger.auth_type, "NetConfig": network}
 
 
-def _ckafka(wanted: CkafkaTrigger) -> dict[str, Any]:
-    """In the form that the `scf` command's engine sends."""
+def _ckafka(trigger: CkafkaTrigger) -> dict[str, Any]:
+    """Return the description that the `scf` command sends."""
     return {
-        "maxMsgNum": wanted.max_messages,
-        "offset": wanted.offset,
-        "retry": wanted.retry,
-        "timeOut": wanted.timeout,
-        "consumerGroupName": wanted.consumer_group,
-        "InstanceId": wanted.instance_id,
-        "Topic": wanted.topic,
+        "maxMsgNum": trigger.max_messages,
+        "offset": trigger.offset,
+        "retry": trigger.retry,
+        "timeOut": trigger.timeout,
+        "consumerGroupName": trigger.consumer_group,
+        "InstanceId": trigger.instance_id,
+        "Topic": trigger.topic,
     }
 
 
@@ -96,19 +96,19 @@ def _description(found: Mapping[str, Any]) -> dict[str, Any]:
     return described if isinstance(described, dict) else {}
 
 
-def _agrees(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether what the service tells of a trigger is what is wanted; it adds more, and leaves some out.
+def _agrees(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Return whether an existing trigger's description has the expected values; the service adds and omits some.
 
-    Not compared: the name's parts, which the name itself carries; a group that the service names; where a consumer
-    began, which matters only then.
+    Not compared: the parts of the name; a consumer group that the service chose; the start offset, which matters at
+    the creation only.
     """
-    for key, value in wanted.items():
+    for key, value in expected.items():
         if key in ("InstanceId", "Topic", "offset") or (key == "consumerGroupName" and not value):
             continue
         has = found.get(key)
         if isinstance(value, dict):
             if not isinstance(has, dict) or not _agrees(value, has):
                 return False
-        elif str(has) != str(value):  # numbers come as texts, too
+        elif str(has) != str(value):  # the service returns some numbers as strings
             return False
     return True

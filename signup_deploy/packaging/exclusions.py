@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prune:
-    """What is left out: the patterns, and why nothing misses it."""
+    """Patterns of files to leave out, and why they are not needed."""
 
     reason: str
     patterns: tuple[str, ...]
 
 
 PRUNES = (
-    Prune("commands to be typed; nobody types there", ("bin",)),
+    Prune("console scripts, which SCF does not run", ("bin",)),
     Prune(
-        "what installers and linters read; the name, the version and the licences stay",
+        "for installers and type checkers; the name, the version and the licences stay",
         (
             "*.dist-info/RECORD",
             "*.dist-info/WHEEL",
@@ -28,8 +28,8 @@ PRUNES = (
             "**/*.pyi",
         ),
     ),
-    Prune("sources of what is compiled, and tests", ("**/*.c", "click/testing.py")),
-    Prune("the same in Python stands beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
+    Prune("sources of compiled modules, and tests", ("**/*.c", "click/testing.py")),
+    Prune("there is a Python version beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
     Prune("a command line", ("charset_normalizer/cli", "charset_normalizer/__main__.py", "idna/cli.py")),
     Prune(
         "gunicorn's other workers and protocols, its control socket, its exporters",
@@ -50,11 +50,11 @@ PRUNES = (
     ),
     Prune("Jinja's extras; no template is rendered", ("jinja2/sandbox.py", "jinja2/nativetypes.py", "jinja2/meta.py")),
     Prune(
-        "for browsers, for proxies that are not used",
+        "for browsers, and for proxies that are not used",
         ("urllib3/contrib/emscripten", "urllib3/contrib/socks.py", "urllib3/contrib/pyopenssl.py"),
     ),
     Prune(
-        "the metrics library's ways into other frameworks, and its readers of what others tell",
+        "the metrics library's integrations with other frameworks, and its parsers",
         (
             "prometheus_client/aiohttp",
             "prometheus_client/bridge",
@@ -85,7 +85,7 @@ LEFT_OUT = {
     "async-timeout": "only Redis's asynchronous clients use it",
     "pyyaml": "only the deployer reads YAML",
 }
-"""Locked distributions that are not installed at all."""
+"""Locked distributions that are not installed."""
 
 EMPTIED = {"redis/__init__.py": "would import all the clients"}
-"""Files of which only the name is needed."""
+"""Files that must exist, but can be empty."""

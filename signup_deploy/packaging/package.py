@@ -1,7 +1,7 @@
-"""`build/function/` and `build/function.zip`: what SCF runs, the same bytes wherever and whenever it is built.
+"""Build `build/function/` and `build/function.zip` for SCF, with the same bytes on every machine and day.
 
-In go ``function/`` and the locked wheels for SCF's CPython 3.10 on x86-64, whatever machine builds it; what nothing
-reads there is left out, and the bytecode is made by a Python 3.10, since SCF can write none.
+They contain ``function/`` and the locked wheels for SCF's CPython 3.10 on x86-64, without unused files. A Python 3.10
+compiles the bytecode, since SCF cannot write any.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ BUILD = Path("build")
 """The folder, in the current one, for what is built."""
 
 CODE_FOLDER = "/var/user"
-"""Where SCF unpacks the zip, and so where tracebacks say that a line is."""
+"""The folder in which SCF unpacks the zip, and which tracebacks name."""
 
 _WHEELS = ("--platform", "manylinux2014_x86_64", "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip can hold: every file's, so that the day of the build leaves no trace."""
+"""The time of every file: the earliest that a zip can hold, so that builds do not differ."""
 
 WITHOUT_BYTECODE = (
     "!!! No Python 3.10 on this machine: built without bytecode. It works, but SCF compiles every module at every\n"
     "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
 )
 
-SUFFIXES, NAMES = (".py", ".lua"), ("scf_bootstrap", "py.typed")
-"""The function's files; editors and people leave others there, some with secrets in them."""
+CODE_SUFFIXES, CODE_NAMES = (".py", ".lua"), ("scf_bootstrap", "py.typed")
+"""Suffixes and names of the function's files. Other files there are not packed: they may contain secrets."""
 
 
 class PackageError(Exception):
-    """The package was not built. Its text says why, and what to do."""
+    """The package was not built. The text says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """What was built: the folder, the zip, the bytes of both, and whether there is bytecode in them."""
+    """The folder and the zip, their sizes in bytes, and whether they contain bytecode."""
 
     folder: Path
     archive: Path
@@ -62,45 +62,45 @@ class Package:
     precompiled: bool
 
 
-def build(target: Path = BUILD, *, function: Path | None = None, tell: Callable[[str], None] = print) -> Package:
+def build(target: Path = BUILD, *, function: Path | None = None, report: Callable[[str], None] = print) -> Package:
     """Build both in ``target``, which need not exist, from the folder ``function``, by default the function's own.
 
-    ``tell`` receives lines about the progress. Raises PackageError.
+    ``report`` receives lines about the progress. Raises PackageError.
     """
     if function is None:
         with function_folder() as own:
-            return build(target, function=own, tell=tell)
+            return build(target, function=own, report=report)
     folder, archive = target / "function", target / "function.zip"
     check_line_endings(function)
     target.mkdir(parents=True, exist_ok=True)
-    # Built beside it and moved at the end: what is broken off leaves what was there.
+    # Built beside the target and moved at the end: an interrupted build changes nothing.
     with tempfile.TemporaryDirectory(dir=target, prefix=".building-") as temporary:
         new = Path(temporary) / "function"
-        tell("installing the locked wheels for CPython 3.10, Linux x86-64 …")
+        report("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
         left_out = prune(new)
-        tell(f"left out {_mib(left_out)} that nothing reads there")
+        report(f"left out {_mib(left_out)} of unused files")
         for strange in copy_code(function, new):
-            tell(f"!!! {_shown(strange)} is not packed: no code of the bridge's")
+            report(f"!!! {_shown(strange)} is not packed: it is not code of the bridge")
         interpreter = python310.find()
         if interpreter:
-            tell(f"compiling with {interpreter} …")
+            report(f"compiling with {interpreter} …")
             _compile(new, interpreter)
         else:
-            tell(WITHOUT_BYTECODE)
+            report(WITHOUT_BYTECODE)
         _set_modes(new)
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     _zip(folder, archive)
     package = Package(folder, archive, _size(folder), archive.stat().st_size, precompiled=interpreter is not None)
-    tell(f"{_shown(folder)}/ {_mib(package.unpacked)}, {_shown(archive)} {_mib(package.zipped)}")
+    report(f"{_shown(folder)}/ {_mib(package.unpacked)}, {_shown(archive)} {_mib(package.zipped)}")
     return package
 
 
 def check_line_endings(function: Path) -> None:
     """Raise PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
-    ours, _ = _sources(function)
-    wrong = [_shown(path) for path in ours if b"\r\n" in path.read_bytes()]
+    code, _ = _sources(function)
+    wrong = [_shown(path) for path in code if b"\r\n" in path.read_bytes()]
     if wrong:
         raise PackageError(
             f"package: Windows line endings (CRLF) in {', '.join(wrong)}. Linux needs LF. Convert with "
@@ -110,18 +110,18 @@ def check_line_endings(function: Path) -> None:
 
 def _sources(function: Path) -> tuple[list[Path], list[Path]]:
     """Return the function's files: those that are packed, and the others."""
-    ours: list[Path] = []
+    code: list[Path] = []
     others: list[Path] = []
     for path in sorted(function.rglob("*")):
         if not path.is_dir() and "__pycache__" not in path.parts:
-            (ours if path.suffix in SUFFIXES or path.name in NAMES else others).append(path)
-    return ours, others
+            (code if path.suffix in CODE_SUFFIXES or path.name in CODE_NAMES else others).append(path)
+    return code, others
 
 
 def copy_code(function: Path, folder: Path) -> list[Path]:
     """Copy the function's code. Return the other files that are there, which are not copied."""
-    ours, others = _sources(function)
-    for path in ours:
+    code, others = _sources(function)
+    for path in code:
         target = folder / path.relative_to(function)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -136,7 +136,7 @@ def _install(folder: Path) -> None:
         "--root-user-action", "ignore", "--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:",
         *_WHEELS, "--target", str(folder), "-r", str(locked),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own words
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no foreign input
     if done.returncode:
         raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
 
@@ -177,7 +177,7 @@ def prune(folder: Path) -> int:
         for pattern in rule.patterns:
             paths = list(folder.glob(pattern))
             if not paths:
-                raise PackageError(f"package: nothing is called {pattern} any more; take it out of PRUNES")
+                raise PackageError(f"package: no file matches {pattern}; remove it from PRUNES")
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -186,18 +186,18 @@ def prune(folder: Path) -> int:
     for name in EMPTIED:
         (folder / name).write_text("")
     for metadata in folder.glob("*.dist-info/METADATA"):
-        head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # what follows is the project's README
+        head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # the rest is the project's README
         metadata.write_text(head + "\n", encoding="utf-8")
     return before - _size(folder)
 
 
 def _compile(folder: Path, interpreter: str) -> None:
-    """Bytecode that is not checked against its source, so that the times which unpacking gives do not matter."""
+    """Compile bytecode that is not checked against its source, since unpacking changes the files' times."""
     command = [interpreter, "-s", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", CODE_FOLDER, str(folder)]
-    # The order of a set of constants in the bytecode comes from the hashes of strings.
+    # String hashes determine the order of set constants in the bytecode.
     if subprocess.run(command, env={"PYTHONHASHSEED": "0"}, check=False).returncode:  # noqa: S603
-        raise PackageError("package: a file could not be compiled; what the compiler said stands above")
+        raise PackageError("package: a file could not be compiled; see the compiler's message above")
 
 
 def _set_modes(folder: Path) -> None:
@@ -207,12 +207,12 @@ def _set_modes(folder: Path) -> None:
 
 
 def _zip(folder: Path, archive: Path) -> None:
-    """The folder's content at the zip's root: in order, with the modes, without times or owners."""
+    """Zip the folder's content at the root: sorted, with modes, without times and owners."""
     new = archive.with_suffix(".zip.new")
     with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
         for path in _files(folder):
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-            info.create_system = 3  # Unix, so that the modes are read
+            info.create_system = 3  # Unix, so that modes apply
             info.external_attr = (stat.S_IFREG | stat.S_IMODE(path.stat().st_mode)) << 16
             out.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)
     new.replace(archive)

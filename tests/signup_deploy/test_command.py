@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from signup_deploy.api.errors import DeployError
-from signup_deploy.command import credentials_of, greeting
+from signup_deploy.command import format_result, read_credentials
 from signup_deploy.packaging.package import Package
 from tests.support.builders import ROOT
 from tests.support.command import IMPORTS
@@ -81,7 +81,7 @@ def test_it_deploys_and_prints_the_url_and_how_to_try_it(cloud: ScfCloud, packag
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[-6] == URL
-    assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set there")
+    assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set")
     sent = f" -m signup_bridge send --url {URL}/webhooks/signup --contact … --code …"
     assert lines[-1].endswith(sent)
     interpreter = lines[-1].strip().removesuffix(sent)
@@ -105,16 +105,16 @@ def test_another_way_to_sign_stands_in_the_command(cloud: ScfCloud, package: str
 
 def test_a_url_that_is_not_told_yet_or_that_only_cam_may_call(tmp_path: Path) -> None:
     config = load(tmp_path)
-    assert greeting(config, None).startswith("\nSCF tells no URL yet; run this again")
+    assert format_result(config, None).startswith("\nSCF has no URL yet; run the command again")
     config = load(tmp_path, YAML.replace("authType: NONE", "authType: CAM"))
-    assert greeting(config, URL) == f"\n{URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
+    assert format_result(config, URL) == f"\n{URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
 
 
 def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--dry-run", "--package", package, environ=ENVIRON)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "without TENCENT_SECRET_ID nothing is asked: these are the calls of a first deployment"
+    assert lines[0] == "TENCENT_SECRET_ID is not set: these are the calls of a first deployment"
     assert "  would call CreateFunction" in lines
     assert lines[-1] == "nothing was changed (--dry-run)"
     assert cloud.calls == []
@@ -168,15 +168,15 @@ def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> No
 def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
     done = run(cloud, environ={**ENVIRON, **environ})
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"deploy refused: {missing}; that is your own API key, which deploys")
+    assert done.stderr.startswith(f"deploy refused: {missing}; it is your own API key, which deploys")
 
 
 @pytest.mark.parametrize("name", [*DEPLOYER, "TENCENT_SESSION_TOKEN"])
 @pytest.mark.parametrize("value", ["canary key", "canary\u00e9", "canary\tkey", "canary\u3000key"])
 def test_a_key_that_was_copied_wrongly_is_refused(name: str, value: str) -> None:
     with pytest.raises(DeployError) as raised:
-        credentials_of({**DEPLOYER, name: value}, needed=True)
-    told = f"deploy refused: {name} must be visible ASCII characters, without blanks; look at it"
+        read_credentials({**DEPLOYER, name: value}, needed=True)
+    told = f"deploy refused: {name} must be visible ASCII characters without spaces; check it"
     assert str(raised.value) == told
 
 
@@ -189,8 +189,8 @@ def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
     same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
     done = run(cloud, "--package", package, environ={**DEPLOYER, **same})
     first, second, *_ = done.stdout.splitlines()
-    assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: whoever gets into the function can")
-    assert second == "WARNING: WEBHOOK_AUTH=none: whoever knows the URL is believed"
+    assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: an attacker who gets into")
+    assert second == "WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted"
 
 
 def test_a_refusal_ends_in_1_and_its_words(cloud: ScfCloud, package: str) -> None:

@@ -77,7 +77,7 @@ def test_changed_code_is_uploaded_and_noted_when_it_runs(deployed: ScfCloud, con
 
 def test_an_upload_that_was_broken_off_is_not_taken_for_the_code_before(deployed: ScfCloud, config: Config) -> None:
     deployed.refuse(UPDATE, "InternalError", after=1)
-    with pytest.raises(DeployError, match="the platform failed; run it again"):
+    with pytest.raises(DeployError, match="the platform failed; run the command again"):
         deploy(deployed, config, archive("changed"))
     assert deployed.function.code == archive("changed").data
     deployed.forget()
@@ -160,11 +160,11 @@ def test_what_the_file_does_not_name_is_left_and_told(deployed: ScfCloud, config
     run = deploy(deployed, config)
     assert deployed.writes == []
     assert run.printed.splitlines() == [
-        "WARNING: the function has a role, serverless.yml names none; left as it is",
-        "WARNING: the function has a vpcConfig, serverless.yml names none; left as it is",
-        "WARNING: the tags differ; they are set at the creation only, and left as they are",
-        "WARNING: the account has no money left; the function is not called until it has",
-        "WARNING: serverless.yml does not name the timer trigger t; left as it is",
+        "WARNING: the function has a role, serverless.yml names none; unchanged",
+        "WARNING: the function has a vpcConfig, serverless.yml names none; unchanged",
+        "WARNING: the tags differ; they are set at the creation only; unchanged",
+        "WARNING: the account's balance is used up; the function is suspended",
+        "WARNING: serverless.yml does not name the timer trigger t; unchanged",
         "nothing to change",
     ]
 
@@ -198,8 +198,8 @@ def test_each_trigger_that_the_file_does_not_name_is_told(cloud: ScfCloud, tmp_p
     cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
     run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
     assert run.printed.splitlines()[-2:] == [
-        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; left as it is",
-        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; left as it is",
+        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; unchanged",
+        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; unchanged",
     ]
     assert run.url == URL
 
@@ -295,7 +295,7 @@ def test_a_zip_that_cannot_be_sent_is_refused_before_the_call(tmp_path: Path) ->
     with pytest.raises(DeployError, match="has 7,800,001 bytes; SCF's API takes at most 7,800,000"):
         Archive.read(large)
     large.write_bytes(b"no zip")
-    with pytest.raises(DeployError, match="is no zip"):
+    with pytest.raises(DeployError, match="is not a zip"):
         Archive.read(large)
 
 
@@ -310,7 +310,7 @@ def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_largest_zip_can_be_sent(cloud: ScfCloud, config: Config) -> None:
     data = bytes(ZIP_LIMIT - len(archive().data)) + archive().data
-    deploy(cloud, config, Archive.of(data))
+    deploy(cloud, config, Archive.from_bytes(data))
     assert cloud.function.code == data
 
 

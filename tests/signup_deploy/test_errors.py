@@ -13,7 +13,7 @@ from signup_deploy.api.errors import BUSY, MEANINGS, ApiError, DeployError
 from signup_deploy.api.scf_api import Credentials
 from signup_deploy.config.function_config import Config
 from signup_deploy.deployment.function_state import DeployedFunction
-from signup_deploy.deployment.triggers import listed
+from signup_deploy.deployment.triggers import parse_triggers
 from tests.support.deployments import api, assert_no_secret, deploy
 from tests.support.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
 
@@ -50,16 +50,16 @@ def refused(cloud: ScfCloud, config: Config) -> str:
         ),
         ("GetFunction", "UnauthorizedOperation.Region", "No.", "GetFunction: the account may not use this region;"),
         ("GetFunction", "ResourceNotFound.Namespace", "No.", "GetFunction: the namespace does not exist"),
-        ("CreateFunction", "InvalidParameterValue.VpcX", "No.", "CreateFunction: the platform refused it\n"),
+        ("CreateFunction", "InvalidParameterValue.VpcX", "No.", "CreateFunction: the platform rejected it\n"),
         ("CreateFunction", "LimitExceeded.Quota", "No.", "CreateFunction: a quota of the account is used up;"),
-        ("CreateFunction", "ResourceInUse.Function", "No.", "CreateFunction: somebody else made the same thing"),
+        ("CreateFunction", "ResourceInUse.Function", "No.", "CreateFunction: it was created concurrently"),
         ("CreateTrigger", "ResourceInUse.TriggerName", "No.", "CreateTrigger: the function has such a trigger already"),
         ("CreateTrigger", "ResourceInUse.Trigger", "No.", "CreateTrigger: the function has such a trigger already"),
         (
             "PutReservedConcurrencyConfig",
             "FailedOperation.ReservedExceedTotal",
             "No.",
-            "PutReservedConcurrencyConfig: the account's concurrency quota leaves no room",
+            "PutReservedConcurrencyConfig: the account's concurrency quota is too small",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_why_the_platform_failed_is_told_without_what_it_repeats(cloud: ScfCloud
     [
         (SECRET_ID, "wrong", None, "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID"),
         ("AKIDofNobody", SECRET_KEY, None, "the key of TENCENT_SECRET_ID does not exist, or is disabled"),
-        (SECRET_ID, SECRET_KEY, "old", "TENCENT_SESSION_TOKEN has run out"),
+        (SECRET_ID, SECRET_KEY, "old", "TENCENT_SESSION_TOKEN is expired"),
         (" spaced ", SECRET_KEY, None, "TENCENT_SECRET_ID, TENCENT_SECRET_KEY: secret id should not contain spaces"),
     ],
 )
@@ -110,7 +110,7 @@ def test_a_temporary_key_works(cloud: ScfCloud, config: Config) -> None:
     client = api(cloud, config, credentials=Credentials(SECRET_ID, SECRET_KEY, TOKEN))
     with pytest.raises(ApiError) as raised:
         client.call("GetFunction", WHO)
-    assert raised.value.is_not_there()
+    assert raised.value.is_not_found()
 
 
 def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Config) -> None:
@@ -119,7 +119,7 @@ def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Conf
     assert cloud.writes.count("CreateFunction") == 3
     cloud.refuse("GetFunction", "RequestLimitExceeded.UinLimitExceeded", times=3)
     assert refused(cloud, config).startswith(
-        "GetFunction: too many calls at once, and after several more tries still; run it"
+        "GetFunction: the rate limit is exceeded after several retries; wait a minute"
     )
 
 
@@ -132,7 +132,7 @@ def test_a_busy_function_is_asked_again(cloud: ScfCloud, config: Config, code: s
 
 def test_one_that_stays_busy_is_told(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateTrigger", "FailedOperation.CreateTrigger", times=1000)
-    assert refused(cloud, config).startswith("CreateTrigger: the platform could not do it; run it again")
+    assert refused(cloud, config).startswith("CreateTrigger: the platform could not do it; run the command again")
 
 
 def test_what_only_reads_is_asked_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
@@ -149,14 +149,14 @@ def test_what_only_reads_is_asked_again_when_the_platform_failed(cloud: ScfCloud
     cloud.refuse("UpdateFunctionConfiguration", "InternalError")
     cloud.function.about["Timeout"] = 1
     cloud.forget()
-    assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run it again")
+    assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run the command again")
     assert cloud.writes == ["UpdateFunctionConfiguration"]
 
 
 def test_what_writes_is_not_made_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateFunction", None)
     text = refused(cloud, config)
-    assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} gave no answer; look at the network")
+    assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} did not respond; check the network")
     assert cloud.writes == ["CreateFunction"]
     deploy(cloud, config)
     assert cloud.function.about["Status"] == "Active"
@@ -166,7 +166,7 @@ def test_nobody_there_is_told(config: Config) -> None:
     with ScfCloud() as gone:
         pass
     text = refused(gone, config)
-    assert "gave no answer; look at the network and at HTTPS_PROXY, and run it again" in text
+    assert "did not respond; check the network and HTTPS_PROXY, and run the command again" in text
     assert "refused" in text
 
 
@@ -185,7 +185,7 @@ def test_what_is_not_the_apis_answer_is_no_success(
     cloud: ScfCloud, config: Config, content_type: str, body: bytes
 ) -> None:
     cloud.answer = content_type, body
-    with pytest.raises(DeployError, match="the answer is not the API's"):
+    with pytest.raises(DeployError, match="the reply is not the API's"):
         api(cloud, config).call("GetFunction", WHO)
 
 
@@ -200,8 +200,8 @@ def test_what_is_not_the_apis_answer_is_no_success(
     ],
 )
 def test_an_answer_in_which_something_is_missing_is_told(action: str, reply: dict[str, Any], needed: str) -> None:
-    read = {"GetFunction": DeployedFunction.of, "ListTriggers": listed}[action]
-    with pytest.raises(DeployError, match=f"{action}: the answer is not as it must be, with {needed}; run it again"):
+    read = {"GetFunction": DeployedFunction.from_reply, "ListTriggers": parse_triggers}[action]
+    with pytest.raises(DeployError, match=f"{action}: the reply has no {needed}; run the command again"):
         read(reply)
 
 
@@ -225,14 +225,14 @@ def test_an_answer_that_breaks_off_is_told(config: Config) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(DeployError, match=re.escape(f"127.0.0.1:{port} gave no answer")):
+        with pytest.raises(DeployError, match=re.escape(f"127.0.0.1:{port} did not respond")):
             client.call("GetFunction", WHO)
         thread.join()
 
 
 def test_an_answer_of_another_status_is_told(config: Config, cloud: ScfCloud) -> None:
     cloud.status = 502
-    with pytest.raises(DeployError, match="gave no answer"):
+    with pytest.raises(DeployError, match="did not respond"):
         api(cloud, config).call("GetFunction", WHO)
 
 

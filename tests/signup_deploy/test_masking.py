@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from signup_deploy.api.errors import DeployError
-from signup_deploy.api.masking import Mask, secrets_of
+from signup_deploy.api.masking import Mask, collect_secrets
 from tests.support.builders import SECRET
 from tests.support.deployments import ENVIRON, REDIS, YAML, deploy, load
 from tests.support.scf_api import SECRET_KEY, ScfCloud
@@ -57,15 +57,15 @@ def test_a_short_secret_is_one(cloud: ScfCloud, tmp_path: Path) -> None:
 
 
 def test_a_password_with_unescaped_separators_is_a_secret_as_a_whole() -> None:
-    mask = Mask(secrets_of({"OTHER": "redis://default:Sup3r@S3cretTail#77@127.0.0.1:6379/0"}))
-    assert mask.of("The value Sup3r@S3cretTail#77 is faulty.") == "The value … is faulty."
+    mask = Mask(collect_secrets({"OTHER": "redis://default:Sup3r@S3cretTail#77@127.0.0.1:6379/0"}))
+    assert mask.apply("The value Sup3r@S3cretTail#77 is faulty.") == "The value … is faulty."
 
 
 def test_what_is_no_secret_stays() -> None:
-    secrets = secrets_of({"CONCURRENCY": "16", "LEDGER_KEY": "0123456789...", "LEDGER_URL": "http://[no url"})
+    secrets = collect_secrets({"CONCURRENCY": "16", "LEDGER_KEY": "0123456789...", "LEDGER_URL": "http://[no url"})
     assert "16" not in secrets
     mask = Mask(secrets)
-    assert mask.of("16, 01234567 and 0123456") == "16, 01234567 and 0123456"
-    assert mask.of("0123456789...!") == "…!"
-    assert mask.of("0123456789..") == "0123456789.."
-    assert mask.of("01234567...") == "…..."
+    assert mask.apply("16, 01234567 and 0123456") == "16, 01234567 and 0123456"
+    assert mask.apply("0123456789...!") == "…!"
+    assert mask.apply("0123456789..") == "0123456789.."
+    assert mask.apply("01234567...") == "…..."

@@ -118,7 +118,7 @@ def test_find_without_python_3_10_returns_none(tmp_path: Path, monkeypatch: pyte
 def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python310, "find", lambda: None)
     told: list[str] = []
-    done = build(tmp_path / "build", tell=told.append)
+    done = build(tmp_path / "build", report=told.append)
     assert not done.precompiled
     assert not list(done.folder.rglob("*.pyc"))
     assert any(line.startswith("!!! No Python 3.10 on this machine") for line in told)
@@ -146,7 +146,7 @@ def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
     target = tmp_path / "build"
     with pytest.raises(PackageError) as raised:
-        build(target, function=function, tell=lambda _: None)
+        build(target, function=function, report=lambda _: None)
     shown = os.path.relpath(file)
     assert str(raised.value) == (
         f"package: Windows line endings (CRLF) in {shown}. Linux needs LF. Convert with `sed -i 's/\\r$//' {shown}`, "
@@ -204,5 +204,5 @@ def test_a_locked_package_that_may_not_be_for_scf_is_not_guessed_about() -> None
 
 
 def test_a_rule_that_leaves_nothing_out_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match="nothing is called bin any more"):
+    with pytest.raises(PackageError, match="no file matches bin"):
         package.prune(tmp_path)

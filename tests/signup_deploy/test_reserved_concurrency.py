@@ -39,7 +39,7 @@ def test_memory_changes_without_room_for_two(cloud: ScfCloud, tmp_path: Path, me
     assert max(cloud.instances) == 1
     assert cloud.function.reserved == other
     assert cloud.writes.count(PUT) == 1
-    told = f"the memory changes from {memory} to {other} MB: for some seconds no instance may answer\n"
+    told = f"the memory changes from {memory} to {other} MB: for some seconds no instance may respond\n"
     assert run.printed.startswith(told)
 
 
@@ -70,7 +70,7 @@ def test_from_redis_to_sqlite_the_limit_comes_first(cloud: ScfCloud, tmp_path: P
 def test_a_limit_that_cannot_be_set_changes_nothing(cloud: ScfCloud, tmp_path: Path) -> None:
     deployed(cloud, configured(tmp_path, 128, **REDIS))
     cloud.refuse(PUT, "FailedOperation.ReservedExceedTotal")
-    with pytest.raises(DeployError, match="the account's concurrency quota leaves no room"):
+    with pytest.raises(DeployError, match="the account's concurrency quota is too small"):
         deploy(cloud, configured(tmp_path))
     assert cloud.writes == [PUT]
     assert "LEDGER_URL" in cloud.function.variables
@@ -78,7 +78,7 @@ def test_a_limit_that_cannot_be_set_changes_nothing(cloud: ScfCloud, tmp_path: P
 
 def test_a_limit_is_waited_for(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.reserving_turns = 1_000_000
-    with pytest.raises(DeployError, match="128 MB are not reserved after 1 s; look at the function's concurrency"):
+    with pytest.raises(DeployError, match="128 MB are not reserved after 1 s; check the function's concurrency"):
         deploy(cloud, configured(tmp_path))
     assert not cloud.function.triggers
 
@@ -93,7 +93,7 @@ def test_from_sqlite_to_redis_our_limit_is_lifted_afterwards(cloud: ScfCloud, tm
     deployed(cloud, configured(tmp_path))
     run = deploy(cloud, configured(tmp_path, memory, **REDIS))
     assert cloud.writes == [UPDATE, DELETE]
-    assert "lifting the limit to one instance: the instances share a Redis" in run.printed
+    assert "removing the limit to one instance: the instances share a Redis" in run.printed
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 512)])
@@ -115,7 +115,7 @@ def test_a_reservation_of_somebody_else_stays(cloud: ScfCloud, tmp_path: Path) -
     cloud.function.reserved = 1280
     run = deploy(cloud, configured(tmp_path, 128, **REDIS))
     assert cloud.writes == [UPDATE]
-    assert "a reservation of 1280 MB, room for 10 instances, is left as it is; if it is not yours" in run.printed
+    assert "a reservation of 1280 MB, room for 10 instances, stays; if it is not yours" in run.printed
 
 
 def test_a_dry_run_tells_the_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:

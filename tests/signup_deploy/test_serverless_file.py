@@ -42,18 +42,18 @@ def test_variables_are_resolved_as_the_scf_command_does(
         (
             "publicAccess: true",
             "publicAccess: no",
-            "column 17: a text to one reader, a number or a truth value to anot",
+            "column 17: a string to one YAML parser, a number or boolean to anot",
         ),
-        ("publicAccess: true", "publicAccess: ON", "column 17: a text to one reader"),
-        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a text to one reader"),
-        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a text to one reader"),
-        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a text to one reader"),
-        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a text to one reader"),
+        ("publicAccess: true", "publicAccess: ON", "column 17: a string to one YAML parser"),
+        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a string to one YAML parser"),
+        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a string to one YAML parser"),
+        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a string to one YAML parser"),
+        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a string to one YAML parser"),
         ("${env:LEDGER_KEY}", "canary: canary: x", "mapping values are not allowed here"),
         ("${env:LEDGER_KEY}", '"canary\\q"', "found unknown escape character 'q'"),
         ("${env:LEDGER_KEY}", "*canary", "found undefined alias …"),
-        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY stands twice"),
-        ("${env:LEDGER_KEY}", "canary\x00", "a sign in it is not allowed in YAML"),
+        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY is duplicate"),
+        ("${env:LEDGER_KEY}", "canary\x00", "a character is not allowed in YAML"),
     ],
 )
 def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
@@ -73,7 +73,7 @@ def test_what_every_reader_reads_alike_is_read(tmp_path: Path) -> None:
 def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
     text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
     (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
-    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, of which the `scf` command")
+    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, which the `scf` command")
     assert "canary" not in problem
     assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
 

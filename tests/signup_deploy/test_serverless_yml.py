@@ -98,8 +98,8 @@ def test_what_the_scf_command_would_get_wrong_is_a_problem(tmp_path: Path) -> No
     text = changed(role="role-of-${env:NOBODY}", description="${env:SELF}")
     found = problems(tmp_path, text, SELF="a ${env:SELF}")
     assert found[:2] == [
-        "inputs.description: SELF names itself; write its value out",
-        "inputs.role: NOBODY is not set, and within a longer text cannot be left out; set it",
+        "inputs.description: SELF refers to itself; write its value",
+        "inputs.role: NOBODY is not set, and cannot be omitted within a longer string; set it",
     ]
 
 
@@ -112,11 +112,11 @@ def test_every_problem_is_told_at_once_with_what_to_set(tmp_path: Path) -> None:
         "reaches the bridge (set WEBHOOK_SECRETS in the environment)"
     )
     assert problems(tmp_path, text, {}) == [
-        "inputs.layer: is not known to `signup-bridge deploy`; correct it, or take it out",
-        "inputs.region: is missing; it must be a region such as ap-guangzhou",
+        "inputs.layer: is not supported; correct it, or remove it",
+        "inputs.region: is required; it must be a region such as ap-guangzhou",
         "inputs.memorySize: must be a number: 64, 128, or more by 128 up to 3072",
         "inputs.timeout: must be a number from 1 to 900; SCF's default is 3",
-        "inputs.description: must be letters, digits, blanks, commas, full stops",
+        "inputs.description: must be letters, digits, spaces, commas, full stops",
         f"{path}.TENCENT_SECRET_ID: {hint}_ID in the environment)",
         f"{path}.TENCENT_SECRET_KEY: {hint}_KEY in the environment)",
         secrets,
@@ -156,7 +156,7 @@ def variables(**members: Any) -> dict[str, Any]:
         ({"name": "${name}-x"}, "inputs.name: holds ${…}; only ${env:NAME} is resolved"),
         ({"namespace": "1"}, "inputs.namespace: must be at most 30 letters"),
         ({"type": "http"}, "inputs.type: must be web or event"),
-        ({"type": None}, "inputs.type: is missing; it must be web or event"),
+        ({"type": None}, "inputs.type: is required; it must be web or event"),
         ({"runtime": "Python3.9"}, "inputs.runtime: must be Python3.10"),
         ({"src": "./"}, "inputs.src: must be ./build/function"),
         ({"memorySize": True}, "inputs.memorySize: must be a number"),
@@ -166,11 +166,11 @@ def variables(**members: Any) -> dict[str, Any]:
         ({"publicAccess": "false"}, "inputs.publicAccess: must be true or false"),
         ({"publicAccess": False, "eip": True}, "inputs.eip: is an address on the internet"),
         ({"vpcConfig": {"vpcId": "vpc-1"}}, "inputs.vpcConfig: must have vpcId and subnetId"),
-        ({"cls": {"logsetId": "a", "topicId": "b"}}, "inputs.cls: needs `role`, by which the function may write"),
+        ({"cls": {"logsetId": "a", "topicId": "b"}}, "inputs.cls: needs `role`, which permits the function to write"),
         ({"cls": {}}, "inputs.cls: must have logsetId and topicId"),
         ({"tags": {"a": "b"}}, "inputs.tags: must be a list of `key` and `value`"),
-        ({"handler": "index.main_handler"}, "inputs.handler: is an event function's"),
-        ({"instanceConcurrencyConfig": None}, "inputs.instanceConcurrencyConfig: is missing; without it"),
+        ({"handler": "index.main_handler"}, "inputs.handler: is for event functions only"),
+        ({"instanceConcurrencyConfig": None}, "inputs.instanceConcurrencyConfig: is required; without it"),
         ({"instanceConcurrencyConfig": True}, "inputs.instanceConcurrencyConfig: must have"),
         (
             {"instanceConcurrencyConfig": {**CONCURRENCY, "maxConcurrency": 17}},
@@ -184,26 +184,26 @@ def variables(**members: Any) -> dict[str, Any]:
         ({"environment": variables(CONCURRENCY="4")}, "inputs.instanceConcurrencyConfig.maxConcurrency: must be C"),
         ({"environment": variables(CONCURRENCY="many")}, "inputs.environment.variables.CONCURRENCY: must be a whole"),
         ({"environment": {"variable": {}}}, "inputs.environment: must have `variables`"),
-        ({"environment": variables(LOG_LEVEL=1)}, "inputs.environment.variables.LOG_LEVEL: must be a text"),
+        ({"environment": variables(LOG_LEVEL=1)}, "inputs.environment.variables.LOG_LEVEL: must be a string"),
         ({"environment": variables(LOG_LEVEL="")}, "inputs.environment.variables.LOG_LEVEL: is empty"),
         ({"environment": variables(LOG_LEVEL="${env:L, 'I'}")}, "inputs.environment.variables.LOG_LEVEL: holds ${…}"),
         ({"environment": variables(LOG_LEVEL="LOUD")}, "inputs.environment.variables.LOG_LEVEL: must be one of"),
-        ({"environment": variables(SCF_X="1")}, "inputs.environment.variables.SCF_X: begins as SCF's own names do"),
-        ({"environment": variables(TENCENTCLOUD_X="1")}, "inputs.environment.variables.TENCENTCLOUD_X: begins as"),
-        ({"environment": variables(QCLOUD_X="1")}, "inputs.environment.variables.QCLOUD_X: begins as"),
-        ({"environment": variables(**{"A-B": "1"})}, "inputs.environment.variables.A-B: is no name"),
+        ({"environment": variables(SCF_X="1")}, "inputs.environment.variables.SCF_X: has a prefix that SCF reserves"),
+        ({"environment": variables(TENCENTCLOUD_X="1")}, "inputs.environment.variables.TENCENTCLOUD_X: has a prefix"),
+        ({"environment": variables(QCLOUD_X="1")}, "inputs.environment.variables.QCLOUD_X: has a prefix"),
+        ({"environment": variables(**{"A-B": "1"})}, "inputs.environment.variables.A-B: is not a name"),
         ({"environment": variables(X="x" * 4096)}, "inputs.environment.variables: take 4187 bytes; SCF allows 4096"),
         (
             {"environment": variables(LEDGER_URL="sqlite:////var/x.db")},
-            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must be in /tmp",
         ),
         (
             {"environment": variables(LEDGER_URL="sqlite:////tmp/../var/x.db")},
-            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must be in /tmp",
         ),
         (
             {"environment": variables(LEDGER_URL="sqlite:////tmp/%2e%2e/x.db")},
-            "inputs.environment.variables.LEDGER_URL: a SQLite file must lie in /tmp",
+            "inputs.environment.variables.LEDGER_URL: a SQLite file must be in /tmp",
         ),
         (
             {"environment": variables(LEDGER_URL="sqlite:///tmp/x.db")},
@@ -226,15 +226,15 @@ def variables(**members: Any) -> dict[str, Any]:
             "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
         ),
         ({"events": {}}, "inputs.events: must be a list of one key each"),
-        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not known to `signup-bridge deploy`; it knows http"),
-        ({"events": http() * 2}, "inputs.events[0].http: stands 2 times"),
+        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not supported; expected http"),
+        ({"events": http() * 2}, "inputs.events[0].http: is there 2 times"),
         ({"events": [{"http": {}}]}, "inputs.events[0].http: must have `parameters`"),
         ({"events": [{"http": {"parameters": []}}]}, "inputs.events[0].http.parameters: must be a mapping"),
-        ({"events": http(qualifier=None)}, "inputs.events[0].http.parameters.qualifier: is missing"),
+        ({"events": http(qualifier=None)}, "inputs.events[0].http.parameters.qualifier: is required"),
         ({"events": http(authType="none")}, "inputs.events[0].http.parameters.authType: must be NONE or CAM"),
         (
             {"events": http(netConfig={"enableExtranet": True})},
-            "inputs.events[0].http.parameters.netConfig: must say both enableExtranet and enableIntranet",
+            "inputs.events[0].http.parameters.netConfig: must have both enableExtranet and enableIntranet",
         ),
     ],
 )
@@ -248,17 +248,17 @@ def test_what_scf_or_its_engine_would_refuse_is_refused_here(
 @pytest.mark.parametrize(
     ("line", "other", "problem"),
     [
-        ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is missing"),
+        ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is required"),
         ("name: ckafka-xxxxxxxx-signups", "name: other", "inputs.events: ckafka's name must be <instanceId>-<topic>"),
         ("maxMsgNum: 10 ", "maxMsgNum: 0 ", "inputs.events[1].ckafka.parameters.maxMsgNum: must be a number from 1"),
         ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
         ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
-        ("handler: index.main_handler", "#", "inputs.handler: is missing; it must be index.main_handler"),
-        ("memorySize: 128", "type: event", "column 3: the key type stands twice"),
+        ("handler: index.main_handler", "#", "inputs.handler: is required; it must be index.main_handler"),
+        ("memorySize: 128", "type: event", "column 3: the key type is duplicate"),
         (
             "memorySize: 128",
             "memorySize: 128\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
-            "inputs.instanceConcurrencyConfig: is a web function's; take it out",
+            "inputs.instanceConcurrencyConfig: is for web functions only; remove it",
         ),
     ],
 )
@@ -280,7 +280,7 @@ def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_pat
     cls, problem = problems(tmp_path, text, without_key)
     assert cls.startswith("inputs.cls: needs `role`")
     assert problem == (
-        "inputs.role: is missing; without FUNCTION_SECRET_ID the function calls with its role's credentials"
+        "inputs.role: is required; without FUNCTION_SECRET_ID the function calls with its role's credentials"
     )
     half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
     assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
@@ -302,7 +302,7 @@ def test_blanks_around_a_variable_mean_nothing_and_are_not_deployed(tmp_path: Pa
 def test_a_web_function_calls_no_ckafka(tmp_path: Path) -> None:
     events = yaml.safe_load(event_function())["inputs"]["events"]
     (problem,) = problems(tmp_path, changed(events=events))
-    assert problem == "inputs.events: ckafka calls event functions only; say `type: event`"
+    assert problem == "inputs.events: ckafka calls event functions only; set `type: event`"
 
 
 def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: 
     config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
     assert "TENCENT_SECRET_ID" not in config.variables
     (problem,) = problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
-    assert problem.startswith("inputs.role: is missing")
+    assert problem.startswith("inputs.role: is required")
 
 
 def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:

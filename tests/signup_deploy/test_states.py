@@ -24,7 +24,7 @@ def test_a_function_that_is_worked_on_is_waited_for(deployed: ScfCloud, config: 
     deployed.function.about["Status"], deployed.function.turns, deployed.function.then = "Updating", 3, "Active"
     run = deploy(deployed, config)
     assert deployed.writes == []
-    assert run.printed.startswith("the function is Updating; waiting for that to end ….")
+    assert run.printed.startswith("the function is Updating; waiting for the end of this change ….")
 
 
 def test_a_function_that_is_being_deleted_is_made_anew(deployed: ScfCloud, config: Config) -> None:
@@ -40,7 +40,7 @@ def test_a_function_that_was_never_created_is_removed_first(cloud: ScfCloud, con
     cloud.forget()
     run = deploy(cloud, config)
     assert cloud.writes == ["DeleteFunction", "CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
-    assert run.printed.startswith("the function was never created: something is wrong inside\nremoving what is left")
+    assert run.printed.startswith("the creation of the function failed: something is wrong inside\ndeleting the rest")
 
 
 @pytest.mark.parametrize("status", ["UpdateFailed", "PublishFailed"])
@@ -69,17 +69,17 @@ def test_a_function_that_is_not_seen_at_once_is_waited_for(cloud: ScfCloud, conf
 
 def test_a_state_from_which_nothing_leads_is_told(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about["Status"] = "DeleteFailed"
-    with pytest.raises(DeployError, match="the function is DeleteFailed; remove it in the console"):
+    with pytest.raises(DeployError, match="the function is DeleteFailed; delete it in the console"):
         deploy(deployed, config)
 
 
 def test_one_that_vanishes_meanwhile_is_told(deployed: ScfCloud, config: Config) -> None:
     deployed.vanishing = True
-    with pytest.raises(DeployError, match="somebody removed the function meanwhile; run this again"):
+    with pytest.raises(DeployError, match="the function was deleted meanwhile; run the command again"):
         deploy(deployed, config, archive("changed"))
 
 
 def test_one_that_is_worked_on_for_ever_is_not_waited_for_for_ever(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about["Status"], deployed.function.turns = "Updating", 1_000_000
-    with pytest.raises(DeployError, match="still being worked on after 1 s; look at it in the console"):
+    with pytest.raises(DeployError, match="still in progress after 1 s; check it in the console"):
         deploy(deployed, config)

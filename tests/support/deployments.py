@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from signup_deploy.api.errors import DeployError
-from signup_deploy.api.masking import secrets_of
+from signup_deploy.api.masking import collect_secrets
 from signup_deploy.api.scf_api import Api, Credentials, DryRunApi, ScfApi
 from signup_deploy.config import function_config
 from signup_deploy.config.function_config import Config
@@ -65,7 +65,7 @@ def archive(content: str = "print()") -> Archive:
     with zipfile.ZipFile(data, "w") as out:
         out.writestr(zipfile.ZipInfo("index.py"), content)
         out.writestr(zipfile.ZipInfo("scf_bootstrap"), "")
-    return Archive.of(data.getvalue())
+    return Archive.from_bytes(data.getvalue())
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Run:
 
 def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
     credentials = Credentials(SECRET_ID, SECRET_KEY)
-    secrets = secrets_of(configured.variables)
+    secrets = collect_secrets(configured.variables)
     given: dict[str, Any] = {"credentials": credentials, "region": REGION, "secrets": secrets, "endpoint": cloud.url}
     return ScfApi(**{**given, **changed})
 
@@ -107,7 +107,7 @@ def deploy(
     progress = ProgressReporter(out, live=not dry)
     real: Api = api(cloud, configured)
     called = DryRunApi(real, progress.say) if dry else real
-    run = Deployment(configured, code or archive(), called, progress, patience=QUICK, **options)
+    run = Deployment(configured, code or archive(), called, progress, polling=QUICK, **options)
     time = LeapingTime()
     try:
         with (
