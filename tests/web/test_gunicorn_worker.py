@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from pathlib import Path
@@ -177,9 +178,11 @@ def worker_of(port: int) -> int:
         with suppress(OSError):
             if os.readlink(link) in {f"socket:[{inode}]" for inode in inodes}:
                 owners.add(int(link.parts[2]))
-    return next(
-        one for one in owners if int(Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2].split()[1]) in owners
-    )
+    return next(one for one in owners if parent_of(one) in owners)
+
+
+def parent_of(process_id: int) -> int:
+    return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2].split()[1])
 
 
 def test_silent_connections_do_not_block_others(tmp_path: Path) -> None:
@@ -208,6 +211,20 @@ def test_health_responds_while_all_deliveries_wait(running: Running, tmp_path: P
         running.emulator.close_connections()
         for thread in waiting:
             thread.join()
+
+
+def test_graceful_stop_completes_the_requests_in_progress(running: Running, tmp_path: Path) -> None:
+    running.emulator.faults.arm(Fault("hang"))
+    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=20) as url, ThreadPoolExecutor(1) as pool:
+        response = pool.submit(post, url, body())
+        while not running.emulator.calls:
+            time.sleep(0.02)
+        worker_id = worker_of(urlsplit(url).port or 80)
+        os.kill(parent_of(worker_id), signal.SIGTERM)
+        while "Handling signal: term" not in (tmp_path / "log").read_text():
+            time.sleep(0.02)
+        running.emulator.close_connections()
+        assert response.result().json["code"] == "outcome-unknown"
 
 
 def test_stalled_requests_are_cut_at_the_budget(running: Running, tmp_path: Path) -> None:
