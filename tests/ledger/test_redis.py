@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from redis.connection import Connection
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import ContactBusy, InFlight, LedgerUnavailable, Record, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
@@ -81,22 +80,23 @@ def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: Red
         engine.ledger.close()
 
 
-def test_a_connection_that_was_left_in_the_middle_is_not_used_again(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Interrupted(Deadline):
+    """Ctrl-C arrives when the command has been sent and its reply is to be read."""
+
+    reads = 0
+
+    def remaining(self) -> float:
+        self.reads += 1
+        if self.reads == 2:
+            raise KeyboardInterrupt
+        return super().remaining()
+
+
+def test_a_connection_that_was_left_in_the_middle_is_not_used_again(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED)
-    evaluate = RedisLedger._evaluate
-
-    def interrupted(self: RedisLedger, connection: Connection, *_: object) -> None:
-        connection.send_command("ECHO", "the reply that belongs to nobody")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(RedisLedger, "_evaluate", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            engine.claim()
-    assert RedisLedger._evaluate is evaluate
+    with pytest.raises(KeyboardInterrupt):
+        engine.ledger.get(keys("another").delivery, deadline=Interrupted(SetClock(), 60))
     assert engine.claim() == Replay(VERIFIED)
     engine.ledger.close()
 

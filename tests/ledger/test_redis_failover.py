@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Claim, LedgerUnavailable, Replay
+from signup_bridge.ledger.redis.connections import RedisConnection
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.redis_server import RedisServer
@@ -38,10 +39,10 @@ def ledger_behind(wire: Wire) -> Engine:
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
     ledger.ping(deadline=engine.deadline)
-    taken = [ledger._take() or ledger._connect()]
+    taken = [ledger._take() or RedisConnection(ledger._server)]
     for _ in range(IDLE - 1):
         ledger.ping(deadline=engine.deadline)
-        taken.append(ledger._take() or ledger._connect())
+        taken.append(ledger._take() or RedisConnection(ledger._server))
     for connection in taken:
         ledger._use(connection, engine.deadline, "count_unknown")
     assert len(ledger._idle) == IDLE

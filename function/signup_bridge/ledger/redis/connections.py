@@ -1,70 +1,149 @@
 """Connections to a Redis that keep the deadline of their user, in the handshake and in every reply.
 
-The client library bounds each read by itself, so that a reply that drips would outlive the request that waits for it.
+Client libraries bound each read separately, so that a reply that drips outlives the request that waits for it, and have
+no documented hook for another socket. The ledger needs little of the protocol, which is RESP2:
+https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import ssl
+from collections.abc import Mapping
 from typing import Any, cast
-
-from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection
-from redis.retry import Retry
 
 from signup_bridge.core import network
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import url as ledger_url
 from signup_bridge.ledger.url import RedisUrl
 
+_MAX_LINE = 65_536
+"""Bytes of the longest line, which is an error's text; values have a length instead."""
 
-class Allowance:
-    """The time that the user of a connection has left."""
+
+class ServerError(Exception):
+    """The server rejected a command. The message is the server's, which may repeat the command's arguments."""
+
+
+class RedisConnection:
+    """A connection to a Redis, opened when it is first used. Its user sets the ``deadline``."""
 
     deadline: Deadline
 
-    def remaining(self) -> float:
-        """Return the seconds left. Raises TimeoutError when there are none."""
+    def __init__(self, server: RedisUrl) -> None:
+        self._server = server
+        self._socket: network.DeadlineSocket | None = None
+        self._received = bytearray()
+
+    @property
+    def is_open(self) -> bool:
+        return self._socket is not None
+
+    def open(self) -> None:
+        """Connect, log in and select the database. Raises what `command` raises."""
+        options = self._server.options
+        context = _tls_context(options) if self._server.tls else None
+        sock = network.connect(options["host"], options["port"], self._remaining)
+        if context is not None:
+            sock = _start_tls(context, sock, options["host"])
+        self._socket = network.DeadlineSocket(sock, self._remaining)
+        if "password" in options:
+            self._log_in(options.get("username"), options["password"])
+        if options["db"]:
+            self.command("SELECT", str(options["db"]))
+
+    def command(self, *words: str) -> Any:
+        """Run a command and return its reply: a string, a number, None, or a list of these.
+
+        Raises ServerError, OSError, EOFError if the server closes the connection, and ValueError if the reply does not
+        follow the protocol. After any of them but ServerError the connection must be closed.
+        """
+        encoded = [word.encode() for word in words]
+        parts = [b"*%d\r\n" % len(encoded), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)]
+        cast(network.DeadlineSocket, self._socket).sendall(b"".join(parts))
+        return self._read_reply()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+            self._received.clear()
+
+    def _remaining(self) -> float:
         if left := self.deadline.remaining():
             return left
         raise TimeoutError("the deadline has passed")
 
+    def _log_in(self, username: str | None, password: str) -> None:
+        try:
+            self.command("AUTH", *([username] if username else []), password)
+        except ServerError as error:
+            if not (username and "wrong number of arguments" in str(error)):
+                raise
+            self.command("AUTH", password)  # Redis 5 has no user names
 
-class DeadlineConnection(Connection):
-    """A connection that is made by the deadline of its ``allowance``, or not at all."""
+    def _read_reply(self) -> Any:
+        line = self._read_line()
+        kind, value = line[:1], line[1:]
+        if kind == "+":
+            return value
+        if kind == "-":
+            raise ServerError(value)
+        if kind == ":":
+            return int(value)
+        if kind == "$":
+            length = int(value)
+            return None if length < 0 else self._read(length + 2)[:-2].decode()
+        if kind == "*":
+            return [self._read_reply() for _ in range(int(value))]
+        raise ValueError("not a reply of Redis")
 
-    allowance: Allowance
+    def _read_line(self) -> str:
+        while (end := self._received.find(b"\r\n")) < 0:
+            if len(self._received) > _MAX_LINE:
+                raise ValueError("not a reply of Redis")
+            self._receive()
+        return self._read(end + 2)[:-2].decode(errors="replace")
 
-    def _connect(self) -> Any:
-        return network.connect(self.host, self.port, self.allowance.remaining)
+    def _read(self, size: int) -> bytes:
+        while len(self._received) < size:
+            self._receive()
+        value = bytes(self._received[:size])
+        del self._received[:size]
+        return value
+
+    def _receive(self) -> None:
+        data = cast(network.DeadlineSocket, self._socket).recv(65_536)
+        if not data:
+            raise EOFError("the server closed the connection")
+        self._received += data
 
 
-class _Plain(DeadlineConnection):
-    """One whose reads and writes end by the deadline, too."""
-
-    def _connect(self) -> Any:
-        return network.DeadlineSocket(super()._connect(), self.allowance.remaining)
+def parse_server(url: str) -> RedisUrl:
+    """Return the Redis server that a URL names, whose form the settings have checked."""
+    return cast(RedisUrl, ledger_url.parse(url))
 
 
-class _TLS(SSLConnection, DeadlineConnection):
-    """The same under TLS, which the client library's class puts around the socket that the next class connects."""
+def _start_tls(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except OSError as error:
+        sock.close()
+        if isinstance(error, TimeoutError):
+            raise TimeoutError("the TLS handshake timed out") from None
+        raise
 
-    def _connect(self) -> Any:
-        return network.DeadlineSocket(super()._connect(), self.allowance.remaining)  # type: ignore[no-untyped-call]
 
-
-def connector(url: str) -> tuple[Callable[[], DeadlineConnection], bool]:
-    """Return what makes new connections to the Redis at ``url``, and whether the URL has a password.
-
-    The client library's parser is not used: it refuses some passwords, in an error that shows them.
-    """
-    server = cast(RedisUrl, ledger_url.parse(url))
-    kind: type[DeadlineConnection] = _TLS if server.tls else _Plain
-    options: dict[str, Any] = {**server.options, "retry": Retry(NoBackoff(), 0), "protocol": 2}
-
-    def new() -> DeadlineConnection:
-        connection = kind(**options, decode_responses=True)
-        connection.allowance = Allowance()
-        return connection
-
-    return new, "password" in server.options
+def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """Return a context that trusts the system's CAs and the URL's, and verifies as the URL says."""
+    context = ssl.create_default_context()
+    if options.get("ssl_cert_reqs") == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.check_hostname = options.get("ssl_check_hostname", True)
+    if "ssl_ca_certs" in options:
+        context.load_verify_locations(options["ssl_ca_certs"])
+    if "ssl_certfile" in options:
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
+    return context

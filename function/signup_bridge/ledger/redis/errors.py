@@ -8,18 +8,7 @@ import re
 import socket
 import ssl
 
-from redis import exceptions
-
-_CODES = {
-    "READONLY": exceptions.ReadOnlyError,
-    "MASTERDOWN": exceptions.MasterDownError,
-    "LOADING": exceptions.BusyLoadingError,
-    "MOVED": exceptions.MovedError,
-    "CLUSTERDOWN": exceptions.ClusterDownError,
-    "OOM": exceptions.OutOfMemoryError,
-    "NOPERM": exceptions.NoPermissionError,
-}
-"""The client library takes the code out of the text of these errors."""
+from .connections import ServerError
 
 _IN_TEXT = re.compile(r"(?:^|[ -])(READONLY|MASTERDOWN|LOADING|MOVED|NOREPLICAS|OOM|MISCONF|NOPERM|BUSY) ")
 """Redis 6 and earlier wrap the code of an error inside a script: ``ERR Error running script (…): -READONLY …``."""
@@ -40,6 +29,9 @@ _BY_CODE = {
     "NOPERM": "the user lacks permissions (NOPERM); allow scripts and all keys that begin with {signup-bridge}:",
 }
 
+_LOGIN_ERRORS = ("invalid password", "no password is set", "without any password", "unauthenticated")
+"""Parts of the texts by which Redis rejects a login without a code of its own."""
+
 _NOT_VALID_NOW = {9, 10}  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _ANOTHER_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
@@ -56,25 +48,29 @@ def reason(error: Exception, *, password: bool) -> str:
 
 def _code(error: Exception) -> str:
     """Return the server's code for what it refuses, if it is one of `_BY_CODE`."""
-    code = next((code for code, kind in _CODES.items() if isinstance(error, kind)), "")
-    if not code and isinstance(error, exceptions.ResponseError):
-        found = _IN_TEXT.search(str(error))
-        code = found[1] if found else ""
-    return code
+    if not isinstance(error, ServerError):
+        return ""
+    first = str(error).partition(" ")[0]
+    in_text = _IN_TEXT.search(str(error))
+    return first if first in _BY_CODE else in_text[1] if in_text else ""
 
 
 def _reason(error: Exception, password: bool) -> str:  # noqa: FBT001  it is named where it comes in
-    if isinstance(error, exceptions.AuthenticationError):
-        return _refused_login(error, password)
-    if isinstance(error, exceptions.ResponseError) or _code(error):
+    if isinstance(error, ServerError):
+        if _is_about_login(str(error)):
+            return _refused_login(error, password)
         return _refused_command(error)
-    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+    if isinstance(error, TimeoutError):
         return _late_response(error)
-    # The client library raises a class of its own for each error of a socket.
-    cause = error.__context__ if isinstance(error, exceptions.ConnectionError) else error
-    if isinstance(cause, OSError):
-        return _failed_connection(cause)
-    return _closed_connection(error)
+    if isinstance(error, OSError):
+        return _failed_connection(error)
+    if isinstance(error, EOFError):
+        return "the server closed the connection; a port that expects TLS needs rediss://"
+    return "the response is not a Redis server's; check the host and the port"
+
+
+def _is_about_login(text: str) -> bool:
+    return text.startswith(("NOAUTH ", "WRONGPASS ")) or any(part in text for part in _LOGIN_ERRORS)
 
 
 def _refused_login(error: Exception, password: bool) -> str:  # noqa: FBT001  as above
@@ -86,23 +82,17 @@ def _refused_login(error: Exception, password: bool) -> str:  # noqa: FBT001  as
 
 
 def _late_response(error: Exception) -> str:
-    if "handshake" in str(error.__context__):  # a Redis without TLS waits for the rest of what is no command
+    if "handshake" in str(error):  # a Redis without TLS waits for the rest of what is no command
         return "no response to the TLS handshake in time; check that the port expects TLS, and the way to it"
     return "no response in time; check that the network lets the bridge reach the server, and the server's load"
-
-
-def _closed_connection(error: Exception) -> str:
-    if "max number of clients" in str(error):
-        return "the server accepts no more connections; raise its maxclients"
-    if isinstance(error, exceptions.ConnectionError):
-        return "the server closed the connection; a port that expects TLS needs rediss://"
-    return "the response is not a Redis server's; check the host and the port"
 
 
 def _refused_command(error: Exception) -> str:
     if code := _code(error):
         return _BY_CODE[code]
     text = str(error)
+    if "max number of clients" in text:
+        return "the server accepts no more connections; raise its maxclients"
     if "DB index" in text:
         return "the server has no database of this number; correct the number after the last slash"
     line = re.search(r"user_script:\s*(\d+)", text)

@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-
 from signup_bridge.core import network, outcomes, rate_limit
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
@@ -39,13 +37,12 @@ from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.telemetry.logs import log
 
 from . import errors, replies
-from .connections import DeadlineConnection, connector
+from .connections import RedisConnection, ServerError, parse_server
 
 PREFIX = "{signup-bridge}:"
 
 SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("records.lua", "claims.lua", "steps.lua"))
-_FAILURES = (RedisError, OSError, ValueError)
-"""The client library's errors. It raises ValueError for a reply that does not follow Redis's protocol."""
+_FAILURES = (ServerError, OSError, EOFError, ValueError)
 
 _DURABLE_CONFIG = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
@@ -57,7 +54,7 @@ class RedisLedger:
     engine = "redis"
 
     def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, script: str = SCRIPT) -> None:
-        self._connect, self._has_password = connector(url)
+        self._server = parse_server(url)
         self._clock = clock
         self._hasher = Hasher(key)
         self._script = script
@@ -69,7 +66,7 @@ class RedisLedger:
         )  # fmt: skip
         self._policy_args = tuple(map(str, policy_args))
         self._conceal = _flag(policy.conceal)
-        self._idle: list[tuple[DeadlineConnection, Stopwatch]] = []
+        self._idle: list[tuple[RedisConnection, Stopwatch]] = []
         self._first_check = threading.Lock()
         self._checked = False
         weakref.finalize(self, _close, self._idle)
@@ -165,32 +162,32 @@ class RedisLedger:
         """Return the reply of one step. Raises LedgerUnavailable."""
         idle = self._take()
         try:
-            return self._use(idle or self._connect(), deadline, step, *arguments)
+            return self._use(idle or RedisConnection(self._server), deadline, step, *arguments)
         except _FAILURES as error:
-            again = errors.is_elsewhere(error) or (idle is not None and not isinstance(error, ResponseError))
+            again = errors.is_elsewhere(error) or (idle is not None and not isinstance(error, ServerError))
             if again:  # the other idle connections lead to the same server
                 self.close()
             if not (again and deadline.remaining()):
-                raise LedgerUnavailable(errors.reason(error, password=self._has_password)) from None
+                raise LedgerUnavailable(errors.reason(error, password="password" in self._server.options)) from None
         try:
-            return self._use(self._connect(), deadline, step, *arguments)
+            return self._use(RedisConnection(self._server), deadline, step, *arguments)
         except _FAILURES as error:
-            raise LedgerUnavailable(errors.reason(error, password=self._has_password)) from None
+            raise LedgerUnavailable(errors.reason(error, password="password" in self._server.options)) from None
 
-    def _use(self, connection: DeadlineConnection, deadline: Deadline, step: str, *arguments: str) -> Any:
+    def _use(self, connection: RedisConnection, deadline: Deadline, step: str, *arguments: str) -> Any:
         """Return the reply of one step over a connection, which is then idle, or closed if the step failed."""
-        connection.allowance.deadline = deadline
+        connection.deadline = deadline
         try:
-            if not connection.is_connected:
+            if not connection.is_open:
                 self._handshake(connection, deadline)
             reply = self._evaluate(connection, step, *arguments)
         except BaseException:
-            connection.disconnect()
+            connection.close()
             raise
         self._idle.append((connection, Stopwatch(self._clock)))
         return reply
 
-    def _take(self) -> DeadlineConnection | None:
+    def _take(self) -> RedisConnection | None:
         """Return an idle connection for the caller's use, if there is one."""
         while True:
             try:
@@ -199,51 +196,48 @@ class RedisLedger:
                 return None
             if idle_time.seconds() <= network.IDLE_LIMIT:
                 return connection
-            connection.disconnect()
+            connection.close()
 
-    def _handshake(self, connection: DeadlineConnection, deadline: Deadline) -> None:
+    def _handshake(self, connection: RedisConnection, deadline: Deadline) -> None:
         """Connect; the first time, log whether this Redis may lose data and whether the key has changed."""
-        connection.connect()
+        connection.open()
         if not self._first_check.acquire(timeout=deadline.remaining()):
             raise TimeoutError("the deadline has passed")
         try:
             if not self._checked:
-                self._check_durability(connection)
                 if self._evaluate(connection, "ping", self._hasher.fingerprint.hex()) == "1":
                     log.warning(KEY_CHANGED_WARNING)
+                self._check_durability(connection)
                 self._checked = True
         finally:
             self._first_check.release()
 
-    def _check_durability(self, connection: DeadlineConnection) -> None:
+    def _check_durability(self, connection: RedisConnection) -> None:
         try:
             for name, durable in _DURABLE_CONFIG.items():
-                values = _command(connection, "CONFIG", "GET", name)[1:]
+                values = connection.command("CONFIG", "GET", name)[1:]
                 if values and values[0] != durable:
                     log.warning(
                         "LEDGER_URL: this Redis may lose records; set %s to %s, not %s", name, durable, values[0]
                     )
-        except ResponseError:
+        except ServerError:
             log.info(
                 "LEDGER_URL: cannot check whether this Redis keeps its records; see docs/semantics.md for its settings"
             )
 
-    def _evaluate(self, connection: DeadlineConnection, step: str, *arguments: str) -> Any:
+    def _evaluate(self, connection: RedisConnection, step: str, *arguments: str) -> Any:
         rest = ("1", PREFIX, step, *self._policy_args, *arguments)
         try:
-            return _command(connection, "EVALSHA", self._sha, *rest)
-        except NoScriptError:
-            return _command(connection, "EVAL", self._script, *rest)
+            return connection.command("EVALSHA", self._sha, *rest)
+        except ServerError as error:
+            if not str(error).startswith("NOSCRIPT "):
+                raise
+            return connection.command("EVAL", self._script, *rest)
 
 
-def _command(connection: DeadlineConnection, *command: str) -> Any:
-    connection.send_command(*command)
-    return connection.read_response()
-
-
-def _close(idle: list[tuple[DeadlineConnection, Stopwatch]]) -> None:
+def _close(idle: list[tuple[RedisConnection, Stopwatch]]) -> None:
     while idle:
-        idle.pop()[0].disconnect()
+        idle.pop()[0].close()
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001  it is the value that is encoded
