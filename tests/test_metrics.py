@@ -70,9 +70,9 @@ def scrape(of: Bridge) -> Figures:
     return figures(response.text)
 
 
-def named(given: Figures, name: str) -> Figures:
+def named(series: Figures, name: str) -> Figures:
     """Those of one name, by their labels."""
-    return {labels[1:]: value for labels, value in given.items() if labels[0] == name}
+    return {labels[1:]: value for labels, value in series.items() if labels[0] == name}
 
 
 @pytest.fixture
@@ -136,18 +136,18 @@ TWICE = {"already-verified", "attempts-exhausted", "outcome-unresolved", "idempo
 
 @pytest.mark.parametrize("code", [code for code in SCENES if code != "method-not-allowed"])  # that one is no POST
 def test_each_outcome_is_counted(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    given, _ = SCENES[code].play(Way("http"), emulator, monkeypatch, METRICS="true")
-    counts = named(scrape(given), "deliveries_total")
+    bridged, _ = SCENES[code].play(Way("http"), emulator, monkeypatch, METRICS="true")
+    counts = named(scrape(bridged), "deliveries_total")
     assert counts[code, "status"] == 1
     assert sum(counts.values()) == (2 if code in TWICE else 1)
 
 
 @pytest.mark.parametrize("profile", ["ack", "supabase"])
-def test_the_profile_is_told(emulator: Emulator, profile: str) -> None:
-    given = bridge(emulator.url, METRICS="true", SENDER_PROFILE=profile)
-    assert given.deliver(verify_code=WRONG).status == 200
-    assert named(scrape(given), "deliveries_total") == {("code-incorrect", profile): 1}
-    assert given.client.post("/metrics").status_code == 405
+def test_deliveries_in_each_profile_carry_its_label(emulator: Emulator, profile: str) -> None:
+    bridged = bridge(emulator.url, METRICS="true", SENDER_PROFILE=profile)
+    assert bridged.deliver(verify_code=WRONG).status == 200
+    assert named(scrape(bridged), "deliveries_total") == {("code-incorrect", profile): 1}
+    assert bridged.client.post("/metrics").status_code == 405
 
 
 def test_metrics_hide_who_was_verified_before(emulator: Emulator) -> None:
@@ -170,15 +170,15 @@ def test_calls_replays_and_times(emulator: Emulator, counted: Bridge) -> None:
     emulator.faults.arm(Fault("close"))
     assert deliver(counted, "lost", contact="10086", verify_code=WRONG).json["code"] == "outcome-unknown"
     assert deliver(counted, "lost", contact="10086", verify_code=WRONG).json["code"] == "outcome-unresolved"
-    given = scrape(counted)
-    assert named(given, "replays_total") == {(): 1}
-    assert named(given, "api_calls_total") == {
+    series = scrape(counted)
+    assert named(series, "replays_total") == {(): 1}
+    assert named(series, "api_calls_total") == {
         (CREATE, "ok"): 1, (CREATE, "outcome-unknown"): 1, (CREATE, "code-incorrect"): 1, (DESCRIBE, "ok"): 2,
     }  # fmt: skip
-    assert named(given, "wait_seconds_count") == {(): 3}
-    assert named(given, "upstream_seconds_count") == {(CREATE,): 3, (DESCRIBE,): 2}
-    assert given["upstream_seconds_sum", CREATE] >= 0.12
-    slow = named(given, "upstream_seconds_bucket")
+    assert named(series, "wait_seconds_count") == {(): 3}
+    assert named(series, "upstream_seconds_count") == {(CREATE,): 3, (DESCRIBE,): 2}
+    assert series["upstream_seconds_sum", CREATE] >= 0.12
+    slow = named(series, "upstream_seconds_bucket")
     assert (CREATE, "0.1") not in slow or slow[CREATE, "0.1"] <= 2
     assert slow[CREATE, "8.0"] == 3
 
@@ -195,10 +195,10 @@ def test_a_call_that_never_left_and_one_for_the_list(emulator: Emulator) -> None
 def test_no_label_comes_from_outside() -> None:
     odd = reply({"Response": {"RequestId": "r", "Error": {"Code": "Canary.OfSomebody", "Message": "canary"}}})
     with Upstream(send(odd)) as upstream:
-        given = bridge(upstream.url, METRICS="true")
-        deliver(given, contact="10086")
-        given.client.post("/canary?canary", headers={"webhook-id": "canary", "X-Scf-Request-Id": "canary"})
-        text = given.client.get("/metrics").text
+        bridged = bridge(upstream.url, METRICS="true")
+        deliver(bridged, contact="10086")
+        bridged.client.post("/canary?canary", headers={"webhook-id": "canary", "X-Scf-Request-Id": "canary"})
+        text = bridged.client.get("/metrics").text
     assert "anary" not in text
     assert figures(text)["api_calls_total", CREATE, "upstream-failed"] == 1
 
@@ -222,13 +222,13 @@ def test_unknown_outcomes_are_those_of_the_ledger(emulator: Emulator, build: Any
 def test_a_ledger_that_cannot_answer_leaves_the_rest(emulator: Emulator, tmp_path: Path, engine: str) -> None:
     redis = {"LEDGER_URL": f"redis://127.0.0.1:{ports.free()}/0", "LEDGER_KEY": "k" * 32}
     settings: dict[str, Any] = redis if engine == "redis" else {"LEDGER_URL": f"sqlite:///{tmp_path}/no/ledger.db"}
-    given = bridge(emulator.url, METRICS="true", **settings)
+    bridged = bridge(emulator.url, METRICS="true", **settings)
     check_problem(
-        deliver(given),
+        deliver(bridged),
         problem("ledger-unavailable", 503, retryable=True),
         PROBLEM | {"retry-after": "2"},
     )
-    text = given.client.get("/metrics").text
+    text = bridged.client.get("/metrics").text
     assert "# TYPE signup_bridge_unknown_outcomes gauge" in text
     found = figures(text)
     assert named(found, "unknown_outcomes") == {}
@@ -247,10 +247,13 @@ def test_no_scrape_waits_for_those_who_ask_the_ledger(counted: Bridge, monkeypat
 def test_an_event_function_tells_the_same(counted: Bridge, emulator: Emulator) -> None:
     handle(counted, url_event())
     event = url_event(b"", httpMethod="GET", path="/metrics")
-    told = counted.events.handle(event, {})
-    assert (told["statusCode"], told["headers"]["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert figures(told["body"]) == scrape(counted)
-    assert figures(told["body"])["deliveries_total", "verified", "status"] == 1
+    reported = counted.events.handle(event, {})
+    assert (reported["statusCode"], reported["headers"]["Content-Type"]) == (
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )
+    assert figures(reported["body"]) == scrape(counted)
+    assert figures(reported["body"])["deliveries_total", "verified", "status"] == 1
     (answer,), _ = invoke(environment(emulator.url, METRICS="true"), event)
     assert "signup_bridge_build_info" in answer["body"]
 

@@ -62,16 +62,16 @@ def contacts(emulator: Emulator) -> list[str]:
 
 def test_batch_is_processed_in_order(emulator: Emulator, wired: Bridge) -> None:
     one, two, three = send(emulator, 3)
-    told = wired.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
-    assert told == {"records": 3, "ends": {"verified": 2, "code-incorrect": 1}}
+    response = wired.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
+    assert response == {"records": 3, "ends": {"verified": 2, "code-incorrect": 1}}
     assert [call.contact for call in emulator.calls] == [one["contact"], two["contact"], three["contact"]]
 
 
 def test_batch_redelivered_makes_no_call(emulator: Emulator, wired: Bridge) -> None:
     one, two = send(emulator, 2)
     event = batch(record(1, one), record(2, wrong(two)))
-    told = wired.events.handle(event, LONG)
-    assert wired.events.handle(event, LONG) == told
+    response = wired.events.handle(event, LONG)
+    assert wired.events.handle(event, LONG) == response
     assert len(emulator.calls) == 2
 
 
@@ -85,8 +85,8 @@ def test_record_without_id_is_identified_by_its_offset(emulator: Emulator, wired
 
 def test_same_message_at_two_offsets_is_two_deliveries(emulator: Emulator, wired: Bridge) -> None:
     (one,) = send(emulator, 1)
-    told = wired.events.handle(batch(record(1, one), record(2, one)), LONG)
-    assert told["ends"] == {"verified": 1, "already-verified": 1}
+    response = wired.events.handle(batch(record(1, one), record(2, one)), LONG)
+    assert response["ends"] == {"verified": 1, "already-verified": 1}
 
 
 def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, wired: Bridge) -> None:
@@ -115,9 +115,9 @@ def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> Non
 )
 def test_invalid_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, message: object) -> None:
     one, two = send(emulator, 2)
-    told = wired.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
-    assert told["ends"].pop("verified") == 2
-    ((code, count),) = told["ends"].items()
+    response = wired.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
+    assert response["ends"].pop("verified") == 2
+    ((code, count),) = response["ends"].items()
     assert code in ("body-malformed", "body-invalid", "body-too-large")
     assert count == 1
 
@@ -125,21 +125,21 @@ def test_invalid_record_does_not_block_the_batch(emulator: Emulator, wired: Brid
 @pytest.mark.parametrize("odd", [None, 5, {}, {"Ckafka": None}, {"cos": {}}])
 def test_non_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, odd: Any) -> None:
     one, two = send(emulator, 2)
-    told = wired.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
-    assert told == {"records": 3, "ends": {"verified": 2, "body-malformed": 1}}
+    response = wired.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
+    assert response == {"records": 3, "ends": {"verified": 2, "body-malformed": 1}}
 
 
 def test_direct_id_does_not_match_an_offset(emulator: Emulator, wired: Bridge) -> None:
     one, two = send(emulator, 2)
-    told = wired.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
-    assert told["ends"] == {"verified": 2}
+    response = wired.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
+    assert response["ends"] == {"verified": 2}
 
 
 @pytest.mark.parametrize("message", [..., None, 5, {}, ["x"]])
 def test_message_that_is_no_string_is_malformed(emulator: Emulator, wired: Bridge, message: object) -> None:
     (one,) = send(emulator, 1)
-    told = wired.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
-    assert told["ends"] == {"body-malformed": 1, "verified": 1}
+    response = wired.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
+    assert response["ends"] == {"body-malformed": 1, "verified": 1}
 
 
 def test_retryable_record_raises_after_the_last_record(
@@ -162,10 +162,10 @@ def test_retryable_record_raises_after_the_last_record(
 
 def test_record_without_a_whole_budget_does_not_start(emulator: Emulator) -> None:
     """And each time that the batch comes, there is progress."""
-    clock, told = StillClock(), emulator.on_call
+    clock, on_call = StillClock(), emulator.on_call
 
     def take_a_while(call: Call) -> None:
-        told(call)
+        on_call(call)
         clock.advance(0.4)
 
     emulator.on_call = take_a_while
@@ -289,9 +289,11 @@ def test_any_batch_is_processed(account: tuple[Emulator, Bridge], records: list[
     """Nothing else is ever raised, and a place that comes again is no second call."""
     emulator, bridged = account
     with suppress(BatchRetry):
-        told = bridged.events.handle({"Records": records}, context)
-        assert told.get("statusCode") == 400 or told["records"] == len(records) == sum(told["ends"].values())
-        assert PHONE not in json.dumps(told)
+        response = bridged.events.handle({"Records": records}, context)
+        assert response.get("statusCode") == 400 or response["records"] == len(records) == sum(
+            response["ends"].values()
+        )
+        assert PHONE not in json.dumps(response)
     assert [result for _, result in calls(emulator)].count("OK") <= 1
 
 

@@ -56,17 +56,17 @@ def test_direct_invocation_without_a_signature_is_verified(emulator: Emulator, w
 
 @pytest.mark.parametrize("wrong", ["", "x" * 257, "a\nb", 5, None, ["a"]])
 def test_direct_invocation_with_an_invalid_id_is_rejected(wired: Bridge, wrong: object) -> None:
-    given_answer = handle(wired, DIRECT | {"id": wrong})
+    response = handle(wired, DIRECT | {"id": wrong})
     errors = [{"pointer": "#/id", "detail": "must be a string of 1 to 256 printable characters"}]
     expected = problem("body-invalid", 422, retryable=False, errors=errors)
-    check_problem(given_answer, expected, ABORT)
+    check_problem(response, expected, ABORT)
 
 
 @pytest.mark.parametrize("key", ["httpMethod", "headers", "requestContext", "path", "payload", "Records"])
 @pytest.mark.parametrize("value", [None, "", "POST", {}, [], True])
 def test_half_an_http_event_is_no_direct_invocation(emulator: Emulator, wired: Bridge, key: str, value: object) -> None:
-    given_answer = handle(wired, DIRECT | {key: value, "body": body().decode()})
-    assert given_answer.json["code"] == "body-malformed"
+    response = handle(wired, DIRECT | {key: value, "body": body().decode()})
+    assert response.json["code"] == "body-malformed"
     assert calls(emulator) == []
 
 
@@ -225,8 +225,8 @@ def test_event_nested_too_deep_is_malformed(wired: Bridge) -> None:
 def test_context_sets_the_request_id_and_budget(emulator: Emulator, wired: Bridge) -> None:
     event = url_event()
     event["headers"]["x-scf-request-id"] = "forged"
-    given_answer = wired.events.handle(event, CONTEXT)
-    assert given_answer["headers"]["X-Request-Id"] == CONTEXT["request_id"]
+    response = wired.events.handle(event, CONTEXT)
+    assert response["headers"]["X-Request-Id"] == CONTEXT["request_id"]
     emulator.faults.arm(Fault("hang"))
     still = bridge(emulator.url, StillClock(), REQUEST_BUDGET=5)
     hanging = handle(still, url_event(), {"time_limit_in_ms": 800, "request_id": 5})
@@ -268,9 +268,9 @@ contexts = any_json | st.fixed_dictionaries(
 def test_any_event_gets_a_response(shared: tuple[Emulator, Bridge], event: object, context: object) -> None:
     emulator, bridged = shared
     emulator.calls.clear()
-    given_answer = handle(bridged, event, context)
+    response = handle(bridged, event, context)
     out_of_time = isinstance(context, dict) and "time_limit_in_ms" in context
-    assert given_answer.status < 500 or (out_of_time and given_answer.json["code"] == "overloaded")
+    assert response.status < 500 or (out_of_time and response.json["code"] == "overloaded")
     if emulator.calls:
         assert isinstance(event, dict)
         assert not {"httpMethod", "headers", "requestContext", "path", "payload", "Records"} & set(event)

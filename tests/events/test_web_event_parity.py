@@ -69,10 +69,10 @@ def test_web_and_event_function_respond_alike(
     web = over_http(url, method, path, data, headers)
     event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
     event["body"] = base64.b64encode(data).decode()
-    given_event = bridged.events.handle(event, {})
-    told = answer(given_event["statusCode"], given_event["headers"].items(), given_event["body"].encode())
-    assert without_ids(told) == without_ids(web)
-    assert told.status < 500
+    event_response = bridged.events.handle(event, {})
+    result = answer(event_response["statusCode"], event_response["headers"].items(), event_response["body"].encode())
+    assert without_ids(result) == without_ids(web)
+    assert result.status < 500
 
 
 def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
@@ -106,8 +106,8 @@ def test_repeated_signature_header_is_a_list_in_both_functions(both: tuple[str, 
         response = HTTPResponse(connection)
         response.begin()
         assert (response.status, json.loads(response.read())["code"]) == (422, "code-incorrect")
-    given_event = handle(bridged, url_event(data, headers=headers | {"webhook-signature": signatures}))
-    assert (given_event.status, given_event.json["code"]) == (422, "code-incorrect")
+    event_response = handle(bridged, url_event(data, headers=headers | {"webhook-signature": signatures}))
+    assert (event_response.status, event_response.json["code"]) == (422, "code-incorrect")
 
 
 def without_ids(one: Answer) -> Answer:
@@ -122,8 +122,8 @@ def without_ids(one: Answer) -> Answer:
 def test_verified_delivery_has_one_response_in_both_functions(tmp_path: Path) -> None:
     with Emulator() as first, Emulator() as second, gunicorn(first.url, tmp_path / "log") as url:
         web = over_http(url, "POST", "/", body(), signed(body()))
-        told = handle(bridge(second.url), url_event())
-    assert without_ids(web) == without_ids(told)
+        result = handle(bridge(second.url), url_event())
+    assert without_ids(web) == without_ids(result)
     assert web.status == 200
 
 

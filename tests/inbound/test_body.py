@@ -256,13 +256,13 @@ def test_repr_of_a_delivery_contains_nothing_personal() -> None:
 
 
 def test_invalid_body_over_http_is_rejected(emulator: Emulator, wired: Bridge) -> None:
-    given_answer = wired.deliver(type=True, verify_code="12 3")
+    response = wired.deliver(type=True, verify_code="12 3")
     errors = [
         {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
         {"pointer": "#/verify_code", "detail": MUST_BE_A_CODE},
     ]
     expected = problem("body-invalid", 422, retryable=False, errors=errors)
-    check_problem(given_answer, expected, PROBLEM | {"webhook-delivery": "abort-message"})
+    check_problem(response, expected, PROBLEM | {"webhook-delivery": "abort-message"})
     assert calls(emulator) == []
 
 

@@ -276,8 +276,8 @@ def test_ckafka_message_is_identified_by_its_cloudevents_id(emulator: Emulator) 
         {"Ckafka": {"topic": "t", "partition": 0, "offset": at, "msgBody": data.decode()}}
         for at, data in enumerate([event(), event(), event(id=None), event(id="A-2")])
     ]
-    told = bridged.events.handle({"Records": records}, CONTEXT)
-    assert told["ends"] == {"verified": 2, "body-invalid": 1, "already-verified": 1}
+    result = bridged.events.handle({"Records": records}, CONTEXT)
+    assert result["ends"] == {"verified": 2, "body-invalid": 1, "already-verified": 1}
     asked = bridged.client.get("/deliveries/A-1", headers=signed(b"") | {"ce-source": SOURCE})
     assert asked.get_json()["status"] == "verified"
     assert bridged.client.get("/deliveries/A-1", headers=signed(b"")).status_code == 404

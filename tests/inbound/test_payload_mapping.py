@@ -232,8 +232,8 @@ def test_preset_reads_its_senders_body(emulator: Emulator, name: str) -> None:
     code = sent_to(emulator, 2, EMAIL)
     data = json.dumps(sample(name)).replace(CODE, code).encode()
     bridged = bridge(emulator.url, PAYLOAD_PRESET=name)
-    given_answer = bridged.post(data)
-    assert given_answer.json == {
+    response = bridged.post(data)
+    assert response.json == {
         "status": "verified", "type": "email", "contact": "j***@example.com",
         "request_id": emulator.calls[-1].request_id,
     }  # fmt: skip

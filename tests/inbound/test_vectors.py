@@ -77,18 +77,18 @@ class Served:
         """What the verifier makes of the vector's request as the server reads it, and how the application answers."""
         self.clock.now = vector["now"]
         app, verify = self.with_settings_of(vector)
-        told: list[dict[str, Any]] = []
+        result: list[dict[str, Any]] = []
 
         def judged(environ: WSGIEnvironment, start: StartResponse) -> Any:
             try:
-                told.append({"accept": True, "id": verify(EnvironHeaders(environ), body_of(vector))})
+                result.append({"accept": True, "id": verify(EnvironHeaders(environ), body_of(vector))})
             except SignatureInvalid as error:
-                told.append({"accept": False, "reason": error.reason})
+                result.append({"accept": False, "reason": error.reason})
             return app(environ, start)
 
         self.server.app = judged
         status = self._ask(vector)
-        return told[0], status
+        return result[0], status
 
     def _ask(self, vector: dict[str, Any]) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
@@ -111,8 +111,8 @@ def served() -> Iterator[Served]:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
 def test_bridge_decides_as_each_vector(served: Served, vector: dict[str, Any]) -> None:
-    told, status = served.decide(vector)
-    assert told == vector["expected"]
+    result, status = served.decide(vector)
+    assert result == vector["expected"]
     assert (status == 401) == (not vector["expected"]["accept"])
     if vector["expected"]["accept"]:
         assert status in (400, 422)  # none of their bodies is a delivery's: nothing is called
@@ -140,18 +140,18 @@ def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str
         headers[name.lower()] = ",".join([*before, value.strip()])
     library = svix.webhooks if any(name.startswith("svix-") for name in headers) else standardwebhooks.webhooks
     set_clock(vector["now"])
-    told = ""
+    result = ""
     for secret in vector["secrets"]:
         try:
             library.Webhook(secret).verify(body_of(vector), headers)
             return "accepts"
         except standardwebhooks.webhooks.WebhookVerificationError:
-            told = "refuses"
+            result = "refuses"
         except json.JSONDecodeError:  # what was accepted is parsed, too
             return "accepts"
         except Exception:  # noqa: BLE001  whichever it is
-            told = "fails"
-    return told
+            result = "fails"
+    return result
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def differing(says: dict[str, str]) -> dict[str, str]:
     """Where a library does not end as the vector does."""
     expected = {vector["name"]: "accepts" if vector["expected"]["accept"] else "refuses" for vector in SIGNED}
-    return {name: told for name, told in says.items() if told != expected[name]}
+    return {name: result for name, result in says.items() if result != expected[name]}
 
 
 def documented(column: int) -> dict[str, str]:

@@ -96,16 +96,16 @@ def test_send_codes_by_default_is_off(emulator: Emulator) -> None:
     assert handle(of, event | {"action": "send"}).json["code"] == "body-invalid", "there is no code to verify"
     assert calls(emulator) == []
     for action in ("signup", None, ["send"]):  # a member like any other, which is ignored
-        told = handle(of, event | {"action": action, "verify_code": "000000"}).json
-        assert told["code"] == "code-incorrect"
+        result = handle(of, event | {"action": action, "verify_code": "000000"}).json
+        assert result["code"] == "code-incorrect"
 
 
 def test_code_request_redelivered_is_replayed(emulator: Emulator) -> None:
     of = sending(emulator.url)
     first = ask_for(of, "msg_1")
     assert ask_for(of, "msg_1") == replay_of(first)
-    status, told = ask(of, "msg_1")
-    assert (status, told) == (202, {name: value for name, value in first.json.items() if name != "contact"})
+    status, result = ask(of, "msg_1")
+    assert (status, result) == (202, {name: value for name, value in first.json.items() if name != "contact"})
     assert calls(emulator) == [(SEND, "OK")]
 
 
@@ -125,10 +125,10 @@ def test_code_request_with_api_names_is_accepted(emulator: Emulator) -> None:
 def test_invalid_code_request_is_rejected(
     emulator: Emulator, members: dict[str, Any], errors: list[tuple[str, str]]
 ) -> None:
-    told = ask_for(sending(emulator.url), **members)
-    assert (told.status, told.json["code"]) == (422, "body-invalid")
-    assert len(told.json["errors"]) == len(errors)
-    for one, (pointer, text) in zip(told.json["errors"], errors, strict=True):
+    result = ask_for(sending(emulator.url), **members)
+    assert (result.status, result.json["code"]) == (422, "body-invalid")
+    assert len(result.json["errors"]) == len(errors)
+    for one, (pointer, text) in zip(result.json["errors"], errors, strict=True):
         assert (one["pointer"], text in one["detail"]) == (pointer, True)
     assert calls(emulator) == []
 
@@ -164,11 +164,11 @@ OUTCOMES = {
 @pytest.mark.parametrize("fault", OUTCOMES)
 def test_send_error_of_the_api_maps_to_its_outcome(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault))
-    told = ask_for(sending(emulator.url))
+    result = ask_for(sending(emulator.url))
     code, status, headers = OUTCOMES[fault]
     retryable = code not in ("already-verified", "contact-invalid")
     request_id = None if fault == "close" else emulator.calls[-1].request_id
-    check_problem(told, problem(code, status, retryable=retryable, request_id=request_id), LIMITED | headers)
+    check_problem(result, problem(code, status, retryable=retryable, request_id=request_id), LIMITED | headers)
     assert [action for action, _ in calls(emulator)] == [SEND]
 
 

@@ -45,17 +45,17 @@ def raw(of: Bridge, contact: str, code: str = WRONG, delivery_id: str | None = N
 
 def by_event(of: Bridge, contact: str) -> tuple[int, list[Any], Any]:
     """The same, of a direct invocation."""
-    told = of.events.handle(DIRECT | {"contact": contact, "verify_code": WRONG}, CONTEXT)
-    return whole(Response(told["body"], told["statusCode"], told["headers"]))
+    reported = of.events.handle(DIRECT | {"contact": contact, "verify_code": WRONG}, CONTEXT)
+    return whole(Response(reported["body"], reported["statusCode"], reported["headers"]))
 
 
 def whole(response: Any) -> tuple[int, list[Any], Any]:
     headers = sorted((name, value) for name, value in response.headers if name != "X-Request-Id")
-    told = response.get_json()
-    if "request_id" in told:
-        assert re.fullmatch(UUID, told["request_id"])
-        told["request_id"] = "…"
-    return response.status_code, [one for one in headers if one[0] != "Content-Length"], told
+    reported = response.get_json()
+    if "request_id" in reported:
+        assert re.fullmatch(UUID, reported["request_id"])
+        reported["request_id"] = "…"
+    return response.status_code, [one for one in headers if one[0] != "Content-Length"], reported
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -160,8 +160,8 @@ def test_ckafka_result_conceals_and_the_log_reveals(
         }
         for at, contact in enumerate([PHONE, OTHER])
     ]
-    told = hiding.events.handle({"Records": records}, CONTEXT)
-    assert told == {"records": 2, "ends": {"code-incorrect": 2}}
+    reported = hiding.events.handle({"Records": records}, CONTEXT)
+    assert reported == {"records": 2, "ends": {"code-incorrect": 2}}
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     for message in ("delivery", "record"):
         assert [line["outcome"] for line in lines if line["message"] == message] == [
@@ -233,17 +233,17 @@ def test_unresolved_outcome_when_concealed_has_the_same_steps(new_world: Any, be
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     assert world.deliver("first").status == 200
     world.wait(before)
-    seen, told = [], []
+    seen, reported = [], []
     for contact in (PHONE, OTHER):
         world.seen()
         world.lose()
         lost = world.deliver(f"lost-{contact}", WRONG, contact)
         given = world.deliver(f"lost-{contact}", WRONG, contact)
         assert lost.json["code"] == "outcome-unknown"
-        told.append((given.status, given.headers, re.sub(UUID, "…", given.body.decode())))
+        reported.append((given.status, given.headers, re.sub(UUID, "…", given.body.decode())))
         seen.append(re.sub("Verif[A-Za-z]+Err", "refused", world.seen()))
-    assert told[0] == told[1]
-    assert "outcome-unresolved" in told[0][2]
+    assert reported[0] == reported[1]
+    assert "outcome-unresolved" in reported[0][2]
     assert seen[0] == seen[1] == "C:close D:OK C:refused D:OK"
 
 

@@ -131,9 +131,9 @@ def test_header_id_without_a_signature_identifies_a_delivery(
 
 @pytest.mark.parametrize("wrong", ['"', '"a', 'a"b', "a b", "x" * 257, '"\\a"', "é"])
 def test_malformed_idempotency_key_is_rejected(emulator: Emulator, wrong: str) -> None:
-    given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), {"Idempotency-Key": wrong})
+    response = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), {"Idempotency-Key": wrong})
     errors = [{"pointer": "Idempotency-Key", "detail": "must be a string of 1 to 256 ASCII characters"}]
-    check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+    check_problem(response, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
 
 
 @pytest.mark.parametrize("auth", ["none", "github"])
@@ -202,10 +202,10 @@ def test_delivery_in_flight_too_long_is_in_progress(emulator: Emulator, build: B
     with replies_held(emulator):
         first.start()
         wait_for_calls(emulator)
-        given = deliver(hasty)
+        response = deliver(hasty)
         assert 4 < clock.run < 5
         expected = problem("in-progress", 409, retryable=True)
-        check_problem(given, expected, PROBLEM | {"retry-after": "1"})
+        check_problem(response, expected, PROBLEM | {"retry-after": "1"})
         check_problem(deliver(hasty, "msg_2", verify_code=WRONG), expected, PROBLEM | {"retry-after": "1"})
     first.join()
     assert deliver(hasty).json["status"] == "verified"
@@ -229,9 +229,9 @@ def test_contact_with_too_many_wrong_codes_is_exhausted(emulator: Emulator, buil
     instance = build(MAX_WRONG_CODES=2)
     for number, contact in enumerate([PHONE, "+86 187-6655-4433"]):
         assert deliver(instance, f"m{number}", contact=contact, verify_code=WRONG).json["code"] == "code-incorrect"
-    given = deliver(instance)
-    check_problem(given, problem("attempts-exhausted", 422, retryable=False), ABORT)
-    assert deliver(instance) == replay_of(given)
+    response = deliver(instance)
+    check_problem(response, problem("attempts-exhausted", 422, retryable=False), ABORT)
+    assert deliver(instance) == replay_of(response)
     assert len(emulator.calls) == 2
 
 

@@ -37,11 +37,11 @@ CREATE = "CreateIntlPhoneEmail"
 def test_ready_names_the_reach_of_the_ledger(build: Build, ledger: dict[str, str]) -> None:
     response = build().client.get("/ready")
     shared = "LEDGER_KEY" in ledger
-    told = {"engine": "redis", "reach": "shared"} if shared else {"engine": "sqlite", "reach": "instance"}
-    assert (response.status_code, response.get_json()) == (200, {"status": "ok", "version": "0.1.0", "ledger": told})
+    result = {"engine": "redis", "reach": "shared"} if shared else {"engine": "sqlite", "reach": "instance"}
+    assert (response.status_code, response.get_json()) == (200, {"status": "ok", "version": "0.1.0", "ledger": result})
 
 
-def told(caplog: pytest.LogCaptureFixture) -> str:
+def result(caplog: pytest.LogCaptureFixture) -> str:
     """The lines of the log, as they are written."""
     return "\n".join(JsonFormatter().format(record) for record in caplog.records)
 
@@ -84,7 +84,7 @@ def test_delivery_without_a_ledger_makes_no_call(
     instance = Bridge(configured)
     expected = problem("ledger-unavailable", 503, retryable=True)
     check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
-    assert says in told(caplog)
+    assert says in result(caplog)
     ready = instance.client.get("/ready")
     assert (ready.status_code, ready.get_json()["code"]) == (503, "ledger-unavailable")
     assert says in ready.get_json()["detail"]
@@ -107,8 +107,8 @@ def test_unreachable_ledger_is_reported(emulator: Emulator, caplog: pytest.LogCa
     instance = bridge(emulator.url, LEDGER_URL=url, LEDGER_KEY=KEY.decode())
     expected = problem("ledger-unavailable", 503, retryable=True)
     check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
-    assert "LEDGER_URL: the connection was refused" in told(caplog)
-    assert "hush" not in told(caplog)
+    assert "LEDGER_URL: the connection was refused" in result(caplog)
+    assert "hush" not in result(caplog)
     detail = instance.client.get("/ready").get_json()["detail"]
     assert detail.startswith("The shared ledger does not work. LEDGER_URL: the connection was refused")
     assert "127.0.0.1" not in detail
@@ -156,7 +156,7 @@ def test_brief_ledger_failure_after_the_call_is_retried(emulator: Emulator, tmp_
         threading.Timer(0.6, blocker.execute, ("ROLLBACK",)).start()
 
     emulator.on_call = block_for_a_moment
-    given = deliver(instance)
+    received = deliver(instance)
     blocker.close()
-    assert deliver(instance) == replay_of(given)
+    assert deliver(instance) == replay_of(received)
     assert len(emulator.calls) == 2

@@ -29,8 +29,8 @@ def test_row_before_the_call_is_already_verified(world: World, before: float, th
     world.deliver("a", WRONG)
     for later in (0, 1, 30, 4000):
         world.wait(later)
-        given = world.deliver("a", WRONG)
-        assert given.json["code"] == "already-verified"
+        response = world.deliver("a", WRONG)
+        assert response.json["code"] == "already-verified"
         assert world.deliver(f"c{later}", WRONG).json["code"] == "already-verified"
 
 

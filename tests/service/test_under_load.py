@@ -45,8 +45,8 @@ def test_delivery_beyond_the_queue_is_rejected_at_once(emulator: Emulator, build
         for thread in busy:
             thread.start()
         wait_for_calls(emulator, 3)
-        given = deliver(instance, "new")
-        check_problem(given, problem("overloaded", 503, retryable=True), PROBLEM | {"retry-after": "1"})
+        response = deliver(instance, "new")
+        check_problem(response, problem("overloaded", 503, retryable=True), PROBLEM | {"retry-after": "1"})
         assert deliver(instance, "known", contact="10086") == replay_of(known)
         assert deliver(instance, "known").json["code"] == "idempotency-key-reused"
     assert deliver(instance, "msg_0", contact="100100").json["code"] == "code-incorrect"
@@ -81,8 +81,8 @@ def test_rejected_deliveries_get_staggered_retry_times(emulator: Emulator) -> No
     with replies_held(emulator):
         busy.start()
         wait_for_calls(emulator)
-        told = at_once(3, lambda n: deliver(instance, f"m{n}", contact=f"1001{n}0"))
-    assert sorted(int(one.headers["retry-after"]) for one in told) == [1, 2, 3]
+        result = at_once(3, lambda n: deliver(instance, f"m{n}", contact=f"1001{n}0"))
+    assert sorted(int(one.headers["retry-after"]) for one in result) == [1, 2, 3]
     busy.join()
 
 
@@ -111,14 +111,14 @@ def test_budget_includes_time_in_the_server_queue(emulator: Emulator, tmp_path: 
     """There is one thread; who stood in line for most of its budget is told so, and nothing is called."""
     emulator.faults.arm(Fault("hang", times=5))
     with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
-        given: list[Answer] = []
+        response: list[Answer] = []
         data = [body(contact=f"{number:09}") for number in range(5)]
-        threads = [threading.Thread(target=lambda one: given.append(post(url, one)), args=(one,)) for one in data]
+        threads = [threading.Thread(target=lambda one: response.append(post(url, one)), args=(one,)) for one in data]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(one.json["code"] for one in given) == ["outcome-unknown"] + ["overloaded"] * 4
+    assert sorted(one.json["code"] for one in response) == ["outcome-unknown"] + ["overloaded"] * 4
     assert len(emulator.calls) == 1
 
 
@@ -147,17 +147,17 @@ def test_hanging_ledger_leaves_threads_for_other_routes(emulator: Emulator, tmp_
 def test_stop_during_deliveries_finishes_them(emulator: Emulator, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     data = body()
-    given: list[Answer] = []
+    response: list[Answer] = []
     held = ExitStack()
     held.enter_context(replies_held(emulator))
     with gunicorn(emulator.url, tmp_path / "log", LEDGER_URL=ledger, REQUEST_BUDGET=60) as url:
         headers = signed(data, delivery_id="msg_1")
-        thread = threading.Thread(target=lambda: given.append(post(url, data, headers)))
+        thread = threading.Thread(target=lambda: response.append(post(url, data, headers)))
         thread.start()
         wait_for_calls(emulator)
         threading.Timer(1.0, held.close).start()
     thread.join()
-    assert given[0].json["status"] == "verified"
+    assert response[0].json["status"] == "verified"
     again = bridge(emulator.url, LEDGER_URL=ledger).post(data, signed(data, delivery_id="msg_1"))
-    assert (again.body, again.headers["idempotent-replayed"]) == (given[0].body, "true")
+    assert (again.body, again.headers["idempotent-replayed"]) == (response[0].body, "true")
     assert len(emulator.calls) == 1

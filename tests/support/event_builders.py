@@ -50,11 +50,11 @@ def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
 
 
 def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> Answer:
-    given_answer = bridged.events.handle(event, context)
-    assert set(given_answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
-    assert given_answer["isBase64Encoded"] is False
-    assert json.loads(json.dumps(given_answer)) == given_answer
-    return answer(given_answer["statusCode"], given_answer["headers"].items(), given_answer["body"].encode())
+    response = bridged.events.handle(event, context)
+    assert set(response) == {"isBase64Encoded", "statusCode", "headers", "body"}
+    assert response["isBase64Encoded"] is False
+    assert json.loads(json.dumps(response)) == response
+    return answer(response["statusCode"], response["headers"].items(), response["body"].encode())
 
 
 INVOKE = """

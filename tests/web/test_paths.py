@@ -70,5 +70,5 @@ def counted(emulator: Emulator) -> Bridge:
 
 @pytest.mark.parametrize("path", METRICS)
 def test_http_event_path_in_another_spelling_is_not_found(counted: Bridge, path: str) -> None:
-    given = handle(counted, url_event(b"", httpMethod="GET", path=path))
-    check_problem(given, problem("not-found", 404, retryable=False), PROBLEM)
+    response = handle(counted, url_event(b"", httpMethod="GET", path=path))
+    check_problem(response, problem("not-found", 404, retryable=False), PROBLEM)

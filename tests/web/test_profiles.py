@@ -65,11 +65,11 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
     more: dict[str, Any] = {"request_id": request_id} if member == "request-id" else {}
     more |= {"errors": ERRORS} if member == "errors" else {}
     if code == "verified":
-        told = {"status": "verified", "type": "phone", "contact": "187****4433", **more}
-        return Answer(200, JSON, json.dumps(told).encode() + b"\n")
+        document = {"status": "verified", "type": "phone", "contact": "187****4433", **more}
+        return Answer(200, JSON, json.dumps(document).encode() + b"\n")
     if code == "sent":
-        told = {"status": "sent", "type": "phone", "contact": "187****4433", **more, "resend_after": 60}
-        return Answer(202, JSON, json.dumps(told).encode() + b"\n")
+        document = {"status": "sent", "type": "phone", "contact": "187****4433", **more, "resend_after": 60}
+        return Answer(202, JSON, json.dumps(document).encode() + b"\n")
     detail = "Send at most 16384 bytes." if code == "body-too-large" else outcome.detail
     texts = {"title": outcome.title, "detail": detail}
     if action == "abort" and profile == "ack":
@@ -86,7 +86,7 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
     }.get(action, {})
     if action.startswith("retry-"):
         headers = headers | {"retry-after": action[6:]}
-    told = {
+    document = {
         "type": f"urn:signup-bridge:problem:{code}",
         "title": outcome.title,
         "status": status,
@@ -94,7 +94,7 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
         "code": code,
         "retryable": action.startswith("retry"),
     }
-    return Answer(status, headers, json.dumps(told | more).encode() + b"\n")
+    return Answer(status, headers, json.dumps(document | more).encode() + b"\n")
 
 
 def test_outcomes_are_complete_and_each_has_a_scenario() -> None:
@@ -135,9 +135,9 @@ def test_supabase_rejects_only_direct_ids_as_reused(emulator: Emulator) -> None:
 def test_profile_response_to_a_failure_never_looks_verified(code: str) -> None:
     for profile in PROFILES.values():
         if BY_CODE[code].kind != "success":
-            told = json.loads(responses.from_rejection(RequestRejected(BY_CODE[code]), profile).body)
-            assert "verified" not in (told.get("status"), told.get("verified"))
-            assert told.get("verified") is not True
+            document = json.loads(responses.from_rejection(RequestRejected(BY_CODE[code]), profile).body)
+            assert "verified" not in (document.get("status"), document.get("verified"))
+            assert document.get("verified") is not True
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -267,9 +267,9 @@ def test_service_routes_in_every_profile_respond_alike(emulator: Emulator, profi
     bridged = bridge(emulator.url, SENDER_PROFILE=profile, LEDGER_URL="sqlite:////no/such/folder/x.db")
     response = bridged.client.get("/ready")
     assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
-    told = response.get_json()
-    assert (told["code"], told["retryable"]) == ("ledger-unavailable", True)
-    assert "LEDGER_URL" in told["detail"]
+    document = response.get_json()
+    assert (document["code"], document["retryable"]) == ("ledger-unavailable", True)
+    assert "LEDGER_URL" in document["detail"]
     assert bridged.client.get("/health").get_json()["status"] == "ok"
 
 
@@ -287,8 +287,8 @@ def test_ckafka_in_every_profile_retries_by_outcome(emulator: Emulator, profile:
         {"Ckafka": {"topic": "t", "partition": 0, "offset": at, "msgBody": message}}
         for at, message in enumerate(messages)
     ]
-    told = bridged.events.handle({"Records": records}, CONTEXT)
-    assert told == {"records": 3, "ends": {"verified": 1, "already-verified": 1, "body-malformed": 1}}
+    document = bridged.events.handle({"Records": records}, CONTEXT)
+    assert document == {"records": 3, "ends": {"verified": 1, "already-verified": 1, "body-malformed": 1}}
     emulator.faults.arm(Fault("InternalError"))
     again = {"Ckafka": {"topic": "t", "partition": 0, "offset": 9, "msgBody": body(contact="10086").decode()}}
     with pytest.raises(Exception, match="1 of 1 records may end otherwise"):

@@ -182,7 +182,7 @@ def test_budget_includes_reading_the_body(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "headers", "told"),
+    ("data", "headers", "result"),
     [
         (body(), {}, {"outcome": "signature-invalid", "reason": "no signature headers", "status": 401}),
         (
@@ -204,7 +204,7 @@ def test_budget_includes_reading_the_body(emulator: Emulator) -> None:
     ],
 )
 def test_delivery_writes_one_log_line(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture, data: bytes, headers: Any, told: dict[str, Any]
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, data: bytes, headers: Any, result: dict[str, Any]
 ) -> None:
     bridged = bridge(emulator.url)
     caplog.set_level(logging.INFO, "signup_bridge")
@@ -213,7 +213,7 @@ def test_delivery_writes_one_log_line(
     assert {"duration_ms", "wait_ms", "upstream_ms", "time"} <= set(line)
     kept = {name: value for name, value in line.items() if not name.endswith("_ms") and name != "time"}
     assert kept.pop("api_request_id", None) == (emulator.calls[0].request_id if emulator.calls else None)
-    assert kept == {"level": "INFO", "message": "delivery", **told}
+    assert kept == {"level": "INFO", "message": "delivery", **result}
 
 
 @pytest.mark.parametrize(
