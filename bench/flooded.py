@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import certifi
 import requests
 
+from bench import servers
+from bench.load import SECRET
 from signup_emulator.server import Emulator
-from tests.support.builders import body, gunicorn, signed
+from signup_toolkit import sample_payloads, senders
 
 HEAD = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
 
@@ -63,8 +66,9 @@ def connect(url: str) -> socket.socket:
 
 
 def deliver(url: str) -> int:
-    data = body(contact="10086")
-    return requests.post(f"{url}/webhooks/signup", data, headers=signed(data), timeout=120).status_code
+    body = sample_payloads.build_body("10086", "123456", "phone")
+    headers = senders.sign_headers(body, sender="standard", secret=SECRET)
+    return requests.post(f"{url}/webhooks/signup", body, headers=headers, timeout=120).status_code
 
 
 def health(url: str) -> int:
@@ -101,8 +105,11 @@ def bridge() -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory() as folder,
         Emulator(rate=0) as emulator,
-        gunicorn(emulator.url, Path(folder) / "log", MAX_WRONG_CODES=0, LOG_LEVEL="INFO") as url,
+        servers.bridge(
+            emulator.url, Path(certifi.where()), Path(folder), MAX_WRONG_CODES="0", LOG_LEVEL="INFO"
+        ) as running,
     ):
+        url = f"http://127.0.0.1:{running.target.port}"
         deliver(url)
         yield url
 
