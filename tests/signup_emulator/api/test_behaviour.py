@@ -15,7 +15,7 @@ import pytest
 from signup_emulator.api.account.behaviour import DEFAULTS, OPTIONS, Behaviour
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.signup_emulator.test_emulator import error_of, sdk
+from tests.signup_emulator.api.test_emulator import error_of, sdk
 from tests.support.builders import CODE, PHONE, SetClock, bridge
 
 EMAIL = "jo@example.com"

@@ -261,7 +261,7 @@ def test_without_a_bridge_there_are_codes_but_no_deliveries(emulator: Emulator) 
         order = {"contact": CONTACT, "verify_code": "000000"}
         answer = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
         assert answer.status_code == 409
-        assert "make run" in answer.json()["error"]
+        assert "signup-bridge run" in answer.json()["error"]
 
 
 def test_what_was_on_its_way_at_a_reset_is_not_heard_of_any_more(pair: Pair) -> None:

@@ -19,7 +19,7 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.faults.magic_contacts import CREATE, MAGIC_CONTACTS, SEND, MagicContact, find_magic_contact
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
-from tests.signup_emulator.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
+from tests.signup_emulator.api.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 from tests.support.builders import CODE, PHONE, Bridge, body, bridge, patient, signed
 
 BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
