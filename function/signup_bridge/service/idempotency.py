@@ -218,11 +218,13 @@ class IdempotentProcessor:
         If that fails, too, the response is what the API said, and the claim that the ledger has becomes an unknown
         outcome.
         """
+        is_certainly_unprocessed = attempt.result.outcome.stored != "definitive" and attempt.started is None
+        to_store = None if is_certainly_unprocessed else work.build_settlement(claimed, attempt)
         pause = POLL_INTERVAL_MIN
         settle_deadline = deadline if deadline.remaining() > SETTLE_TIMEOUT else Deadline(self._clock, SETTLE_TIMEOUT)
         while True:
             try:
-                return self._settle(work, claimed, attempt, settle_deadline)
+                return self._settle(claimed, to_store, settle_deadline)
             except LedgerUnavailable as error:
                 if deadline.remaining() <= pause:
                     fields = {"outcome": attempt.result.outcome.code, "reason": str(error)}
@@ -233,13 +235,13 @@ class IdempotentProcessor:
             self._clock.sleep(pause)
 
     def _settle(
-        self, work: Work, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline
+        self, claimed: ClaimedDelivery, to_store: Settlement | None, deadline: Deadline
     ) -> Literal["settled", "lost"]:
-        if attempt.result.outcome.stored != "definitive" and attempt.started is None:
+        """Store the settlement, or without one give the claim back."""
+        if to_store is None:
             self._ledger.release(claimed.keys, claimed.token, deadline=deadline)
             return "settled"
-        settlement = work.build_settlement(claimed, attempt)
-        return "settled" if self._ledger.settle(claimed.keys, claimed.token, settlement, deadline=deadline) else "lost"
+        return "settled" if self._ledger.settle(claimed.keys, claimed.token, to_store, deadline=deadline) else "lost"
 
     def _result_of_new_owner(self, keys: Keys, result: Result, deadline: Deadline) -> Result:
         """Return the result of a delivery that another owner took over after its lease: the ledger decides."""
