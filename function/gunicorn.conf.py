@@ -40,6 +40,8 @@ timeout = 0
 keepalive = _settings.keep_alive
 # gunicorn's defaults. A larger request never reaches the application.
 limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 8190
+# By default gunicorn would use another parser if its package happened to be installed.
+http_parser = "python"
 # gunicorn builds an access log record for every request if it configures logging itself, even if nothing writes it.
 logging.config.dictConfig(logs.dict_config(_settings.log_level))
 errorlog = accesslog = None
