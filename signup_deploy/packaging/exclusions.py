@@ -65,27 +65,7 @@ PRUNES = (
         ),
     ),
     Prune("the SDK's asynchronous half", ("tencentcloud/common/*_async.py", "tencentcloud/common/http/*_async.py")),
-    Prune(
-        "Redis's clients and what only they use; the ledger speaks through one connection (`redis.connection`)",
-        (
-            "redis/asyncio",
-            "redis/client.py",
-            "redis/cluster.py",
-            "redis/commands",
-            "redis/http",
-            "redis/keyspace_notifications.py",
-            "redis/lock.py",
-            "redis/multidb",
-            "redis/sentinel.py",
-        ),
-    ),
 )
 
-LEFT_OUT = {
-    "async-timeout": "only Redis's asynchronous clients use it",
-    "pyyaml": "only the deployer reads YAML",
-}
+LEFT_OUT = {"pyyaml": "only the deployer reads YAML"}
 """Locked distributions that are not installed."""
-
-EMPTIED = {"redis/__init__.py": "would import all the clients"}
-"""Files that must exist, but can be empty."""

@@ -25,7 +25,7 @@ from signup_bridge.cli.installation import data_file
 
 from signup_toolkit import python310
 
-from .exclusions import EMPTIED, LEFT_OUT, PRUNES
+from .exclusions import LEFT_OUT, PRUNES
 from .sources import function_folder
 
 BUILD = Path("build")
@@ -183,8 +183,6 @@ def prune(folder: Path) -> int:
                     shutil.rmtree(path)
                 else:
                     path.unlink()
-    for name in EMPTIED:
-        (folder / name).write_text("")
     for metadata in folder.glob("*.dist-info/METADATA"):
         head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # the rest is the project's README
         metadata.write_text(head + "\n", encoding="utf-8")
