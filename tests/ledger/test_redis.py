@@ -18,7 +18,7 @@ from local_services.certificates import Tls
 from local_services.redis_server import RedisServer
 from tests.support.builders import SetClock
 from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
-from tests.support.wires import Wire
+from tests.support.wires import Wire, serving
 
 
 def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
@@ -180,12 +180,30 @@ def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
         thread.join()
 
 
-def test_somebody_else_is_taking_the_first_look(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
-    with engine.ledger._first_check, pytest.raises(LedgerUnavailable, match="no response in time"):  # type: ignore[attr-defined]
-        engine.ledger.ping(deadline=Deadline(SetClock(), 0.2))
-    engine.ledger.ping(deadline=engine.deadline)
-    engine.ledger.close()
+def test_another_caller_is_in_the_first_handshake() -> None:
+    """Whoever comes meanwhile waits for it, and sends nothing."""
+    commands: list[bytes] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        while command := connection.recv(65_536):
+            commands.append(command)
+            begun.set()
+            go_on.wait()
+            connection.sendall(b"*0\r\n" if b"CONFIG" in command else b"+0\r\n")
+
+    with serving(talk) as port:
+        engine = ledger_at(port)
+        first = threading.Thread(target=engine.ledger.ping, kwargs={"deadline": engine.deadline})
+        first.start()
+        begun.wait()
+        with pytest.raises(LedgerUnavailable, match="no response in time"):
+            engine.ledger.ping(deadline=Deadline(SetClock(), 0.2))
+        assert len(commands) == 1
+        go_on.set()
+        first.join()
+        engine.ledger.ping(deadline=engine.deadline)
+        engine.ledger.close()
 
 
 def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:

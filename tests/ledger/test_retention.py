@@ -105,7 +105,7 @@ def test_a_file_that_is_full_of_unknowns_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "_BATCH", 4)
+    monkeypatch.setattr(retention, "PRUNE_BATCH", 4)
     engine = sqlite_engine(tmp_path, FAST)
     for number in range(10):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"1000{number}"), release_lock=0.001 if number < 3 else 0.0)

@@ -17,7 +17,7 @@ SIZE_LIMIT = 230 * 1024 * 1024
 """Bytes of records, so that the file and its write-ahead log (`WAL_PAGES`) stay under 256 MB."""
 
 _PAGE = 4096
-_BATCH = 500
+PRUNE_BATCH = 500
 """Records that pruning deletes in one transaction."""
 
 _STEP_TIME = 0.5
@@ -46,7 +46,7 @@ class Retention:
             # Found by a reader and deleted in small batches, so that deliveries do not wait long.
             expired = database.read(partial(self._expired, after=after), deadline)
             pruned += database.write(partial(self._delete, ids=expired), deadline)
-            if len(expired) < _BATCH:
+            if len(expired) < PRUNE_BATCH:
                 break
             after = expired[-1]
         return pruned
@@ -55,7 +55,7 @@ class Retention:
         """Return the ids of the next deliveries that nothing needs any more."""
         now = self._clock.time()
         query = "SELECT id FROM deliveries WHERE id > ? AND until <= ? AND claimed <= ? ORDER BY id LIMIT ?"
-        return [id_ for (id_,) in db.execute(query, (after, now, now - self._policy.retention, _BATCH))]
+        return [id_ for (id_,) in db.execute(query, (after, now, now - self._policy.retention, PRUNE_BATCH))]
 
     def _delete(self, db: sqlite3.Connection, ids: list[int]) -> int:
         """Delete these unless the id is another delivery's by now; and used codes that have expired."""
@@ -66,7 +66,7 @@ class Retention:
                 "DELETE FROM deliveries WHERE id = ? AND until <= ? AND claimed <= ?",
                 (id_, now, now - self._policy.retention),
             ).rowcount
-        db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, _BATCH))
+        db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, PRUNE_BATCH))
         return deleted
 
     def sweep(self, db: sqlite3.Connection, now: float) -> None:
