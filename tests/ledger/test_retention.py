@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_spent_pairs_are_removed_too(tmp_path: Path) -> None:
         engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"), release_lock=1.0)
     engine.pass_by(345_601)
     swept(engine, "a")
-    with sqlite3.connect(tmp_path / "ledger.db") as db:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         assert db.execute("SELECT count(*) FROM spent").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM removals").fetchone() == (2,)
     db.close()
@@ -114,7 +115,7 @@ def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeyp
     assert rows(tmp_path) == 10
     assert engine.ledger.prune(deadline=engine.deadline) == 10
     assert rows(tmp_path) == 0
-    with sqlite3.connect(tmp_path / "ledger.db") as db:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         assert db.execute("SELECT count(*) FROM spent").fetchone() == (0,)
     engine.ledger.close()
 

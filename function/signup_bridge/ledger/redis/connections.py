@@ -1,8 +1,7 @@
 """Connections to a Redis that keep the deadline of their user, in the handshake and in every reply.
 
-Client libraries bound each read separately, so that a reply that drips outlives the request that waits for it, and have
-no documented hook for another socket. The ledger needs little of the protocol, which is RESP2:
-https://redis.io/docs/latest/develop/reference/protocol-spec/
+redis-py bounds each read separately, so that a dripping reply outlives the request that waits for it, and has no
+documented hook for another socket. hiredis, Redis's own parser, writes the commands and reads the replies here.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, cast
 
+import hiredis
+
 from signup_bridge.core import network
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import url as ledger_url
 from signup_bridge.ledger.url import RedisUrl
-
-_MAX_LINE = 65_536
-"""Bytes of the longest line, which is an error's text; values have a length instead."""
 
 
 class ServerError(Exception):
@@ -33,7 +31,7 @@ class RedisConnection:
     def __init__(self, server: RedisUrl) -> None:
         self._server = server
         self._socket: network.DeadlineSocket | None = None
-        self._received = bytearray()
+        self._reader = _new_reader()
 
     @property
     def is_open(self) -> bool:
@@ -58,16 +56,22 @@ class RedisConnection:
         Raises ServerError, OSError, EOFError if the server closes the connection, and ValueError if the reply does not
         follow the protocol. After any of them but ServerError the connection must be closed.
         """
-        encoded = [word.encode() for word in words]
-        parts = [b"*%d\r\n" % len(encoded), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)]
-        cast(network.DeadlineSocket, self._socket).sendall(b"".join(parts))
-        return self._read_reply()
+        sock = cast(network.DeadlineSocket, self._socket)
+        sock.sendall(hiredis.pack_command(cast(Any, words)))  # its type says one word
+        while (reply := self._reader.gets()) is False:  # RESP2 has no booleans: the reply is not complete
+            data = sock.recv(65_536)
+            if not data:
+                raise EOFError("the server closed the connection")
+            self._reader.feed(data)
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-            self._received.clear()
+            self._reader = _new_reader()
 
     def _remaining(self) -> float:
         if left := self.deadline.remaining():
@@ -82,41 +86,9 @@ class RedisConnection:
                 raise
             self.command("AUTH", password)  # Redis 5 has no user names
 
-    def _read_reply(self) -> Any:
-        line = self._read_line()
-        kind, value = line[:1], line[1:]
-        if kind == "+":
-            return value
-        if kind == "-":
-            raise ServerError(value)
-        if kind == ":":
-            return int(value)
-        if kind == "$":
-            length = int(value)
-            return None if length < 0 else self._read(length + 2)[:-2].decode()
-        if kind == "*":
-            return [self._read_reply() for _ in range(int(value))]
-        raise ValueError("not a reply of Redis")
 
-    def _read_line(self) -> str:
-        while (end := self._received.find(b"\r\n")) < 0:
-            if len(self._received) > _MAX_LINE:
-                raise ValueError("not a reply of Redis")
-            self._receive()
-        return self._read(end + 2)[:-2].decode(errors="replace")
-
-    def _read(self, size: int) -> bytes:
-        while len(self._received) < size:
-            self._receive()
-        value = bytes(self._received[:size])
-        del self._received[:size]
-        return value
-
-    def _receive(self) -> None:
-        data = cast(network.DeadlineSocket, self._socket).recv(65_536)
-        if not data:
-            raise EOFError("the server closed the connection")
-        self._received += data
+def _new_reader() -> hiredis.Reader:
+    return hiredis.Reader(protocolError=ValueError, replyError=ServerError, encoding="utf-8")
 
 
 def parse_server(url: str) -> RedisUrl:
