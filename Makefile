@@ -52,7 +52,7 @@ test-all: test
 
 screenshots:
 	@$(PYTHON) tools/venv.py --dev
-	@PYTHONPATH=function:. $(VENV)/python tests/support/screenshots.py
+	@PYTHONPATH=function:. $(VENV)/python tests/support/emulator/screenshots.py
 
 package:
 	@$(PYTHON) tools/venv.py

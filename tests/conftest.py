@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from local_services.redis_server import RedisServer
     from signup_deploy.packaging.package import Package
     from signup_emulator.server import Emulator
-    from tests.support.builders import Bridge, SetClock
-    from tests.support.deliveries import Build
-    from tests.support.targets import Scf
+    from tests.support.bridge.clocks import SetClock
+    from tests.support.bridge.deliveries import Build
+    from tests.support.bridge.instances import Bridge
+    from tests.support.bridge.targets import Scf
 
 pytest_runtest_setup = log_audit.pytest_runtest_setup
 pytest_fixture_setup = log_audit.pytest_fixture_setup
@@ -42,7 +43,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("bridge")
-pytest.register_assert_rewrite("tests.support.invariants")
+pytest.register_assert_rewrite("tests.support.scenarios.invariants")
 
 
 def pytest_configure() -> None:
@@ -86,7 +87,7 @@ def check_log_fields() -> Iterator[None]:
 def close_ledgers() -> Iterator[None]:
     """Close the ledger of each application: it refers to itself, so its files would stay open until a collection."""
     yield
-    builders = sys.modules.get("tests.support.builders")
+    builders = sys.modules.get("tests.support.bridge.instances")
     for ledger in list(builders.LEDGERS) if builders else []:
         ledger.close()
 
@@ -106,7 +107,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def wired(emulator: Emulator) -> Bridge:
     """Return a bridge in this process that calls the emulator."""
-    from tests.support.builders import bridge
+    from tests.support.bridge.instances import bridge
 
     return bridge(emulator.url, REQUEST_BUDGET=5)
 
@@ -124,7 +125,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
     """Return a function that creates instances, which share a ledger."""
-    from tests.support.builders import bridge
+    from tests.support.bridge.instances import bridge
 
     instances: list[Bridge] = []
 
@@ -167,7 +168,7 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
 @pytest.fixture(scope="session")
 def npm_packages() -> Path:
     """Return the folder `node_modules`."""
-    from tests.support import node_packages
+    from tests.support.tools import node_packages
 
     return node_packages.install()
 
@@ -210,7 +211,7 @@ def built(run_folder: Path) -> Package:
 @pytest.fixture(scope="session")
 def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
     """Return what starts the built zip as SCF does."""
-    from tests.support.targets import Scf
+    from tests.support.bridge.targets import Scf
 
     with ExitStack() as unpacking:
         yield Scf(built.archive, python3_10, tmp_path_factory.mktemp, unpacking)

@@ -22,27 +22,16 @@ from signup_bridge.upstream.reply import CallResult, classify
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import (
-    PROBLEM,
-    ROOT,
-    Bridge,
-    Upstream,
-    body,
-    bridge,
-    check_problem,
-    environment,
-    gunicorn,
-    post,
-    problem,
-    reply,
-    send,
-    signed,
-)
-from tests.support.deliveries import WRONG, at_once, deliver
-from tests.support.event_builders import handle, invoke, url_event
+from tests.support import ROOT
+from tests.support.bridge.deliveries import WRONG, at_once, deliver
+from tests.support.bridge.event_builders import handle, invoke, url_event
+from tests.support.bridge.instances import Bridge, bridge, environment, gunicorn, post
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.bridge.targets import Scf
 from tests.support.log_lines import lines_of
-from tests.support.scenarios import SCENES, Way
-from tests.support.targets import Scf
+from tests.support.network.upstream import Upstream, reply, send
+from tests.support.scenarios.scenarios import SCENES, Way
 
 CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
 
@@ -83,7 +72,7 @@ def counted(emulator: Emulator) -> Bridge:
 # -- off --
 
 
-def test_it_is_not_there_unless_it_is_asked_for(wired: Bridge) -> None:
+def test_metrics_route_is_off_by_default(wired: Bridge) -> None:
     response = wired.client.get("/metrics")
     assert (response.status_code, response.json and response.json["code"]) == (404, "not-found")
     described = wired.client.get("/openapi.json").json
@@ -92,7 +81,7 @@ def test_it_is_not_there_unless_it_is_asked_for(wired: Bridge) -> None:
 
 
 @pytest.mark.parametrize(("setting", "imported"), [("false", "False"), ("true", "True")])
-def test_its_library_is_imported_only_when_it_is_wanted(setting: str, imported: str) -> None:
+def test_prometheus_client_is_imported_only_if_enabled(setting: str, imported: str) -> None:
     program = (
         "import sys; from signup_bridge.app import create_app; client = create_app().test_client(); "
         "client.post('/'), client.get('/metrics'); print('prometheus_client' in sys.modules)"
@@ -108,7 +97,7 @@ def test_its_library_is_imported_only_when_it_is_wanted(setting: str, imported: 
 # -- what is counted --
 
 
-def test_every_series_is_there_from_the_start(emulator: Emulator, counted: Bridge) -> None:
+def test_every_series_exists_from_start(emulator: Emulator, counted: Bridge) -> None:
     text = counted.client.get("/metrics").text
     assert set(figures(text)) == {("build_info", sys.version.split()[0], __version__)}
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -123,7 +112,7 @@ def test_every_series_is_there_from_the_start(emulator: Emulator, counted: Bridg
     assert [line.split(" ")[0] for line in counted.client.get("/metrics").text.splitlines()] == before
 
 
-def test_a_call_means_one_of_these() -> None:
+def test_results_cover_every_classification_of_call() -> None:
     kinds = get_args(get_type_hints(CallResult)["result"])
     without_reply = [classify(CallResult(one, 0.1)).outcome for kind in kinds for one in get_args(kind)]
     may = {"verified", *(outcome.code for outcome in [*API_CODES.values(), *SEND_API_CODES.values(), *without_reply])}
@@ -150,7 +139,7 @@ def test_deliveries_in_each_profile_carry_its_label(emulator: Emulator, profile:
     assert bridged.client.post("/metrics").status_code == 405
 
 
-def test_metrics_hide_who_was_verified_before(emulator: Emulator) -> None:
+def test_metrics_conceal_already_verified(emulator: Emulator) -> None:
     """They have no authentication of their own: who could look before and after a guess would see it."""
     hiding = bridge(emulator.url, METRICS="true", REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
@@ -162,7 +151,7 @@ def test_metrics_hide_who_was_verified_before(emulator: Emulator) -> None:
     assert grown == {("deliveries_total", "code-incorrect", "status"), ("api_calls_total", CREATE, "code-incorrect")}
 
 
-def test_calls_replays_and_times(emulator: Emulator, counted: Bridge) -> None:
+def test_calls_replays_and_times_are_counted(emulator: Emulator, counted: Bridge) -> None:
     emulator.delay = 0.12
     deliver(counted, "first")
     deliver(counted, "first")
@@ -183,7 +172,7 @@ def test_calls_replays_and_times(emulator: Emulator, counted: Bridge) -> None:
     assert slow[CREATE, "8.0"] == 3
 
 
-def test_a_call_that_never_left_and_one_for_the_list(emulator: Emulator) -> None:
+def test_unsent_and_release_calls_are_counted(emulator: Emulator) -> None:
     away = bridge(f"http://127.0.0.1:{ports.free()}", METRICS="true")
     assert deliver(away).json["code"] == "upstream-unreachable"
     assert named(scrape(away), "api_calls_total") == {(CREATE, "upstream-unreachable"): 3}
@@ -192,7 +181,7 @@ def test_a_call_that_never_left_and_one_for_the_list(emulator: Emulator) -> None
     assert named(scrape(releasing), "api_calls_total") == {(CREATE, "ok"): 1, ("DeleteIntlPhoneEmail", "ok"): 1}
 
 
-def test_no_label_comes_from_outside() -> None:
+def test_labels_never_come_from_requests_or_replies() -> None:
     odd = reply({"Response": {"RequestId": "r", "Error": {"Code": "Canary.OfSomebody", "Message": "canary"}}})
     with Upstream(send(odd)) as upstream:
         bridged = bridge(upstream.url, METRICS="true")
@@ -206,7 +195,7 @@ def test_no_label_comes_from_outside() -> None:
 # -- the gauge --
 
 
-def test_unknown_outcomes_are_those_of_the_ledger(emulator: Emulator, build: Any) -> None:
+def test_unknown_outcomes_gauge_reads_ledger(emulator: Emulator, build: Any) -> None:
     counted, other = build(METRICS="true", RESOLVE_UNKNOWN="never"), build()
     for number in range(3):
         emulator.faults.arm(Fault("close"))
@@ -219,7 +208,7 @@ def test_unknown_outcomes_are_those_of_the_ledger(emulator: Emulator, build: Any
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "redis"])
-def test_a_ledger_that_cannot_answer_leaves_the_rest(emulator: Emulator, tmp_path: Path, engine: str) -> None:
+def test_unavailable_ledger_leaves_other_metrics(emulator: Emulator, tmp_path: Path, engine: str) -> None:
     redis = {"LEDGER_URL": f"redis://127.0.0.1:{ports.free()}/0", "LEDGER_KEY": "k" * 32}
     settings: dict[str, Any] = redis if engine == "redis" else {"LEDGER_URL": f"sqlite:///{tmp_path}/no/ledger.db"}
     bridged = bridge(emulator.url, METRICS="true", **settings)
@@ -236,7 +225,7 @@ def test_a_ledger_that_cannot_answer_leaves_the_rest(emulator: Emulator, tmp_pat
     assert found["deliveries_total", "ledger-unavailable", "status"] == 1
 
 
-def test_no_scrape_waits_for_those_who_ask_the_ledger(counted: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scrape_does_not_wait_for_ledger_queries(counted: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.Semaphore.acquire", lambda *_, **__: False)
     assert counted.client.get("/metrics").status_code == 200
 
@@ -244,7 +233,7 @@ def test_no_scrape_waits_for_those_who_ask_the_ledger(counted: Bridge, monkeypat
 # -- in the other shapes, and under load --
 
 
-def test_an_event_function_tells_the_same(counted: Bridge, emulator: Emulator) -> None:
+def test_event_function_returns_same_metrics(counted: Bridge, emulator: Emulator) -> None:
     handle(counted, url_event())
     event = url_event(b"", httpMethod="GET", path="/metrics")
     reported = counted.events.handle(event, {})
@@ -258,7 +247,7 @@ def test_an_event_function_tells_the_same(counted: Bridge, emulator: Emulator) -
     assert "signup_bridge_build_info" in answer["body"]
 
 
-def test_the_zip_tells_them_too(scf: Scf, emulator: Emulator) -> None:
+def test_deployed_zip_returns_metrics(scf: Scf, emulator: Emulator) -> None:
     with scf.start("web", emulator.url, METRICS="true") as platform:
         response = requests.get(f"{platform.url}/metrics", timeout=60)
     ((python, version),) = named(figures(response.text), "build_info")
@@ -272,7 +261,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator,
         yield emulator, url, log
 
 
-def test_the_sums_are_right_whatever_comes_at_once(served: tuple[Emulator, str, Path]) -> None:
+def test_sums_agree_under_concurrent_load(served: tuple[Emulator, str, Path]) -> None:
     """What is scraped, what was answered, what was logged, and what the API saw agree."""
     emulator, url, log = served
 

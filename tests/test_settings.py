@@ -13,7 +13,9 @@ from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.settings import SettingsError
 
 from local_services.certificates import Tls
-from tests.support.builders import ROOT, SECRET, application, environment
+from tests.support import ROOT
+from tests.support.bridge.instances import application, environment
+from tests.support.bridge.signed_requests import SECRET
 
 URL = "https://domain.tencentcloudapi.com"
 
@@ -24,7 +26,7 @@ def problems(**changed: str) -> list[str]:
     return raised.value.problems
 
 
-def test_defaults() -> None:
+def test_load_returns_defaults() -> None:
     loaded = settings.load({"TENCENT_SECRET_ID": "i", "TENCENT_SECRET_KEY": "k", "WEBHOOK_SECRETS": SECRET})
     assert loaded.domain_api_url == URL
     assert (loaded.request_budget, loaded.webhook_tolerance, loaded.concurrency) == (8.0, 300.0, 16)
@@ -37,25 +39,25 @@ def test_defaults() -> None:
     assert loaded.tencent_session_token is loaded.domain_api_ca_bundle is None
 
 
-def test_the_ledgers_defaults() -> None:
+def test_load_returns_ledger_defaults() -> None:
     loaded = settings.load(environment(URL, DOMAIN_API_RATE=""))
     assert (loaded.domain_api_rate, loaded.ledger_ttl, loaded.resolve_unknown) == (20.0, 345_600.0, "describe")
     assert (loaded.max_wrong_codes, loaded.wrong_code_window, loaded.after_verified) == (5, 600.0, "keep")
     assert loaded.ledger_key is None
 
 
-def test_a_name_that_is_set_to_nothing_is_not_set() -> None:
+def test_load_blank_value_counts_as_unset() -> None:
     assert settings.load(environment("", TENCENT_SESSION_TOKEN=" ", PORT="")).port == 9000
 
 
-def test_without_secrets_the_start_is_refused() -> None:
+def test_load_without_webhook_secrets_is_rejected() -> None:
     (problem,) = problems(WEBHOOK_SECRETS="")
     assert problem.startswith("WEBHOOK_SECRETS: is not set")
     assert "WEBHOOK_AUTH=none" in problem
     assert settings.load(environment(URL, WEBHOOK_SECRETS="", WEBHOOK_AUTH="none")).webhook_secrets == ()
 
 
-def test_all_problems_at_once() -> None:
+def test_load_reports_all_problems_at_once() -> None:
     with pytest.raises(SettingsError) as raised:
         settings.load({"WEBHOOK_AUTH": "nobody", "PORT": "http", "REQUEST_BUDGET": "soon", "DOMAIN_API_URL": "ftp://x"})
     lines = str(raised.value).splitlines()
@@ -67,13 +69,13 @@ def test_all_problems_at_once() -> None:
 
 
 @pytest.mark.parametrize(("profile", "budget"), [("", 8), ("status", 8), ("ack", 8), ("supabase", 4)])
-def test_the_budget_is_the_profiles(profile: str, budget: float) -> None:
+def test_load_budget_follows_profile(profile: str, budget: float) -> None:
     loaded = settings.load(environment(URL, SENDER_PROFILE=profile))
     assert (loaded.profile.name, loaded.request_budget) == (profile or "status", budget)
     assert settings.load(environment(URL, SENDER_PROFILE=profile, REQUEST_BUDGET="3")).request_budget == 3
 
 
-def test_no_budget_is_longer_than_supabase_waits() -> None:
+def test_load_budget_above_limit_of_supabase_is_rejected() -> None:
     (problem,) = problems(SENDER_PROFILE="supabase", REQUEST_BUDGET="8")
     assert problem.startswith("REQUEST_BUDGET: must be 4 at most with SENDER_PROFILE=supabase")
     assert problems(SENDER_PROFILE="Supabase", REQUEST_BUDGET="8") == [
@@ -82,11 +84,11 @@ def test_no_budget_is_longer_than_supabase_waits() -> None:
 
 
 @pytest.mark.parametrize("name", ["TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"])
-def test_one_half_of_the_credentials(name: str) -> None:
+def test_load_incomplete_credentials_are_rejected(name: str) -> None:
     assert problems(**{name: ""}) == [f"{name}: is not set; it comes with the account's API key"]
 
 
-def test_the_platform_may_give_the_credentials() -> None:
+def test_load_on_scf_accepts_missing_credentials() -> None:
     environ = environment(URL, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", TENCENTCLOUD_RUNENV="SCF")
     assert settings.load(environ).tencent_secret_id is None
     with pytest.raises(SettingsError):
@@ -120,7 +122,7 @@ def test_the_platform_may_give_the_credentials() -> None:
         *(("SEND_ALLOWED_PREFIXES", prefixes) for prefixes in ("+", "86,1", "+86 x", "٣", "++1", "00", "+0086")),
     ],
 )  # fmt: skip
-def test_values_that_are_refused(name: str, value: str) -> None:
+def test_load_invalid_value_is_rejected(name: str, value: str) -> None:
     (problem,) = problems(**{name: value})
     assert problem.startswith(f"{name}: must ")
 
@@ -137,14 +139,14 @@ def test_values_that_are_refused(name: str, value: str) -> None:
         "http://[::1]:1",
     ],
 )
-def test_urls_that_are_taken(url: str) -> None:
+def test_load_valid_api_url_is_accepted(url: str) -> None:
     assert settings.load(environment(url)).domain_api_url == url.rstrip("/").lower()
 
 
 @pytest.mark.parametrize(
     "secret", ["plain", "whsec_", "whsec_%%%", "v2,whsec_AAAA", "whsec_AAA", "whsec_AAAA!AAAA", "WHSEC_AAAA", "v1,AAAA"]
 )
-def test_a_secret_in_another_form_is_refused_by_its_position(secret: str) -> None:
+def test_load_malformed_secret_is_rejected_by_position(secret: str) -> None:
     (problem,) = problems(WEBHOOK_SECRETS=f"{SECRET} {secret}")
     assert problem.startswith("WEBHOOK_SECRETS: number 2 must be written whsec_<base64>")
     assert secret not in problem.replace("whsec_<base64>", "")
@@ -160,7 +162,7 @@ def test_a_secret_in_another_form_is_refused_by_its_position(secret: str) -> Non
         ("none", "", []),
     ],
 )
-def test_secrets_that_can_be_guessed_are_told_at_the_start(
+def test_weak_secret_is_logged_at_start(
     caplog: pytest.LogCaptureFixture, auth: str, secrets: str, weak: list[int]
 ) -> None:
     loaded = settings.load(environment(URL, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets))
@@ -181,36 +183,36 @@ def test_secrets_that_can_be_guessed_are_told_at_the_start(
         ("auth0", "ack", []),
     ],
 )
-def test_a_profile_that_supabase_misreads_is_told_at_the_start(
+def test_profile_that_supabase_misreads_is_logged_at_start(
     caplog: pytest.LogCaptureFixture, preset: str, profile: str, told: list[str]
 ) -> None:
     application(settings.load(environment(URL, PAYLOAD_PRESET=preset, SENDER_PROFILE=profile)))
     assert [record.getMessage() for record in caplog.records] == told
 
 
-def test_secrets_are_never_shown() -> None:
+def test_settings_repr_and_problems_hide_secrets() -> None:
     hidden = {"TENCENT_SECRET_ID": "id-7Q", "TENCENT_SECRET_KEY": "key-7Q", "TENCENT_SESSION_TOKEN": "token-7Q"}
     loaded = settings.load(environment(URL, **hidden))
     shown = repr(loaded) + str(problems(**hidden, PORT="x"))
     assert not any(value in shown for value in (*hidden.values(), SECRET))
 
 
-def test_a_ca_bundle(tls: Tls) -> None:
+def test_load_ca_bundle_is_accepted(tls: Tls) -> None:
     assert settings.load(environment(URL, DOMAIN_API_CA_BUNDLE=str(tls.bundle))).domain_api_ca_bundle == str(tls.bundle)
 
 
-def test_an_application_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_app_reads_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(URL).items():
         monkeypatch.setenv(name, value)
     assert application().test_client().get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "bridge-1.internal"])
-def test_hosts_to_listen_on(host: str) -> None:
+def test_load_host_is_accepted(host: str) -> None:
     assert settings.load(environment(URL, HOST=host)).host == host
 
 
-def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gunicorn_config_follows_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(URL, HOST="::1", PORT="9001", CONCURRENCY="7", REQUEST_BUDGET="2.5").items():
         monkeypatch.setenv(name, value)
     conf = runpy.run_path(str(ROOT / "function" / "gunicorn.conf.py"))
@@ -238,7 +240,7 @@ def test_what_stands_in_gunicorns_file(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rediss://user:canary-s3@h.example/1", None),
     ],
 )
-def test_ledger_urls(url: str, file: str | None) -> None:
+def test_load_ledger_url_is_parsed(url: str, file: str | None) -> None:
     loaded = settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32))
     assert loaded.ledger_file == (Path(file) if file else None)
     assert not loaded.ledger_is_default
@@ -251,7 +253,7 @@ def test_ledger_urls(url: str, file: str | None) -> None:
      "redis://h:99999", "mysql://h/0", "memory:", "Redis://h/0", "REDISS://h/0", "Sqlite:////tmp/x.db",
      "re\ndis://h/0"],
 )  # fmt: skip
-def test_what_is_no_ledger(wrong: str) -> None:
+def test_load_invalid_ledger_url_is_rejected(wrong: str) -> None:
     with pytest.raises(SettingsError) as raised:
         settings.load(environment(URL, LEDGER_URL=wrong, LEDGER_KEY="k" * 32))
     assert raised.value.problems == [
@@ -259,12 +261,12 @@ def test_what_is_no_ledger(wrong: str) -> None:
     ]
 
 
-def test_another_case_is_refused_without_a_key_too() -> None:
+def test_load_ledger_url_with_uppercase_scheme_is_rejected() -> None:
     with pytest.raises(SettingsError, match="LEDGER_URL: must be sqlite:////absolute/path, redis://host:port/0"):
         settings.load(environment(URL, LEDGER_URL="Redis://h/0"))
 
 
-def test_a_redis_needs_a_key() -> None:
+def test_load_redis_requires_ledger_key() -> None:
     for given, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
         with pytest.raises(SettingsError) as raised:
             settings.load(environment(URL, LEDGER_URL=" rediss://h/0", **given))
@@ -284,12 +286,12 @@ def test_a_redis_needs_a_key() -> None:
         ({}, str(Path("~/.local/state/signup-bridge/ledger.db").expanduser())),
     ],
 )
-def test_where_the_ledger_is_when_nobody_says(given: dict[str, str], file: str) -> None:
+def test_load_default_ledger_file_follows_environment(given: dict[str, str], file: str) -> None:
     loaded = settings.load({**environment(URL, LEDGER_URL=""), **given})
     assert (loaded.ledger_file, loaded.ledger_is_default) == (Path(file), True)
 
 
-def test_the_users_state_folder_is_made(tmp_path: Path) -> None:
+def test_build_ledger_creates_private_state_folder(tmp_path: Path) -> None:
     loaded = settings.load(environment(URL, LEDGER_URL="", XDG_STATE_HOME=str(tmp_path / "state")))
     ledger = build_ledger(loaded, SystemClock())
     ledger.ping(deadline=Deadline(SystemClock(), 5))
@@ -297,7 +299,7 @@ def test_the_users_state_folder_is_made(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_client_is_imported_only_when_it_is_wanted() -> None:
+def test_ledger_clients_are_imported_only_if_needed() -> None:
     """Imports are cold start."""
     program = "import sys; from signup_bridge import app; print('redis' in sys.modules, 'sqlite3' in sys.modules)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "function")}

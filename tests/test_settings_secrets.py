@@ -6,7 +6,8 @@ import pytest
 from signup_bridge import settings
 from signup_bridge.settings import SettingsError
 
-from tests.support.builders import SECRET, application, environment
+from tests.support.bridge.instances import application, environment
+from tests.support.bridge.signed_requests import SECRET
 
 URL = "https://domain.tencentcloudapi.com"
 TOKEN = "a-token-of-24-characters"
@@ -38,7 +39,7 @@ def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
         (f"x {TOKEN} # y", [f"number 1 {SHORT}", f"number 3 {COMMENT}"]),
     ],
 )
-def test_parts_that_are_refused(auth: str, secrets: str, told: list[str]) -> None:
+def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secrets: str, told: list[str]) -> None:
     assert problems(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: {one}" for one in told]
 
 
@@ -51,11 +52,11 @@ def test_parts_that_are_refused(auth: str, secrets: str, told: list[str]) -> Non
         (f"{SECRET} '{SECRET}'", f"{FORM} (it is wrapped in quotes; remove them)"),
     ],
 )
-def test_parts_of_a_standard_webhooks_secret_that_are_refused(secrets: str, told: str) -> None:
+def test_invalid_standard_webhooks_secret_is_rejected_by_position(secrets: str, told: str) -> None:
     assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: number 2 {told}"]
 
 
-def test_secrets_that_are_not_used_are_not_judged() -> None:
+def test_unused_secrets_are_not_checked() -> None:
     assert settings.load(environment(URL, WEBHOOK_AUTH="none", WEBHOOK_SECRETS="x # y")).webhook_auth == "none"
     (problem,) = problems(WEBHOOK_AUTH="nobody", WEBHOOK_SECRETS="x # y")
     assert problem.startswith("WEBHOOK_AUTH: ")
@@ -65,22 +66,20 @@ def test_secrets_that_are_not_used_are_not_judged() -> None:
 @pytest.mark.parametrize(
     "name", ["WEBHOOK_SECRETS", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY"]
 )
-def test_a_secret_in_quotes_is_a_warning(caplog: pytest.LogCaptureFixture, name: str, quote: str) -> None:
+def test_quoted_secret_is_logged_as_warning(caplog: pytest.LogCaptureFixture, name: str, quote: str) -> None:
     base = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": TOKEN}
     told = f"{name} is wrapped in quotes, which are part of the value; remove them"
     assert warnings(caplog, **base | {name: f"{quote}{'k' * 32}{quote}"}) == [told]
 
 
 @pytest.mark.parametrize("secrets", [f'"{TOKEN} {TOKEN}-2"', f'{TOKEN} "{TOKEN}"'])
-def test_quotes_around_several_secrets_or_one_of_them_are_a_warning(
-    caplog: pytest.LogCaptureFixture, secrets: str
-) -> None:
+def test_quotes_around_several_secrets_are_logged_as_warning(caplog: pytest.LogCaptureFixture, secrets: str) -> None:
     assert warnings(caplog, WEBHOOK_AUTH="bearer", WEBHOOK_SECRETS=secrets) == [
         "WEBHOOK_SECRETS is wrapped in quotes, which are part of the value; remove them"
     ]
 
 
-def test_a_comment_behind_the_ledgers_key_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_comment_in_ledger_key_is_logged_as_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog, LEDGER_KEY="short # the key of the production ledger") == [
         "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
     ]
@@ -98,7 +97,7 @@ def test_a_comment_behind_the_ledgers_key_is_a_warning(caplog: pytest.LogCapture
         ("DOMAIN_API_URL", '"https://domain.tencentcloudapi.com"'),
     ],
 )
-def test_other_settings_take_neither_comments_nor_quotes(name: str, value: str) -> None:
+def test_other_settings_with_comment_or_quotes_are_rejected(name: str, value: str) -> None:
     (problem,) = problems(**{name: value})
     assert problem.startswith(f"{name}: must ")
     assert problem.endswith("(it is wrapped in quotes; remove them)") == (value[0] in "'\"")

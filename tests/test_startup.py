@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.builders import ROOT, environment
+from tests.support import ROOT
+from tests.support.bridge.instances import environment
 from tests.support.log_lines import lines_of
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
@@ -68,7 +69,7 @@ def check_hidden(*texts: str) -> None:
 
 
 @both_shapes
-def test_the_log_gets_one_line(command: list[str]) -> None:
+def test_refused_start_writes_one_log_line(command: list[str]) -> None:
     done = start(command, capture_output=True)
     assert done.returncode == 1
     check_line(done.stdout)
@@ -77,7 +78,7 @@ def test_the_log_gets_one_line(command: list[str]) -> None:
 
 
 @both_shapes
-def test_a_terminal_gets_text(command: list[str]) -> None:
+def test_refused_start_on_terminal_writes_text(command: list[str]) -> None:
     end, terminal = pty.openpty()
     done = start(command, stdout=terminal, stderr=terminal)
     os.close(terminal)
@@ -88,7 +89,7 @@ def test_a_terminal_gets_text(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("seen", ["stdout", "stderr"])
-def test_one_terminal_of_two_gets_the_text(seen: str) -> None:
+def test_refused_start_on_one_terminal_of_two_writes_text_there(seen: str) -> None:
     """The log goes where stdout goes: a pipe beside a terminal gets the line, and the terminal the text."""
     end, terminal = pty.openpty()
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}
@@ -101,6 +102,6 @@ def test_one_terminal_of_two_gets_the_text(seen: str) -> None:
         assert done.stderr == ""
 
 
-def test_each_line_of_a_refused_start_is_json() -> None:
+def test_refused_start_output_lines_are_json() -> None:
     done = start(GUNICORN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["start refused"]

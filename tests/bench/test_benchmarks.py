@@ -19,7 +19,7 @@ from bench.benchmarks.speed import Throughput
 from bench.harness import Harness, start_harness
 from bench.load import Target
 from bench.targets import Result
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def running() -> Iterator[Harness]:
         yield one
 
 
-def test_each_peer_answers_what_is_expected_of_it(running: Harness) -> None:
+def test_python_peers_return_expected_responses(running: Harness) -> None:
     folder = running.folder / "peers"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
         for kind in ("first", "before", "refused"):
@@ -43,13 +43,13 @@ def test_each_peer_answers_what_is_expected_of_it(running: Harness) -> None:
 
 
 @pytest.mark.toolchain
-def test_the_peer_in_node_answers_what_is_expected_of_it(running: Harness, npm_packages: Path) -> None:
+def test_node_peer_returns_expected_responses(running: Harness, npm_packages: Path) -> None:
     with running.api() as api, servers.node_peer(api, running.bundle, running.folder) as peer:
         assert peer
         assert len(running.senders.run(load.counted, peer.target, "first", 6, 2).each) == 6
 
 
-def test_the_stand_in_takes_the_time_that_it_is_given(running: Harness) -> None:
+def test_stand_in_takes_configured_latency(running: Harness) -> None:
     with running.api(0.05) as api:
         target = Target(int(api.rpartition(":")[2]), bundle=running.tls.bundle)
         sample = running.senders.run(load.at_a_rate, target, 20.0, 0.5)
@@ -57,7 +57,7 @@ def test_the_stand_in_takes_the_time_that_it_is_given(running: Harness) -> None:
     assert min(sample.each) >= 0.05
 
 
-def test_an_answer_that_is_not_the_expected_one_ends_the_run(running: Harness) -> None:
+def test_unexpected_response_ends_run(running: Harness) -> None:
     folder = running.folder / "wrong"
     with running.api() as api, servers.bridge(api, running.bundle, folder) as bridge:
         other = bridge.target._replace(verified=b"something else")
@@ -77,7 +77,7 @@ def test_an_answer_that_is_not_the_expected_one_ends_the_run(running: Harness) -
         ("most", None, None, "not measured", True),
     ],
 )
-def test_what_is_missed_is_told(
+def test_result_reports_missed_target_and_guard(
     at: str, guard: float | None, measured: float | None, verdict: str, guarded: bool
 ) -> None:
     result = Result(targets.Target("speed", at, 1.0, guard=guard), measured, "of this")  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_what_is_missed_is_told(
     assert verdict in report.table([result])
 
 
-def test_everything_is_written_into_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "DOCS", tmp_path)
     (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
     result = Result(targets.BESIDE_BASELINE, 1.23, "made up")
@@ -119,7 +119,7 @@ def test_burst_ends_with_every_delivery_verified(running: Harness, instances: in
     assert run_once(running, instances, count=25).seconds >= 1.0
 
 
-def test_put_replaces_the_text_between_markers_and_raises_without_them(tmp_path: Path) -> None:
+def test_put_replaces_text_between_markers_and_raises_without_them(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text("<!-- begin a -->\nold\n<!-- end a -->\n<!-- begin b -->\n")
     documents.put(document, {"a": "new\n"})
@@ -128,7 +128,7 @@ def test_put_replaces_the_text_between_markers_and_raises_without_them(tmp_path:
         documents.put(document, {"b": "new\n"})
 
 
-def test_a_part_of_all() -> None:
+def test_at_returns_value_at_fraction() -> None:
     assert [at([1.0, 2.0, 3.0, 4.0], part) for part in (0.0, 0.5, 0.99, 1.0)] == [1.0, 3.0, 4.0, 4.0]
 
 
@@ -146,19 +146,21 @@ def test_a_part_of_all() -> None:
         ("main (app.py:1)", "else"),
     ],
 )
-def test_a_sample_belongs_to_its_innermost_layer(stack: str, layer: str) -> None:
+def test_layer_of_returns_innermost_layer(stack: str, layer: str) -> None:
     assert layer_of(stack.split(";")) == layer
     assert layer in {*dict(LAYERS), "else"}
 
 
-def test_where_there_is_no_proc_it_says_so_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bench_without_proc_exits_with_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.argv", ["bench"])
     monkeypatch.setattr(processes, "PROC", tmp_path)
     with pytest.raises(SystemExit, match="it needs Linux"):
         command.main()
 
 
-def test_the_command_names_its_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_unknown_benchmark_lists_known_ones(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["bench", "nonsense"])
     with pytest.raises(SystemExit):
         command.main()

@@ -12,8 +12,8 @@ from signup_bridge import __version__
 from signup_bridge.cli import installation, main
 from signup_bridge.cli.main import COMMANDS
 
-from tests.support.builders import ROOT
-from tests.support.command import COMMAND, IMPORTS
+from tests.support import ROOT
+from tests.support.emulator.command import COMMAND, IMPORTS
 
 
 def run(*arguments: str, cwd: Path = ROOT, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,9 @@ from signup_bridge import __version__
 
 from signup_deploy.packaging.package import Package
 from signup_toolkit import ports
-from tests.support.builders import ROOT, environment, wait_for
-from tests.support.command import COMMAND, IMPORTS
+from tests.support import ROOT
+from tests.support.bridge.instances import environment, wait_for
+from tests.support.emulator.command import COMMAND, IMPORTS
 
 
 def test_serve_becomes_gunicorn_with_the_settings_of_the_environment(tmp_path: Path) -> None:

@@ -53,14 +53,14 @@ OTHERS = {
     ("api_code", "outcome"),
     [*DOCUMENTED.items(), *((api_code, outcome) for outcome, codes in OTHERS.items() for api_code in codes.split())],
 )
-def test_what_each_code_of_the_api_means(api_code: str, outcome: str) -> None:
+def test_classify_error_reply_returns_outcome_of_api_code(api_code: str, outcome: str) -> None:
     document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
     verdict = classify(CallResult(Reply(200, json.dumps(document).encode()), 0.25))
     assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
     assert verdict.timing.upstream_seconds == 0.25
 
 
-def test_no_code_of_the_table_is_untested() -> None:
+def test_api_codes_are_all_covered_by_these_tests() -> None:
     tested = {*DOCUMENTED, *(code for codes in OTHERS.values() for code in codes.split())}
     assert set(API_CODES) <= tested
 
@@ -76,7 +76,7 @@ OF_SENDING = {
 """What means another thing where a code was to be sent."""
 
 
-def test_what_a_code_means_where_another_was_to_be_sent() -> None:
+def test_outcome_for_send_action_differs_only_in_listed_codes() -> None:
     assert set(SEND_API_CODES) == set(OF_SENDING)
     for api_code in {**API_CODES, **OF_SENDING}:
         verifying, sending = (error_codes.outcome_for(api_code, action) for action in (CREATE, SEND))
@@ -85,7 +85,7 @@ def test_what_a_code_means_where_another_was_to_be_sent() -> None:
         assert error_codes.outcome_for("InternalError.VerifyCodeErr", action).code == "code-incorrect"
 
 
-def test_no_error_code_ever_means_that_it_is_done() -> None:
+def test_error_codes_never_mean_success() -> None:
     meant = [*API_CODES.values(), *error_codes.API_FAMILIES.values(), *SEND_API_CODES.values()]
     assert "done" not in {outcome.kind for outcome in meant}
 
@@ -122,14 +122,14 @@ media-type-unsupported 415 no no unauthenticated -
 """The status, whether the API is called, what is stored, what a profile depends on, and `Retry-After`'s seconds."""
 
 
-def test_the_table_is_the_contract() -> None:
+def test_outcomes_table_equals_contract() -> None:
     rows = [f"{one.code} {one.status} {one.call} {one.stored} {one.kind} {one.retry_after or '-'}" for one in OUTCOMES]
     assert rows == CONTRACT.split("\n")[1:-1]
     assert [one.code for one in OUTCOMES if one.retryable] == [one.code for one in OUTCOMES if one.kind == "retryable"]
     assert [one.code for one in OUTCOMES if one.abort] == [one.code for one in OUTCOMES if one.kind == "permanent"]
 
 
-def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() -> None:
+def test_outcomes_use_no_status_that_senders_or_scf_treat_specially() -> None:
     statuses = {outcome.status for outcome in OUTCOMES}
     assert statuses.isdisjoint({410, *range(430, 451)})
 
@@ -150,7 +150,7 @@ def test_no_status_that_switches_an_endpoint_off_or_belongs_to_the_platform() ->
         ("NoSuchVersion", "DOMAIN_API_URL"),
     ],
 )
-def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> None:
+def test_remedy_for_misconfiguration_names_setting(api_code: str, named: str) -> None:
     assert named in error_codes.remedy_for(api_code)
 
 
@@ -158,7 +158,7 @@ def test_a_misconfiguration_names_what_to_look_at(api_code: str, named: str) -> 
     ("result", "outcome"),
     [("never-sent", "upstream-unreachable"), ("no-reply", "outcome-unknown"), ("unusable", "upstream-failed")],
 )
-def test_a_call_without_a_reply(result: str, outcome: str) -> None:
+def test_classify_call_without_reply_returns_outcome_of_call_result(result: str, outcome: str) -> None:
     verdict = classify(CallResult(result, 1.5, "TimeoutError"))  # type: ignore[arg-type]  # parametrised
     assert (verdict.outcome.code, verdict.error, verdict.timing.upstream_seconds) == (outcome, "TimeoutError", 1.5)
 
@@ -195,18 +195,18 @@ GOOD = {"Response": {"RequestId": "eac6b301"}}
         b"[" * 100_000,
     ],
 )
-def test_a_reply_that_says_neither_yes_nor_no(data: bytes) -> None:
+def test_classify_ambiguous_reply_returns_upstream_failed(data: bytes) -> None:
     verdict = classify(CallResult(Reply(200, data), 0))
     assert verdict.outcome is outcomes.UPSTREAM_FAILED
     assert verdict.error
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 400, 401, 404, 429, 500, 502, 503])
-def test_another_status_says_nothing_whatever_the_body(status: int) -> None:
+def test_classify_status_other_than_200_returns_upstream_failed(status: int) -> None:
     assert classify(CallResult(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
 
 
 # Hypothesis draws literals of the code, too: some are whole successful replies.
 @given(data=(st.binary() | st.text().map(str.encode)).filter(lambda data: b"RequestId" not in data))
-def test_no_bytes_are_verified_by_chance(data: bytes) -> None:
+def test_classify_random_bytes_never_returns_verified(data: bytes) -> None:
     assert classify(CallResult(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED

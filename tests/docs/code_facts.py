@@ -20,7 +20,7 @@ from signup_emulator.api.account.behaviour import OPTIONS
 from signup_emulator.api.faults.magic_contacts import MAGIC_CONTACTS
 from signup_emulator.console import routes as console
 from signup_emulator.server import Emulator
-from tests.support.builders import bridge, environment
+from tests.support.bridge.instances import bridge, environment
 from tests.support.documents import ROOT
 
 SETTING_NAMES = {setting.name for setting in SETTINGS}

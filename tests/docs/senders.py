@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tests.support.builders import SECRET
+from tests.support.bridge.signed_requests import SECRET
 from tests.support.documents import cells, read, sections
-from tests.support.sender_policies import TOKEN
+from tests.support.scenarios.sender_policies import TOKEN
 
 GUIDE = read("docs/senders.md")
 SECTIONS = sections("docs/senders.md")

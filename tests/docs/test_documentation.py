@@ -21,10 +21,10 @@ from signup_bridge.settings import LOG_LEVELS, SETTINGS
 from signup_bridge.telemetry.logs import LOG_FIELDS
 
 from tests.docs import code_facts, senders
-from tests.support import scf_api
+from tests.support.deployer import scf_api
 from tests.support.documents import ROOT, blocks, broken_links, cells, column, read, section, table
-from tests.support.node_packages import HERE as NODE
-from tests.support.sender_policies import POLICIES
+from tests.support.scenarios.sender_policies import POLICIES
+from tests.support.tools.node_packages import HERE as NODE
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 SEMANTICS, OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (

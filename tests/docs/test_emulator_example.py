@@ -7,14 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import log_audit
-from tests.support.builders import ROOT
-from tests.support.make_run import running_pair
+from tests.support import ROOT, log_audit
+from tests.support.emulator.make_run import running_pair
 
 GUIDE = (ROOT / "docs" / "emulator.md").read_text()
 
 
-def test_the_example_passes_as_it_stands(tmp_path: Path) -> None:
+def test_documented_example_passes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(import requests\n.*?)```", GUIDE, re.DOTALL)
     assert example.count("http://127.0.0.1:9010") == 2
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "test_signup.py"]

@@ -17,8 +17,10 @@ from signup_bridge.telemetry.logs import JsonFormatter, log
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import ROOT, body, bridge, signed
-from tests.support.deliveries import WRONG, deliver
+from tests.support import ROOT
+from tests.support.bridge.deliveries import WRONG, deliver
+from tests.support.bridge.instances import bridge
+from tests.support.bridge.signed_requests import body, signed
 from tests.support.log_lines import lines_of
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
@@ -58,7 +60,7 @@ def ask(question: str, of: Path, **environ: str) -> str:
     return subprocess.run(command, cwd=of, env=given, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_sample_is_a_line_as_it_is_written(written: Path) -> None:
+def test_documented_sample_equals_log_line(written: Path) -> None:
     sample, *more = lines_of("\n".join(re.findall(r"```json\n(.*?)\n```", GUIDE, re.DOTALL)))
     assert not more
     (real,) = [line for line in lines_of((written / "log").read_text()) if "trace_id" in line]
@@ -67,7 +69,7 @@ def test_the_sample_is_a_line_as_it_is_written(written: Path) -> None:
     assert {name: real[name] for name in same} == {name: sample[name] for name in same}
 
 
-def test_each_question_is_answered(written: Path) -> None:
+def test_documented_queries_return_expected_results(written: Path) -> None:
     lines = lines_of((written / "log").read_text())
     deliveries = [line for line in lines if line["message"] == "delivery"]
     assert len(deliveries) == 7

@@ -18,8 +18,10 @@ from signup_bridge.metrics import Metrics
 
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import ROOT, gunicorn, post, signed
-from tests.support.builders import body as reference
+from tests.support import ROOT
+from tests.support.bridge.instances import gunicorn, post
+from tests.support.bridge.signed_requests import body as reference
+from tests.support.bridge.signed_requests import signed
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(120)]
 
@@ -62,7 +64,7 @@ def rules(tmp_path: Path) -> Path:
 # -- rules --
 
 
-def test_the_rules_are_valid(rules: Path) -> None:
+def test_documented_rules_are_valid(rules: Path) -> None:
     promtool("check", "rules", rules.name, folder=rules.parent)
 
 
@@ -134,7 +136,7 @@ def fires(rules: Path, changed: dict[str, str | None], expected: list[str]) -> N
     promtool("test", "rules", "test.yml", folder=rules.parent)
 
 
-def test_the_series_are_those_of_a_bridge() -> None:
+def test_series_of_rule_tests_exist_in_metrics() -> None:
     """The series that the rules are tried on have the names and labels of a bridge's."""
     text = Metrics("status").render(0).body.decode()
     for name in HEALTHY:
@@ -142,12 +144,12 @@ def test_the_series_are_those_of_a_bridge() -> None:
 
 
 @pytest.mark.parametrize("alarm", ALERTS)
-def test_an_alarm_fires(rules: Path, alarm: str) -> None:
+def test_alert_fires_for_its_series(rules: Path, alarm: str) -> None:
     fires(rules, FIRING[alarm], [alarm])
 
 
 @pytest.mark.parametrize("name", QUIET)
-def test_none_fires(rules: Path, name: str) -> None:
+def test_no_alert_fires_for_quiet_series(rules: Path, name: str) -> None:
     fires(rules, QUIET[name], [])
 
 
@@ -191,7 +193,7 @@ def wait_until(url: str, query: str) -> None:
         time.sleep(0.1)
 
 
-def test_the_expressions_and_rules_are_evaluated_by_a_prometheus(rules: Path) -> None:
+def test_documented_expressions_return_results_in_prometheus(rules: Path) -> None:
     with (
         Emulator(rate=0) as emulator,
         gunicorn(emulator.url, rules.parent / "log", METRICS="true") as bridged,

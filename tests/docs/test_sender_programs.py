@@ -19,9 +19,10 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from signup_emulator.server import Emulator
 from tests.docs.senders import GUIDE, PROGRAM, PROGRAMS, SECTIONS, TWO_WEBHOOKS, settings_of
-from tests.support import node_packages
-from tests.support.builders import SECRET, application, environment
-from tests.support.serving import serving
+from tests.support.bridge.instances import application, environment
+from tests.support.bridge.serving import serving
+from tests.support.bridge.signed_requests import SECRET
+from tests.support.tools import node_packages
 
 
 @pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
@@ -32,7 +33,7 @@ from tests.support.serving import serving
         for one in PROGRAMS
     ],
 )
-def test_a_program_sends_a_delivery_that_is_verified(
+def test_program_sends_verified_delivery(
     emulator: Emulator, request: pytest.FixtureRequest, tmp_path: Path, heading: str, name: str, program: str
 ) -> None:
     given = settings_of(heading)
@@ -51,7 +52,7 @@ def test_a_program_sends_a_delivery_that_is_verified(
     assert [call.result for call in emulator.calls] == ["OK"]
 
 
-def test_the_program_that_signs_up_by_two_webhooks(emulator: Emulator, tmp_path: Path) -> None:
+def test_two_webhooks_program_sends_and_verifies_code(emulator: Emulator, tmp_path: Path) -> None:
     ((name, program),) = PROGRAM.findall(SECTIONS[TWO_WEBHOOKS])
     (tmp_path / name).write_text(program)
     with serving(application(settings.load(environment(emulator.url, SEND_CODES="true")))) as server:
@@ -80,7 +81,7 @@ def check_printed(printed: str) -> None:
 
 
 @pytest.mark.parametrize(("package", "webhook"), [("standardwebhooks", Webhook), ("svix", SvixWebhook)])
-def test_a_body_of_bytes_is_signed_wrongly(package: str, webhook: Any) -> None:
+def test_library_signs_body_of_bytes_wrongly(package: str, webhook: Any) -> None:
     """As the guide says of these versions; each program gives a string."""
     assert re.search(rf"`{package}` {re.escape(version(package))}\b", GUIDE)
     now, signer = datetime.now(timezone.utc), webhook(SECRET)

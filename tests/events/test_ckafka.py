@@ -20,9 +20,11 @@ from local_services.redis_server import RedisServer
 from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, Bridge, StillClock, bridge, calls, environment
-from tests.support.deliveries import ask
-from tests.support.event_builders import CONTEXT, invoke
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.deliveries import ask
+from tests.support.bridge.event_builders import CONTEXT, invoke
+from tests.support.bridge.instances import Bridge, bridge, calls, environment
+from tests.support.bridge.signed_requests import CODE, PHONE
 
 LONG = CONTEXT | {"time_limit_in_ms": 60_000}
 

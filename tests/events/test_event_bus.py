@@ -11,8 +11,9 @@ from signup_bridge.events.ckafka import BatchRetry
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, Bridge, bridge, calls, signed
-from tests.support.event_builders import CONTEXT, DIRECT
+from tests.support.bridge.event_builders import CONTEXT, DIRECT
+from tests.support.bridge.instances import Bridge, bridge, calls
+from tests.support.bridge.signed_requests import CODE, PHONE, signed
 
 EVENT = {
     "specversion": "1.0", "id": "13a3f42d", "source": "signup.system", "type": "signup:Created",

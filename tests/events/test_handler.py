@@ -15,20 +15,11 @@ from signup_bridge.events.invocation import Invocation
 from local_services.redis_server import RedisServer
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    ABORT,
-    CODE,
-    PHONE,
-    Bridge,
-    SetClock,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    problem,
-)
-from tests.support.event_builders import CONTEXT, DIRECT, gateway_event, handle, url_event
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.event_builders import CONTEXT, DIRECT, gateway_event, handle, url_event
+from tests.support.bridge.instances import Bridge, bridge, calls
+from tests.support.bridge.responses import ABORT, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body
 
 RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(DIRECT)}}]
 

@@ -17,19 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    ROOT,
-    VARYING,
-    Answer,
-    Bridge,
-    answer,
-    body,
-    bridge,
-    environment,
-    gunicorn,
-    signed,
-)
-from tests.support.event_builders import DIRECT, handle, invoke, url_event
+from tests.support import ROOT
+from tests.support.bridge.event_builders import DIRECT, handle, invoke, url_event
+from tests.support.bridge.instances import Bridge, bridge, environment, gunicorn
+from tests.support.bridge.responses import VARYING, Answer, answer
+from tests.support.bridge.signed_requests import body, signed
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +119,7 @@ def test_verified_delivery_has_one_response_in_both_functions(tmp_path: Path) ->
     assert web.status == 200
 
 
-def test_main_handler(emulator: Emulator) -> None:
+def test_main_handler_processes_http_direct_and_malformed_events(emulator: Emulator) -> None:
     answers, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
     assert [one["statusCode"] for one in answers] == [200, 409, 422]
     lines = [json.loads(line) for line in written.splitlines()]

@@ -26,8 +26,9 @@ from signup_bridge.setting_parsers import standard_webhooks_key
 from signup_bridge.telemetry import logs
 
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, SECRET, Bridge, body, bridge
-from tests.support.event_builders import CONTEXT, DIRECT, gateway_event, url_event
+from tests.support.bridge.event_builders import CONTEXT, DIRECT, gateway_event, url_event
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.signed_requests import CODE, PHONE, SECRET, body
 
 MARKS = {"httpMethod", "headers", "requestContext", "path", "payload", "Records"}
 

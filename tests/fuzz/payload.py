@@ -20,7 +20,8 @@ from signup_bridge.inbound.cloudevents import NATIVE, BodyFormat, body_format
 from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping, parse_type
 from signup_bridge.ledger.keys import normalized
 
-from tests.support.builders import ROOT, body
+from tests.support import ROOT
+from tests.support.bridge.signed_requests import body
 
 OWN_WORDS = "\n".join([Path(payload.__file__).read_text(), *map(" ".join, member_names.INSTEAD.values())])
 """The module's own words, and the names that it recognises: none of these is a leak."""

@@ -18,7 +18,7 @@ from signup_bridge.core.clock import SystemClock
 from signup_bridge.inbound import signatures
 from signup_bridge.inbound.signatures import SignatureInvalid
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 NOW = 1_614_265_330
 TOLERANCE = 300

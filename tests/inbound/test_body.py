@@ -14,7 +14,9 @@ from signup_bridge.inbound import member_names
 from signup_bridge.inbound.cloudevents import BodyFormat
 
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, PROBLEM, Bridge, body, calls, check_problem, problem
+from tests.support.bridge.instances import Bridge, calls
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body
 
 EMAIL = "jo@example.com"
 DIRECT = BodyFormat(id_source="member")

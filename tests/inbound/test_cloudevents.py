@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from signup_bridge.inbound import cloudevents
 
 from signup_emulator.server import Emulator
-from tests.support.builders import ABORT, CODE, PHONE, Answer, Bridge, body, bridge, check_problem, problem, signed
-from tests.support.deliveries import WRONG, replay_of
-from tests.support.event_builders import CONTEXT, handle, url_event
+from tests.support.bridge.deliveries import WRONG, replay_of
+from tests.support.bridge.event_builders import CONTEXT, handle, url_event
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.responses import ABORT, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
 SOURCE = "https://signup.example.com/flows/1"

@@ -19,9 +19,12 @@ from signup_bridge.inbound.payload_mapping import PRESETS, PayloadMapping
 from signup_bridge.settings import SettingsError
 
 from signup_emulator.server import Emulator
-from tests.support.builders import ABORT, CODE, PHONE, ROOT, bridge, calls, check_problem, environment, problem, signed
-from tests.support.deliveries import ask, deliver, replay_of
-from tests.support.event_builders import CONTEXT, DIRECT, handle
+from tests.support import ROOT
+from tests.support.bridge.deliveries import ask, deliver, replay_of
+from tests.support.bridge.event_builders import CONTEXT, DIRECT, handle
+from tests.support.bridge.instances import bridge, calls, environment
+from tests.support.bridge.responses import ABORT, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, signed
 
 EMAIL = "jo@example.com"
 WITHOUT_TYPE = PayloadMapping((parse("/who"),), parse("/code"))

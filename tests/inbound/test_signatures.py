@@ -16,7 +16,9 @@ from signup_bridge.setting_parsers import standard_webhooks_key
 from standardwebhooks import Webhook
 
 from signup_emulator.server import Emulator
-from tests.support.builders import SECRET, SetClock, body, bridge, calls, signed
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import bridge, calls
+from tests.support.bridge.signed_requests import SECRET, body, signed
 
 OTHER = "whsec_" + base64.b64encode(b"another secret, 32 bytes in all.").decode()
 DATA = b'{"test": 2432232314}'

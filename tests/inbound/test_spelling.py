@@ -17,8 +17,10 @@ from signup_bridge.ledger.keys import normalized
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, ROOT, Bridge, body, bridge, calls
-from tests.support.deliveries import WRONG, deliver, replay_of
+from tests.support import ROOT
+from tests.support.bridge.deliveries import WRONG, deliver, replay_of
+from tests.support.bridge.instances import Bridge, bridge, calls
+from tests.support.bridge.signed_requests import CODE, PHONE, body
 
 EVERY = [chr(codepoint) for codepoint in range(sys.maxunicode + 1)]
 DIGITS = [one for one in EVERY if unicodedata.category(one) == "Nd"]

@@ -24,9 +24,10 @@ from signup_bridge.inbound.signatures import SignatureInvalid, Verifier
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.serving import BaseWSGIServer
 
-from tests.support import node_packages
-from tests.support.builders import ROOT, application, environment
-from tests.support.serving import serving
+from tests.support import ROOT
+from tests.support.bridge.instances import application, environment
+from tests.support.bridge.serving import serving
+from tests.support.tools import node_packages
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -28,13 +28,13 @@ MANY = 4000
 """Calls, all within the last hour."""
 
 
-def test_the_window_holds_all_that_an_unknown_outcome_is_judged_by() -> None:
+def test_history_window_covers_everything_that_reconciliation_needs() -> None:
     assert COMPETING_MARGIN > COMPETING_WINDOW
     assert CALL_HISTORY > MAX_AGE + COMPETING_WINDOW
 
 
 @pytest.mark.parametrize("apart", [-3000.0, 3000.0])
-def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> None:
+def test_call_outside_window_is_not_read_as_competing_call(engine: Engine, apart: float) -> None:
     """Neither one long before the lost call, nor one long after it."""
     first, second = (guess(0), keys()) if apart < 0 else (keys(), guess(0))
     engine.end(None if first == keys() else WRONG, first, sent_at=0.0)
@@ -43,7 +43,7 @@ def test_a_call_at_another_time_is_not_read(engine: Engine, apart: float) -> Non
     assert engine.acquire_unknown().competing_calls == ()
 
 
-def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
+def test_long_call_that_ended_within_window_is_read_as_competing_call(engine: Engine) -> None:
     """Its process was frozen meanwhile."""
     rival = engine.own(guess(0), lease=900.0)
     engine.pass_by(800)
@@ -53,7 +53,7 @@ def test_a_long_call_that_ended_near_is_read(engine: Engine) -> None:
     assert [near(one, unknown.now - 799, unknown.now) for one in unknown.competing_calls] == [True]
 
 
-def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> None:
+def test_first_call_within_window_is_read_although_second_was_later(engine: Engine) -> None:
     rival = guess(0)
     engine.end(None, rival, sent_at=0.0)
     engine.end(None, sent_at=0.0)
@@ -65,7 +65,7 @@ def test_a_first_call_is_read_though_the_second_was_later(engine: Engine) -> Non
     assert any(near(one, unknown.now - 2000, unknown.now - 2000) for one in unknown.competing_calls)
 
 
-def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
+def test_call_older_than_history_has_no_competing_calls(engine: Engine) -> None:
     engine.end(WRONG, guess(0), sent_at=0.0)
     engine.end(None, sent_at=0.0)
     engine.pass_by(CALL_HISTORY + 1)
@@ -74,7 +74,7 @@ def test_a_call_too_old_to_be_proved_needs_no_rivals(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None:
+def test_too_many_competing_calls_set_has_more_calls(make: Make, more: int) -> None:
     engine = make(interval=1e-6, wrong_codes=0)
     engine.end(None, sent_at=0.0)
     for number in range(MAX_COMPETING_CALLS - 1 + more):  # and the lost call itself
@@ -85,7 +85,7 @@ def test_more_calls_than_are_read_make_it_crowded(make: Make, more: int) -> None
     )
 
 
-def test_a_success_after_many_wrong_codes_clears_their_count(make: Make) -> None:
+def test_verification_clears_wrong_code_count_in_long_history(make: Make) -> None:
     engine = make(interval=1e-6, wrong_codes=3)
     for number in range(2):
         engine.end(WRONG, guess(number))
@@ -107,7 +107,7 @@ def work(engine: Engine) -> None:
     engine.end(VERIFIED, keys("other", code="999999"))
 
 
-def test_a_long_history_costs_a_file_few_rows(tmp_path: Path) -> None:
+def test_sqlite_claim_with_long_history_reads_few_rows(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path, FAST._replace(wrong_codes=0))
     engine.end(VERIFIED, keys("first", contact="10086"))
     now = engine.clock.time()
@@ -145,7 +145,7 @@ end
 """
 
 
-def test_a_long_history_costs_a_redis_few_reads(redis_server: RedisServer) -> None:
+def test_redis_claim_with_long_history_makes_few_reads(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server, FAST._replace(wrong_codes=0))
     with redis_server.client as client:
         client.eval(FILL, 0, keys().contact.hex(), MANY, engine.clock.time())

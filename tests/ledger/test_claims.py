@@ -24,7 +24,7 @@ from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, k
 # -- claim, settle, replay --
 
 
-def test_a_new_delivery_is_owned_and_its_end_is_remembered(engine: Engine) -> None:
+def test_claim_new_delivery_is_acquired_and_its_record_replayed(engine: Engine) -> None:
     assert engine.claim(token="t") == Acquired(wait=0.0, release_pending=False, unknown_outcome=None)
     record = Record("already-verified", "r-9", resolved=True, contact_type=1)
     assert engine.settle("t", record)
@@ -32,7 +32,7 @@ def test_a_new_delivery_is_owned_and_its_end_is_remembered(engine: Engine) -> No
     assert engine.look() == StoredState("settled", keys().content, record)
 
 
-def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
+def test_records_survive_restart(engine: Engine) -> None:
     engine.end(VERIFIED)
     engine.end(None, keys("msg_9", contact="10086"))
     engine.ledger.close()
@@ -41,7 +41,7 @@ def test_what_was_remembered_is_there_after_a_restart(engine: Engine) -> None:
     assert engine.acquire(keys("msg_9", contact="10086")).unknown_outcome
 
 
-def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine) -> None:
+def test_claim_in_flight_ends_as_unknown_after_lease(engine: Engine) -> None:
     engine.own(lease=10)
     assert engine.claim() == InFlight()
     assert engine.look() == StoredState("in-flight", keys().content)
@@ -54,7 +54,7 @@ def test_a_delivery_under_work_is_in_flight_until_its_lease_ends(engine: Engine)
     assert near(unknown.calls[0], unknown.now - 11, unknown.now - 1)
 
 
-def test_another_content_under_the_same_id(engine: Engine) -> None:
+def test_claim_known_id_with_other_content_returns_key_mismatch(engine: Engine) -> None:
     reused = keys()._replace(content=GUESS.content)
     token = engine.own()
     assert engine.claim(reused) == KeyMismatch()
@@ -63,7 +63,7 @@ def test_another_content_under_the_same_id(engine: Engine) -> None:
     assert isinstance(engine.claim(), Replay)
 
 
-def test_what_nobody_knows(engine: Engine) -> None:
+def test_ledger_without_delivery_finds_and_changes_nothing(engine: Engine) -> None:
     assert engine.look() is None
     assert engine.attempt("nobody") is None
     engine.release("nobody")
@@ -72,7 +72,7 @@ def test_what_nobody_knows(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("record", [VERIFIED, None])
-def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: Record | None) -> None:
+def test_settle_lost_claim_is_recorded(engine: Engine, record: Record | None) -> None:
     """By a failover, or a file that was moved away: the call was made, and must not be made again."""
     assert engine.settle("t", record, sent_at=2.0, gave_up_at=1.0)
     if record:
@@ -82,7 +82,7 @@ def test_a_claim_that_was_lost_is_settled_all_the_same(engine: Engine, record: R
         assert near(unknown.calls[0], unknown.now - 2, unknown.now - 1)
 
 
-def test_only_the_token_settles(engine: Engine) -> None:
+def test_settle_and_release_need_token_of_owner(engine: Engine) -> None:
     token = engine.own()
     assert not engine.settle("another", VERIFIED)
     engine.release("another")
@@ -93,14 +93,14 @@ def test_only_the_token_settles(engine: Engine) -> None:
     assert engine.claim() == Replay(WRONG)
 
 
-def test_a_late_settle_makes_its_own_unknown_definitive(engine: Engine) -> None:
+def test_late_settle_replaces_own_unknown_outcome(engine: Engine) -> None:
     token = engine.own(lease=10)
     engine.pass_by(60)
     assert engine.settle(token, VERIFIED)
     assert engine.claim() == Replay(VERIFIED)
 
 
-def test_a_late_settle_takes_nothing_from_a_new_owner(engine: Engine) -> None:
+def test_late_settle_does_not_affect_new_owner(engine: Engine) -> None:
     late = engine.own(lease=10)
     engine.pass_by(11)
     owner = engine.own()
@@ -112,7 +112,7 @@ def test_a_late_settle_takes_nothing_from_a_new_owner(engine: Engine) -> None:
     assert engine.claim() == Replay(VERIFIED)
 
 
-def test_a_released_delivery_is_new_again(engine: Engine) -> None:
+def test_released_delivery_is_new_again(engine: Engine) -> None:
     engine.release(engine.own())
     assert engine.look() is None
     assert engine.acquire().unknown_outcome is None
@@ -121,7 +121,7 @@ def test_a_released_delivery_is_new_again(engine: Engine) -> None:
 # -- life --
 
 
-def test_outcomes_are_remembered_for_their_life(make: Make) -> None:
+def test_record_expires_after_ttl(make: Make) -> None:
     engine = make(ttl=100)
     engine.end(VERIFIED)
     engine.pass_by(99)
@@ -131,7 +131,7 @@ def test_outcomes_are_remembered_for_their_life(make: Make) -> None:
     assert engine.acquire().unknown_outcome is None
 
 
-def test_under_a_content_key_a_definitive_outcome_lives_two_minutes(engine: Engine) -> None:
+def test_content_key_definitive_record_expires_after_two_minutes(engine: Engine) -> None:
     content = keys(None)
     engine.end(WRONG, content)
     engine.pass_by(119)
@@ -141,14 +141,14 @@ def test_under_a_content_key_a_definitive_outcome_lives_two_minutes(engine: Engi
     assert engine.claim(content) == Replay(VERIFIED)
 
 
-def test_under_a_content_key_an_unknown_lives_long(engine: Engine) -> None:
+def test_content_key_unknown_record_lives_for_ttl(engine: Engine) -> None:
     content = keys(None)
     engine.end(None, content)
     engine.pass_by(345_000)
     assert engine.acquire(content).unknown_outcome
 
 
-def test_an_unknown_is_forgotten_at_the_end_of_its_life(make: Make) -> None:
+def test_unknown_record_expires_after_ttl(make: Make) -> None:
     engine = make(ttl=100)
     engine.end(None)
     engine.pass_by(101)
@@ -158,7 +158,7 @@ def test_an_unknown_is_forgotten_at_the_end_of_its_life(make: Make) -> None:
 # -- the contact's lock --
 
 
-def test_a_contact_is_verified_by_one_delivery_at_a_time(engine: Engine) -> None:
+def test_claim_locks_contact_until_settled_or_expired(engine: Engine) -> None:
     token = engine.own(lease=10)
     assert engine.claim(GUESS) == ContactBusy()
     assert engine.claim(OTHER) == ContactBusy()
@@ -170,7 +170,7 @@ def test_a_contact_is_verified_by_one_delivery_at_a_time(engine: Engine) -> None
     assert isinstance(engine.claim(OTHER), Acquired)
 
 
-def test_a_release_frees_the_contact(engine: Engine) -> None:
+def test_release_unlocks_contact(engine: Engine) -> None:
     engine.release(engine.own())
     engine.own(GUESS)
 
@@ -183,7 +183,9 @@ def test_a_release_frees_the_contact(engine: Engine) -> None:
         (ContactType.EMAIL, "Jo@Example.com", "jo@example.COM"),
     ],
 )
-def test_spellings_share_one_lock_and_one_count(engine: Engine, kind: ContactType, one: str, other: str) -> None:
+def test_contact_spellings_share_lock_and_wrong_code_count(
+    engine: Engine, kind: ContactType, one: str, other: str
+) -> None:
     token = engine.own(keys("a", contact=one, kind=kind))
     assert engine.claim(keys("b", contact=other, kind=kind)) == ContactBusy()
     engine.settle(token, WRONG, keys("a", contact=one, kind=kind))
@@ -197,7 +199,7 @@ def test_spellings_share_one_lock_and_one_count(engine: Engine, kind: ContactTyp
 # -- late comers --
 
 
-def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
+def test_late_settle_does_not_lock_contact_of_new_owner(engine: Engine) -> None:
     late = engine.own(lease=10)
     engine.pass_by(11)
     engine.own(GUESS, lease=60)
@@ -208,7 +210,7 @@ def test_a_late_settle_takes_nobodys_lock(engine: Engine) -> None:
     assert engine.claim(same) == ContactBusy()
 
 
-def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
+def test_late_finish_release_does_not_affect_newer_release(engine: Engine) -> None:
     late = engine.own()
     engine.settle(late, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
@@ -219,7 +221,7 @@ def test_a_late_removal_forgets_nobodys(engine: Engine) -> None:
     assert engine.acquire(keys("next", code="000007")).release_pending
 
 
-def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
+def test_expired_claim_counts_as_call_until_end_of_lease(engine: Engine) -> None:
     engine.own(lease=10)
     engine.pass_by(11)
     engine.end(VERIFIED, OTHER, sent_at=None)
@@ -231,7 +233,7 @@ def test_a_call_that_others_settled_ends_with_its_lease(engine: Engine) -> None:
 # -- taking contacts off the list --
 
 
-def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
+def test_pending_release_is_reported_until_finished(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     assert isinstance(engine.claim(), Replay)
@@ -244,14 +246,14 @@ def test_a_removal_is_remembered_until_it_is_done(engine: Engine) -> None:
     assert not engine.acquire(GUESS).release_pending
 
 
-def test_a_removal_is_of_one_spelling(engine: Engine) -> None:
+def test_pending_release_applies_to_one_spelling(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
     assert not engine.acquire(keys("x", contact="+8618766554433", code="000001")).release_pending
 
 
-def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
+def test_verified_and_released_pair_is_already_verified(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.ledger.finish_release(keys(), token, removed=True, deadline=engine.deadline)
@@ -262,7 +264,7 @@ def test_a_pair_that_was_verified_and_removed_is_spent(engine: Engine) -> None:
     assert isinstance(engine.claim(GUESS), Acquired)
 
 
-def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> None:
+def test_interrupted_release_unlocks_contact_after_timeout(engine: Engine) -> None:
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)
     engine.pass_by(4)
@@ -272,7 +274,7 @@ def test_a_removal_that_died_leaves_the_contact_in_the_end(engine: Engine) -> No
 # -- many at once --
 
 
-def test_of_many_at_once_one_owns_it(engine: Engine) -> None:
+def test_concurrent_claims_have_one_owner(engine: Engine) -> None:
     claims: list[Claim] = []
     threads = [threading.Thread(target=lambda: claims.append(engine.claim())) for _ in range(20)]
     for thread in threads:
@@ -282,10 +284,10 @@ def test_of_many_at_once_one_owns_it(engine: Engine) -> None:
     assert (claims.count(Acquired()), claims.count(InFlight())) == (1, 19)
 
 
-def test_the_ledger_works(engine: Engine) -> None:
+def test_ping_succeeds(engine: Engine) -> None:
     engine.ledger.ping(deadline=engine.deadline)
 
 
-def test_the_policy_keeps_what_the_count_and_the_history_need() -> None:
+def test_policy_retention_covers_ttl_wrong_codes_and_history() -> None:
     assert Policy(60, 5, 86_400, 1).retention == 86_400
     assert Policy(60, 5, 1, 1).retention == 4000

@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 @pytest.mark.parametrize("record", [WRONG, None])
-def test_wrong_codes_count_from_now_at_most(make: Make, record: None) -> None:
+def test_clock_set_back_counts_wrong_codes_for_window_from_now_at_most(make: Make, record: None) -> None:
     """Not for the hour, and the window."""
     engine = make(wrong_codes=3)
     for number in range(3):
@@ -24,7 +24,7 @@ def test_wrong_codes_count_from_now_at_most(make: Make, record: None) -> None:
     assert isinstance(engine.claim(guess(5)), Acquired)
 
 
-def test_a_wrong_code_that_comes_again_keeps_its_count(engine: Engine) -> None:
+def test_clock_set_back_repeated_wrong_code_keeps_its_count(engine: Engine) -> None:
     """Under a content key the record is replaced; its time is brought back once."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
@@ -38,7 +38,7 @@ def test_a_wrong_code_that_comes_again_keeps_its_count(engine: Engine) -> None:
     assert isinstance(engine.claim(guess(7)), Acquired)
 
 
-def test_a_success_clears_the_count_of_before(make: Make) -> None:
+def test_clock_set_back_verification_clears_earlier_count(make: Make) -> None:
     engine = make(wrong_codes=3)
     for number in range(2):
         engine.end(WRONG, guess(number))
@@ -49,7 +49,7 @@ def test_a_success_clears_the_count_of_before(make: Make) -> None:
     engine.own(guess(4))
 
 
-def test_a_content_is_replayed_for_its_time_from_now(engine: Engine) -> None:
+def test_clock_set_back_content_key_is_replayed_for_two_minutes_from_now(engine: Engine) -> None:
     content = keys(None)
     engine.end(VERIFIED, content)
     engine.pass_by(-HOUR)
@@ -60,7 +60,7 @@ def test_a_content_is_replayed_for_its_time_from_now(engine: Engine) -> None:
     assert isinstance(engine.claim(content), Acquired)
 
 
-def test_a_content_of_before_is_not_replayed_for_longer_than_it_would_have_been(engine: Engine) -> None:
+def test_clock_set_back_does_not_extend_replay_of_content_key(engine: Engine) -> None:
     content = keys(None)
     engine.end(VERIFIED, content)
     engine.pass_by(-30)
@@ -70,7 +70,7 @@ def test_a_content_of_before_is_not_replayed_for_longer_than_it_would_have_been(
     assert isinstance(engine.claim(content), Acquired)
 
 
-def test_a_delivery_with_an_id_is_replayed_as_ever(engine: Engine) -> None:
+def test_clock_set_back_delivery_with_id_is_replayed_as_before(engine: Engine) -> None:
     engine.end(WRONG)
     engine.pass_by(-HOUR)
     assert engine.claim() == Replay(WRONG)
@@ -78,7 +78,7 @@ def test_a_delivery_with_an_id_is_replayed_as_ever(engine: Engine) -> None:
     assert engine.claim() == Replay(WRONG)
 
 
-def test_a_release_after_the_clock_was_set_back_leaves_no_count(engine: Engine) -> None:
+def test_clock_set_back_release_leaves_no_count(engine: Engine) -> None:
     for number in range(4):
         engine.end(WRONG, guess(number))
     token = engine.own(guess(4))

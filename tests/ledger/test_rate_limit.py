@@ -11,14 +11,14 @@ from signup_bridge.ledger import RateLimited, Replay, Slot
 from tests.support.ledgers import GUESS, WRONG, Engine, Make, keys
 
 
-def test_slots_are_even(make: Make) -> None:
+def test_slots_are_evenly_spaced(make: Make) -> None:
     engine = make(interval=0.5)
     waits = [engine.acquire(keys(f"m{n}", contact=f"1008{n}00")).wait for n in range(4)]
     assert waits == pytest.approx([0, 0.5, 1.0, 1.5], abs=0.3)
     assert waits == sorted(waits)
 
 
-def test_a_slot_that_comes_too_late_is_not_reserved(make: Make) -> None:
+def test_slot_beyond_max_wait_is_not_reserved(make: Make) -> None:
     engine = make(interval=4.0)
     engine.own(keys("a"))
     engine.own(keys("b", contact="10086"))
@@ -29,7 +29,7 @@ def test_a_slot_that_comes_too_late_is_not_reserved(make: Make) -> None:
         assert engine.look(keys(name, contact=f"1001{ord(name)}")) is None
 
 
-def test_each_action_has_its_own_pace(make: Make) -> None:
+def test_each_action_has_its_own_rate(make: Make) -> None:
     engine = make(interval=4.0)
     for action in ("DescribeIntlPhoneEmailList", "DeleteIntlPhoneEmail"):
         first = engine.ledger.reserve_slot(action, max_wait=5, deadline=engine.deadline)
@@ -40,14 +40,14 @@ def test_each_action_has_its_own_pace(make: Make) -> None:
     assert engine.acquire().wait == 0
 
 
-def test_replays_and_refusals_take_no_slot(make: Make) -> None:
+def test_replays_and_rejections_reserve_no_slot(make: Make) -> None:
     engine = make(interval=100)
     engine.end(WRONG)
     assert isinstance(engine.claim(), Replay)
     assert isinstance(engine.claim(GUESS), RateLimited)
 
 
-def test_the_pace_slows_down_and_comes_back(make: Make) -> None:
+def test_throttle_slows_rate_which_recovers(make: Make) -> None:
     engine = make(interval=1.0)
 
     def step() -> float:
@@ -75,7 +75,7 @@ def test_the_pace_slows_down_and_comes_back(make: Make) -> None:
     assert step() == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_clock_that_was_set_back_stops_nothing(engine: Engine) -> None:
+def test_clock_set_back_does_not_delay_slots(engine: Engine) -> None:
     engine.own(keys("a"))
     engine.own(keys("b", contact="10086"))
     engine.pass_by(-86_400)
@@ -83,7 +83,7 @@ def test_a_clock_that_was_set_back_stops_nothing(engine: Engine) -> None:
     assert engine.acquire(keys("a")).unknown_outcome
 
 
-def test_of_many_at_once_each_has_its_own_slot(make: Make) -> None:
+def test_concurrent_claims_get_distinct_slots(make: Make) -> None:
     engine = make(interval=0.25)
     waits: list[float] = []
 

@@ -16,9 +16,9 @@ from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.certificates import Tls
 from local_services.redis_server import RedisServer
-from tests.support.builders import SetClock
+from tests.support.bridge.clocks import SetClock
 from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
-from tests.support.wires import Wire, serving
+from tests.support.network.wires import Wire, serving
 
 
 def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
@@ -30,7 +30,7 @@ def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -
     return Engine(again(), clock, lambda _: None, again)
 
 
-def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
+def test_restarted_server_keeps_records_and_claims(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
         engine = ledger_at(server.port)
         engine.end(VERIFIED)
@@ -47,7 +47,7 @@ def test_a_server_that_was_started_again_is_found(tmp_path: Path) -> None:
         engine.ledger.close()
 
 
-def test_a_server_that_forgot_the_script_is_told_again(redis_server: RedisServer) -> None:
+def test_flushed_script_is_loaded_again(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED)
     with redis_server.client as client:
@@ -56,7 +56,7 @@ def test_a_server_that_forgot_the_script_is_told_again(redis_server: RedisServer
     engine.ledger.close()
 
 
-def test_an_answer_that_was_lost_on_the_way_is_asked_for_again(redis_server: RedisServer) -> None:
+def test_lost_reply_is_requested_again_with_same_result(redis_server: RedisServer) -> None:
     """The verb was done; done again it is the same."""
     with Wire(redis_server.port) as wire:
         engine, lose = ledger_at(wire.port), wire.lose
@@ -92,7 +92,7 @@ class Interrupted(Deadline):
         return super().remaining()
 
 
-def test_a_connection_that_was_left_in_the_middle_is_not_used_again(redis_server: RedisServer) -> None:
+def test_interrupted_connection_is_not_reused(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED)
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +101,7 @@ def test_a_connection_that_was_left_in_the_middle_is_not_used_again(redis_server
     engine.ledger.close()
 
 
-def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
+def test_hanging_server_is_waited_for_until_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         engine = ledger_at(silent.getsockname()[1])
         began = time.monotonic()
@@ -110,7 +110,9 @@ def test_a_server_that_hangs_is_waited_for_until_the_deadline() -> None:
         assert time.monotonic() - began > 0.3
 
 
-def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer) -> None:
+def test_hanging_resolver_is_waited_for_until_deadline(
+    monkeypatch: pytest.MonkeyPatch, redis_server: RedisServer
+) -> None:
     asked = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait())
     engine = ledger_at(redis_server.port)
@@ -119,7 +121,7 @@ def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch, re
     asked.set()
 
 
-def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_addresses_share_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them together are waited for until the deadline."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -146,7 +148,7 @@ def test_addresses_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
             one.close()
 
 
-def test_a_redis_over_tls(redis_server: RedisServer, tls: Tls) -> None:
+def test_tls_connection_works(redis_server: RedisServer, tls: Tls) -> None:
     """A TLS that ends before the server: what a managed Redis offers."""
 
     def copy(source: socket.socket, target: socket.socket) -> None:
@@ -206,7 +208,7 @@ def test_another_caller_is_in_the_first_handshake() -> None:
         engine.ledger.close()
 
 
-def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
+def test_exhausted_deadline_sends_nothing(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     past = Deadline(SetClock(), 0.0)
     for _ in range(2):
@@ -217,7 +219,7 @@ def test_after_the_deadline_nothing_is_asked(redis_server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("which", ["wall", "run"])
-def test_an_idle_connection_is_not_trusted(redis_server: RedisServer, which: str) -> None:
+def test_idle_connection_is_replaced(redis_server: RedisServer, which: str) -> None:
     clock = SetClock()
     engine = ledger_at(redis_server.port, clock=clock)
 
@@ -235,7 +237,7 @@ def test_an_idle_connection_is_not_trusted(redis_server: RedisServer, which: str
     engine.ledger.close()
 
 
-def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
+def test_wrong_password_is_reported_without_secrets(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
         engine = ledger_at(server.port, password=":wrong-one@")
         with pytest.raises(LedgerUnavailable) as raised:
@@ -248,7 +250,7 @@ def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
         good.ledger.close()
 
 
-def test_a_server_that_is_full_refuses_in_its_own_words(tmp_path: Path) -> None:
+def test_full_server_is_reported_with_maxmemory(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction") as server:
         engine = ledger_at(server.port)
         with pytest.raises(LedgerUnavailable, match="maxmemory"):
@@ -256,7 +258,7 @@ def test_a_server_that_is_full_refuses_in_its_own_words(tmp_path: Path) -> None:
         engine.ledger.close()
 
 
-def test_a_server_that_may_forget_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_evicting_or_volatile_server_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = ("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
     with RedisServer(tmp_path, *options) as server:
         for _ in range(2):
@@ -275,14 +277,14 @@ def test_a_server_that_may_forget_is_told(tmp_path: Path, caplog: pytest.LogCapt
     )
 
 
-def test_a_server_that_forgets_nothing_is_no_news(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_durable_server_is_not_logged(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED)
     assert caplog.records == []
     engine.ledger.close()
 
 
-def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_server_without_config_command_is_logged_as_info(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "signup_bridge")
     with RedisServer(tmp_path, "--rename-command", "CONFIG", "") as server:
         engine = ledger_at(server.port)
@@ -292,7 +294,7 @@ def test_a_server_that_does_not_say_what_it_keeps(tmp_path: Path, caplog: pytest
     assert "cannot check whether this Redis keeps its records" in caplog.text
 
 
-def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server: RedisServer) -> None:
+def test_shared_keys_of_contact_live_as_long_as_last_record(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     old = keys(None, code="111111")
     engine.end(VERIFIED, old)
@@ -306,7 +308,7 @@ def test_what_a_contacts_deliveries_share_lives_as_long_as_the_last(redis_server
     engine.ledger.close()
 
 
-def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: RedisServer) -> None:
+def test_settle_that_waited_does_not_shift_time_of_call(redis_server: RedisServer) -> None:
     """Its ages are as old as the wait for its turn; the claim's time bounds them."""
     engine = redis_engine(redis_server)
     token = engine.own()
@@ -319,7 +321,7 @@ def test_a_settle_that_stood_in_line_does_not_shift_its_call(redis_server: Redis
     engine.ledger.close()
 
 
-def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
+def test_redis_ledger_uses_time_of_server(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server)
     engine.clock.wall = 1e6
     engine.end(None)
@@ -327,7 +329,7 @@ def test_its_clock_is_the_servers(redis_server: RedisServer) -> None:
     engine.ledger.close()
 
 
-def test_what_the_count_and_the_history_need_lives_on(redis_server: RedisServer) -> None:
+def test_keys_for_counts_and_history_outlive_records(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED, keys(None))
     engine.end(Record("code-incorrect", contact_type=1), keys(None, code="000000"))
@@ -339,7 +341,7 @@ def test_what_the_count_and_the_history_need_lives_on(redis_server: RedisServer)
     engine.ledger.close()
 
 
-def test_all_keys_are_in_one_slot_and_expire(redis_server: RedisServer) -> None:
+def test_all_keys_share_hash_slot_and_expire(redis_server: RedisServer) -> None:
     engine = ledger_at(redis_server.port)
     engine.end(VERIFIED, release_lock=1.0)
     engine.end(None, keys("b", code="000001", contact="10086"))

@@ -12,7 +12,7 @@ from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.ledger.redis.connections import RedisConnection, ServerError, parse_server
 
 from local_services.certificates import Tls
-from tests.support.wires import serving
+from tests.support.network.wires import serving
 
 
 @contextmanager

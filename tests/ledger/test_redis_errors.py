@@ -15,9 +15,9 @@ from signup_bridge.ledger.redis.ledger import RedisLedger
 from local_services.certificates import Tls, self_signed
 from local_services.redis_server import RedisServer
 from signup_toolkit import ports
-from tests.support.builders import SetClock
+from tests.support.bridge.clocks import SetClock
 from tests.support.ledgers import KEY, POLICY
-from tests.support.wires import reset, serving
+from tests.support.network.wires import reset, serving
 
 SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")
 """Parts of the URLs below that no text may repeat."""
@@ -48,22 +48,22 @@ def replying(reply: bytes) -> Callable[[socket.socket], object]:
 # -- the way to the server --
 
 
-def test_a_refused_connection() -> None:
+def test_refused_connection_is_explained() -> None:
     assert reason(f"redis://alice:hush@127.0.0.1:{ports.free()}/0") == (
         "the connection was refused; check the host and the port, and that the server is running"
     )
 
 
-def test_a_name_that_is_not_found() -> None:
+def test_unknown_host_is_explained() -> None:
     assert reason("redis://alice:hush@redis..example:6379/0").startswith("the host name cannot be resolved; ")
 
 
-def test_a_connection_that_is_reset() -> None:
+def test_reset_connection_is_explained() -> None:
     with serving(reset) as port:
         assert reason(f"redis://127.0.0.1:{port}/0").startswith("the connection failed (Connection reset by peer); ")
 
 
-def test_a_connection_that_is_closed() -> None:
+def test_closed_connection_is_explained() -> None:
     def talk(connection: socket.socket) -> None:
         while b"CONFIG" not in connection.recv(65_536):
             connection.sendall(b"+OK\r\n")
@@ -74,7 +74,7 @@ def test_a_connection_that_is_closed() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n"])
-def test_a_response_that_is_not_redis(reply: bytes) -> None:
+def test_reply_of_another_protocol_is_explained(reply: bytes) -> None:
     with serving(replying(reply)) as port:
         assert reason(f"redis://127.0.0.1:{port}/0").startswith("the response is not a Redis server's; ")
 
@@ -92,7 +92,7 @@ def tls_server(tls: Tls) -> Iterator[int]:
         yield port
 
 
-def test_a_certificate_that_is_not_trusted(tls: Tls) -> None:
+def test_untrusted_certificate_is_explained(tls: Tls) -> None:
     with tls_server(tls) as port:
         text = reason(f"rediss://alice:hush@127.0.0.1:{port}/0")
     assert text.replace("self signed", "self-signed") == (  # as OpenSSL 1.1 writes it
@@ -101,7 +101,7 @@ def test_a_certificate_that_is_not_trusted(tls: Tls) -> None:
     )
 
 
-def test_a_certificate_of_another_name(tls: Tls) -> None:
+def test_certificate_of_another_host_is_explained(tls: Tls) -> None:
     with tls_server(tls) as port:
         assert reason(f"rediss://alice:hush@localhost:{port}/0?ssl_ca_certs={tls.bundle}") == (
             "the server's certificate is for another host name; use a name that the certificate contains"
@@ -109,14 +109,14 @@ def test_a_certificate_of_another_name(tls: Tls) -> None:
 
 
 @pytest.mark.parametrize("days", [-3, 3])
-def test_a_certificate_that_is_not_valid_now(tmp_path: Path, days: int) -> None:
+def test_expired_or_future_certificate_is_explained(tmp_path: Path, days: int) -> None:
     tls = self_signed(tmp_path, days=days)
     with tls_server(tls) as port:
         text = reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tls.bundle}")
     assert text.startswith("the server's certificate is not valid now (certificate ")
 
 
-def test_a_ca_file_that_is_not_there(tls: Tls, tmp_path: Path) -> None:
+def test_missing_ca_file_is_explained(tls: Tls, tmp_path: Path) -> None:
     with tls_server(tls) as port:
         assert reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/none.pem") == (
             "ssl_ca_certs, ssl_certfile or ssl_keyfile cannot be read (No such file or directory); "
@@ -124,7 +124,7 @@ def test_a_ca_file_that_is_not_there(tls: Tls, tmp_path: Path) -> None:
         )
 
 
-def test_a_ca_file_that_holds_no_certificate(tls: Tls, tmp_path: Path) -> None:
+def test_ca_file_without_certificate_is_explained(tls: Tls, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("no certificate")
     with tls_server(tls) as port:
         text = reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/empty.pem")
@@ -132,7 +132,7 @@ def test_a_ca_file_that_holds_no_certificate(tls: Tls, tmp_path: Path) -> None:
     assert "ssl_ca_certs" in text
 
 
-def test_a_port_that_does_not_speak_tls(redis_server: RedisServer) -> None:
+def test_tls_to_plain_port_is_explained(redis_server: RedisServer) -> None:
     """A Redis waits for the rest of what is no command; others answer."""
     text = reason(redis_server.url.replace("redis://", "rediss://alice:hush@"), budget=0.3)
     assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the way to it"
@@ -141,7 +141,7 @@ def test_a_port_that_does_not_speak_tls(redis_server: RedisServer) -> None:
     assert text.startswith("TLS failed (WRONG_VERSION_NUMBER); check that the port expects TLS")
 
 
-def test_a_port_that_speaks_tls_only(tls: Tls) -> None:
+def test_plain_connection_to_tls_port_is_explained(tls: Tls) -> None:
     with tls_server(tls) as port:
         text = reason(f"redis://127.0.0.1:{port}/0")
     assert text in (
@@ -154,7 +154,7 @@ def test_a_port_that_speaks_tls_only(tls: Tls) -> None:
 # -- what the server refuses --
 
 
-def test_a_login_that_is_refused(tmp_path: Path) -> None:
+def test_rejected_login_is_explained(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
         at = f"127.0.0.1:{server.port}"
         wrong = "the server rejects the user name or the password; percent-encode both in the URL"
@@ -163,12 +163,12 @@ def test_a_login_that_is_refused(tmp_path: Path) -> None:
         assert reason(f"redis://{at}/0") == "the server requires a password; add it to the URL, percent-encoded"
 
 
-def test_a_password_that_the_server_does_not_want(redis_server: RedisServer) -> None:
+def test_password_for_server_without_password_is_explained(redis_server: RedisServer) -> None:
     url = redis_server.url.replace("redis://", "redis://:hush@")
     assert reason(url).startswith("the server has no password, but the URL does; ")
 
 
-def test_a_user_who_may_not(redis_server: RedisServer) -> None:
+def test_missing_permission_is_explained(redis_server: RedisServer) -> None:
     with redis_server.client as client:
         client.acl_setuser("alice", enabled=True, passwords=["+hush"], commands=["+@all", "-evalsha"], keys=["*"])
         try:
@@ -178,12 +178,12 @@ def test_a_user_who_may_not(redis_server: RedisServer) -> None:
     assert text.startswith("the user lacks permissions (NOPERM); ")
 
 
-def test_a_database_that_is_not_there(redis_server: RedisServer) -> None:
+def test_unknown_database_number_is_explained(redis_server: RedisServer) -> None:
     url = redis_server.url.replace("/0", "/99")
     assert reason(url) == "the server has no database of this number; correct the number after the last slash"
 
 
-def test_data_of_somebody_else(redis_server: RedisServer) -> None:
+def test_key_of_another_type_is_explained(redis_server: RedisServer) -> None:
     with redis_server.client as client:
         client.lpush("{signup-bridge}:key", "list")
     text = reason(redis_server.url)
@@ -192,7 +192,7 @@ def test_data_of_somebody_else(redis_server: RedisServer) -> None:
     )
 
 
-def test_a_command_that_is_not_there() -> None:
+def test_unknown_command_is_explained_without_its_arguments() -> None:
     """Its refusal repeats the arguments."""
     with serving(replying(b"-ERR unknown command 'AUTH', with args beginning with: 'hush' \r\n")) as port:
         assert reason(f"redis://:hush@127.0.0.1:{port}/0").startswith("the server rejects a command (ERR); ")
@@ -205,7 +205,7 @@ def test_a_command_that_is_not_there() -> None:
         (b"-BUSY Redis is busy running a script.\r\n", "the server runs another client's script that does not end "),
     ],
 )
-def test_a_server_that_serves_nobody_now(reply: bytes, cause: str) -> None:
+def test_unavailable_server_is_explained(reply: bytes, cause: str) -> None:
     """It does run scripts."""
 
     def talk(connection: socket.socket) -> None:
@@ -216,7 +216,7 @@ def test_a_server_that_serves_nobody_now(reply: bytes, cause: str) -> None:
         assert reason(f"redis://127.0.0.1:{port}/0").startswith(cause)
 
 
-def test_too_many_connections() -> None:
+def test_too_many_connections_is_explained() -> None:
     with serving(replying(b"-ERR max number of clients reached\r\n")) as port:
         text = reason(f"redis://127.0.0.1:{port}/0")
     assert text == "the server accepts no more connections; raise its maxclients"

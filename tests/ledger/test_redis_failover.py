@@ -13,9 +13,9 @@ from signup_bridge.ledger.redis.connections import RedisConnection
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.redis_server import RedisServer
-from tests.support.builders import SetClock
+from tests.support.bridge.clocks import SetClock
 from tests.support.ledgers import FAST, KEY, VERIFIED, Engine, guess, keys
-from tests.support.wires import Wire
+from tests.support.network.wires import Wire
 
 IDLE = 8
 
@@ -57,9 +57,7 @@ def demote(server: RedisServer, *, to: int, stale: bool = True) -> None:
 
 
 @pytest.mark.parametrize("how", ["READONLY", "MASTERDOWN"])
-def test_after_a_failover_no_delivery_is_lost(
-    redis_server: RedisServer, other: RedisServer, wire: Wire, how: str
-) -> None:
+def test_failover_keeps_claims_and_records(redis_server: RedisServer, other: RedisServer, wire: Wire, how: str) -> None:
     """The old primary is demoted, and still reachable."""
     engine = ledger_behind(wire)
     held = engine.own(keys("held", contact="10086"))
@@ -73,7 +71,7 @@ def test_after_a_failover_no_delivery_is_lost(
     engine.ledger.close()
 
 
-def test_after_a_failover_no_delivery_of_many_at_once_is_lost(
+def test_failover_during_concurrent_claims_loses_none(
     redis_server: RedisServer, other: RedisServer, wire: Wire
 ) -> None:
     engine = ledger_behind(wire)
@@ -102,9 +100,7 @@ def test_after_a_failover_no_delivery_of_many_at_once_is_lost(
         "-ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write.",
     ],
 )
-def test_a_refusal_by_a_server_that_is_not_the_primary_is_retried_once(
-    redis_server: RedisServer, wire: Wire, reply: str
-) -> None:
+def test_refusal_of_non_primary_is_retried_once(redis_server: RedisServer, wire: Wire, reply: str) -> None:
     engine = ledger_behind(wire)
     wire.refuse(reply.encode() + b"\r\n")
     wire.behind = redis_server.port
@@ -113,7 +109,7 @@ def test_a_refusal_by_a_server_that_is_not_the_primary_is_retried_once(
     engine.ledger.close()
 
 
-def test_an_address_that_still_leads_to_the_replica_is_asked_twice(other: RedisServer, wire: Wire) -> None:
+def test_address_of_replica_is_tried_twice_and_reported(other: RedisServer, wire: Wire) -> None:
     engine = ledger_behind(wire)
     demote(other, to=1)
     with other.client as client:
@@ -125,7 +121,7 @@ def test_an_address_that_still_leads_to_the_replica_is_asked_twice(other: RedisS
     engine.ledger.close()
 
 
-def test_a_first_connection_may_lead_to_a_replica(redis_server: RedisServer, other: RedisServer, wire: Wire) -> None:
+def test_first_connection_to_replica_is_replaced(redis_server: RedisServer, other: RedisServer, wire: Wire) -> None:
     """The first connection asks for the server's settings; a replica without its primary refuses even that."""
     demote(other, to=1, stale=False)
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, SetClock(), key=KEY)
@@ -137,7 +133,7 @@ def test_a_first_connection_may_lead_to_a_replica(redis_server: RedisServer, oth
     ledger.close()
 
 
-def test_a_server_that_vanished_costs_one_delivery(redis_server: RedisServer, wire: Wire) -> None:
+def test_vanished_server_costs_one_timeout(redis_server: RedisServer, wire: Wire) -> None:
     """Nothing says that its connections are dead: the first that is used is waited for."""
     engine = ledger_behind(wire)
     wire.refuse(b"")
@@ -148,7 +144,7 @@ def test_a_server_that_vanished_costs_one_delivery(redis_server: RedisServer, wi
     engine.ledger.close()
 
 
-def test_other_refusals_are_not_asked_again(redis_server: RedisServer, wire: Wire) -> None:
+def test_other_refusals_are_not_retried(redis_server: RedisServer, wire: Wire) -> None:
     engine = ledger_behind(wire)
     wire.refuse(b"-MISCONF Redis is configured to save RDB snapshots, but it is unable to persist to disk.\r\n")
     wire.behind = redis_server.port

@@ -13,8 +13,9 @@ from signup_bridge.ledger.keys import Hasher
 
 from local_services.redis_server import RedisServer
 from signup_emulator.server import Emulator
-from tests.support.builders import PROBLEM, bridge, calls, check_problem, problem
-from tests.support.deliveries import deliver
+from tests.support.bridge.deliveries import deliver
+from tests.support.bridge.instances import bridge, calls
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
 from tests.support.ledgers import FAST, KEY, VERIFIED, WRONG, Engine, guess, keys, redis_engine
 
 
@@ -77,12 +78,14 @@ def engine(redis_server: RedisServer) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_step_without_room_changes_nothing(redis_server: RedisServer, engine: Engine, verb: str) -> None:
+def test_full_server_step_that_needs_memory_changes_nothing(
+    redis_server: RedisServer, engine: Engine, verb: str
+) -> None:
     with full(redis_server), pytest.raises(LedgerUnavailable, match=r"^LEDGER_URL: the server is full \(OOM\)"):
         VERBS[verb](engine)
 
 
-def test_known_deliveries_are_still_replayed(redis_server: RedisServer, engine: Engine) -> None:
+def test_full_server_still_replays_known_deliveries(redis_server: RedisServer, engine: Engine) -> None:
     with full(redis_server):
         assert engine.claim() == Replay(VERIFIED)
         assert engine.claim(keys(code="000000")) == KeyMismatch()
@@ -93,7 +96,7 @@ def test_known_deliveries_are_still_replayed(redis_server: RedisServer, engine: 
 
 
 @pytest.mark.parametrize("record", [VERIFIED, WRONG, None])
-def test_a_call_that_was_made_is_recorded(redis_server: RedisServer, engine: Engine, record: None) -> None:
+def test_full_server_still_records_outcome_of_call(redis_server: RedisServer, engine: Engine, record: None) -> None:
     held = keys("held", contact="10012")
     with redis_server.client as client:
         client.config_set("maxmemory", "1")
@@ -107,7 +110,7 @@ def test_a_call_that_was_made_is_recorded(redis_server: RedisServer, engine: Eng
     assert found.record == record
 
 
-def test_a_delivery_is_given_back(redis_server: RedisServer, engine: Engine) -> None:
+def test_full_server_still_releases_claims(redis_server: RedisServer, engine: Engine) -> None:
     with redis_server.client as client:
         client.config_set("maxmemory", "1")
         engine.release("held", keys("held", contact="10012"))
@@ -117,7 +120,7 @@ def test_a_delivery_is_given_back(redis_server: RedisServer, engine: Engine) -> 
     assert engine.unknown == 2
 
 
-def test_nothing_is_called_that_cannot_be_recorded(
+def test_full_server_makes_no_call_that_cannot_be_recorded(
     redis_server: RedisServer, engine: Engine, emulator: Emulator
 ) -> None:
     instance = bridge(emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY=KEY.decode())

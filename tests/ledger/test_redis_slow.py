@@ -16,9 +16,9 @@ from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.certificates import Tls
-from tests.support.builders import SetClock
+from tests.support.bridge.clocks import SetClock
 from tests.support.ledgers import KEY, POLICY
-from tests.support.wires import serving
+from tests.support.network.wires import serving
 
 BUDGET = 3.0
 BYTES = 300
@@ -56,7 +56,7 @@ def gives_up(url: str, clock: SetClock) -> None:
 
 
 @pytest.mark.parametrize("word", [b"AUTH", b"SELECT", b"EVALSHA", b"CONFIG"])
-def test_a_reply_that_drips_is_given_up(word: bytes) -> None:
+def test_dripping_reply_ends_at_deadline(word: bytes) -> None:
     """Whichever it is, those of the handshake included."""
     clock = SetClock()
     dripping = Dripping(word, clock)
@@ -65,7 +65,7 @@ def test_a_reply_that_drips_is_given_up(word: bytes) -> None:
     assert 0 < dripping.sent < BYTES
 
 
-def test_a_reply_that_drips_over_tls_is_given_up(tls: Tls) -> None:
+def test_dripping_reply_over_tls_ends_at_deadline(tls: Tls) -> None:
     clock = SetClock()
     dripping = Dripping(b"SELECT", clock)
 
@@ -78,7 +78,7 @@ def test_a_reply_that_drips_over_tls_is_given_up(tls: Tls) -> None:
     assert 0 < dripping.sent < BYTES
 
 
-def test_a_tls_handshake_that_drips_is_given_up(tls: Tls) -> None:
+def test_dripping_tls_handshake_ends_at_deadline(tls: Tls) -> None:
     """OpenSSL measures it by the machine's clock."""
     over = threading.Event()
 
@@ -104,7 +104,7 @@ def pair(remaining: Callable[[], float]) -> Iterator[tuple[DeadlineSocket, socke
         yield DeadlineSocket(one, remaining), other
 
 
-def test_a_write_that_is_read_slowly_is_given_up() -> None:
+def test_slowly_read_write_ends_at_deadline() -> None:
     left = iter([20.0] * 3)
 
     def remaining() -> float:
@@ -127,7 +127,7 @@ def test_a_write_that_is_read_slowly_is_given_up() -> None:
         thread.join()
 
 
-def test_a_write_is_whole() -> None:
+def test_write_is_sent_completely() -> None:
     data = bytes(range(256)) * 4096
     with pair(lambda: 20.0) as (bounded, reader):
         received: list[bytes] = []

@@ -13,7 +13,7 @@ from signup_bridge.ledger import Acquired, Replay
 from signup_bridge.ledger.sqlite import retention
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
-from tests.support.builders import SetClock, StillClock
+from tests.support.bridge.clocks import SetClock, StillClock
 from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, database, keys, rows, sqlite_engine
 
 
@@ -23,7 +23,7 @@ def swept(engine: Engine, name: str) -> None:
         engine.end(WRONG, keys(f"{name}{number}", contact=f"1{name}{number:09}"))
 
 
-def test_what_has_expired_is_removed_a_few_at_a_time(tmp_path: Path) -> None:
+def test_expired_records_are_deleted_in_small_steps(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     for number in range(40):
         engine.end(WRONG, keys(f"m{number}", contact=f"{number:09}"))
@@ -35,7 +35,7 @@ def test_what_has_expired_is_removed_a_few_at_a_time(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_what_the_count_and_the_history_need_is_kept_longer(tmp_path: Path) -> None:
+def test_records_for_counts_and_history_are_kept_longer(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     for number in range(3):
         engine.end(WRONG, keys(None, contact=f"{number:09}"))
@@ -48,7 +48,7 @@ def test_what_the_count_and_the_history_need_is_kept_longer(tmp_path: Path) -> N
     engine.ledger.close()
 
 
-def test_spent_pairs_are_removed_too(tmp_path: Path) -> None:
+def test_expired_spent_pairs_are_deleted(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     for number in range(2):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"), release_lock=1.0)
@@ -61,7 +61,7 @@ def test_spent_pairs_are_removed_too(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_a_full_file_loses_its_oldest_refusals_first(tmp_path: Path) -> None:
+def test_full_file_deletes_oldest_rejections_first(tmp_path: Path) -> None:
     clock = SetClock()
     limit = 40 * 4096
     ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=limit)
@@ -82,7 +82,7 @@ def test_a_full_file_loses_its_oldest_refusals_first(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_full_file_without_refusals_loses_its_oldest_verifications(tmp_path: Path) -> None:
+def test_full_file_without_rejections_deletes_oldest_verifications(tmp_path: Path) -> None:
     clock = SetClock()
     ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=30 * 4096)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
@@ -95,7 +95,7 @@ def test_a_full_file_without_refusals_loses_its_oldest_verifications(tmp_path: P
     ledger.close()
 
 
-def test_a_file_that_is_full_of_unknowns_is_left_alone(tmp_path: Path) -> None:
+def test_full_file_of_unknown_outcomes_deletes_nothing(tmp_path: Path) -> None:
     clock = SetClock()
     ledger = SqliteLedger(tmp_path / "ledger.db", FAST, clock, key=KEY, size_limit=4096)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
@@ -105,7 +105,7 @@ def test_a_file_that_is_full_of_unknowns_is_left_alone(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_deletes_in_steps_until_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PRUNE_BATCH", 4)
     engine = sqlite_engine(tmp_path, FAST)
     for number in range(10):
@@ -120,9 +120,7 @@ def test_pruning_goes_on_in_steps_until_its_time_is_over(tmp_path: Path, monkeyp
     engine.ledger.close()
 
 
-def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prune_keeps_new_delivery_that_reuses_expired_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process pruned meanwhile, and a new delivery has its id."""
     engine = sqlite_engine(tmp_path, FAST)
     engine.end(VERIFIED)
@@ -142,7 +140,7 @@ def test_pruning_deletes_no_delivery_that_has_an_old_ones_place(
     engine.ledger.close()
 
 
-def test_pruning_keeps_what_others_are_judged_by(tmp_path: Path) -> None:
+def test_prune_keeps_records_that_others_need(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path, FAST._replace(ttl=10))
     engine.end(VERIFIED)
     engine.pass_by(11)

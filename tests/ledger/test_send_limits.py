@@ -24,7 +24,7 @@ from signup_bridge.ledger import (
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.service.send_limits import SendLimits
 
-from tests.support.builders import PHONE
+from tests.support.bridge.signed_requests import PHONE
 from tests.support.ledgers import FAST, KEY, Engine, Make, keys, sqlite_engine
 
 SENT = Record("sent", "r-1", contact_type=1)
@@ -75,7 +75,7 @@ def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = 
     return limited.limit, round(limited.wait, -1)
 
 
-def test_one_message_in_an_interval(make: Make) -> None:
+def test_interval_allows_one_message_per_contact(make: Make) -> None:
     engine = make(interval=FAST.interval)
     send(engine, "a")
     engine.pass_by(20)
@@ -86,7 +86,7 @@ def test_one_message_in_an_interval(make: Make) -> None:
     send(engine, "e")
 
 
-def test_a_cap_for_each_contact(make: Make) -> None:
+def test_per_contact_limit_rejects_with_longest_wait(make: Make) -> None:
     engine = make(interval=FAST.interval)
     for number in range(5):
         send(engine, f"a{number}")
@@ -97,7 +97,7 @@ def test_a_cap_for_each_contact(make: Make) -> None:
     assert refusal(engine, "d") == ("per-contact", 100), "the longest wait of all limits"
 
 
-def test_a_cap_for_each_prefix_of_a_phone_number(make: Make) -> None:
+def test_per_prefix_limit_counts_phone_numbers_of_one_prefix(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_prefix=3)
     for number in range(3):
         send(engine, f"a{number}", f"+44 20 7946 00{number}1", limits=limits)
@@ -117,14 +117,14 @@ def test_a_cap_for_each_prefix_of_a_phone_number(make: Make) -> None:
         ("+39 6 1234 567{}", ["+39 06 1234 567{}"]),
     ],
 )
-def test_zeros_behind_the_country_code_make_no_other_prefix(make: Make, plain: str, spellings: list[str]) -> None:
+def test_per_prefix_limit_ignores_zeros_after_country_code(make: Make, plain: str, spellings: list[str]) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_prefix=len(spellings))
     for number, spelled in enumerate(spellings):
         send(engine, f"a{number}", spelled.format(number), limits=limits)
     assert refusal(engine, "b", plain.format(9), limits=limits) == ("per-prefix", 3600)
 
 
-def test_other_zeros_are_a_part_of_the_prefix() -> None:
+def test_per_prefix_limit_keeps_zeros_that_belong_to_number() -> None:
     def prefix(number: str) -> bytes:
         return next(one.counter_key for one in limits_for(number) if one.name == "per-prefix")
 
@@ -134,13 +134,13 @@ def test_other_zeros_are_a_part_of_the_prefix() -> None:
     assert prefix("00000") == prefix("0000000") != prefix("10000")
 
 
-def test_an_email_address_is_one_contact_in_all_spellings(make: Make) -> None:
+def test_interval_counts_email_spellings_as_one_contact(make: Make) -> None:
     engine = make(interval=FAST.interval)
     send(engine, "a", "jo@b\u00fccher.example")
     assert refusal(engine, "b", "Jo@xn--bcher-kva.example") == ("interval", 60)
 
 
-def test_a_cap_for_all(make: Make) -> None:
+def test_per_hour_limit_counts_all_messages(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(per_hour=2)
     send(engine, "a", limits=limits)
     send(engine, "b", "jo@example.com", limits=limits)
@@ -148,14 +148,14 @@ def test_a_cap_for_all(make: Make) -> None:
     send(engine, "c", "13912345678", limits=LIMITS)
 
 
-def test_what_is_0_limits_nothing(make: Make) -> None:
+def test_limits_of_zero_are_off(make: Make) -> None:
     engine = make(interval=FAST.interval)
     none = SendLimits(interval=0, per_contact=0, per_prefix=0, per_hour=0, allowed=())
     for number in range(8):
         send(engine, str(number), limits=none)
 
 
-def test_a_refusal_counts_nothing_and_a_replay_counts_once(make: Make) -> None:
+def test_rejection_is_not_counted_and_replay_is_counted_once(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(interval=0, per_contact=2)
     send(engine, "a", limits=limits)
     for _ in range(5):
@@ -169,7 +169,7 @@ def test_a_refusal_counts_nothing_and_a_replay_counts_once(make: Make) -> None:
     send(engine, "d", limits=limits)
 
 
-def test_what_was_certainly_not_sent_is_not_counted(make: Make) -> None:
+def test_message_that_was_certainly_not_sent_is_not_counted(make: Make) -> None:
     engine = make(interval=FAST.interval)
     assert isinstance(claim(engine, "a", token="one"), Acquired)
     assert claim(engine, "a") == InFlight()
@@ -179,7 +179,7 @@ def test_what_was_certainly_not_sent_is_not_counted(make: Make) -> None:
     send(engine, "a")
 
 
-def test_what_may_have_been_sent_is_counted_and_may_go_again_after_the_interval(make: Make) -> None:
+def test_message_with_unknown_outcome_is_counted_and_repeatable_after_interval(make: Make) -> None:
     engine = make(interval=FAST.interval)
     assert isinstance(claim(engine, "a", token="one"), Acquired)
     assert engine.settle("one", None, request("a"))
@@ -196,7 +196,7 @@ def test_what_may_have_been_sent_is_counted_and_may_go_again_after_the_interval(
     assert refusal(engine, "c")[0] == "per-contact"
 
 
-def test_one_whose_owner_died_reads_as_unknown(make: Make) -> None:
+def test_expired_claim_of_message_is_unknown_and_counted(make: Make) -> None:
     engine = make(interval=FAST.interval)
     assert isinstance(claim(engine, "a"), Acquired)
     engine.pass_by(10.1)
@@ -207,7 +207,7 @@ def test_one_whose_owner_died_reads_as_unknown(make: Make) -> None:
     send(engine, "a")
 
 
-def test_messages_have_a_pace_of_their_own(make: Make) -> None:
+def test_messages_have_their_own_rate(make: Make) -> None:
     engine = make(interval=4.0)
     engine.own(keys("v"))
     first, second = claim(engine, "a", "10086"), claim(engine, "b", "10010")
@@ -220,7 +220,7 @@ def test_messages_have_a_pace_of_their_own(make: Make) -> None:
     assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "nothing was counted that found no slot"
 
 
-def test_neither_is_taken_for_the_other(make: Make) -> None:
+def test_message_and_verification_with_same_id_do_not_match(make: Make) -> None:
     """An id belongs to one content, and a message is another than a verification of the same contact."""
     engine = make(interval=FAST.interval)
     send(engine, "a")
@@ -236,7 +236,7 @@ def test_neither_is_taken_for_the_other(make: Make) -> None:
 
 
 @pytest.mark.parametrize("back", [-30.0, -86_400.0])
-def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_longer(make: Make, back: float) -> None:
+def test_clock_set_back_does_not_extend_interval(make: Make, back: float) -> None:
     engine = make(interval=FAST.interval)
     send(engine, "a")
     engine.pass_by(back)
@@ -245,7 +245,7 @@ def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_longer(make: Make, ba
     send(engine, "b")
 
 
-def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without_an_id(make: Make) -> None:
+def test_clock_set_back_does_not_extend_replay_of_content_key(make: Make) -> None:
     engine = make(interval=FAST.interval)
     known_by_body = Hasher(KEY).keys(CodeRequest(contact(), IdempotencyKey("content", b"body")))
 
@@ -267,7 +267,7 @@ def test_a_clock_that_is_set_back_does_not_lengthen_the_replay_of_a_body_without
     assert isinstance(ask("three"), Replay)
 
 
-def test_a_clock_that_jumps_ahead_opens_each_guard_once(make: Make) -> None:
+def test_clock_jump_ahead_opens_each_limit_once(make: Make) -> None:
     engine, limits = make(interval=FAST.interval), LIMITS._replace(interval=0, per_contact=2)
     for name in "ab":
         send(engine, name, limits=limits)
@@ -278,7 +278,7 @@ def test_a_clock_that_jumps_ahead_opens_each_guard_once(make: Make) -> None:
     assert refusal(engine, "e", limits=limits) == ("per-contact", 3600)
 
 
-def test_of_many_at_once_one_sends(make: Make) -> None:
+def test_concurrent_requests_send_one_message(make: Make) -> None:
     engine = make(interval=FAST.interval)
     claims: list[Claim] = []
     threads = [
@@ -292,7 +292,7 @@ def test_of_many_at_once_one_sends(make: Make) -> None:
     assert sorted(type(one).__name__ for one in claims) == ["Acquired"] + ["SendLimited"] * 19
 
 
-def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
+def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
     """A ledger that was made before messages were counted keeps what it remembers."""
     before = sqlite_engine(tmp_path, FAST)
     before.end(Record("verified", "r", contact_type=1), keys("v"))
@@ -307,7 +307,7 @@ def test_a_file_of_before_is_taken_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ahead", [0.0, 31_536_000.0])
-def test_what_is_counted_is_forgotten_after_an_hour(tmp_path: Path, ahead: float) -> None:
+def test_send_counts_are_deleted_after_an_hour(tmp_path: Path, ahead: float) -> None:
     """Also behind what was counted while the clock was ahead."""
     engine = sqlite_engine(tmp_path, FAST)
     engine.pass_by(ahead)

@@ -18,7 +18,8 @@ from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Claim, InFlight, Ledger, LedgerUnavailable, Replay
 from signup_bridge.ledger.keys import Hasher, load_or_create_key
 
-from tests.support.builders import ROOT, SetClock
+from tests.support import ROOT
+from tests.support.bridge.clocks import SetClock
 from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, database, keys, rows, sqlite_engine
 
 COUNT = "SELECT count(*) FROM deliveries"
@@ -32,7 +33,7 @@ def trouble(engine: Engine) -> str:
     return str(raised.value)
 
 
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
+def test_full_disk_raises_ledger_unavailable_and_keeps_replays(tmp_path: Path) -> None:
     """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
@@ -49,7 +50,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
     engine.ledger.close()
@@ -63,7 +64,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert "cannot be written; give the bridge's user the right to" in trouble(engine)
 
 
-def test_a_file_that_is_damaged(tmp_path: Path) -> None:
+def test_damaged_file_is_explained(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path, FAST)
     for number in range(200):
         engine.end(VERIFIED, keys(f"m{number}", contact=f"{number:09}"))
@@ -74,7 +75,7 @@ def test_a_file_that_is_damaged(tmp_path: Path) -> None:
     assert "is damaged; move it away" in trouble(engine)
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
+def test_file_with_foreign_tables_is_explained(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         db.execute("CREATE TABLE deliveries (x)")
@@ -82,7 +83,7 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     assert "cannot be used: table deliveries already exists" in trouble(engine)
 
 
-def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
+def test_file_locked_by_another_process_is_waited_for_until_deadline(tmp_path: Path) -> None:
     """The wait ends with the deadline."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
@@ -96,7 +97,9 @@ def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_a_file_that_another_thread_is_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_being_opened_by_another_thread_is_waited_for_until_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = sqlite_engine(tmp_path)
     opening, go_on = threading.Event(), threading.Event()
     connect = sqlite3.connect
@@ -119,7 +122,7 @@ def test_a_file_that_another_thread_is_opening(tmp_path: Path, monkeypatch: pyte
     engine.ledger.close()
 
 
-def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_exception_in_transaction_rolls_back(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
 
     def fail(db: sqlite3.Connection) -> None:
@@ -133,7 +136,7 @@ def test_a_fault_inside_a_verb_leaves_nothing_half_done(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path) -> None:
+def test_moved_file_is_created_again_for_all_threads(tmp_path: Path) -> None:
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
@@ -144,7 +147,9 @@ def test_a_file_that_was_moved_away_is_made_anew_for_all_threads(tmp_path: Path)
     engine.ledger.close()
 
 
-def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_by_another_process_between_read_and_write_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
     file = database(engine)
@@ -160,7 +165,9 @@ def test_what_another_claimed_between_the_look_and_the_claim(tmp_path: Path, mon
     engine.ledger.close()
 
 
-def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_send_claim_by_another_process_between_read_and_write_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
     file = database(engine)
@@ -179,7 +186,7 @@ def test_what_another_asked_for_between_the_look_and_the_claim(tmp_path: Path, m
     engine.ledger.close()
 
 
-def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> None:
+def test_connection_to_moved_file_is_not_reused(tmp_path: Path) -> None:
     """It was at work while the file was moved, and another thread has opened the new one."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
@@ -196,7 +203,7 @@ def test_a_connection_to_the_file_that_was_is_not_used_again(tmp_path: Path) -> 
     engine.ledger.close()
 
 
-def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_other_process_closing_file_keeps_write_ahead_log(tmp_path: Path) -> None:
     """The last one that closes the file removes its log: as long as it is held here, another one must not be that."""
     engine = sqlite_engine(tmp_path)
 
@@ -213,7 +220,7 @@ def test_another_process_that_looks_and_goes_takes_nothing_with_it(tmp_path: Pat
     engine.ledger.close()
 
 
-def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_write_ahead_log_raises_ledger_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signup_bridge.ledger.sqlite.database.time.sleep", lambda _: None)
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as db:
         db.execute("CREATE TABLE held (x)")
@@ -226,7 +233,7 @@ def test_a_write_ahead_log_that_cannot_be_had_for_long(tmp_path: Path, monkeypat
     db.close()
 
 
-def test_many_processes_open_a_new_file_at_once(tmp_path: Path) -> None:
+def test_concurrent_processes_create_one_file_and_key(tmp_path: Path) -> None:
     """One makes the key and the tables; nobody fails, and all have the same key."""
     program = f"""
 import sys
@@ -257,7 +264,7 @@ print(ledger.hasher().fingerprint.hex())
 # -- the key beside it --
 
 
-def test_the_key_is_random_and_stays(tmp_path: Path) -> None:
+def test_load_or_create_key_returns_random_stable_key(tmp_path: Path) -> None:
     one = load_or_create_key(tmp_path / "ledger.db")
     assert load_or_create_key(tmp_path / "ledger.db") == one
     assert len(one) == 64
@@ -265,7 +272,7 @@ def test_the_key_is_random_and_stays(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger.db.key", "other.db.key"]
 
 
-def test_of_two_who_make_the_key_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_or_create_key_race_keeps_first_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
     def late(source: Path, target: Path) -> None:
@@ -277,7 +284,9 @@ def test_of_two_who_make_the_key_the_first_one_wins(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.db.key"]
 
 
-def test_a_key_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_or_create_key_without_space_raises_ledger_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -287,7 +296,7 @@ def test_a_key_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_hashes_are_of_the_key_and_tell_parts_apart() -> None:
+def test_hasher_depends_on_key_and_separates_parts() -> None:
     one, other = Hasher(KEY), Hasher(KEY + b"x")
     assert one.fingerprint == Hasher(KEY).fingerprint != other.fingerprint
     assert keys() == keys()

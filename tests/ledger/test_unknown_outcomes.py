@@ -8,7 +8,7 @@ from signup_bridge.ledger import ContactBusy, KeyMismatch, Record, Replay, Short
 from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys, near
 
 
-def test_an_unknown_is_found_by_its_delivery(engine: Engine) -> None:
+def test_unknown_outcome_is_found_by_delivery(engine: Engine) -> None:
     engine.end(None, sent_at=3.0, gave_up_at=1.0)
     engine.pass_by(10)
     assert engine.look() == StoredState("unknown", keys().content)
@@ -17,7 +17,7 @@ def test_an_unknown_is_found_by_its_delivery(engine: Engine) -> None:
     assert unknown.competing_calls == ()
 
 
-def test_an_unknown_is_found_by_its_content(engine: Engine) -> None:
+def test_unknown_outcome_is_found_by_content(engine: Engine) -> None:
     engine.end(None)
     unknown = engine.acquire_unknown(OTHER, "t")
     assert len(unknown.calls) == 1
@@ -27,19 +27,19 @@ def test_an_unknown_is_found_by_its_content(engine: Engine) -> None:
     assert engine.claim() == Replay(VERIFIED)
 
 
-def test_a_spelling_is_another_content(engine: Engine) -> None:
+def test_unknown_outcome_is_not_found_by_another_spelling(engine: Engine) -> None:
     engine.end(None)
     assert engine.acquire(keys("msg_2", contact="+8618766554433")).unknown_outcome is None
 
 
-def test_a_crash_is_found_by_its_content(engine: Engine) -> None:
+def test_expired_claim_is_found_by_content(engine: Engine) -> None:
     engine.own(lease=10)
     engine.pass_by(20)
     unknown = engine.acquire_unknown(OTHER)
     assert near(unknown.calls[0], unknown.now - 20, unknown.now - 10)
 
 
-def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> None:
+def test_release_restores_unknown_outcome(engine: Engine) -> None:
     engine.end(None)
     token = engine.own()
     engine.release(token)
@@ -47,7 +47,7 @@ def test_what_was_unknown_is_unknown_again_after_a_release(engine: Engine) -> No
     assert len(engine.acquire_unknown().calls) == 1
 
 
-def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> None:
+def test_release_of_second_delivery_leaves_it_unknown_too(engine: Engine) -> None:
     """It was told so."""
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
@@ -60,7 +60,7 @@ def test_who_found_an_unknown_of_its_content_is_unknown_too(engine: Engine) -> N
     assert len(engine.acquire_unknown(OTHER).calls) == 1
 
 
-def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
+def test_second_delivery_is_unknown_for_its_own_ttl(make: Make) -> None:
     engine = make(ttl=1000)
     engine.end(None)
     engine.pass_by(900)
@@ -70,7 +70,7 @@ def test_it_is_unknown_for_a_life_of_its_own(make: Make) -> None:
     assert unknown.calls == ()
 
 
-def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
+def test_second_call_of_another_delivery_counts_as_wrong_code(engine: Engine) -> None:
     engine.end(None, guess(0))
     other = guess(0)._replace(delivery=OTHER.delivery)
     token = engine.own(other)
@@ -81,7 +81,7 @@ def test_the_second_call_of_another_delivery_counts(engine: Engine) -> None:
     assert isinstance(engine.claim(guess(4)), ShortCircuited)
 
 
-def test_a_second_call_is_noted_before_it_is_made(engine: Engine) -> None:
+def test_begin_retry_records_second_call_before_it_is_made(engine: Engine) -> None:
     engine.end(None)
     engine.pass_by(100)
     token = engine.own(lease=10)
@@ -93,7 +93,7 @@ def test_a_second_call_is_noted_before_it_is_made(engine: Engine) -> None:
     assert near(unknown.calls[1], unknown.now - 11, unknown.now - 1)
 
 
-def test_a_second_call_that_was_not_processed_is_forgotten(engine: Engine) -> None:
+def test_release_forgets_second_call(engine: Engine) -> None:
     engine.end(None)
     token = engine.own()
     engine.attempt(token)
@@ -101,7 +101,7 @@ def test_a_second_call_that_was_not_processed_is_forgotten(engine: Engine) -> No
     assert len(engine.acquire_unknown().calls) == 1
 
 
-def test_a_second_call_that_is_lost_too(engine: Engine) -> None:
+def test_second_unknown_call_is_recorded(engine: Engine) -> None:
     engine.end(None, sent_at=1.0, gave_up_at=0.5)
     engine.pass_by(50)
     token = engine.own()
@@ -113,7 +113,7 @@ def test_a_second_call_that_is_lost_too(engine: Engine) -> None:
     assert near(unknown.calls[1], unknown.now - 2, unknown.now - 1)
 
 
-def test_the_second_call_of_another_delivery_of_the_content(engine: Engine) -> None:
+def test_second_call_of_another_delivery_is_recorded(engine: Engine) -> None:
     engine.end(None)
     token = engine.own(OTHER)
     engine.attempt(token, OTHER)
@@ -121,7 +121,7 @@ def test_the_second_call_of_another_delivery_of_the_content(engine: Engine) -> N
     assert len(engine.acquire_unknown().calls) == 2
 
 
-def test_a_second_call_needs_a_slot(make: Make) -> None:
+def test_begin_retry_without_slot_does_not_record_call(make: Make) -> None:
     engine = make(interval=100)
     engine.end(None)
     token = engine.own()
@@ -134,7 +134,7 @@ def test_a_second_call_needs_a_slot(make: Make) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 0)])
-def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, after: float) -> None:
+def test_calls_with_other_codes_are_competing_calls(engine: Engine, before: float, after: float) -> None:
     """Whatever became of them, and whatever their spelling."""
     guesses = {
         keys("a", code="000001"): WRONG,
@@ -156,7 +156,7 @@ def test_other_codes_for_the_contact_are_rivals(engine: Engine, before: float, a
     assert [near(rival, unknown.now + at, unknown.now + at) for rival in unknown.competing_calls] == [True] * 3
 
 
-def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> None:
+def test_repeated_competing_call_keeps_its_first_time(engine: Engine) -> None:
     """Under a content key its record is written anew; what it did before is not forgotten."""
     rival = keys(None, code="000000")
     engine.end(VERIFIED, rival, sent_at=0.0)
@@ -168,7 +168,7 @@ def test_a_rival_that_came_again_is_still_known_to_have_come(engine: Engine) -> 
     assert any(near(one, unknown.now - 122, unknown.now - 122) for one in unknown.competing_calls)
 
 
-def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engine) -> None:
+def test_released_competing_call_keeps_its_first_time(engine: Engine) -> None:
     rival = keys(None, code="000000")
     engine.end(WRONG, rival, sent_at=0.0)
     engine.pass_by(1)
@@ -179,7 +179,7 @@ def test_a_rival_that_came_again_and_was_given_back_is_still_known(engine: Engin
     assert any(near(one, unknown.now - 122, unknown.now - 122) for one in unknown.competing_calls)
 
 
-def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
+def test_second_call_of_competing_delivery_is_competing_call(engine: Engine) -> None:
     rival = keys("rival", code="000000")
     engine.end(None, rival)
     engine.pass_by(5000)
@@ -195,7 +195,7 @@ def test_a_rivals_second_call_is_one_too(engine: Engine) -> None:
 # -- how many are open --
 
 
-def test_those_that_are_open_are_counted(make: Make) -> None:
+def test_count_unknown_counts_unknown_and_expired_claims(make: Make) -> None:
     """An unknown one until it is known or forgotten; a claim when its lease is over, and not while somebody works."""
     engine = make(ttl=1000)
     assert engine.unknown == 0
@@ -218,7 +218,7 @@ def test_those_that_are_open_are_counted(make: Make) -> None:
     assert engine.unknown == 0
 
 
-def test_one_that_is_found_out_by_its_content_is_open_no_more(engine: Engine) -> None:
+def test_count_unknown_excludes_outcomes_resolved_by_content(engine: Engine) -> None:
     engine.end(None)
     engine.end(None, OTHER)
     assert engine.unknown == 2
@@ -226,7 +226,7 @@ def test_one_that_is_found_out_by_its_content_is_open_no_more(engine: Engine) ->
     assert engine.unknown == 0
 
 
-def test_what_is_given_back_or_forgotten_is_not_open(make: Make) -> None:
+def test_count_unknown_excludes_released_and_expired_deliveries(make: Make) -> None:
     engine = make(ttl=1000)
     engine.release(engine.own())
     assert engine.unknown == 0
@@ -236,7 +236,7 @@ def test_what_is_given_back_or_forgotten_is_not_open(make: Make) -> None:
     assert engine.unknown == 0
 
 
-def test_a_lease_from_before_the_clock_was_set_back_is_over(engine: Engine) -> None:
+def test_count_unknown_includes_lease_from_before_clock_was_set_back(engine: Engine) -> None:
     engine.own(lease=10)
     engine.pass_by(-5000)
     assert engine.unknown == 1

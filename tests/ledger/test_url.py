@@ -15,7 +15,7 @@ from signup_bridge.settings import SettingsError
 
 from local_services.certificates import Tls
 from local_services.redis_server import RedisServer
-from tests.support.builders import application, environment
+from tests.support.bridge.instances import application, environment
 
 URL = "https://domain.tencentcloudapi.com"
 
@@ -44,7 +44,7 @@ def refusal(url: str) -> str:
         "sqlite:////tmp/S3cretTail#1.db",
     ],
 )
-def test_an_ambiguous_url_is_refused_and_not_shown(url: str) -> None:
+def test_ambiguous_url_is_rejected_without_showing_it(url: str) -> None:
     problem = refusal(url)
     assert problem.startswith("is ambiguous; percent-encode ")
     assert not any(part in problem for part in ("S3cretTail", "Sup3r", "127.0.0.1"))
@@ -82,7 +82,7 @@ def test_an_ambiguous_url_is_refused_and_not_shown(url: str) -> None:
         ("'redis://h:6379/0'", "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0 (it is "),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_option_and_the_remedy(url: str, problem: str) -> None:
+def test_rejected_url_names_option_and_remedy(url: str, problem: str) -> None:
     assert refusal(url).startswith(problem)
 
 
@@ -99,7 +99,7 @@ def test_a_refusal_names_the_option_and_the_remedy(url: str, problem: str) -> No
         "rediss://h/0?ssl_ca_certs=%2Fvar%2Fuser%2Fca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
     ],
 )  # fmt: skip
-def test_an_accepted_url_means_the_same_to_the_client_library(url: str) -> None:
+def test_accepted_url_means_same_to_redis_library(url: str) -> None:
     """The client library reads the same server, login and options from every accepted URL."""
     parsed = ledger_url.parse(url)
     assert isinstance(parsed, RedisUrl)
@@ -111,7 +111,7 @@ def test_an_accepted_url_means_the_same_to_the_client_library(url: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["Sup3r\u2100S3cretTail", "Sup3r\uff20S3cretTail", "Sup3r\uff0f:S3cretTail"])
-def test_a_password_that_url_libraries_refuse_reaches_the_redis(tmp_path: Path, password: str) -> None:
+def test_unusual_password_reaches_server(tmp_path: Path, password: str) -> None:
     """Python's own parser refuses characters whose compatibility forms hold ``@`` or ``/``, and shows the password."""
     with RedisServer(tmp_path, "--appendonly", "no", "--requirepass", password, password=password) as server:
         url = f"redis://default:{password}@127.0.0.1:{server.port}/0"
@@ -122,7 +122,7 @@ def test_a_password_that_url_libraries_refuse_reaches_the_redis(tmp_path: Path, 
 
 @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_file_that_cannot_be_used(tmp_path: Path, option: str, content: str | None) -> None:
+def test_unusable_tls_file_is_rejected_without_showing_path(tmp_path: Path, option: str, content: str | None) -> None:
     path = tmp_path / "file.pem"
     if content is not None:
         path.write_text(content)
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, option: str, content: str | 
     assert str(path) not in problem
 
 
-def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tls: Tls, tmp_path: Path) -> None:
+def test_tls_key_with_passphrase_is_rejected_without_prompt(tls: Tls, tmp_path: Path) -> None:
     key = serialization.load_pem_private_key(tls.pem.read_bytes(), None)
     locked = serialization.BestAvailableEncryption(b"phrase")
     (tmp_path / "key.pem").write_bytes(
@@ -142,13 +142,13 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tls: Tls,
     assert "without a passphrase" in problem
 
 
-def test_files_that_can_be_used(tls: Tls) -> None:
+def test_usable_tls_files_are_accepted(tls: Tls) -> None:
     url = f"rediss://h/0?ssl_ca_certs={tls.bundle}&ssl_certfile={tls.pem}"
     assert settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)).verifies_ledger
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
-def test_a_certificate_that_is_not_verified_is_a_warning(caplog: pytest.LogCaptureFixture, option: str) -> None:
+def test_disabled_certificate_check_is_logged_as_warning(caplog: pytest.LogCaptureFixture, option: str) -> None:
     """Port 9 refuses at once."""
     url = f"rediss://127.0.0.1:9/0?{option}"
     application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
@@ -159,13 +159,13 @@ def test_a_certificate_that_is_not_verified_is_a_warning(caplog: pytest.LogCaptu
     )
 
 
-def test_the_default_file_is_absolute_wherever_the_state_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_file_is_absolute_for_relative_state_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = settings.load(environment(URL, LEDGER_URL="", XDG_STATE_HOME="state"))
     assert loaded.ledger_file == tmp_path / "state" / "signup-bridge" / "ledger.db"
 
 
-def test_folder_instead_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_folder_instead_of_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="LEDGER_URL: is a folder; add the name of a file in it"):
         settings.load(environment(URL, LEDGER_URL=f"sqlite:///{tmp_path}"))
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from signup_bridge.ledger import Acquired, ContactBusy, Record, Replay, ShortCir
 from tests.support.ledgers import GUESS, VERIFIED, WRONG, Engine, Make, guess, keys
 
 
-def test_after_too_many_wrong_codes_no_call_is_made(engine: Engine) -> None:
+def test_too_many_wrong_codes_short_circuit_claim(engine: Engine) -> None:
     for number in range(5):
         engine.end(WRONG, guess(number))
         engine.pass_by(10)
@@ -19,7 +19,7 @@ def test_after_too_many_wrong_codes_no_call_is_made(engine: Engine) -> None:
     assert isinstance(engine.claim(keys("elsewhere", contact="10086")), Acquired)
 
 
-def test_refused_deliveries_do_not_extend_the_window(engine: Engine) -> None:
+def test_rejected_deliveries_do_not_extend_window(engine: Engine) -> None:
     for number in range(5):
         engine.end(WRONG, guess(number))
     engine.pass_by(595)
@@ -28,7 +28,7 @@ def test_refused_deliveries_do_not_extend_the_window(engine: Engine) -> None:
     assert isinstance(engine.claim(guess(6)), Acquired)
 
 
-def test_unknown_outcomes_count(engine: Engine) -> None:
+def test_unknown_outcomes_count_as_wrong_codes(engine: Engine) -> None:
     for number in range(4):
         engine.end(None, guess(number))
     engine.own(guess(4), lease=10)
@@ -36,7 +36,7 @@ def test_unknown_outcomes_count(engine: Engine) -> None:
     assert isinstance(engine.claim(guess(5)), ShortCircuited)
 
 
-def test_a_delivery_counts_once(engine: Engine) -> None:
+def test_delivery_counts_once(engine: Engine) -> None:
     for _ in range(6):
         token = engine.own(guess(0))
         engine.settle(token, None, guess(0))
@@ -45,7 +45,7 @@ def test_a_delivery_counts_once(engine: Engine) -> None:
     engine.own(guess(4))
 
 
-def test_a_delivery_without_an_id_counts_once(engine: Engine) -> None:
+def test_delivery_without_id_counts_once(engine: Engine) -> None:
     content = keys(None, code="000000")
     for _ in range(3):
         engine.end(WRONG, content)
@@ -55,7 +55,7 @@ def test_a_delivery_without_an_id_counts_once(engine: Engine) -> None:
     engine.own(guess(4))
 
 
-def test_a_guess_that_comes_again_does_not_clear_its_count(engine: Engine) -> None:
+def test_repeated_guess_does_not_clear_its_count(engine: Engine) -> None:
     """Under a content key its record is written anew after two minutes, whatever becomes of that."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
@@ -67,7 +67,7 @@ def test_a_guess_that_comes_again_does_not_clear_its_count(engine: Engine) -> No
 
 
 @pytest.mark.parametrize("how", ["busy", "released", "wrong again"])
-def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> None:
+def test_repeated_guess_still_counts(engine: Engine, how: str) -> None:
     for number in range(4):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(125)
@@ -86,7 +86,7 @@ def test_a_guess_that_comes_again_counts_as_before(engine: Engine, how: str) -> 
     assert isinstance(engine.claim(guess(10)), Acquired)
 
 
-def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> None:
+def test_reused_id_after_ttl_counts_again(make: Make) -> None:
     engine = make(ttl=60)
     for number in range(5):
         engine.end(WRONG, guess(number)._replace(delivery=keys().delivery))
@@ -94,7 +94,7 @@ def test_an_id_that_is_used_again_after_its_life_counts_again(make: Make) -> Non
     assert isinstance(engine.claim(guess(6)._replace(delivery=keys().delivery)), ShortCircuited)
 
 
-def test_a_success_clears_the_count(engine: Engine) -> None:
+def test_verification_clears_count(engine: Engine) -> None:
     for number in range(4):
         engine.end(WRONG, guess(number))
     engine.end(None, guess(4), sent_at=0.2)
@@ -107,7 +107,7 @@ def test_a_success_clears_the_count(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("released", [True, False])
-def test_what_says_nothing_of_the_code_does_not_count(engine: Engine, released: bool) -> None:
+def test_outcome_unrelated_to_code_does_not_count(engine: Engine, released: bool) -> None:
     for number in range(6):
         token = engine.own(guess(number))
         if released:
@@ -117,14 +117,14 @@ def test_what_says_nothing_of_the_code_does_not_count(engine: Engine, released: 
     engine.own(guess(7))
 
 
-def test_the_limit_can_be_switched_off(make: Make) -> None:
+def test_limit_of_zero_is_off(make: Make) -> None:
     engine = make(wrong_codes=0)
     for number in range(7):
         engine.end(WRONG, guess(number))
     engine.own(guess(8))
 
 
-def test_a_spent_pair_without_an_id_counts_once(make: Make) -> None:
+def test_spent_pair_without_id_counts_once(make: Make) -> None:
     """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
     engine = make(conceal=True, wrong_codes=2)
     token = engine.own()

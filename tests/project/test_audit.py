@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from signup_toolkit import ports
-from tests.support.builders import ROOT, Upstream, reply
+from tests.support import ROOT
+from tests.support.network.upstream import Upstream, reply
 
 AUDIT = ROOT / "tools" / "audit.py"
 ADVISORY = {
@@ -52,7 +53,7 @@ def advisories(request: pytest.FixtureRequest) -> Iterator[Upstream]:
 
 
 @pytest.mark.parametrize("advisories", [{"vulns": [ADVISORY]}], indirect=True)
-def test_a_known_vulnerability_is_a_failure(checkout: Path, advisories: Upstream) -> None:
+def test_known_vulnerability_fails_audit(checkout: Path, advisories: Upstream) -> None:
     status, said = audit(checkout, advisories.url)
     assert status == 1
     assert "PYSEC-0000-1" in said
@@ -64,32 +65,32 @@ def test_a_known_vulnerability_is_a_failure(checkout: Path, advisories: Upstream
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("advisories", [{}], indirect=True)
-def test_nothing_known(checkout: Path, advisories: Upstream) -> None:
+def test_no_vulnerability_passes_audit(checkout: Path, advisories: Upstream) -> None:
     assert audit(checkout, advisories.url) == (0, "1 packages audited, 0 with a known vulnerability\n")
 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("advisories", [b"<html>a proxy's own page</html>"], indirect=True)
-def test_who_answers_something_else_tells_nothing(checkout: Path, advisories: Upstream) -> None:
+def test_foreign_response_is_reported_as_not_audited(checkout: Path, advisories: Upstream) -> None:
     status, said = audit(checkout, advisories.url)
     assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
 
 
 @pytest.mark.toolchain
-def test_nobody_there_is_said_loudly_and_is_no_failure(checkout: Path) -> None:
+def test_unreachable_advisories_are_reported_as_not_audited(checkout: Path) -> None:
     status, said = audit(checkout, f"http://127.0.0.1:{ports.free()}")
     assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
 
 
 @pytest.mark.toolchain
-def test_a_lock_without_hashes_is_a_failure(checkout: Path) -> None:
+def test_lock_without_hashes_fails_audit(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("flask==3.1.0\n")
     status, said = audit(checkout, "http://127.0.0.1:9")
     assert status == 1
     assert "hash" in said
 
 
-def test_what_the_advisories_do_not_know_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_package_is_reported_as_not_audited(capsys: pytest.CaptureFixture[str]) -> None:
     status_of = runpy.run_path(str(AUDIT))["status_of"]
     audited = {"name": "redis", "version": "8.0.0", "vulns": []}
     skipped = {"name": "flask", "skip_reason": "Dependency not found on PyPI and could not be audited: flask (3.1.0)"}

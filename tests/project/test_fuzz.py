@@ -17,7 +17,8 @@ from signup_bridge.inbound import signatures, spelling
 from tests.fuzz import events
 from tests.fuzz import payload as fuzz_payload
 from tests.fuzz import signatures as fuzz_signatures
-from tests.support.builders import ROOT, body
+from tests.support import ROOT
+from tests.support.bridge.signed_requests import body
 
 SECONDS = 20
 BRANCHES = {"signatures": 30, "payload": 120, "events": 500}
@@ -26,7 +27,7 @@ BRANCHES = {"signatures": 30, "payload": 120, "events": 500}
 
 @pytest.mark.toolchain
 @pytest.mark.timeout(600)
-def test_twenty_seconds_of_fuzzing(tmp_path: Path) -> None:
+def test_fuzzing_for_seconds_finds_nothing(tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("Atheris has no wheel for this Python or machine")
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--folder", str(tmp_path)]
@@ -45,7 +46,7 @@ def test_twenty_seconds_of_fuzzing(tmp_path: Path) -> None:
         assert int(done[1]) >= BRANCHES[target]
 
 
-def test_a_yes_to_what_is_not_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzz_signatures_detects_accepted_unsigned_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in fuzz_signatures.seeds():
         fuzz_signatures.try_one(seed)
     monkeypatch.setattr(hmac, "compare_digest", lambda _given, _expected: True)
@@ -53,13 +54,13 @@ def test_a_yes_to_what_is_not_signed_is_noticed(monkeypatch: pytest.MonkeyPatch)
         fuzz_signatures.try_one(b"webhook-id: msg_1\nwebhook-timestamp: 1614265330\nwebhook-signature: v1,x\n\n{}")
 
 
-def test_a_no_to_what_is_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzz_signatures_detects_rejected_signed_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hmac, "compare_digest", lambda _given, _expected: False)
     with pytest.raises(AssertionError, match="it says no to what is signed"):
         fuzz_signatures.try_one(fuzz_signatures.seeds()[0])
 
 
-def test_a_value_in_an_errors_text_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzz_payload_detects_value_in_error_text(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in fuzz_payload.seeds():
         fuzz_payload.try_one(seed)
 
@@ -78,7 +79,7 @@ def ended() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ended")
-def test_what_nobody_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzz_events_detects_call_without_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     url_event = events.seeds()[0]
     events.try_one(url_event)
     events.end()
@@ -88,7 +89,7 @@ def test_what_nobody_signed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ended")
-def test_the_seeds_of_events_are_verified_where_they_should_be() -> None:
+def test_fuzz_event_seeds_are_verified() -> None:
     """Else everything behind the signature would be out of the fuzzer's sight."""
     for seed in events.seeds():
         events.try_one(seed)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from signup_bridge import __version__
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
 

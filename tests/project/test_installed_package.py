@@ -19,7 +19,7 @@ from signup_bridge.cli.main import COMMANDS
 
 from signup_deploy.packaging.package import Package
 from signup_toolkit import ports
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 FUNCTION = ROOT / "function"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from signup_bridge import __version__
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 
@@ -22,7 +22,7 @@ def pinned(lock: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_everything_is_pinned_with_hashes(lock: str) -> None:
+def test_locks_pin_every_package_with_hashes(lock: str) -> None:
     entries = pinned(lock)
     assert entries
     assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9][0-9a-z.]*", name) for name in entries)
@@ -30,27 +30,27 @@ def test_everything_is_pinned_with_hashes(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
-def test_nothing_of_aws_and_not_the_large_sdks(lock: str) -> None:
+def test_locks_contain_no_aws_and_no_large_sdk(lock: str) -> None:
     names = {name.partition("==")[0] for name in pinned(lock)}
     assert not [name for name in names if re.search("boto|aws|s3transfer", name)]
     assert {name for name in names if name.startswith("tencentcloud")} == {"tencentcloud-sdk-python-common"}
     assert {"flask", "gunicorn"} <= names
 
 
-def test_what_is_developed_with_is_what_is_deployed() -> None:
+def test_development_lock_contains_runtime_and_deployer_locks() -> None:
     runtime, development = (pinned(lock) for lock in LOCKS)
     assert {name: development.get(name) for name in runtime} == runtime
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_the_locks_name_no_index(lock: str) -> None:
+def test_locks_name_no_index(lock: str) -> None:
     assert "://" not in (ROOT / lock).read_text()
 
 
 VENV = str(ROOT / "tools" / "venv.py")
 
 
-def test_an_old_python_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_venv_tool_rejects_old_python_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 18, "final", 0))
     with pytest.raises(SystemExit) as raised:
         runpy.run_path(VENV, run_name="__main__")
@@ -60,7 +60,7 @@ def test_an_old_python_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("missing", ["venv", "ensurepip"])
-def test_a_python_without_venv_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+def test_venv_tool_rejects_python_without_venv_in_one_line(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit) as raised:
         runpy.run_path(VENV, run_name="__main__")
@@ -69,6 +69,6 @@ def test_a_python_without_venv_is_told_in_one_line(monkeypatch: pytest.MonkeyPat
     assert "\n" not in message
 
 
-def test_the_version_is_one() -> None:
+def test_version_equals_changelog() -> None:
     changelog: Any = re.search(r"^## \[?([0-9][^\] ]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert changelog[1] == __version__

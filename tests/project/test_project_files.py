@@ -12,7 +12,7 @@ import pytest
 import yaml
 from signup_bridge import __version__
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 GITHUB = ROOT / ".github"
 FORMS = ("bug.yml", "feature.yml")

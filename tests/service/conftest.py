@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from signup_emulator.server import Emulator
-from tests.support.lost_replies import World, worlds
+from tests.support.scenarios.lost_replies import World, worlds
 
 
 @pytest.fixture

@@ -11,24 +11,14 @@ from signup_bridge.web.profiles import PROFILES
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.scf.function import Shape
 from signup_emulator.server import Emulator
-from tests.support.builders import (
-    PHONE,
-    Answer,
-    Bridge,
-    SetClock,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    post,
-    problem,
-    signed,
-)
-from tests.support.deliveries import ask, replay_of
-from tests.support.event_builders import handle, url_event
-from tests.support.scenarios import Request, Way
-from tests.support.targets import Scf
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.deliveries import ask, replay_of
+from tests.support.bridge.event_builders import handle, url_event
+from tests.support.bridge.instances import Bridge, bridge, calls, post
+from tests.support.bridge.responses import Answer, check_problem, problem
+from tests.support.bridge.signed_requests import PHONE, body, signed
+from tests.support.bridge.targets import Scf
+from tests.support.scenarios.scenarios import Request, Way
 
 SEND = "SendIntlPhoneEmailCode"
 LIMITED = {"content-type": "application/problem+json"}

@@ -18,10 +18,13 @@ from signup_bridge.web.profiles import PROFILES
 from werkzeug.wrappers import Response
 
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, ROOT, Bridge, StillClock, body, bridge, signed
-from tests.support.deliveries import WRONG, Build
-from tests.support.event_builders import CONTEXT, DIRECT
-from tests.support.lost_replies import World
+from tests.support import ROOT
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.deliveries import WRONG, Build
+from tests.support.bridge.event_builders import CONTEXT, DIRECT
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.scenarios.lost_replies import World
 
 OTHER = "10086"
 """A contact that nobody verified."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from signup_bridge.service.admission import MAX_RETRY_AFTER, ConcurrencyLimiter
 
-from tests.support.builders import StillClock
+from tests.support.bridge.clocks import StillClock
 
 
 def test_limiter_spreads_the_retries_of_rejected_senders() -> None:

@@ -12,21 +12,10 @@ from signup_bridge.ledger import LedgerUnavailable, Slot
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    ABORT,
-    CODE,
-    PHONE,
-    PROBLEM,
-    SetClock,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    problem,
-    signed,
-    wait_for_calls,
-)
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import bridge, calls, wait_for_calls
+from tests.support.bridge.responses import ABORT, PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 
 def listed(emulator: Emulator) -> list[str]:

@@ -11,27 +11,12 @@ import pytest
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    ABORT,
-    CODE,
-    PHONE,
-    PROBLEM,
-    Answer,
-    SetClock,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    gunicorn,
-    post,
-    problem,
-    replies_held,
-    signed,
-    wait_for_calls,
-)
-from tests.support.deliveries import WRONG, Build, at_once, deliver, replay_of
-from tests.support.event_builders import DIRECT, handle
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.deliveries import WRONG, Build, at_once, deliver, replay_of
+from tests.support.bridge.event_builders import DIRECT, handle
+from tests.support.bridge.instances import bridge, calls, gunicorn, post, replies_held, wait_for_calls
+from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 # -- replay --
 

@@ -15,20 +15,11 @@ from signup_bridge.telemetry.logs import JsonFormatter
 from signup_emulator.api.calls import Call
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import (
-    PROBLEM,
-    Bridge,
-    SetClock,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    environment,
-    problem,
-    signed,
-)
-from tests.support.deliveries import Build, ask, deliver, replay_of
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.deliveries import Build, ask, deliver, replay_of
+from tests.support.bridge.instances import Bridge, bridge, calls, environment
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import body, signed
 from tests.support.ledgers import KEY
 
 CREATE = "CreateIntlPhoneEmail"

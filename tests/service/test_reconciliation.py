@@ -12,20 +12,11 @@ from signup_bridge.ledger import LedgerUnavailable
 
 from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
-from tests.support.builders import (  # fmt: skip
-    ABORT,
-    PHONE,
-    PROBLEM,
-    Answer,
-    SetClock,
-    bridge,
-    check_problem,
-    problem,
-    replies_held,
-    signed,
-    wait_for_calls,
-)
-from tests.support.lost_replies import CREATE, DESCRIBE, WRONG, World, describe_with, verified
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import bridge, replies_held, wait_for_calls
+from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import PHONE, signed
+from tests.support.scenarios.lost_replies import CREATE, DESCRIBE, WRONG, World, describe_with, verified
 
 
 @pytest.mark.parametrize("fault", ["close", "reset", "truncate"])

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from signup_bridge.core.clock import Deadline
 
-from tests.support.builders import PHONE, Bridge, SetClock
-from tests.support.lost_replies import DESCRIBE, World, describe_with, listed_rows, verified
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import Bridge
+from tests.support.bridge.signed_requests import PHONE
+from tests.support.scenarios.lost_replies import DESCRIBE, World, describe_with, listed_rows, verified
 
 
 def test_list_calls_respect_their_rate_limit(world: World) -> None:

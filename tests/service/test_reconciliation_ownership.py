@@ -8,8 +8,9 @@ import pytest
 from signup_bridge.ledger import CallWindow, UnknownOutcome
 from signup_bridge.service.reconciliation import is_own_call
 
-from tests.support.builders import CODE, PHONE, Answer, body
-from tests.support.lost_replies import CREATE, WRONG, World, describe_with, listed_rows, verified
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import CODE, PHONE, body
+from tests.support.scenarios.lost_replies import CREATE, WRONG, World, describe_with, listed_rows, verified
 
 
 def stranger_verifies(world: World) -> None:

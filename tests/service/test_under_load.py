@@ -15,22 +15,11 @@ from signup_bridge.settings import MAX_QUEUED
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    PROBLEM,
-    Answer,
-    StillClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    gunicorn,
-    post,
-    problem,
-    replies_held,
-    signed,
-    wait_for_calls,
-)
-from tests.support.deliveries import Build, at_once, deliver, replay_of
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.deliveries import Build, at_once, deliver, replay_of
+from tests.support.bridge.instances import bridge, calls, gunicorn, post, replies_held, wait_for_calls
+from tests.support.bridge.responses import PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import body, signed
 
 # -- places --
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from signup_deploy.config.function_config import Config
-from tests.support import deployments
-from tests.support.scf_api import ScfCloud
+from tests.support.deployer import deployments
+from tests.support.deployer.scf_api import ScfCloud
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pytest
 from signup_deploy.api.errors import DeployError
 from signup_deploy.command import format_result, read_credentials
 from signup_deploy.packaging.package import Package
-from tests.support.builders import ROOT
-from tests.support.command import IMPORTS
-from tests.support.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
-from tests.support.scf_api import SECRET_ID, SECRET_KEY, ScfCloud
+from tests.support import ROOT
+from tests.support.deployer.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
+from tests.support.deployer.scf_api import SECRET_ID, SECRET_KEY, ScfCloud
+from tests.support.emulator.command import IMPORTS
 
 DEPLOYER = {"TENCENT_SECRET_ID": SECRET_ID, "TENCENT_SECRET_KEY": SECRET_KEY}
 URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
@@ -76,7 +76,7 @@ def run(
     return done
 
 
-def test_it_deploys_and_prints_the_url_and_how_to_try_it(cloud: ScfCloud, package: str) -> None:
+def test_deploy_prints_url_and_command_to_try_it(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--package", package)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -92,25 +92,25 @@ def test_it_deploys_and_prints_the_url_and_how_to_try_it(cloud: ScfCloud, packag
     assert URL in again.stdout
 
 
-def test_what_is_packaged_can_be_sent(cloud: ScfCloud, built: Package) -> None:
+def test_deploy_uploads_built_package(cloud: ScfCloud, built: Package) -> None:
     done = run(cloud, "--package", str(built.archive))
     assert done.returncode == 0, done.stderr
     assert cloud.function.code == built.archive.read_bytes()
 
 
-def test_another_way_to_sign_stands_in_the_command(cloud: ScfCloud, package: str) -> None:
+def test_deploy_prints_send_command_for_webhook_auth(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
     assert f"send --url {URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
 
 
-def test_a_url_that_is_not_told_yet_or_that_only_cam_may_call(tmp_path: Path) -> None:
+def test_greeting_without_url_or_with_cam_says_what_to_do(tmp_path: Path) -> None:
     config = load(tmp_path)
     assert format_result(config, None).startswith("\nSCF has no URL yet; run the command again")
     config = load(tmp_path, YAML.replace("authType: NONE", "authType: CAM"))
     assert format_result(config, URL) == f"\n{URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
 
 
-def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, package: str) -> None:
+def test_dry_run_without_key_shows_first_deployment(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--dry-run", "--package", package, environ=ENVIRON)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -120,14 +120,14 @@ def test_a_dry_run_without_a_key_shows_a_first_deployment(cloud: ScfCloud, packa
     assert cloud.calls == []
 
 
-def test_a_dry_run_with_a_key_asks_and_changes_nothing(cloud: ScfCloud, package: str) -> None:
+def test_dry_run_with_key_reads_and_changes_nothing(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--dry-run", "--package", package)
     assert done.returncode == 0
     assert cloud.calls
     assert cloud.writes == []
 
 
-def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) -> None:
+def test_deploy_needs_only_packages_of_make_run(cloud: ScfCloud, package: str) -> None:
     """Packages of the developers' lock alone cannot be imported."""
     installed = set(re.findall("^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     absent = [
@@ -143,14 +143,14 @@ def test_after_make_run_alone_nothing_is_missing(cloud: ScfCloud, package: str) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_terminal_that_knows_ascii_only_is_no_reason_to_stop(cloud: ScfCloud, package: str) -> None:
+def test_deploy_works_on_ascii_terminal(cloud: ScfCloud, package: str) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     done = run(cloud, "--dry-run", "--package", package, environ={**ENVIRON, **ascii_only})
     assert (done.returncode, done.stderr) == (0, "")
     assert "WEBHOOK_SECRETS=?" in done.stdout
 
 
-def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> None:
+def test_deploy_reports_missing_variables_before_building(cloud: ScfCloud) -> None:
     done = run(cloud, environ=DEPLOYER)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("deploy refused, serverless.yml:\n")
@@ -165,7 +165,7 @@ def test_what_is_missing_is_told_before_anything_is_built(cloud: ScfCloud) -> No
         ({"TENCENT_SECRET_ID": "a", "TENCENT_SECRET_KEY": " "}, "TENCENT_SECRET_KEY not set"),
     ],
 )
-def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
+def test_deploy_without_key_builds_nothing(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
     done = run(cloud, environ={**ENVIRON, **environ})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"deploy refused: {missing}; it is your own API key, which deploys")
@@ -173,19 +173,19 @@ def test_without_the_deployers_key_nothing_is_built(cloud: ScfCloud, environ: di
 
 @pytest.mark.parametrize("name", [*DEPLOYER, "TENCENT_SESSION_TOKEN"])
 @pytest.mark.parametrize("value", ["canary key", "canary\u00e9", "canary\tkey", "canary\u3000key"])
-def test_a_key_that_was_copied_wrongly_is_refused(name: str, value: str) -> None:
+def test_malformed_key_is_rejected(name: str, value: str) -> None:
     with pytest.raises(DeployError) as raised:
         read_credentials({**DEPLOYER, name: value}, needed=True)
     told = f"deploy refused: {name} must be visible ASCII characters without spaces; check it"
     assert str(raised.value) == told
 
 
-def test_half_a_key_is_refused_in_a_dry_run_too(cloud: ScfCloud) -> None:
+def test_incomplete_key_is_rejected_in_dry_run_too(cloud: ScfCloud) -> None:
     done = run(cloud, "--dry-run", environ={**ENVIRON, "TENCENT_SECRET_KEY": "b"})
     assert done.stderr.startswith("deploy refused: TENCENT_SECRET_ID not set")
 
 
-def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
+def test_weak_choices_are_warned_of(cloud: ScfCloud, package: str) -> None:
     same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
     done = run(cloud, "--package", package, environ={**DEPLOYER, **same})
     first, second, *_ = done.stdout.splitlines()
@@ -193,20 +193,20 @@ def test_a_weak_choice_is_warned_of(cloud: ScfCloud, package: str) -> None:
     assert second == "WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted"
 
 
-def test_a_refusal_ends_in_1_and_its_words(cloud: ScfCloud, package: str) -> None:
+def test_api_error_ends_deploy_with_explanation(cloud: ScfCloud, package: str) -> None:
     cloud.refuse("CreateFunction", "UnauthorizedOperation.CAM", f"no: {' '.join(FUNCTION_KEY.values())}")
     done = run(cloud, "--package", package)
     assert done.returncode == 1
     assert done.stderr.startswith("CreateFunction: the deployer's key lacks the permission scf:CreateFunction;")
 
 
-def test_a_zip_that_is_not_there_is_told(cloud: ScfCloud) -> None:
+def test_missing_zip_is_reported(cloud: ScfCloud) -> None:
     done = run(cloud, "--package", "/nowhere/function.zip")
     assert done.returncode == 1
     assert "No such file or directory: '/nowhere/function.zip'" in done.stderr
 
 
-def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
+def test_ctrl_c_stops_deploy_which_can_be_repeated(cloud: ScfCloud, package: str) -> None:
     cloud.turns = 1000
     with subprocess.Popen(
         command(cloud, "--package", package),
@@ -230,14 +230,14 @@ def test_ctrl_c_can_be_run_again(cloud: ScfCloud, package: str) -> None:
     assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
 
 
-def test_the_help_says_which_key_is_whose(cloud: ScfCloud) -> None:
+def test_help_explains_keys(cloud: ScfCloud) -> None:
     done = run(cloud, "--help")
     assert done.returncode == 0
     for name in (*DEPLOYER, *FUNCTION_KEY, "WEBHOOK_SECRETS", "--dry-run", "--force", "--package"):
         assert name in done.stdout
 
 
-def test_make_deploy_sets_itself_up() -> None:
+def test_make_deploy_creates_environment_first() -> None:
     of_make_test = ("MAKE", "PYTHON", "VENV_DIR")  # `make test PYTHON=…` exports its variables to the tests
     environ = {name: value for name, value in os.environ.items() if not name.startswith(of_make_test)}
     done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)

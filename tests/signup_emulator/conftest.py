@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import log_audit
-from tests.support.make_run import Pair, running_pair
+from tests.support.emulator.make_run import Pair, running_pair
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tests.support.browser import Console
+    from tests.support.emulator.browser import Console
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,7 +42,7 @@ def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
 @pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
 def chromium() -> Iterator[Browser]:
     """Start a headless Chromium. Skip the test if there is none, or fail it under CI."""
-    from tests.support import browser
+    from tests.support.emulator import browser
 
     found = browser.chromium()
     if found is None:
@@ -55,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
     """Return a function that opens the console in a new browser context. No page may report a problem in the end."""
-    from tests.support.browser import Console
+    from tests.support.emulator.browser import Console
 
     opened: list[Console] = []
 

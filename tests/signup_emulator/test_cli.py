@@ -18,9 +18,10 @@ import requests
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
 from signup_toolkit import ports, sample_payloads, senders
-from tests.support import log_audit
-from tests.support.builders import CODE, PHONE, ROOT, bridge
-from tests.support.command import COMMAND, IMPORTS
+from tests.support import ROOT, log_audit
+from tests.support.bridge.instances import bridge
+from tests.support.bridge.signed_requests import CODE, PHONE
+from tests.support.emulator.command import COMMAND, IMPORTS
 
 
 def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -74,7 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     assert "Shutting down: Master" in log.read_text()
 
 
-def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str]) -> None:
+def test_run_prints_command_that_sends_signed_delivery(run: tuple[str, str]) -> None:
     printed, emulator_url = run
     requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=60)
     (line,) = [line.strip() for line in printed.splitlines() if " -m signup_bridge send" in line]
@@ -104,7 +105,7 @@ def test_run_prints_a_command_that_sends_a_signed_delivery(run: tuple[str, str])
 
 
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])
-def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
+def test_send_signs_for_webhook_auth(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-secret")
     data = sample_payloads.build_body(PHONE, CODE)
     assert (
@@ -114,7 +115,7 @@ def test_send_signs_as_it_is_told(emulator: Emulator, auth: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Signals) -> None:
+def test_run_stops_bridge_on_signal(tmp_path: Path, number: signal.Signals) -> None:
     """Also where a shell started it in the background, with SIGINT ignored."""
     log, port = tmp_path / "log", ports.free()
     environ = os.environ | IMPORTS | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
@@ -134,7 +135,7 @@ def test_whatever_ends_the_run_ends_the_bridge(tmp_path: Path, number: signal.Si
         process.kill()
 
 
-def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
+def test_send_without_bridge_reports_unreachable_url(emulator: Emulator) -> None:
     url = f"http://127.0.0.1:{ports.free()}/"
     done = python("send", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
@@ -149,7 +150,7 @@ def test_send_tells_when_nobody_answers(emulator: Emulator) -> None:
     assert other.stdout.startswith("404")
 
 
-def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
+def test_run_and_serve_report_taken_or_equal_ports(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
     taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
     assert (taken.returncode, taken.stdout) == (1, "")
@@ -164,7 +165,7 @@ def test_a_port_that_is_taken_or_none(emulator: Emulator) -> None:
         assert none.stderr.endswith(f"{value} is not a port; expected a number from 1 to 65535\n")
 
 
-def test_a_bridge_that_does_not_start_ends_the_run() -> None:
+def test_run_ends_if_bridge_does_not_start() -> None:
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
     done = python("run", environ=environ)
     assert done.returncode == 1
@@ -180,21 +181,21 @@ def test_a_bridge_that_does_not_start_ends_the_run() -> None:
         (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "exit status"]),
     ],
 )
-def test_help(command: list[str], taught: list[str]) -> None:
+def test_help_describes_options(command: list[str], taught: list[str]) -> None:
     done = python(*command, "--help")
     assert done.returncode == 0
     assert [words for words in taught if words not in done.stdout] == []
 
 
 @pytest.mark.parametrize("value", ["http://emulator", "emulator:9010", "*", "a/b", "", "a..b", "-a"])
-def test_a_host_that_is_no_name(value: str) -> None:
+def test_allow_host_rejects_value_that_is_not_host_name(value: str) -> None:
     done = python("emulate", f"--allow-host={value}")
     assert (done.returncode, done.stdout) == (2, "")
     wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
     assert done.stderr.endswith(wanted)
 
 
-def test_serve_stops_at_sigterm(tmp_path: Path) -> None:
+def test_serve_stops_on_sigterm(tmp_path: Path) -> None:
     port = ports.free()
     log, names = tmp_path / "log", ["--allow-host", "emulator", "--allow-host", "other.test."]
     with log.open("wb") as output:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from signup_toolkit import ports
-from tests.support.builders import ROOT
-from tests.support.command import COMMAND, IMPORTS
-from tests.support.make_run import Pair, running_pair
+from tests.support import ROOT
+from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.emulator.make_run import Pair, running_pair
 
 CONTACT = "18700005678"
 
@@ -27,7 +27,7 @@ def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -> None:
+def test_keep_option_restores_state_after_restart(tmp_path: Path) -> None:
     with running_pair(tmp_path) as pair:
         code = ask("codes", "--send", CONTACT, "--json", emulator=pair.url)
         order = ("send", "--contact", CONTACT, "--code", json.loads(code.stdout)[0]["code"])
@@ -49,7 +49,7 @@ def test_what_was_known_is_known_after_a_restart_if_it_is_kept(tmp_path: Path) -
         assert ask(*order, emulator=pair.url).returncode == 1
 
 
-def test_the_commands_that_ask(pair: Pair) -> None:
+def test_codes_send_and_deliveries_commands_query_emulator(pair: Pair) -> None:
     url = pair.url
     assert "codes --send" in ask("codes", emulator=url).stdout
     sent = ask("codes", "--send", "jo@example.com", emulator=url).stdout.split()
@@ -75,7 +75,7 @@ def test_the_commands_that_ask(pair: Pair) -> None:
     assert ask("deliveries", "--contact", "10086", emulator=url).stdout == ""
 
 
-def test_deliveries_are_followed(pair: Pair) -> None:
+def test_deliveries_follow_prints_new_deliveries(pair: Pair) -> None:
     command = [*COMMAND, "deliveries", "--follow", "--json", "--emulator", pair.url]
     process = subprocess.Popen(
         [*command, "--contact", CONTACT], cwd=ROOT, env=os.environ | IMPORTS, stdout=subprocess.PIPE
@@ -101,7 +101,7 @@ def test_deliveries_are_followed(pair: Pair) -> None:
         process.stdout.close()
 
 
-def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
+def test_commands_without_emulator_report_unreachable_url() -> None:
     nobody = f"http://127.0.0.1:{ports.free()}"
     for command in (["codes"], ["deliveries"], ["deliveries", "--follow"]):
         done = ask(*command, emulator=nobody)
@@ -112,7 +112,7 @@ def test_who_asks_an_emulator_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, host: str, warned: bool) -> None:
+def test_host_option_listens_on_all_addresses_and_warns(tmp_path: Path, host: str, warned: bool) -> None:
     with running_pair(tmp_path, "--host", host) as pair:
         assert ask("send", emulator=pair.url).returncode == 0
         assert ("WARNING: listening on" in pair.log.read_text()) is warned
@@ -122,7 +122,7 @@ def test_others_reach_it_only_if_that_is_said_and_then_it_warns(tmp_path: Path, 
         assert f"{listening}:{port}" in rows
 
 
-def test_a_state_that_is_none_is_told(tmp_path: Path) -> None:
+def test_malformed_state_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
     given = os.environ | IMPORTS | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]

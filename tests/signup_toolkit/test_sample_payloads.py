@@ -16,9 +16,10 @@ from signup_bridge.inbound.cloudevents import BodyFormat
 from signup_bridge.inbound.payload_mapping import PRESETS
 
 from signup_toolkit import sample_payloads
-from tests.support.builders import CODE, PHONE, ROOT
-from tests.support.command import COMMAND, IMPORTS
-from tests.support.make_run import running_pair
+from tests.support import ROOT
+from tests.support.bridge.signed_requests import CODE, PHONE
+from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.emulator.make_run import running_pair
 
 EMAIL = "jo@example.com"
 
@@ -36,7 +37,7 @@ def places(document: Any, at: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
+def test_build_body_matches_sample_of_sender_and_is_new_each_time(preset: str) -> None:
     sample = json.loads((ROOT / "tests" / "samples" / f"{preset}.json").read_text())
     written = sample_payloads.build_body(EMAIL, CODE, preset=preset)
     assert set(places(json.loads(written))) <= set(places(sample))
@@ -45,7 +46,7 @@ def test_a_body_is_its_senders_and_new_each_time(preset: str) -> None:
 
 @pytest.mark.parametrize(("contact", "kind"), [(EMAIL, "email"), (PHONE, "phone"), ("+1 555-0100", "phone")])
 @pytest.mark.parametrize("preset", [None, *PRESETS])
-def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> None:
+def test_build_body_is_parsed_by_bridge(preset: str | None, contact: str, kind: str) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
     found = body.parse(sample_payloads.build_body(contact, "abcd", preset=preset), reading).to_delivery()
@@ -53,18 +54,18 @@ def test_the_bridge_reads_it(preset: str | None, contact: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize("preset", [None, *PRESETS])
-def test_without_a_code_it_asks_for_one(preset: str | None) -> None:
+def test_build_body_without_code_is_code_request(preset: str | None) -> None:
     mapping = PRESETS[preset] if preset else None
     reading = BodyFormat(mapping, mapping.event if mapping else False)
     found = body.parse(sample_payloads.build_body(EMAIL, None, preset=preset), reading).to_code_request()
     assert found.contact.value == EMAIL
 
 
-def test_every_preset_of_the_bridge_has_one() -> None:
+def test_every_preset_has_sample_payload() -> None:
     assert set(sample_payloads.PAYLOADS) == set(PRESETS)
 
 
-def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tmp_path: Path) -> None:
+def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
     def send(*options: str) -> tuple[int, Any]:
         command = [
             *COMMAND,
@@ -110,7 +111,7 @@ def test_the_page_and_the_command_line_send_what_the_bridge_beside_them_reads(tm
         assert (status, told["error"]["http_code"]) == (1, 422)
 
 
-def test_a_preset_that_is_none(tmp_path: Path) -> None:
+def test_unknown_preset_is_rejected(tmp_path: Path) -> None:
     command = [*COMMAND, "send", "--url", "http://127.0.0.1:9/"]
     environ = {"PAYLOAD_PRESET": "okta", **IMPORTS}
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)

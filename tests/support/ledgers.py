@@ -30,7 +30,8 @@ from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from local_services.redis_server import RedisServer
-from tests.support.builders import CODE, PHONE, SetClock, StillClock
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.signed_requests import CODE, PHONE
 
 KEY = b"a key of thirty-two bytes, or more"
 POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)

@@ -13,21 +13,11 @@ from signup_bridge.upstream import error_codes
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (
-    ABORT,
-    CODE,
-    PHONE,
-    PROBLEM,
-    Answer,
-    body,
-    calls,
-    check_problem,
-    post,
-    problem,
-    signed,
-)
-from tests.support.deliveries import at_once
-from tests.support.targets import Running, Scf, running_tree
+from tests.support.bridge.deliveries import at_once
+from tests.support.bridge.instances import calls, post
+from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.bridge.targets import Running, Scf, running_tree
 
 OF_THE_API = (
     "InternalError.VerifyCodeErr",
@@ -57,7 +47,7 @@ def fresh(running: Running) -> None:
     running.emulator.reset()
 
 
-def test_the_reference_example_is_verified_once(running: Running) -> None:
+def test_reference_example_is_verified_once(running: Running) -> None:
     first = post(f"{running.url}/webhooks/signup", body())
     request_id = running.emulator.calls[0].request_id
 
@@ -70,7 +60,7 @@ def test_the_reference_example_is_verified_once(running: Running) -> None:
     check_problem(again, expected, ABORT)
 
 
-def test_a_sent_code_is_verified_and_a_wrong_one_is_not(running: Running) -> None:
+def test_sent_code_is_verified_and_wrong_code_is_rejected(running: Running) -> None:
     running.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 2, "Code": "jo@example.com"})
     (sent,) = requests.get(f"{running.emulator.url}/emulator/codes", timeout=60).json()
     wrong = "000000" if sent["code"] != "000000" else "000001"
@@ -85,19 +75,19 @@ def test_a_sent_code_is_verified_and_a_wrong_one_is_not(running: Running) -> Non
     assert sent["type"] == "email"
 
 
-def test_the_api_names_are_taken_too(running: Running) -> None:
+def test_api_member_names_are_accepted(running: Running) -> None:
     data = json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE, "trace": [1, 2]}).encode()
     assert post(f"{running.url}/", data).json["status"] == "verified"
 
 
-def test_an_unsigned_delivery_calls_nothing(running: Running) -> None:
+def test_unsigned_delivery_calls_nothing(running: Running) -> None:
     given = post(f"{running.url}/webhooks/signup", body(), {"Content-Type": "application/json"})
     check_problem(given, problem("signature-invalid", 401, retryable=False), PROBLEM)
     assert calls(running.emulator) == []
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_not_read(running: Running, chunked: bool) -> None:
+def test_too_large_body_returns_413(running: Running, chunked: bool) -> None:
     data = body(padding="x" * 20_000)
     sent = iter([data]) if chunked else data
     response = requests.post(f"{running.url}/", data=sent, headers=signed(data), timeout=60)
@@ -106,26 +96,26 @@ def test_a_body_that_is_too_large_is_not_read(running: Running, chunked: bool) -
     assert calls(running.emulator) == []
 
 
-def test_a_body_in_chunks_is_read(running: Running) -> None:
+def test_chunked_body_is_read(running: Running) -> None:
     data = body()
     response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=60)
     assert response.json()["status"] == "verified"
 
 
-def test_health(running: Running) -> None:
+def test_health_returns_version(running: Running) -> None:
     response = requests.get(f"{running.url}/health", timeout=60)
     assert response.json() == {"status": "ok", "version": "0.1.0"}
     assert calls(running.emulator) == []
 
 
-def test_every_line_of_output_is_a_json_object(running: Running) -> None:
+def test_every_output_line_is_json_object(running: Running) -> None:
     post(f"{running.url}/", body())
     lines = [json.loads(line) for line in running.log.read_text().splitlines()]
     assert {"time", "level", "message"} <= set.intersection(*(set(line) for line in lines))
     assert [line for line in lines if line["message"] == "delivery"][-1]["outcome"] == "verified"
 
 
-def test_a_delivery_that_comes_again_is_replayed(running: Running) -> None:
+def test_redelivery_is_replayed_and_found_by_id(running: Running) -> None:
     data = body(contact="10086")
     headers = signed(data)
     first = post(running.url, data, headers)
@@ -139,7 +129,7 @@ def test_a_delivery_that_comes_again_is_replayed(running: Running) -> None:
     assert len(running.emulator.calls) == 1
 
 
-def test_ten_at_once_are_one_call(running: Running) -> None:
+def test_ten_concurrent_redeliveries_make_one_call(running: Running) -> None:
     running.emulator.delay = 0.3
     data = body(contact=f"20{len(running.url)}86")
     headers = signed(data)
@@ -150,14 +140,14 @@ def test_ten_at_once_are_one_call(running: Running) -> None:
 
 
 @pytest.mark.parametrize("api_code", OF_THE_API)
-def test_each_error_of_the_api(running: Running, api_code: str) -> None:
+def test_api_error_returns_outcome_of_its_code(running: Running, api_code: str) -> None:
     expected = error_codes.outcome_for(api_code)
     running.emulator.faults.arm(Fault(api_code, times=100))
     given = post(running.url, body(contact=f"3{zlib.crc32(api_code.encode()):010}"))
     assert (given.status, given.json["code"]) == (expected.status, expected.code)
 
 
-def test_an_answer_that_is_lost_is_found_out(running: Running) -> None:
+def test_lost_reply_is_resolved(running: Running) -> None:
     running.emulator.faults.arm(Fault("close"))
     data = body(contact=PHONE)
     headers = signed(data)
@@ -167,7 +157,7 @@ def test_an_answer_that_is_lost_is_found_out(running: Running) -> None:
     assert found.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
 
 
-def test_stale_and_tampered_deliveries(running: Running) -> None:
+def test_stale_and_tampered_deliveries_are_rejected(running: Running) -> None:
     data = body()
     for given in (
         post(running.url, data, signed(data, at=time.time() - 400)),
@@ -178,12 +168,12 @@ def test_stale_and_tampered_deliveries(running: Running) -> None:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/ready", 200), ("/openapi.json", 200), ("/nowhere", 404)])
-def test_the_other_routes(running: Running, path: str, status: int) -> None:
+def test_service_routes_return_expected_status(running: Running, path: str, status: int) -> None:
     assert requests.get(running.url + path, timeout=60).status_code == status
     assert requests.post(f"{running.url}/health", data=b"", timeout=60).status_code == 405
 
 
-def test_the_headers_of_an_answer_are_within_the_platforms_limit(running: Running) -> None:
+def test_response_headers_stay_below_limit_of_scf(running: Running) -> None:
     """SCF takes 4 KB in all."""
     data = body()
     told = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]

@@ -22,7 +22,8 @@ from signup_bridge.core.actions import CREATE
 from local_services.redis_server import RedisServer
 from signup_emulator.api.calls import Call
 from signup_emulator.server import Emulator
-from tests.support.builders import body, gunicorn, signed
+from tests.support.bridge.instances import gunicorn
+from tests.support.bridge.signed_requests import body, signed
 
 QUOTA = 20
 """Calls a second that the emulated account grants; the bridge's own default."""
@@ -216,7 +217,7 @@ async def kill_workers(master: int, emulator: Emulator, after_calls: tuple[int, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a worker's process is found in /proc")
-def test_a_worker_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
     changed = {"REQUEST_BUDGET": 2, "GUNICORN_CMD_ARGS": f"--pid {tmp_path / 'pid'}"}
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
         senders = Senders([url], sent_codes(emulator, 200))
@@ -233,7 +234,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
-def test_a_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: bool) -> None:
+def test_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: bool) -> None:
     """At what pace, and that the API refuses none of the calls, `make bench` measures on a quiet machine."""
     changed: dict[str, object] = {"DOMAIN_API_RATE": BRISK}
     if shared:
@@ -246,7 +247,7 @@ def test_a_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: 
         asyncio.run(senders.send_all_again())
 
 
-def test_a_redis_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_restarted_redis_loses_and_doubles_nothing(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Account(150, quota=BRISK, delay=0.1) as account, ExitStack() as running:
         changed = {"DOMAIN_API_RATE": BRISK, "LEDGER_URL": server.url, "LEDGER_KEY": SHARED_KEY}
         urls = [running.enter_context(gunicorn(account.url, tmp_path / f"log {n}", **changed)) for n in range(2)]
@@ -269,7 +270,7 @@ def test_a_redis_that_is_started_again_loses_and_doubles_nothing(tmp_path: Path)
         asyncio.run(senders.send_all_again())
 
 
-def test_one_delivery_fifty_times_at_once_is_one_call(tmp_path: Path) -> None:
+def test_fifty_concurrent_redeliveries_make_one_call(tmp_path: Path) -> None:
     with Emulator(rate=QUOTA) as emulator, gunicorn(emulator.url, tmp_path / "log", DOMAIN_API_RATE=QUOTA) as url:
         emulator.delay = 0.5
         (one,) = sent_codes(emulator, 1)

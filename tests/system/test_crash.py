@@ -20,8 +20,11 @@ from signup_bridge.ledger.redis.ledger import RedisLedger
 from local_services.redis_server import RedisServer
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support import log_audit
-from tests.support.builders import CODE, PHONE, ROOT, Answer, StillClock, body, bridge, environment, signed
+from tests.support import ROOT, log_audit
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.instances import bridge, environment
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.ledgers import KEY, SHIFTED
 
 WRONG = "000000"
@@ -35,7 +38,7 @@ def die(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Die]:
     """Let a bridge with these settings work on a delivery in a process of its own, until it is killed."""
     path = os.pathsep.join(str(ROOT / folder) for folder in ("function", "."))
     errors = tmp_path_factory.mktemp("dying") / "errors"
-    command = [sys.executable, str(ROOT / "tests" / "support" / "crashing_bridge.py")]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "scenarios" / "crashing_bridge.py")]
     with errors.open("w") as log, subprocess.Popen(
         command, env={"PATH": os.environ["PATH"], "PYTHONPATH": path}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
@@ -117,7 +120,7 @@ def shape(given: Answer) -> tuple[int, str, bool | None, bool]:
         ("after settle 1", WRONG, (422, "code-incorrect", None, True), "C:VerifyCodeErr"),
     ],
 )  # fmt: skip
-def test_a_first_call(world: World, moment: str, code: str, answered: Any, seen: str) -> None:
+def test_crash_during_first_call_is_resolved(world: World, moment: str, code: str, answered: Any, seen: str) -> None:
     world.die(moment, code=code)
     if moment != "before claim 1" and "after settle" not in moment:
         assert shape(world.deliver(code=code)) == (409, "in-progress", None, False)
@@ -131,7 +134,7 @@ def test_a_first_call(world: World, moment: str, code: str, answered: Any, seen:
 
 
 @pytest.mark.parametrize("moment", ["before release 1", "after throttle 1", "after reserve_slot 1"])
-def test_a_call_that_was_refused_for_the_quota(world: World, moment: str) -> None:
+def test_crash_during_throttled_call_is_resolved(world: World, moment: str) -> None:
     world.emulator.faults.arm(
         Fault("RequestLimitExceeded" if "release" not in moment else "LimitExceeded.RequestLimit")
     )
@@ -152,7 +155,7 @@ def test_a_call_that_was_refused_for_the_quota(world: World, moment: str) -> Non
         ("after settle 1", (200, "verified", True, True), "D:OK C:OK"),
     ],
 )
-def test_the_resolution_of_an_unknown(world: World, moment: str, answered: Any, seen: str) -> None:
+def test_crash_during_reconciliation_is_resolved(world: World, moment: str, answered: Any, seen: str) -> None:
     world.emulator.faults.arm(Fault("unprocessed"))
     assert world.deliver().json["code"] == "outcome-unknown"
     world.seen()
@@ -171,7 +174,7 @@ def test_the_resolution_of_an_unknown(world: World, moment: str, answered: Any, 
         ("after finish_release 1", "C:OK D:OK | C:OK D:OK"),
     ],
 )
-def test_the_removal_of_a_contact(world: World, moment: str, seen: str) -> None:
+def test_crash_during_contact_release_is_resolved(world: World, moment: str, seen: str) -> None:
     world.settings["AFTER_VERIFIED"] = "release"
     world.die(moment)
     assert shape(world.deliver()) == (200, "verified", None, True)
@@ -182,7 +185,9 @@ def test_the_removal_of_a_contact(world: World, moment: str, seen: str) -> None:
     assert f"{first} | {world.seen()}" == seen
 
 
-def test_over_a_redis(emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_with_redis_ledger_is_resolved(
+    emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its lease runs on its own clock."""
     monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, script=SHIFTED))
     settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "5"}

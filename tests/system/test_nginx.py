@@ -20,7 +20,9 @@ import requests
 from local_services.certificates import Tls
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import PHONE, ROOT, body, gunicorn, signed
+from tests.support import ROOT
+from tests.support.bridge.instances import gunicorn
+from tests.support.bridge.signed_requests import PHONE, body, signed
 
 pytestmark = pytest.mark.toolchain
 
@@ -121,7 +123,7 @@ def nginx(folder: Path, running: Proxied) -> Iterator[None]:
         process.wait(timeout=60)
 
 
-def test_a_signed_delivery_passes(proxied: Proxied) -> None:
+def test_signed_delivery_passes_proxy(proxied: Proxied) -> None:
     assert proxied.deliver(PHONE, "signup-7")["status"] == "verified"
     found = requests.get(
         f"{proxied.url}/deliveries/signup-7", headers=signed(b""), verify=str(proxied.tls.bundle), timeout=60
@@ -132,14 +134,14 @@ def test_a_signed_delivery_passes(proxied: Proxied) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/ready", "/health", "/openapi.json", "/", "/%6Detrics", "//metrics", "/webhooks/../metrics"]
 )
-def test_other_paths_are_not_there(proxied: Proxied, path: str) -> None:
+def test_other_paths_return_404_at_proxy(proxied: Proxied, path: str) -> None:
     assert requests.get(f"http://127.0.0.1:{proxied.bridge}/metrics", timeout=60).ok
     with proxied.connect() as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
 
 
-def test_requests_that_drip_never_reach_the_bridge(proxied: Proxied) -> None:
+def test_dripping_requests_never_reach_bridge(proxied: Proxied) -> None:
     """The bridge has one thread: a single one of them would hold it."""
     before = proxied.connections()
     head = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\n"
@@ -160,7 +162,7 @@ def test_silent_connections_never_reach_the_bridge(proxied: Proxied) -> None:
         assert len(proxied.connections() - before) <= 1
 
 
-def test_an_address_has_so_many_requests_at_once(proxied: Proxied) -> None:
+def test_concurrent_requests_of_one_address_are_limited(proxied: Proxied) -> None:
     head = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\nExpect: 100-continue\r\n\r\n"
     with ExitStack() as opened:
         for expected in [b"HTTP/1.1 100 "] * 32 + [b"HTTP/1.1 503 "]:
@@ -169,7 +171,7 @@ def test_an_address_has_so_many_requests_at_once(proxied: Proxied) -> None:
             assert connection.recv(65_536).startswith(expected)
 
 
-def test_an_idle_connection_to_the_bridge_is_used_again(proxied: Proxied) -> None:
+def test_idle_connection_to_bridge_is_reused(proxied: Proxied) -> None:
     """gunicorn's own keep-alive of 2 s would have closed it."""
     assert proxied.deliver("10081")["code"] == "code-incorrect"
     before = proxied.connections()

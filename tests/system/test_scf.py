@@ -26,9 +26,13 @@ from signup_emulator.scf.function import Function, FunctionError, Shape
 from signup_emulator.scf.instances import WebInstance
 from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, ROOT, SUCCESS, Answer, Upstream, body, cut, post, reply, signed
-from tests.support.event_builders import DIRECT
-from tests.support.targets import Scf
+from tests.support import ROOT
+from tests.support.bridge.event_builders import DIRECT
+from tests.support.bridge.instances import post
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.bridge.targets import Scf
+from tests.support.network.upstream import SUCCESS, Upstream, cut, reply
 
 both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
 IDLE_LIMIT = 0.3
@@ -59,7 +63,7 @@ def impatient(scf: Scf, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @both_shapes
 @pytest.mark.parametrize("cutting", ["silent", "reset"])
-def test_a_thawed_instance_uses_no_connection_of_before(scf: Scf, impatient: Path, shape: Shape, cutting: str) -> None:
+def test_thawed_instance_does_not_reuse_old_connection(scf: Scf, impatient: Path, shape: Shape, cutting: str) -> None:
     """While it was frozen its pooled connection was cut, in silence or not: one call for each delivery, answered."""
     asked: list[socket.socket] = []
 
@@ -78,7 +82,7 @@ def test_a_thawed_instance_uses_no_connection_of_before(scf: Scf, impatient: Pat
 
 
 @both_shapes
-def test_it_sleeps_while_nothing_is_asked(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_instance_freezes_while_idle(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url) as platform:
         post(platform.url, body())
         end = time.monotonic() + 120
@@ -89,9 +93,7 @@ def test_it_sleeps_while_nothing_is_asked(scf: Scf, emulator: Emulator, shape: S
 
 
 @pytest.mark.parametrize("awake", [0.0, 0.2], ids=["at once", "idle first"])
-def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
-    scf: Scf, emulator: Emulator, awake: float
-) -> None:
+def test_kept_connection_outlives_freeze_longer_than_keep_alive(scf: Scf, emulator: Emulator, awake: float) -> None:
     """The platform sends on it what arrives meanwhile, then thaws: no reset, and one call for each delivery."""
     with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
         assert post(platform.url, body(contact="10080")).json["code"] == "code-incorrect"
@@ -104,7 +106,7 @@ def test_a_kept_connection_outlives_a_freeze_that_is_longer_than_its_keep_alive(
         assert (instance.connections, len(emulator.calls)) == (1, 2)
 
 
-def test_a_connection_that_the_function_closed_is_not_used_again(scf: Scf, emulator: Emulator) -> None:
+def test_connection_closed_by_function_is_not_reused(scf: Scf, emulator: Emulator) -> None:
     with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
         assert requests.get(f"{platform.url}/health", timeout=10).status_code == 200
         instance = platform.instance
@@ -125,7 +127,7 @@ def states(platform: Platform) -> set[str]:
 
 
 @both_shapes
-def test_the_roles_credentials_may_change_in_the_middle_of_a_run(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_role_credentials_may_change_between_calls(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     from_headers = "true" if shape == "web" else ""
     with scf.start(
         shape,
@@ -145,7 +147,7 @@ def test_the_roles_credentials_may_change_in_the_middle_of_a_run(scf: Scf, emula
     assert not re.search("key-first|token-first|id-first|key-second|token-second", log)
 
 
-def test_a_callers_word_about_the_platform_is_not_passed_on(scf: Scf, emulator: Emulator) -> None:
+def test_forged_platform_headers_are_not_passed_on(scf: Scf, emulator: Emulator) -> None:
     forged = {"X-Scf-Secret-Id": "a", "X-Scf-Secret-Key": "b", "X-Scf-Session-Token": "c", "X-Scf-Request-Id": "forged"}
     with scf.start(
         "web", emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", ROLE_CREDENTIALS_FROM_HEADERS="true"
@@ -157,14 +159,14 @@ def test_a_callers_word_about_the_platform_is_not_passed_on(scf: Scf, emulator: 
 
 
 @both_shapes
-def test_a_body_that_the_platform_refuses(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_body_above_platform_limit_is_rejected_by_platform(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url) as platform:
         given = requests.post(platform.url, data=b"x" * (6 * 2**20 + 1), timeout=60)
         assert (given.status_code, platform.log.read_text()) == (413, "")
 
 
 @both_shapes
-def test_a_body_that_the_bridge_refuses(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_body_above_bridge_limit_is_rejected_by_bridge(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url) as platform:
         given = requests.post(platform.url, data=b"x" * 4 * 2**20, timeout=60)
         assert (given.status_code, given.json()["code"]) == (413, "body-too-large")
@@ -173,13 +175,13 @@ def test_a_body_that_the_bridge_refuses(scf: Scf, emulator: Emulator, shape: Sha
 @pytest.mark.parametrize(
     "head", ["Content-Length: x", "Content-Length: -5", "Content-Length: 1_0", "Transfer-Encoding: chunked\r\n\r\n0x1"]
 )
-def test_a_request_that_is_none(scf: Scf, emulator: Emulator, head: str) -> None:
+def test_malformed_http_request_returns_400(scf: Scf, emulator: Emulator, head: str) -> None:
     with scf.start("event", emulator.url) as platform, socket.create_connection(platform.address) as connection:
         connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
-def test_an_instance_that_ended_is_replaced(scf: Scf, emulator: Emulator) -> None:
+def test_ended_instance_is_replaced(scf: Scf, emulator: Emulator) -> None:
     with scf.start("event", emulator.url) as platform:
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
@@ -192,7 +194,7 @@ def test_an_instance_that_ended_is_replaced(scf: Scf, emulator: Emulator) -> Non
 
 
 @both_shapes
-def test_redis_works_in_the_package(scf: Scf, emulator: Emulator, redis_server: RedisServer, shape: Shape) -> None:
+def test_redis_ledger_works_in_package(scf: Scf, emulator: Emulator, redis_server: RedisServer, shape: Shape) -> None:
     with scf.start(shape, emulator.url, LEDGER_URL=redis_server.url, LEDGER_KEY="k" * 32) as platform:
         data = body()
         headers = signed(data)
@@ -202,7 +204,7 @@ def test_redis_works_in_the_package(scf: Scf, emulator: Emulator, redis_server: 
     assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
 
 
-def test_events_of_every_kind(scf: Scf, emulator: Emulator) -> None:
+def test_events_of_every_kind_are_processed(scf: Scf, emulator: Emulator) -> None:
     message = {"type": "phone", "contact": PHONE, "verify_code": CODE}
     kafka = {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", "msgBody": json.dumps(message)}
     with scf.start("event", emulator.url) as platform:
@@ -231,7 +233,7 @@ def many_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("many_files")
 @both_shapes
-def test_any_number_of_files_may_be_open(scf: Scf, emulator: Emulator, shape: Shape) -> None:
+def test_open_file_limit_does_not_affect_function(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     """Here, and in the emulated API, which waits for its caller to give up."""
     emulator.faults.arm(Fault("hang"))
     with scf.start(shape, emulator.url, REQUEST_BUDGET="1") as platform:
@@ -243,7 +245,7 @@ def test_any_number_of_files_may_be_open(scf: Scf, emulator: Emulator, shape: Sh
         time.sleep(0.02)
 
 
-def test_an_event_is_answered_before_the_platforms_time_is_over(scf: Scf, emulator: Emulator) -> None:
+def test_event_is_answered_before_platform_timeout(scf: Scf, emulator: Emulator) -> None:
     """A budget of 8 s in a function whose time-out is 3 s, SCF's default."""
     emulator.faults.arm(Fault("hang"))
     with scf.start("event", emulator.url, timeout=3.0) as platform:
@@ -251,9 +253,7 @@ def test_an_event_is_answered_before_the_platforms_time_is_over(scf: Scf, emulat
 
 
 @both_shapes
-def test_what_takes_longer_than_the_time_out_is_told_by_the_platform(
-    scf: Scf, tmp_path: Path, emulator: Emulator, shape: Shape
-) -> None:
+def test_exceeded_platform_timeout_returns_433(scf: Scf, tmp_path: Path, emulator: Emulator, shape: Shape) -> None:
     slow = changed(scf.archive, tmp_path / "slow.zip", "signup_bridge/inbound/body.py", "def parse(", SLOW)
     with scf.start(shape, emulator.url, archive=slow, timeout=3.0) as platform:
         requests.get(f"{platform.url}/health", timeout=60)
@@ -272,7 +272,7 @@ def _parse("""
 
 
 @both_shapes
-def test_it_says_why_it_does_not_start(scf: Scf, shape: Shape) -> None:
+def test_invalid_settings_are_logged_at_start(scf: Scf, shape: Shape) -> None:
     with scf.start(shape, "http://127.0.0.1:9", WEBHOOK_SECRETS="") as platform:
         given = requests.get(f"{platform.url}/health", timeout=60)
         assert given.status_code in (405, 430)
@@ -280,17 +280,17 @@ def test_it_says_why_it_does_not_start(scf: Scf, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("name", ["TENCENTCLOUD_REGION", "SCF_NAMESPACE", "QCLOUD_X"])
-def test_reserved_names_cannot_be_configured(scf: Scf, name: str) -> None:
+def test_reserved_environment_names_are_rejected(scf: Scf, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: reserved by SCF"):
         Function(scf.archive, "web", {name: "x"}, scf.python)
 
 
-def test_an_environment_that_is_too_large(scf: Scf) -> None:
+def test_too_large_environment_is_rejected(scf: Scf) -> None:
     with pytest.raises(ValueError, match="4 KB"):
         Function(scf.archive, "web", {"X": "x" * 4096}, scf.python)
 
 
-def test_nothing_but_tmp_can_be_written(scf: Scf, tmp_path: Path) -> None:
+def test_only_tmp_is_writable(scf: Scf, tmp_path: Path) -> None:
     """By root as little as by anybody; where the kernel has no Landlock, the code's folder at least."""
     program = f"""
 import sys
@@ -313,7 +313,7 @@ print(confine.confine())
     (outside / "canary").unlink(missing_ok=True)
 
 
-def test_the_code_finds_nothing_of_ours(scf: Scf, tmp_path: Path, emulator: Emulator) -> None:
+def test_function_does_not_see_host_packages_or_environment(scf: Scf, tmp_path: Path, emulator: Emulator) -> None:
     program = 'import sys; print("PATHS", sys.path, sorted(os.environ))\ngc.disable()'
     printing = changed(scf.archive, tmp_path / "printing.zip", "index.py", "gc.disable()", program)
     with scf.start("event", emulator.url, archive=printing) as platform:

@@ -21,26 +21,15 @@ from signup_bridge.inbound.signatures import SignatureInvalid
 from signup_bridge.ledger.keys import Hasher
 
 from signup_emulator.server import Emulator
-from tests.support.builders import (
-    CODE,
-    PHONE,
-    SUCCESS,
-    Upstream,
-    body,
-    bridge,
-    calls,
-    gunicorn,
-    post,
-    reply,
-    send,
-    signed,
-)
-from tests.support.event_builders import CONTEXT
+from tests.support.bridge.event_builders import CONTEXT
+from tests.support.bridge.instances import bridge, calls, gunicorn, post
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
 # -- who sent it --
 
 
-def test_a_flood_without_a_signature_reaches_neither_the_api_nor_the_ledger(emulator: Emulator, tmp_path: Path) -> None:
+def test_unsigned_flood_reaches_neither_api_nor_ledger(emulator: Emulator, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.db"
     with gunicorn(emulator.url, tmp_path / "log", LEDGER_URL=f"sqlite:///{ledger}") as url:
         before = ledger.stat().st_mtime_ns, (tmp_path / "ledger.db-wal").stat().st_size
@@ -62,7 +51,7 @@ def test_a_flood_without_a_signature_reaches_neither_the_api_nor_the_ledger(emul
 
 
 @pytest.mark.parametrize("right", [None, 0, 2])
-def test_every_secret_is_compared_whichever_is_right(monkeypatch: pytest.MonkeyPatch, right: int | None) -> None:
+def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.MonkeyPatch, right: int | None) -> None:
     """How long it takes does not tell how far a guess was right, nor which secret it was."""
     compared: list[bytes] = []
     real = hmac.compare_digest
@@ -85,7 +74,7 @@ def test_every_secret_is_compared_whichever_is_right(monkeypatch: pytest.MonkeyP
         assert len(compared) == len(secrets)
 
 
-def test_a_signature_of_one_thing_is_none_of_another(emulator: Emulator) -> None:
+def test_signature_of_one_request_is_not_valid_for_another(emulator: Emulator) -> None:
     """A captured question is no delivery, a captured delivery no question, and another route is no other delivery."""
     bridged = bridge(emulator.url)
     data = body()
@@ -101,7 +90,7 @@ def test_a_signature_of_one_thing_is_none_of_another(emulator: Emulator) -> None
 # -- what it asks --
 
 
-def test_spellings_do_not_multiply_guesses(emulator: Emulator) -> None:
+def test_contact_spellings_share_wrong_code_limit(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, MAX_WRONG_CODES=3)
     spellings = [PHONE, f"+86 {PHONE}", f"0086-{PHONE[:3]}-{PHONE[3:]}", f"({PHONE})"]
     codes = [bridged.deliver(contact=one, verify_code=f"00000{at}").json["code"] for at, one in enumerate(spellings)]
@@ -121,7 +110,9 @@ ODD = [
 
 @pytest.mark.parametrize("preset", [*PRESETS, None])
 @pytest.mark.parametrize("media_type", ["application/json", "application/cloudevents+json"])
-def test_an_odd_body_is_refused_and_no_fault(emulator: Emulator, preset: str | None, media_type: str) -> None:
+def test_unusual_body_is_rejected_without_internal_error(
+    emulator: Emulator, preset: str | None, media_type: str
+) -> None:
     mapped: dict[str, Any] = {"PAYLOAD_PRESET": preset} if preset else {}
     bridged = bridge(emulator.url, WEBHOOK_AUTH="bearer", WEBHOOK_SECRETS="a-token-of-the-test", **mapped)
     headers = {"Authorization": "Bearer a-token-of-the-test", "Content-Type": media_type}
@@ -134,7 +125,7 @@ def test_an_odd_body_is_refused_and_no_fault(emulator: Emulator, preset: str | N
     assert calls(emulator) == []
 
 
-def test_nothing_in_a_request_says_where_to_call(emulator: Emulator) -> None:
+def test_request_cannot_change_api_address(emulator: Emulator) -> None:
     with Upstream(send(reply(SUCCESS))) as trap:
         bridged = bridge(emulator.url)
         inner = json.loads(body(DOMAIN_API_URL=trap.url, callback=trap.url))
@@ -159,7 +150,7 @@ def test_nothing_in_a_request_says_where_to_call(emulator: Emulator) -> None:
 # -- what is written --
 
 
-def test_nothing_in_a_request_makes_a_line_of_the_log(emulator: Emulator, tmp_path: Path) -> None:
+def test_request_cannot_forge_log_lines(emulator: Emulator, tmp_path: Path) -> None:
     """Whatever comes, each line is one JSON object of the bridge's own, without a control character."""
     forged = 'x"},\n{"level": "ERROR", "message": "forged"}\r\n\x1b[31m\u2028'
     with gunicorn(emulator.url, tmp_path / "log") as url:
@@ -184,7 +175,7 @@ def test_nothing_in_a_request_makes_a_line_of_the_log(emulator: Emulator, tmp_pa
     assert not [line for line in lines if "forged" in line["message"] or "forged" in line.get("request_id", "")]
 
 
-def test_a_stolen_ledger_tells_nobody_without_its_key(emulator: Emulator, tmp_path: Path) -> None:
+def test_stolen_ledger_reveals_nothing_without_key(emulator: Emulator, tmp_path: Path) -> None:
     """With the key each pair of contact and code can be tried; the key is in a file of its own, or in the settings."""
     ledger = tmp_path / "ledger.db"
     bridged = bridge(emulator.url, LEDGER_URL=f"sqlite:///{ledger}")

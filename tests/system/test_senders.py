@@ -14,11 +14,14 @@ from signup_bridge.core.outcomes import OUTCOMES
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support import node_packages
-from tests.support.builders import CODE, PHONE, Answer, StillClock, bridge, post
-from tests.support.lost_replies import CREATE
-from tests.support.sender_policies import POLICIES, Judgement, Policy, Signers, signers
-from tests.support.serving import serving
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.instances import bridge, post
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.serving import serving
+from tests.support.bridge.signed_requests import CODE, PHONE
+from tests.support.scenarios.lost_replies import CREATE
+from tests.support.scenarios.sender_policies import POLICIES, Judgement, Policy, Signers, signers
+from tests.support.tools import node_packages
 
 pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
 
@@ -236,7 +239,9 @@ def open_street(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Pa
         for pair in PAIRS
     ],
 )  # fmt: skip
-def test_each_delivery_ends_as_it_should(open_street: Callable[..., Street], policy: Policy, profile: str) -> None:
+def test_deliveries_of_each_sender_and_profile_end_as_expected(
+    open_street: Callable[..., Street], policy: Policy, profile: str
+) -> None:
     street = open_street(policy, profile)
     sendings = {name: street.sending(policy, scene, number) for number, (name, scene) in enumerate(SCENES.items(), 1)}
     street.send_all(list(sendings.values()))
@@ -256,7 +261,7 @@ RETRYING = [
 
 
 @pytest.mark.parametrize(("policy", "profile"), RETRYING, ids=[policy.name for policy, _ in RETRYING])
-def test_an_api_that_cannot_be_reached_at_first(
+def test_unreachable_api_at_first_is_retried_by_sender(
     open_street: Callable[..., Street], policy: Policy, profile: str
 ) -> None:
     """Nothing listens where the API is, until the sender's second try."""

@@ -15,7 +15,9 @@ from signup_bridge.core.actions import SEND
 
 from local_services.redis_server import RedisServer
 from signup_emulator.server import Emulator
-from tests.support.builders import PHONE, Answer, bridge, gunicorn, post
+from tests.support.bridge.instances import bridge, gunicorn, post
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import PHONE
 from tests.support.log_lines import lines_of
 from tests.system.test_concurrent_senders import SHARED_KEY, Senders, Sent
 
@@ -27,7 +29,7 @@ def wanted(contact: str) -> bytes:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.toolchain)])
 @pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
-def test_a_thousand_at_once_for_one_contact_are_one_message(
+def test_thousand_concurrent_requests_for_one_contact_send_one_message(
     redis_server: RedisServer, tmp_path: Path, shared: bool, count: int
 ) -> None:
     of_redis = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY} if shared else {}
@@ -59,7 +61,7 @@ def test_a_thousand_at_once_for_one_contact_are_one_message(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.toolchain)])
-def test_ten_thousand_contacts_of_one_prefix_end_at_the_cap(
+def test_many_contacts_of_one_prefix_stop_at_limit(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
     caplog.set_level(logging.CRITICAL, "signup_bridge")  # so many lines would be looked through for minutes
@@ -71,7 +73,7 @@ def test_ten_thousand_contacts_of_one_prefix_end_at_the_cap(
     assert [call.action for call in emulator.calls] == [SEND] * 100
 
 
-def test_each_guard_holds_over_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
+def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
     """Whoever is refused here was sent his codes by the other instance."""
     limits = {"SEND_PER_CONTACT": 2, "SEND_PER_PREFIX": 4, "SEND_PER_HOUR": 6, "SEND_ALLOWED_PREFIXES": "+86 +44"}
     of_redis = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}

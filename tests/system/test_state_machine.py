@@ -22,8 +22,9 @@ from signup_emulator.api.account.domain import Contact
 from signup_emulator.api.account.error_codes import ApiError
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import Answer
-from tests.support.invariants import (
+from tests.support.bridge.responses import Answer
+from tests.support.ledgers import SHIFTED
+from tests.support.scenarios.invariants import (
     CONTACTS,
     CREATE,
     DESCRIBE,
@@ -36,7 +37,6 @@ from tests.support.invariants import (
     Sent,
     code_of,
 )
-from tests.support.ledgers import SHIFTED
 
 fault_plans = st.lists(
     st.sampled_from([Fault(name, CREATE) for name in LOST + NOT_PROCESSED] + [Fault(name, DESCRIBE) for name in LOST]),
@@ -242,7 +242,7 @@ def machine(
 
 @pytest.mark.timeout(900)  # it draws a good many lives
 @pytest.mark.parametrize("lives", [12, pytest.param(80, marks=pytest.mark.toolchain)])
-def test_whatever_happens_the_promises_hold(machine: type[Machine], lives: int) -> None:
+def test_invariants_hold_for_any_order_of_events(machine: type[Machine], lives: int) -> None:
     # A failure is told as it is found: making it small takes minutes.
     told_at_once = [Phase.explicit, Phase.reuse, Phase.generate]
     drawn = settings(max_examples=lives, stateful_step_count=25, phases=told_at_once)

@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support import log_audit
-from tests.support.builders import CODE, PHONE, ROOT, SECRET, body, environment, signed
+from tests.support import ROOT, log_audit
+from tests.support.bridge.instances import environment
+from tests.support.bridge.signed_requests import CODE, PHONE, SECRET, body, signed
 
 MAIL = "jürgen.someone@example.com"
 CARRIED = [PHONE, CODE, MAIL]
@@ -40,12 +41,12 @@ def base64_of(text: str) -> str:
         lambda value: "".join(f"\\u{ord(one):04x}" for one in value),
     ],
 )
-def test_it_finds_them_however_they_are_written(value: str, written: Callable[[str], str]) -> None:
+def test_leaks_finds_values_in_every_encoding(value: str, written: Callable[[str], str]) -> None:
     log_audit.carry(*CARRIED)
     assert log_audit.leaks(f"a line with {written(value)} in it") == [value]
 
 
-def test_it_finds_signatures_and_secrets() -> None:
+def test_leaks_finds_signatures_and_secrets() -> None:
     signature = signed(body())["webhook-signature"]
     key = "a-key-of-the-ledger-0123456789abcdef"
     environment("http://127.0.0.1:1", LEDGER_KEY=key)
@@ -64,7 +65,7 @@ def test_it_finds_signatures_and_secrets() -> None:
         "0123456789abcdef0123456789abcdef",
     ],
 )
-def test_what_is_there_by_chance_is_no_leak(text: str) -> None:
+def test_leaks_ignores_accidental_matches(text: str) -> None:
     assert log_audit.leaks(text) == []
 
 
@@ -102,7 +103,7 @@ def test_nothing():
 """
 
 
-def test_whatever_leaks_fails_its_test(tmp_path: Path) -> None:
+def test_log_audit_hook_fails_leaking_test(tmp_path: Path) -> None:
     (tmp_path / "test_leaking.py").write_text(LEAKING)
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("function", "."))}
     command = [

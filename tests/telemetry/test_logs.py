@@ -22,8 +22,9 @@ from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
 from signup_toolkit import ports, senders
-from tests.support.builders import SECRET, body, environment, gunicorn, post, signed
-from tests.support.event_builders import CONTEXT, gateway_event, invoke, url_event
+from tests.support.bridge.event_builders import CONTEXT, gateway_event, invoke, url_event
+from tests.support.bridge.instances import environment, gunicorn, post
+from tests.support.bridge.signed_requests import SECRET, body, signed
 
 CONTACT, MAIL, GOOD, WRONG = "13912345678", "somebody.else@example.com", "Zq7xKw9b", "Yp6vJn8c"
 HIDDEN = [
@@ -94,7 +95,7 @@ def every_scenario(emulator: Emulator, url: str) -> None:
         assert not raw(url, head.encode("latin-1")).startswith(b"HTTP/1.1 2")
 
 
-def test_a_web_function_logs_nothing_personal(tmp_path: Path) -> None:
+def test_web_function_log_hides_personal_data_and_secrets(tmp_path: Path) -> None:
     log = tmp_path / "log"
     dead = f"http://127.0.0.1:{ports.free()}"
     with Emulator(rate=0) as emulator:
@@ -111,7 +112,7 @@ def test_a_web_function_logs_nothing_personal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("auth", ["github", "bearer"])
-def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
+def test_scheme_secret_is_never_logged(tmp_path: Path, auth: str) -> None:
     secret, data = "a-token-of-somebody", body(contact=CONTACT, verify_code=WRONG)
     log = tmp_path / "log"
     with (
@@ -126,7 +127,7 @@ def test_no_scheme_logs_its_secret(tmp_path: Path, auth: str) -> None:
     assert [one for one in [*HIDDEN, "sha256="] if one in written] == []
 
 
-def test_an_event_function_logs_and_returns_nothing_personal() -> None:
+def test_event_function_log_and_response_hide_personal_data() -> None:
     data = body(contact=CONTACT, verify_code=WRONG)
     with Emulator(rate=0) as emulator:
         with_a_code(emulator)
@@ -170,7 +171,7 @@ def configured(output: io.StringIO) -> logging.Handler:
         ("urllib3.connection", "Failed to parse headers: %s", (CONTACT,), "connection.py:75"),
     ],
 )
-def test_the_lines_of_other_libraries(
+def test_lines_of_other_libraries_are_reduced(
     configured: logging.Handler, output: io.StringIO, name: str, message: str, arguments: tuple[object, ...], shown: str
 ) -> None:
     configured.handle(logging.LogRecord(name, logging.WARNING, "/lib/connection.py", 75, message, arguments, None))
@@ -179,7 +180,7 @@ def test_the_lines_of_other_libraries(
     assert "request_id" not in line
 
 
-def test_an_exception_is_told_by_its_class_and_place(configured: logging.Handler, output: io.StringIO) -> None:
+def test_exception_is_logged_by_class_and_place_only(configured: logging.Handler, output: io.StringIO) -> None:
     with pytest.raises(ValueError, match=CONTACT) as raised:
         int(CONTACT + "x")
     details = (raised.type, raised.value, raised.tb)
@@ -191,7 +192,7 @@ def test_an_exception_is_told_by_its_class_and_place(configured: logging.Handler
     assert CONTACT not in output.getvalue()
 
 
-def test_the_level_of_others_does_not_follow_ours() -> None:
+def test_log_level_does_not_apply_to_other_libraries() -> None:
     levels = logs.dict_config("DEBUG")["loggers"]
     assert levels["signup_bridge"] == {"level": "DEBUG"}
     assert logs.dict_config("DEBUG")["root"]["level"] == "WARNING"

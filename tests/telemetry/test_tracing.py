@@ -9,8 +9,10 @@ import pytest
 import requests
 from signup_bridge.telemetry import tracing
 
-from tests.support.builders import Upstream, body, bridge, gunicorn, post, reply, send, signed
-from tests.support.event_builders import handle, url_event
+from tests.support.bridge.event_builders import handle, url_event
+from tests.support.bridge.instances import bridge, gunicorn, post
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.network.upstream import Upstream, reply, send
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -22,7 +24,7 @@ def trace_ids(upstream: Upstream) -> list[bytes]:
     return [line.partition(b": ")[2] for line in lines if line.lower().startswith(b"x-tc-traceid:")]
 
 
-def test_a_trace_is_on_every_line_and_on_the_call(tmp_path: Path) -> None:
+def test_trace_id_is_on_every_line_and_call(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Upstream(send(VERIFIED)) as upstream:
         with gunicorn(upstream.url, log, LOG_LEVEL="DEBUG") as url:
@@ -37,7 +39,7 @@ def test_a_trace_is_on_every_line_and_on_the_call(tmp_path: Path) -> None:
     assert [line for line in lines if line not in of_requests and "trace_id" in line] == []
 
 
-def test_without_a_trace_each_call_has_an_id_of_its_own() -> None:
+def test_call_without_trace_has_its_own_id() -> None:
     with Upstream(send(VERIFIED)) as upstream:
         bridged = bridge(upstream.url)
         for delivery in (body(), body(contact="10086")):
@@ -46,7 +48,7 @@ def test_without_a_trace_each_call_has_an_id_of_its_own() -> None:
     assert first != second
 
 
-def test_an_http_event_has_a_trace_as_well() -> None:
+def test_http_event_trace_reaches_api() -> None:
     data = body()
     event = url_event(data, headers=signed(data) | {"traceparent": TRACEPARENT})
     with Upstream(send(VERIFIED)) as upstream:
@@ -57,7 +59,7 @@ def test_an_http_event_has_a_trace_as_well() -> None:
 @pytest.mark.parametrize(
     "given", [TRACEPARENT, f" {TRACEPARENT}\t", f"01-{TRACE}-00f067aa0ba902b7-01-more", "cc" + TRACEPARENT[2:]]
 )
-def test_a_traceparent(given: str) -> None:
+def test_from_header_valid_traceparent_returns_trace_id(given: str) -> None:
     assert tracing.from_header(given) == TRACE
 
 
@@ -77,5 +79,5 @@ def test_a_traceparent(given: str) -> None:
         f"01-{TRACE}-00f067aa0ba902b7-01-\nmore",
     ],
 )
-def test_what_is_no_traceparent(given: str) -> None:
+def test_from_header_invalid_traceparent_returns_none(given: str) -> None:
     assert tracing.from_header(given) is None

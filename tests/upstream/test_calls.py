@@ -16,23 +16,11 @@ from signup_bridge.ledger import Slot
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import (  # fmt: skip
-    PROBLEM,
-    SUCCESS,
-    Answer,
-    Bridge,
-    SetClock,
-    StillClock,
-    Upstream,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    problem,
-    reply,
-    send,
-    signed,
-)
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import Bridge, bridge, calls
+from tests.support.bridge.responses import PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from signup_bridge.upstream.circuit_breaker import CircuitBreaker
 
-from tests.support.builders import StillClock
+from tests.support.bridge.clocks import StillClock
 
 
 def end(breaker: CircuitBreaker, *, replied: bool) -> None:

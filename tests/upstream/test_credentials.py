@@ -12,23 +12,12 @@ from signup_bridge.settings import SettingsError
 
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
-from tests.support.builders import (
-    PHONE,
-    SUCCESS,
-    Answer,
-    Bridge,
-    Upstream,
-    body,
-    calls,
-    check_problem,
-    environment,
-    problem,
-    reply,
-    send,
-    signed,
-)
-from tests.support.deliveries import deliver
-from tests.support.event_builders import DIRECT, handle, url_event
+from tests.support.bridge.deliveries import deliver
+from tests.support.bridge.event_builders import DIRECT, handle, url_event
+from tests.support.bridge.instances import Bridge, calls, environment
+from tests.support.bridge.responses import Answer, check_problem, problem
+from tests.support.bridge.signed_requests import PHONE, body, signed
+from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
 ON_SCF = {"TENCENT_SECRET_ID": "", "TENCENT_SECRET_KEY": "", "TENCENTCLOUD_RUNENV": "SCF"}
 FROM_HEADERS = ON_SCF | {"ROLE_CREDENTIALS_FROM_HEADERS": "true"}

@@ -15,8 +15,11 @@ from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.upstream.latency import RecentLatency
 
 from signup_emulator.server import Emulator
-from tests.support.builders import PHONE, SUCCESS, Bridge, SetClock, StillClock, Upstream, body, bridge, reply, signed
-from tests.support.queued_connection import QueuedConnection
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.signed_requests import PHONE, body, signed
+from tests.support.network.queued_connection import QueuedConnection
+from tests.support.network.upstream import SUCCESS, Upstream, reply
 
 ERROR = {"Response": {"Error": {"Code": "InternalError", "Message": ""}, "RequestId": "r-1"}}
 
@@ -58,7 +61,7 @@ def deliver(to: Bridge, name: str, *, age: float = 0.0, path: str = "/webhooks/s
     return response.status_code, response.get_json()
 
 
-def test_recent_latency_is_the_95th_percentile_of_a_minute() -> None:
+def test_recent_latency_is_95th_percentile_of_last_minute() -> None:
     clock = SetClock()
     latency = RecentLatency(clock)
     assert latency.p95() == 0.0
@@ -79,7 +82,7 @@ def test_recent_latency_is_the_95th_percentile_of_a_minute() -> None:
 
 
 @pytest.mark.parametrize(("action", "path"), [(CREATE, "/webhooks/signup"), (SEND, "/webhooks/code")])
-def test_call_with_less_time_than_the_api_takes_is_not_started(api: SlowApi, action: str, path: str) -> None:
+def test_call_with_less_time_than_recent_latency_is_not_started(api: SlowApi, action: str, path: str) -> None:
     to = bridge(api.url, api.clock, SEND_CODES="true", SEND_INTERVAL=0)
     code: dict[str, Any] = {"verify_code": None} if action == SEND else {}
     api.seconds[action] = 3.0
@@ -93,7 +96,7 @@ def test_call_with_less_time_than_the_api_takes_is_not_started(api: SlowApi, act
     assert api.actions() == [action] * 2
 
 
-def test_no_call_is_refused_more_than_half_of_its_budget(api: SlowApi) -> None:
+def test_call_with_half_of_budget_left_is_always_started(api: SlowApi) -> None:
     to = bridge(api.url, api.clock)
     api.seconds[CREATE] = 7.0
     assert deliver(to, "first")[0] == 200
@@ -103,7 +106,7 @@ def test_no_call_is_refused_more_than_half_of_its_budget(api: SlowApi) -> None:
     assert deliver(to, "in-time", age=3.5)[0] == 200
 
 
-def test_slow_calls_count_for_a_minute(api: SlowApi) -> None:
+def test_slow_calls_count_for_one_minute(api: SlowApi) -> None:
     to = bridge(api.url, api.clock)
     api.seconds[CREATE] = 3.0
     deliver(to, "first")
@@ -126,7 +129,7 @@ def test_reconciliation_with_too_little_time_calls_nothing(api: SlowApi) -> None
     assert api.actions() == [CREATE, DESCRIBE, DESCRIBE]
 
 
-def test_second_call_of_an_unknown_outcome_is_not_started_late(api: SlowApi) -> None:
+def test_second_call_of_unknown_outcome_is_not_started_late(api: SlowApi) -> None:
     to = bridge(api.url, api.clock, RESOLVE_UNKNOWN="never")
     api.replies = {CREATE: ERROR}
     api.seconds[CREATE] = 3.0
@@ -149,7 +152,7 @@ def test_pending_release_with_too_little_time_calls_nothing(api: SlowApi) -> Non
     assert api.actions() == [CREATE, DELETE]
 
 
-def test_call_after_a_slow_release_is_not_started(api: SlowApi) -> None:
+def test_call_after_slow_release_is_not_started(api: SlowApi) -> None:
     to = bridge(api.url, api.clock, AFTER_VERIFIED="release")
     api.replies = {DELETE: ERROR}
     assert deliver(to, "first")[0] == 200
@@ -168,7 +171,7 @@ class FreezingClock(StillClock):
         self.run += 7.5 if self.frozen else seconds
 
 
-def test_reconciliation_that_was_frozen_before_its_call_calls_nothing() -> None:
+def test_reconciliation_frozen_before_its_call_calls_nothing() -> None:
     clock = FreezingClock()
     api = SlowApi(clock)
     with api:
@@ -181,7 +184,7 @@ def test_reconciliation_that_was_frozen_before_its_call_calls_nothing() -> None:
         assert api.actions() == [CREATE, DESCRIBE]
 
 
-def test_pending_release_that_was_frozen_before_its_call_calls_nothing() -> None:
+def test_pending_release_frozen_before_its_call_calls_nothing() -> None:
     clock = FreezingClock()
     api = SlowApi(clock)
     with api:
@@ -194,7 +197,7 @@ def test_pending_release_that_was_frozen_before_its_call_calls_nothing() -> None
         assert api.actions() == [CREATE, DELETE]
 
 
-def test_delivery_that_waited_for_its_contact_until_too_late_calls_nothing(emulator: Emulator) -> None:
+def test_delivery_that_waited_too_long_for_contact_calls_nothing(emulator: Emulator) -> None:
     """Another delivery of the contact ends when 0.3 s of 8 s are left."""
 
     class WaitingClock(SetClock):

@@ -19,24 +19,11 @@ from signup_bridge.web.wsgi_environ import BUDGET
 from local_services.certificates import Tls
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import (  # fmt: skip
-    CODE,
-    PHONE,
-    PROBLEM,
-    SUCCESS,
-    SetClock,
-    StillClock,
-    Upstream,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    problem,
-    read_request,
-    reply,
-    send,
-    signed,
-)
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import bridge, calls
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.network.upstream import SUCCESS, Upstream, read_request, reply, send
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 RETRY = PROBLEM | {"retry-after": "5"}

@@ -25,21 +25,10 @@ from signup_bridge.upstream.reply import CallResult, Reply, classify
 from signup_bridge.upstream.transport import CallTrace, DeadlineConnection, DeadlineReader
 
 from local_services.certificates import Tls
-from tests.support.builders import (
-    CODE,
-    PHONE,
-    SUCCESS,
-    Bridge,
-    Script,
-    SetClock,
-    StillClock,
-    Upstream,
-    body,
-    bridge,
-    cut,
-    environment,
-    reply,
-)
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import Bridge, bridge, environment
+from tests.support.bridge.signed_requests import CODE, PHONE, body
+from tests.support.network.upstream import SUCCESS, Script, Upstream, cut, reply
 
 CONTACT = Contact(ContactType.PHONE, PHONE)
 

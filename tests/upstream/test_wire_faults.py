@@ -14,24 +14,11 @@ from local_services.certificates import Tls
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.faults.wire_faults import PROCESSED, WIRE_FAULTS
 from signup_emulator.server import Emulator
-from tests.support.builders import (  # fmt: skip
-    ABORT,
-    PHONE,
-    PROBLEM,
-    SUCCESS,
-    Bridge,
-    Script,
-    StillClock,
-    Upstream,
-    bridge,
-    calls,
-    check_problem,
-    cut,
-    patient,
-    problem,
-    reply,
-    send,
-)
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.instances import Bridge, bridge, calls, patient
+from tests.support.bridge.responses import ABORT, PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import PHONE
+from tests.support.network.upstream import SUCCESS, Script, Upstream, cut, reply, send
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)

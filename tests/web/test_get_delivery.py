@@ -9,9 +9,10 @@ import pytest
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import body, replies_held, signed, wait_for_calls
-from tests.support.deliveries import Build, ask, deliver
-from tests.support.event_builders import DIRECT, handle
+from tests.support.bridge.deliveries import Build, ask, deliver
+from tests.support.bridge.event_builders import DIRECT, handle
+from tests.support.bridge.instances import replies_held, wait_for_calls
+from tests.support.bridge.signed_requests import body, signed
 
 
 def test_get_delivery_returns_the_stored_result(emulator: Emulator, build: Build) -> None:

@@ -24,9 +24,10 @@ from signup_bridge.web.profiles import PROFILES
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import body, gunicorn, post, signed
-from tests.support.raw_requests import raw, read_response
-from tests.support.targets import Running, running_tree
+from tests.support.bridge.instances import gunicorn, post
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.bridge.targets import Running, running_tree
+from tests.support.network.raw_requests import raw, read_response
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,9 @@ from signup_bridge.settings import WEBHOOK_AUTHS
 from signup_bridge.web.profiles import PROFILES, Profile
 
 from signup_emulator.server import Emulator
-from tests.support.builders import ROOT, bridge, environment, gunicorn
-from tests.support.scenarios import SCENES, Way
+from tests.support import ROOT
+from tests.support.bridge.instances import bridge, environment, gunicorn
+from tests.support.scenarios.scenarios import SCENES, Way
 
 TESTS = ROOT / "tests"
 
@@ -32,7 +33,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(TESTS / "schemathesis.toml"), "run"]
     environ = {
         "PATH": os.environ["PATH"],
-        "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+        "SCHEMATHESIS_HOOKS": "tests.support.tools.schemathesis_hooks",
         "PYTHONPATH": f"{ROOT}:{ROOT / 'function'}",
     }
     if changed.get("SENDER_PROFILE", "status") != "status":  # what is refused is answered by 200: that is its purpose
@@ -52,7 +53,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
 
 
 @pytest.mark.timeout(900)
-def test_the_running_bridge_keeps_to_its_description(tmp_path: Path) -> None:
+def test_schemathesis_short_run_finds_no_deviation(tmp_path: Path) -> None:
     """Every check of schemathesis, with a few examples of each."""
     options = ("--max-examples", "3", "--phases", "examples,fuzzing")
     calls = run_schemathesis(tmp_path, *options, WEBHOOK_AUTH="none", SEND_CODES="true", METRICS="true")
@@ -72,7 +73,7 @@ def test_the_running_bridge_keeps_to_its_description(tmp_path: Path) -> None:
     ],
     ids=lambda changed: "-".join(changed.values()),
 )
-def test_it_keeps_to_its_description_for_long(tmp_path: Path, changed: dict[str, str]) -> None:
+def test_schemathesis_long_run_finds_no_deviation(tmp_path: Path, changed: dict[str, str]) -> None:
     """Every phase and every check."""
     calls = run_schemathesis(tmp_path, "--max-examples", "25", **changed)
     assert bool(calls) is (changed["WEBHOOK_AUTH"] == "none")
@@ -90,7 +91,7 @@ OWN_POINTERS: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("mapped", OWN_POINTERS, ids=lambda mapped: "-".join(mapped.values()).replace("/", "."))
-def test_it_is_valid_with_any_settings(mapped: dict[str, str]) -> None:
+def test_describe_is_valid_for_any_settings(mapped: dict[str, str]) -> None:
     flags = ("SEND_CODES", "METRICS", "REVEAL_ALREADY_VERIFIED")
     for auth, profile, flag in itertools.product(WEBHOOK_AUTHS, PROFILES, ("true", "false")):
         changed = {"WEBHOOK_AUTH": auth, "SENDER_PROFILE": profile, **dict.fromkeys(flags, flag)}
@@ -138,7 +139,9 @@ def close(schema: Any) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("code", SCENES)
-def test_each_answer_is_described(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, profile: str) -> None:
+def test_describe_covers_response_of_every_outcome_and_profile(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, profile: str
+) -> None:
     bridged, given = SCENES[code].play(Way("http"), emulator, monkeypatch, SENDER_PROFILE=profile)
     if code in ("not-found", "method-not-allowed"):  # no path and no method that is described
         return
@@ -154,7 +157,7 @@ def test_each_answer_is_described(emulator: Emulator, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None:
+def test_describe_lists_headers_only_for_their_statuses(profile: Profile) -> None:
     configured = settings.load(environment("", SENDER_PROFILE=profile.name))
     responses = describe(configured)["paths"]["/"]["post"]["responses"]
     may = {
@@ -172,7 +175,7 @@ def test_a_header_is_described_only_where_it_may_stand(profile: Profile) -> None
 
 
 @pytest.mark.parametrize("auth", WEBHOOK_AUTHS)
-def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None:
+def test_describe_lists_security_scheme_of_each_auth(emulator: Emulator, auth: str) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH=auth)
     document = bridged.client.get("/openapi.json").json
     assert document == describe(settings.load(environment(emulator.url, WEBHOOK_AUTH=auth)))
@@ -182,7 +185,7 @@ def test_each_way_of_signing_is_described(emulator: Emulator, auth: str) -> None
     assert (asked == set()) is (auth == "none")
 
 
-def test_the_responses_are_open_to_new_members(emulator: Emulator) -> None:
+def test_describe_responses_allow_new_members(emulator: Emulator) -> None:
     document = describe(settings.load(environment(emulator.url, SENDER_PROFILE="ack", SEND_CODES="true")))
     for name in ("Verified", "Sent", "Problem", "Acknowledged"):
         schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}

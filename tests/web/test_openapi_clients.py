@@ -14,8 +14,9 @@ from signup_bridge.app import describe
 from signup_bridge.inbound.payload_mapping import PRESETS
 
 from signup_emulator.server import Emulator
-from tests.support import node_packages, openapi_tools
-from tests.support.builders import SECRET, environment, gunicorn
+from tests.support.bridge.instances import environment, gunicorn
+from tests.support.bridge.signed_requests import SECRET
+from tests.support.tools import node_packages, openapi_tools
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(node_packages.INSTALL_LIMIT + 120)]
 
@@ -57,7 +58,7 @@ print(json.dumps([name for name in modules if importlib.import_module(name) and 
 
 
 @pytest.mark.parametrize("changed", SETTINGS, ids=name_of)
-def test_a_client_in_python_has_every_route(tmp_path: Path, changed: dict[str, str]) -> None:
+def test_python_client_generator_has_every_route(tmp_path: Path, changed: dict[str, str]) -> None:
     file = described(tmp_path, **changed)
     generate_python(file)
     python = str(openapi_tools.python_packages() / "python")
@@ -67,7 +68,7 @@ def test_a_client_in_python_has_every_route(tmp_path: Path, changed: dict[str, s
     assert wanted <= set(modules)
 
 
-def test_the_linters_find_no_error(tmp_path: Path) -> None:
+def test_linters_report_no_error(tmp_path: Path) -> None:
     programs = openapi_tools.node_modules() / ".bin"
     files: list[str] = []
     for changed in SETTINGS:
@@ -106,7 +107,7 @@ def members(answer: list[Any], *names: str) -> list[Any]:
     return [status, kind, *(told.get(name) for name in names)]
 
 
-def test_a_client_in_python_drives_the_bridge(tmp_path: Path) -> None:
+def test_python_client_standard_webhooks_drives_bridge(tmp_path: Path) -> None:
     told = drive("standard_webhooks", tmp_path, SEND_CODES="true", METRICS="true")
     assert members(told["sent"], "status", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
     assert members(told["wrong"], "code", "retryable") == [422, "SignupProblem422", "code-incorrect", False]
@@ -120,7 +121,7 @@ def test_a_client_in_python_drives_the_bridge(tmp_path: Path) -> None:
     assert (told["openapi"], told["metrics"][:6]) == (200, "# HELP")
 
 
-def test_a_client_in_python_names_its_deliveries(tmp_path: Path) -> None:
+def test_python_client_bearer_and_ack_names_deliveries(tmp_path: Path) -> None:
     told = drive("bearer_and_ack", tmp_path, WEBHOOK_AUTH="bearer", SENDER_PROFILE="ack", WEBHOOK_SECRETS=SECRET)
     assert members(told["stranger"], "code") == [401, "SignupProblem401", "signature-invalid"]
     assert members(told["wrong"], "status", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
@@ -129,7 +130,7 @@ def test_a_client_in_python_names_its_deliveries(tmp_path: Path) -> None:
     assert members(told["delivered"], "status") == [200, "DeliveredAcknowledged", "code-incorrect"]
 
 
-def test_a_client_in_python_writes_a_mapped_body(tmp_path: Path) -> None:
+def test_python_client_sends_mapped_supabase_body(tmp_path: Path) -> None:
     told = drive("supabase", tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase")
     status, kind, document = told["wrong"]
     assert (status, kind, document["error"]["http_code"]) == (200, "HookError", 422)
@@ -139,7 +140,7 @@ def test_a_client_in_python_writes_a_mapped_body(tmp_path: Path) -> None:
 COMPILER = ["--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
 
 
-def test_a_client_in_typescript_drives_the_bridge(tmp_path: Path) -> None:
+def test_typescript_client_drives_bridge(tmp_path: Path) -> None:
     modules = openapi_tools.node_modules()
     (tmp_path / "node_modules").symlink_to(modules)
     (tmp_path / "package.json").write_text('{"type": "module"}')
@@ -166,7 +167,7 @@ def test_a_client_in_typescript_drives_the_bridge(tmp_path: Path) -> None:
     }
 
 
-def test_the_packages_are_locked_and_no_registry_is_named() -> None:
+def test_client_packages_are_locked_without_registry() -> None:
     lock = json.loads((openapi_tools.HERE / "package-lock.json").read_text())
     wanted = json.loads((openapi_tools.HERE / "package.json").read_text())["dependencies"]
     assert lock["packages"].pop("")["dependencies"] == wanted

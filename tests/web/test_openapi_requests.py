@@ -18,7 +18,9 @@ from signup_bridge.inbound import cloudevents
 from signup_bridge.inbound.payload_mapping import PRESETS
 
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, ROOT, bridge, environment, signed
+from tests.support import ROOT
+from tests.support.bridge.instances import bridge, environment
+from tests.support.bridge.signed_requests import CODE, PHONE, signed
 
 JSON, EVENT = "application/json", cloudevents.STRUCTURED
 OWN = {"type": "phone", "contact": PHONE, "verify_code": CODE}
@@ -44,7 +46,7 @@ def validator(described: Any, media_type: str = JSON, path: str = "/webhooks/sig
 # -- bodies --
 
 
-def test_the_own_body_is_described_in_both_spellings() -> None:
+def test_describe_own_body_in_both_spellings() -> None:
     is_valid = validator(document()).is_valid
     assert is_valid(OWN)
     assert is_valid(OWN | {"type": 1, "more": "of it"})
@@ -57,7 +59,7 @@ def test_the_own_body_is_described_in_both_spellings() -> None:
     assert not is_valid(OWN | {"verify_code": 123456})
 
 
-def test_a_body_that_asks_for_a_code_has_none() -> None:
+def test_describe_code_request_has_no_code_member() -> None:
     is_valid = validator(document(SEND_CODES="true"), path="/webhooks/code").is_valid
     assert is_valid({"type": "phone", "contact": PHONE})
     assert is_valid({"Type": 1, "Code": PHONE})
@@ -65,7 +67,7 @@ def test_a_body_that_asks_for_a_code_has_none() -> None:
 
 
 @pytest.mark.parametrize("auth", ["standard-webhooks", "none"])
-def test_an_event_brings_the_own_body(auth: str) -> None:
+def test_describe_event_contains_own_body(auth: str) -> None:
     is_valid = validator(document(WEBHOOK_AUTH=auth), EVENT).is_valid
     assert is_valid({"id": "1", "source": "/x", "data": OWN})
     assert is_valid({"data": OWN})  # the id that a signature covers, or an Idempotency-Key, may name the delivery
@@ -82,7 +84,7 @@ WANTED = {
 
 @pytest.mark.parametrize("media_type", [JSON, EVENT])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_mapped_body_must_have_what_is_read(preset: str, media_type: str) -> None:
+def test_describe_mapped_body_requires_mapped_members(preset: str, media_type: str) -> None:
     is_valid = validator(document(PAYLOAD_PRESET=preset), media_type).is_valid
     assert is_valid(SAMPLES[preset])
     for pointer in WANTED[preset]:
@@ -100,7 +102,7 @@ def without(sample: Any, pointer: str) -> Any:
     return changed
 
 
-def test_a_number_in_a_pointer_is_a_place_in_a_list_or_a_name() -> None:
+def test_describe_numeric_pointer_token_allows_list_or_object() -> None:
     is_valid = validator(document(**FOLDERS)).is_valid
     contact, code = {"value": PHONE}, {"value": CODE}
     assert is_valid({"fields": [contact, code, 5]})
@@ -160,7 +162,7 @@ def mutants(draw: st.DrawFn, samples: list[Any]) -> Any:
 
 @pytest.mark.parametrize("changed", [{}, FOLDERS, *({"PAYLOAD_PRESET": preset} for preset in PRESETS)], ids=name_of)
 @pytest.mark.parametrize("auth", ["standard-webhooks", "none"])
-def test_accepted_bodies_match_the_description(changed: dict[str, str], auth: str) -> None:
+def test_describe_matches_bodies_that_parse_accepts(changed: dict[str, str], auth: str) -> None:
     configured = settings.load(environment("", WEBHOOK_AUTH=auth, **changed))
     described = describe(configured)
     validators = {media_type: validator(described, media_type) for media_type in (JSON, EVENT)}
@@ -210,19 +212,21 @@ def headers(changed: dict[str, str], path: str, method: str) -> set[str]:
     ],
     ids=["standard-webhooks", "github", "bearer", "none", "content", "clerk", "auth0", "cloudevents"],
 )
-def test_the_headers_that_count_are_described(changed: dict[str, str], named: set[str], asked: set[str]) -> None:
+def test_describe_lists_headers_that_identify_delivery(
+    changed: dict[str, str], named: set[str], asked: set[str]
+) -> None:
     assert headers(changed, "/", "post") == headers(changed, "/webhooks/signup", "post") == named | {"traceparent"}
     assert headers(changed | {"SEND_CODES": "true"}, "/webhooks/code", "post") == named | {"traceparent"}
     assert headers(changed, "/deliveries/{id}", "get") == asked
 
 
-def test_the_description_says_where_a_mapped_body_is_read(emulator: Emulator) -> None:
+def test_describe_delivery_names_mapping_setting(emulator: Emulator) -> None:
     described = bridge(emulator.url, PAYLOAD_PRESET="clerk").client.get("/openapi.json").get_json()
     assert "PAYLOAD_PRESET" in described["components"]["schemas"]["Delivery"]["description"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_each_media_type_is_accepted(emulator: Emulator, preset: str) -> None:
+def test_each_described_media_type_is_accepted(emulator: Emulator, preset: str) -> None:
     bridged = bridge(emulator.url, PAYLOAD_PRESET=preset)
     data = json.dumps(SAMPLES[preset]).encode()
     for media_type in document(PAYLOAD_PRESET=preset)["paths"]["/"]["post"]["requestBody"]["content"]:

@@ -9,9 +9,11 @@ import pytest
 import requests
 
 from signup_emulator.server import Emulator
-from tests.support.builders import PROBLEM, Bridge, body, bridge, check_problem, gunicorn, problem, signed
-from tests.support.event_builders import handle, url_event
-from tests.support.raw_requests import raw
+from tests.support.bridge.event_builders import handle, url_event
+from tests.support.bridge.instances import Bridge, bridge, gunicorn
+from tests.support.bridge.responses import PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.network.raw_requests import raw
 
 METRICS = [
     "//metrics", "/%6Detrics", "/%6detrics", "/metrics/", "/metrics%2F", "/./metrics", "/x/../metrics", "/metrics;x",

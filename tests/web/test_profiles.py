@@ -14,10 +14,13 @@ from signup_bridge.web.profiles import PROFILES, Profile, ResponseFormat
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import Answer, Bridge, StillClock, body, bridge, calls, environment, signed
-from tests.support.deliveries import WRONG, replay_of
-from tests.support.event_builders import CONTEXT, DIRECT, handle
-from tests.support.scenarios import SCENES, Way
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.deliveries import WRONG, replay_of
+from tests.support.bridge.event_builders import CONTEXT, DIRECT, handle
+from tests.support.bridge.instances import Bridge, bridge, calls, environment
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.scenarios.scenarios import SCENES, Way
 
 CONTRACT = """
 verified               200 -       request-id

@@ -13,20 +13,10 @@ from signup_bridge.telemetry.logs import JsonFormatter
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import (
-    ABORT,
-    CODE,
-    PHONE,
-    PROBLEM,
-    Bridge,
-    SetClock,
-    body,
-    bridge,
-    calls,
-    check_problem,
-    problem,
-    signed,
-)
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import Bridge, bridge, calls
+from tests.support.bridge.responses import ABORT, PROBLEM, check_problem, problem
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 
 def plain(response: Any) -> tuple[int, str]:

@@ -14,8 +14,8 @@ from signup_deploy.api.scf_api import Credentials
 from signup_deploy.config.function_config import Config
 from signup_deploy.deployment.function_state import DeployedFunction
 from signup_deploy.deployment.triggers import parse_triggers
-from tests.support.deployments import api, assert_no_secret, deploy
-from tests.support.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
+from tests.support.deployer.deployments import api, assert_no_secret, deploy
+from tests.support.deployer.scf_api import SECRET_ID, SECRET_KEY, TOKEN, ScfCloud
 
 NO_PERMISSION = "[request id:1]you are not authorized to perform operation"
 WHO = {"FunctionName": "signup-bridge", "Namespace": "default"}
@@ -63,7 +63,7 @@ def refused(cloud: ScfCloud, config: Config) -> str:
         ),
     ],
 )
-def test_a_refusal_says_what_it_means_and_what_to_do(
+def test_api_error_is_explained_with_remedy(
     cloud: ScfCloud, config: Config, action: str, code: str, message: str, told: str
 ) -> None:
     cloud.refuse(action, code, message)
@@ -72,7 +72,7 @@ def test_a_refusal_says_what_it_means_and_what_to_do(
     assert f"\n  the API said: {code}: " in text
 
 
-def test_what_the_api_repeats_of_the_variables_is_taken_out(cloud: ScfCloud, config: Config) -> None:
+def test_api_error_with_variables_hides_values(cloud: ScfCloud, config: Config) -> None:
     values = " ".join((*config.variables.values(), SECRET_ID, SECRET_KEY))
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"faulty: {values}")
     text = refused(cloud, config)
@@ -82,7 +82,7 @@ def test_what_the_api_repeats_of_the_variables_is_taken_out(cloud: ScfCloud, con
     assert SECRET_ID not in text
 
 
-def test_why_the_platform_failed_is_told_without_what_it_repeats(cloud: ScfCloud, config: Config) -> None:
+def test_failed_function_reason_hides_values(cloud: ScfCloud, config: Config) -> None:
     cloud.fails.append("CreateFailed")
     cloud.reason = f"unhealthy: {config.variables['WEBHOOK_SECRETS']}"
     assert refused(cloud, config) == "CreateFunction: the function is CreateFailed: unhealthy: …"
@@ -97,7 +97,7 @@ def test_why_the_platform_failed_is_told_without_what_it_repeats(cloud: ScfCloud
         (" spaced ", SECRET_KEY, None, "TENCENT_SECRET_ID, TENCENT_SECRET_KEY: secret id should not contain spaces"),
     ],
 )
-def test_a_wrong_key_is_told(
+def test_wrong_key_is_explained(
     cloud: ScfCloud, config: Config, secret_id: str, secret_key: str, token: str | None, told: str
 ) -> None:
     with pytest.raises(DeployError) as raised:
@@ -106,14 +106,14 @@ def test_a_wrong_key_is_told(
     assert secret_key not in str(raised.value)
 
 
-def test_a_temporary_key_works(cloud: ScfCloud, config: Config) -> None:
+def test_temporary_key_is_accepted(cloud: ScfCloud, config: Config) -> None:
     client = api(cloud, config, credentials=Credentials(SECRET_ID, SECRET_KEY, TOKEN))
     with pytest.raises(ApiError) as raised:
         client.call("GetFunction", WHO)
     assert raised.value.is_not_found()
 
 
-def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Config) -> None:
+def test_throttled_calls_are_retried_more_slowly(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateFunction", "RequestLimitExceeded", times=2)
     deploy(cloud, config)
     assert cloud.writes.count("CreateFunction") == 3
@@ -124,25 +124,25 @@ def test_too_many_calls_are_made_again_more_slowly(cloud: ScfCloud, config: Conf
 
 
 @pytest.mark.parametrize("code", sorted(BUSY))
-def test_a_busy_function_is_asked_again(cloud: ScfCloud, config: Config, code: str) -> None:
+def test_busy_function_is_retried(cloud: ScfCloud, config: Config, code: str) -> None:
     cloud.refuse("PutReservedConcurrencyConfig", code, times=2)
     deploy(cloud, config)
     assert cloud.function.reserved == 128
 
 
-def test_one_that_stays_busy_is_told(cloud: ScfCloud, config: Config) -> None:
+def test_permanently_busy_function_is_reported(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateTrigger", "FailedOperation.CreateTrigger", times=1000)
     assert refused(cloud, config).startswith("CreateTrigger: the platform could not do it; run the command again")
 
 
-def test_what_only_reads_is_asked_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
+def test_read_call_is_retried_after_connection_failure(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("GetFunction", None, times=2)
     deploy(cloud, config)
     assert cloud.function.about["Status"] == "Active"
 
 
 @pytest.mark.parametrize("action", ["GetFunction", "ListTriggers"])
-def test_what_only_reads_is_asked_again_when_the_platform_failed(cloud: ScfCloud, config: Config, action: str) -> None:
+def test_read_call_is_retried_after_platform_failure(cloud: ScfCloud, config: Config, action: str) -> None:
     cloud.refuse(action, "InternalError.System", times=2)
     deploy(cloud, config)
     assert cloud.function.about["Status"] == "Active"
@@ -153,7 +153,7 @@ def test_what_only_reads_is_asked_again_when_the_platform_failed(cloud: ScfCloud
     assert cloud.writes == ["UpdateFunctionConfiguration"]
 
 
-def test_what_writes_is_not_made_again_over_a_bad_line(cloud: ScfCloud, config: Config) -> None:
+def test_write_call_is_not_retried_after_connection_failure(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateFunction", None)
     text = refused(cloud, config)
     assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} did not respond; check the network")
@@ -162,7 +162,7 @@ def test_what_writes_is_not_made_again_over_a_bad_line(cloud: ScfCloud, config: 
     assert cloud.function.about["Status"] == "Active"
 
 
-def test_nobody_there_is_told(config: Config) -> None:
+def test_unreachable_api_is_reported(config: Config) -> None:
     with ScfCloud() as gone:
         pass
     text = refused(gone, config)
@@ -181,7 +181,7 @@ def test_nobody_there_is_told(config: Config) -> None:
         ("text/html", b'{"Response": {}}'),
     ],
 )
-def test_what_is_not_the_apis_answer_is_no_success(
+def test_foreign_response_is_not_taken_for_success(
     cloud: ScfCloud, config: Config, content_type: str, body: bytes
 ) -> None:
     cloud.answer = content_type, body
@@ -199,20 +199,20 @@ def test_what_is_not_the_apis_answer_is_no_success(
         ("ListTriggers", {"Triggers": ["http"]}, "Type, TriggerName"),
     ],
 )
-def test_an_answer_in_which_something_is_missing_is_told(action: str, reply: dict[str, Any], needed: str) -> None:
+def test_incomplete_response_is_reported(action: str, reply: dict[str, Any], needed: str) -> None:
     read = {"GetFunction": DeployedFunction.from_reply, "ListTriggers": parse_triggers}[action]
     with pytest.raises(DeployError, match=f"{action}: the reply has no {needed}; run the command again"):
         read(reply)
 
 
-def test_a_refusal_under_another_content_type_is_one(cloud: ScfCloud, config: Config) -> None:
+def test_error_with_other_content_type_is_recognised(cloud: ScfCloud, config: Config) -> None:
     body = b'{"Response": {"Error": {"Code": "LimitExceeded.Function", "Message": "No."}, "RequestId": "r"}}'
     cloud.answer = "application/json; charset=utf-8", body
     with pytest.raises(ApiError, match="the quota of functions is used up"):
         api(cloud, config).call("GetFunction", WHO)
 
 
-def test_an_answer_that_breaks_off_is_told(config: Config) -> None:
+def test_truncated_response_is_reported(config: Config) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, ScfCloud() as cloud:
         port = listening.getsockname()[1]
         client = api(cloud, config, endpoint=f"http://127.0.0.1:{port}")
@@ -230,13 +230,13 @@ def test_an_answer_that_breaks_off_is_told(config: Config) -> None:
         thread.join()
 
 
-def test_an_answer_of_another_status_is_told(config: Config, cloud: ScfCloud) -> None:
+def test_other_status_is_reported(config: Config, cloud: ScfCloud) -> None:
     cloud.status = 502
     with pytest.raises(DeployError, match="did not respond"):
         api(cloud, config).call("GetFunction", WHO)
 
 
-def test_each_meaning_says_what_to_do() -> None:
+def test_every_explanation_says_what_to_do() -> None:
     for code, meaning in MEANINGS.items():
         assert ";" in meaning or "," in meaning, code
         assert not meaning.endswith(".")

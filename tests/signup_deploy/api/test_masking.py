@@ -9,9 +9,9 @@ import pytest
 
 from signup_deploy.api.errors import DeployError
 from signup_deploy.api.masking import Mask, collect_secrets
-from tests.support.builders import SECRET
-from tests.support.deployments import ENVIRON, REDIS, YAML, deploy, load
-from tests.support.scf_api import SECRET_KEY, ScfCloud
+from tests.support.bridge.signed_requests import SECRET
+from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, deploy, load
+from tests.support.deployer.scf_api import SECRET_KEY, ScfCloud
 
 QUOTED = {**REDIS, "LEDGER_URL": "rediss://:canary%40pw%2Bd@redis.example:6379/0"}
 ODD = {**REDIS, "LEDGER_URL": 'rediss://:canary"pw\\x&y@redis.example:6379/0'}
@@ -40,7 +40,7 @@ SHORT = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12"}
         ({}, f"without its beginning: {SECRET.removeprefix('whsec_')}"),
     ],
 )
-def test_no_form_of_a_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: dict[str, str], said: str) -> None:
+def test_no_encoding_of_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: dict[str, str], said: str) -> None:
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"The value {said} is faulty.")
     with pytest.raises(DeployError) as raised:
         deploy(cloud, load(tmp_path, YAML, ENVIRON, **environ))  # which looks for canaries, too
@@ -50,18 +50,18 @@ def test_no_form_of_a_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: 
     assert "…" in text
 
 
-def test_a_short_secret_is_one(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_short_secret_is_masked(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", "The value abc12 is faulty.")
     with pytest.raises(DeployError, match=r"The value … is faulty\."):
         deploy(cloud, load(tmp_path, YAML, ENVIRON, **SHORT))
 
 
-def test_a_password_with_unescaped_separators_is_a_secret_as_a_whole() -> None:
+def test_password_with_unescaped_separators_is_masked_completely() -> None:
     mask = Mask(collect_secrets({"OTHER": "redis://default:Sup3r@S3cretTail#77@127.0.0.1:6379/0"}))
     assert mask.apply("The value Sup3r@S3cretTail#77 is faulty.") == "The value … is faulty."
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_values_that_are_not_secret_are_kept() -> None:
     secrets = collect_secrets({"CONCURRENCY": "16", "LEDGER_KEY": "0123456789...", "LEDGER_URL": "http://[no url"})
     assert "16" not in secrets
     mask = Mask(secrets)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from signup_deploy.config.serverless_file import ConfigError, read
-from tests.support.deployments import ENVIRON, YAML, load, problems
+from tests.support.deployer.deployments import ENVIRON, YAML, load, problems
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.support.deployments import ENVIRON, YAML, load, problems
         ("${name}", {}, "${name}"),
     ],
 )
-def test_variables_are_resolved_as_the_scf_command_does(
+def test_read_resolves_variables_like_scf_command(
     tmp_path: Path, written: str, environ: dict[str, str], expected: str | None
 ) -> None:
     path = tmp_path / "serverless.yml"
@@ -56,7 +56,7 @@ def test_variables_are_resolved_as_the_scf_command_does(
         ("${env:LEDGER_KEY}", "canary\x00", "a character is not allowed in YAML"),
     ],
 )
-def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+def test_read_invalid_yaml_is_reported_without_its_text(tmp_path: Path, old: str, new: str, problem: str) -> None:
     assert old in YAML
     (found,) = problems(tmp_path, YAML.replace(old, new))
     assert found.startswith("is not YAML: ")
@@ -64,13 +64,13 @@ def test_what_is_no_yaml_is_told_without_the_line(tmp_path: Path, old: str, new:
     assert "canary" not in found
 
 
-def test_what_every_reader_reads_alike_is_read(tmp_path: Path) -> None:
+def test_read_unambiguous_scalars_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "serverless.yml"
     path.write_text("a: [true, false, 0, -1, 1.5, null, ~, 'no', \"014\", a b, 1.2.3]")
     assert read(path, {}).tree == {"a": [True, False, 0, -1, 1.5, None, None, "no", "014", "a b", "1.2.3"]}
 
 
-def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
+def test_variable_with_dollar_inside_text_is_rejected(tmp_path: Path) -> None:
     text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
     (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
     assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, which the `scf` command")
@@ -78,14 +78,14 @@ def test_a_dollar_within_a_longer_text_is_a_problem(tmp_path: Path) -> None:
     assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
 
 
-def test_a_files_repr_holds_no_variable(tmp_path: Path) -> None:
+def test_file_repr_hides_variables(tmp_path: Path) -> None:
     path = tmp_path / "serverless.yml"
     path.write_text(YAML)
     assert "canary" not in repr(read(path, ENVIRON))
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "", "\xe9"])
-def test_what_is_no_such_file_is_told(tmp_path: Path, text: str) -> None:
+def test_read_other_file_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "serverless.yml"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=r"is not YAML|must be a mapping"):

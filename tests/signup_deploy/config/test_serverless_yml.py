@@ -11,8 +11,8 @@ import yaml
 from signup_bridge.settings import SETTINGS
 
 from signup_deploy.config.function_config import Cls, Config, UrlTrigger, Vpc
-from tests.support.builders import SECRET
-from tests.support.deployments import ENVIRON, REDIS, YAML, event_function, load, problems
+from tests.support.bridge.signed_requests import SECRET
+from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, event_function, load, problems
 
 
 def changed(**members: Any) -> str:
@@ -22,7 +22,7 @@ def changed(**members: Any) -> str:
     return yaml.safe_dump(tree)
 
 
-def test_it_is_a_web_function_with_a_url(tmp_path: Path) -> None:
+def test_default_file_describes_web_function_with_url(tmp_path: Path) -> None:
     config = load(tmp_path)
     assert config == Config(
         name="signup-bridge",
@@ -54,13 +54,13 @@ def test_it_is_a_web_function_with_a_url(tmp_path: Path) -> None:
     assert config.handler is None
 
 
-def test_every_setting_is_in_it() -> None:
+def test_file_names_every_setting() -> None:
     named = set(yaml.safe_load(YAML)["inputs"]["environment"]["variables"])
     settings = {setting.name for setting in SETTINGS} - {"HOST", "PORT"}  # SCF expects these two as they are
     assert named == settings
 
 
-def test_no_secret_is_in_it_and_the_deployers_key_stays_outside() -> None:
+def test_file_contains_no_secret_and_no_deployer_key() -> None:
     variables = yaml.safe_load(YAML)["inputs"]["environment"]["variables"]
     literal = {name: value for name, value in variables.items() if not re.fullmatch(r"\$\{env:\w+\}", value)}
     assert literal == {"CONCURRENCY": "16"}
@@ -72,7 +72,7 @@ def test_no_secret_is_in_it_and_the_deployers_key_stays_outside() -> None:
     }
 
 
-def test_the_budget_is_the_senders_unless_it_is_set(tmp_path: Path) -> None:
+def test_timeout_must_exceed_budget_of_profile(tmp_path: Path) -> None:
     assert load(tmp_path, SENDER_PROFILE="supabase").settings.request_budget == 4
     assert load(tmp_path, YAML.replace("timeout: 12", "timeout: 5"), SENDER_PROFILE="supabase").timeout == 5
     too_short = "inputs.timeout: must be more than REQUEST_BUDGET, "
@@ -82,7 +82,7 @@ def test_the_budget_is_the_senders_unless_it_is_set(tmp_path: Path) -> None:
     assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be 4 at most")
 
 
-def test_what_is_commented_out_works_as_an_event_function(tmp_path: Path) -> None:
+def test_commented_event_function_is_valid(tmp_path: Path) -> None:
     config = load(tmp_path, event_function(), ENVIRON, **REDIS)
     assert (config.shape, config.handler, config.concurrency) == ("event", "index.main_handler", None)
     assert config.shared_ledger
@@ -94,7 +94,7 @@ def test_what_is_commented_out_works_as_an_event_function(tmp_path: Path) -> Non
     assert config.cls == Cls("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
 
 
-def test_what_the_scf_command_would_get_wrong_is_a_problem(tmp_path: Path) -> None:
+def test_variables_that_scf_command_misreads_are_rejected(tmp_path: Path) -> None:
     text = changed(role="role-of-${env:NOBODY}", description="${env:SELF}")
     found = problems(tmp_path, text, SELF="a ${env:SELF}")
     assert found[:2] == [
@@ -103,7 +103,7 @@ def test_what_the_scf_command_would_get_wrong_is_a_problem(tmp_path: Path) -> No
     ]
 
 
-def test_every_problem_is_told_at_once_with_what_to_set(tmp_path: Path) -> None:
+def test_all_problems_are_reported_with_variable_to_set(tmp_path: Path) -> None:
     text = changed(timeout="12", memorySize=100, region=None, layer=[], description="a-b")
     path = "inputs.environment.variables"
     hint = "is not set; it comes with the account's API key (set FUNCTION_SECRET"
@@ -123,7 +123,7 @@ def test_every_problem_is_told_at_once_with_what_to_set(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_of_variables_that_was_not_read_is_named(tmp_path: Path) -> None:
+def test_unread_env_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").touch()
     assert problems(tmp_path, YAML, {})[-1].startswith("(.env was not read: `set -a; . ./.env; set +a`")
 
@@ -238,9 +238,7 @@ def variables(**members: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_scf_or_its_engine_would_refuse_is_refused_here(
-    tmp_path: Path, members: dict[str, Any], problem: str
-) -> None:
+def test_invalid_member_is_rejected(tmp_path: Path, members: dict[str, Any], problem: str) -> None:
     found = problems(tmp_path, changed(**members))
     assert [one for one in found if one.startswith(problem)], found
 
@@ -262,13 +260,13 @@ def test_what_scf_or_its_engine_would_refuse_is_refused_here(
         ),
     ],
 )
-def test_an_event_function_of_which_something_is_wrong(tmp_path: Path, line: str, other: str, problem: str) -> None:
+def test_invalid_event_function_member_is_rejected(tmp_path: Path, line: str, other: str, problem: str) -> None:
     text = event_function()
     assert line in text
     assert problem in "\n".join(problems(tmp_path, text.replace(line, other, 1), None, **REDIS))
 
 
-def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_path: Path) -> None:
+def test_event_function_needs_redis_and_uses_role_credentials(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, event_function())
     assert problem.startswith("inputs.environment.variables.LEDGER_URL: must be redis://… or rediss://…")
     needed, wrong = problems(tmp_path, event_function(), LEDGER_URL="mysql://h/0")
@@ -286,7 +284,7 @@ def test_an_event_function_needs_a_redis_and_takes_its_roles_credentials(tmp_pat
     assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
 
 
-def test_blanks_around_a_variable_mean_nothing_and_are_not_deployed(tmp_path: Path) -> None:
+def test_whitespace_around_variables_is_stripped(tmp_path: Path) -> None:
     spaced = {name: f" {value}\n" for name, value in {**ENVIRON, **REDIS}.items()}
     config = load(tmp_path, YAML, spaced, WEBHOOK_AUTH=" github ")
     assert config.shared_ledger
@@ -299,13 +297,13 @@ def test_blanks_around_a_variable_mean_nothing_and_are_not_deployed(tmp_path: Pa
     assert len(problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")) == 1
 
 
-def test_a_web_function_calls_no_ckafka(tmp_path: Path) -> None:
+def test_web_function_with_ckafka_is_rejected(tmp_path: Path) -> None:
     events = yaml.safe_load(event_function())["inputs"]["events"]
     (problem,) = problems(tmp_path, changed(events=events))
     assert problem == "inputs.events: ckafka calls event functions only; set `type: event`"
 
 
-def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: Path) -> None:
+def test_web_function_uses_role_credentials_only_from_headers(tmp_path: Path) -> None:
     environ = {"WEBHOOK_SECRETS": SECRET}
     assert len(problems(tmp_path, changed(role="signup-bridge"), environ)) == 2
     config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
@@ -314,12 +312,12 @@ def test_a_web_function_takes_its_roles_credentials_only_from_headers(tmp_path: 
     assert problem.startswith("inputs.role: is required")
 
 
-def test_who_says_so_needs_no_secret(tmp_path: Path) -> None:
+def test_webhook_auth_none_needs_no_secret(tmp_path: Path) -> None:
     environ = {name: value for name, value in ENVIRON.items() if name != "WEBHOOK_SECRETS"}
     assert load(tmp_path, YAML, environ, WEBHOOK_AUTH="none").variables["WEBHOOK_AUTH"] == "none"
 
 
-def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path) -> None:
+def test_paths_of_function_are_not_checked_locally(tmp_path: Path) -> None:
     config = load(tmp_path, DOMAIN_API_CA_BUNDLE="/var/user/ca.pem")
     assert config.variables["DOMAIN_API_CA_BUNDLE"] == "/var/user/ca.pem"
     redis = {**ENVIRON, **REDIS, "LEDGER_URL": "rediss://:p@h/0?ssl_ca_certs=/var/user/ca.pem"}
@@ -327,10 +325,10 @@ def test_a_file_of_the_function_is_not_looked_for_on_this_machine(tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["a: 1", "inputs: []", "component: scf\nname: a\ninputs: {environment: 1}"])
-def test_what_is_another_file_is_told(tmp_path: Path, text: str) -> None:
+def test_file_of_another_tool_is_rejected(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text)
 
 
-def test_no_problem_shows_a_value(tmp_path: Path) -> None:
+def test_problems_hide_values(tmp_path: Path) -> None:
     text = changed(environment=variables(WEBHOOK_SECRETS="whsec_@canary", LEDGER_KEY="canary", LEDGER_URL="canary://"))
     assert "canary" not in "\n".join(problems(tmp_path, text))

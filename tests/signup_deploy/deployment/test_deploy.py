@@ -11,8 +11,8 @@ import pytest
 from signup_deploy.api.errors import DeployError
 from signup_deploy.config.function_config import Config
 from signup_deploy.deployment.function_state import ZIP_LIMIT, Archive
-from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, event_function, load
-from tests.support.scf_api import ScfCloud
+from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, archive, deploy, event_function, load
+from tests.support.deployer.scf_api import ScfCloud
 
 URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
 UPDATE = "UpdateFunctionConfiguration"
@@ -24,7 +24,7 @@ def changed(tmp_path: Path, old: str, new: str, **environ: str) -> Config:
     return load(tmp_path, YAML.replace(old, new), ENVIRON, **environ)
 
 
-def test_the_first_run_makes_the_function_its_limit_and_its_url(cloud: ScfCloud, config: Config) -> None:
+def test_first_deploy_creates_function_limit_and_url(cloud: ScfCloud, config: Config) -> None:
     cloud.url_turns = 2
     run = deploy(cloud, config)
     assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
@@ -56,14 +56,14 @@ def test_the_first_run_makes_the_function_its_limit_and_its_url(cloud: ScfCloud,
     assert lines[2:] == ["creating the Function URL … 0 s", "waiting for the URL …. 0 s"]
 
 
-def test_the_second_run_changes_nothing(deployed: ScfCloud, config: Config) -> None:
+def test_second_deploy_changes_nothing(deployed: ScfCloud, config: Config) -> None:
     run = deploy(deployed, config)
     assert deployed.writes == []
     assert run.printed == "nothing to change\n"
     assert run.url == URL
 
 
-def test_changed_code_is_uploaded_and_noted_when_it_runs(deployed: ScfCloud, config: Config) -> None:
+def test_changed_code_is_uploaded_and_marked(deployed: ScfCloud, config: Config) -> None:
     run = deploy(deployed, config, archive("changed"))
     assert deployed.writes == [UPDATE, "UpdateFunctionCode", UPDATE]
     assert deployed.function.code == archive("changed").data
@@ -75,7 +75,7 @@ def test_changed_code_is_uploaded_and_noted_when_it_runs(deployed: ScfCloud, con
     assert deployed.writes == []
 
 
-def test_an_upload_that_was_broken_off_is_not_taken_for_the_code_before(deployed: ScfCloud, config: Config) -> None:
+def test_interrupted_upload_is_repeated(deployed: ScfCloud, config: Config) -> None:
     deployed.refuse(UPDATE, "InternalError", after=1)
     with pytest.raises(DeployError, match="the platform failed; run the command again"):
         deploy(deployed, config, archive("changed"))
@@ -86,18 +86,18 @@ def test_an_upload_that_was_broken_off_is_not_taken_for_the_code_before(deployed
     assert deployed.function.code == archive().data
 
 
-def test_force_uploads_what_seems_to_run(deployed: ScfCloud, config: Config) -> None:
+def test_force_uploads_unchanged_code(deployed: ScfCloud, config: Config) -> None:
     deploy(deployed, config, force=True)
     assert deployed.writes == [UPDATE, "UpdateFunctionCode", UPDATE]
 
 
-def test_code_that_somebody_else_uploaded_is_replaced(deployed: ScfCloud, config: Config) -> None:
+def test_code_of_another_tool_is_replaced(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about["Description"] = "This is a function in signup-bridge application"
     deploy(deployed, config)
     assert deployed.writes == ["UpdateFunctionCode", UPDATE]
 
 
-def test_a_changed_variable_is_named_and_never_shown(deployed: ScfCloud, tmp_path: Path) -> None:
+def test_changed_variable_is_named_without_value(deployed: ScfCloud, tmp_path: Path) -> None:
     config = load(tmp_path, YAML, ENVIRON, WEBHOOK_SECRETS="whsec_Y2FuYXJ5", LOG_LEVEL="DEBUG")
     run = deploy(deployed, config)
     assert deployed.writes == [UPDATE]
@@ -106,7 +106,7 @@ def test_a_changed_variable_is_named_and_never_shown(deployed: ScfCloud, tmp_pat
     assert run.printed.startswith("updating LOG_LEVEL, WEBHOOK_SECRETS …")
 
 
-def test_a_variable_that_is_gone_is_taken_away_and_told(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_removed_variable_is_deleted_and_reported(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, load(tmp_path, YAML, ENVIRON, LOG_LEVEL="DEBUG", LEDGER_TTL="60", MAX_WRONG_CODES="3"))
     run = deploy(cloud, load(tmp_path, YAML, ENVIRON, MAX_WRONG_CODES="4"))
     assert "LOG_LEVEL" not in cloud.function.variables
@@ -114,7 +114,7 @@ def test_a_variable_that_is_gone_is_taken_away_and_told(cloud: ScfCloud, tmp_pat
     assert deploy(cloud, load(tmp_path)).printed.startswith("removing MAX_WRONG_CODES …")
 
 
-def test_a_redis_that_becomes_a_sqlite_file_is_warned_of(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_change_from_redis_to_sqlite_is_warned_of(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, load(tmp_path, YAML, ENVIRON, **REDIS))
     first, *_ = deploy(cloud, load(tmp_path), dry=True).printed.splitlines()
     assert first.startswith("WARNING: the function's ledger is a Redis, and becomes a SQLite file")
@@ -124,14 +124,14 @@ def test_a_redis_that_becomes_a_sqlite_file_is_warned_of(cloud: ScfCloud, tmp_pa
     assert "WARNING" not in deploy(cloud, load(tmp_path)).printed
 
 
-def test_a_changed_time_out_alone_is_sent(deployed: ScfCloud, tmp_path: Path) -> None:
+def test_changed_timeout_alone_is_updated(deployed: ScfCloud, tmp_path: Path) -> None:
     run = deploy(deployed, changed(tmp_path, "timeout: 12", "timeout: 20"))
     assert deployed.writes == [UPDATE]
     assert deployed.parameters(UPDATE) == {"Timeout": 20}
     assert run.printed.startswith("updating Timeout …")
 
 
-def test_the_rest_of_the_configuration_is_compared_too(deployed: ScfCloud, tmp_path: Path) -> None:
+def test_other_changed_settings_are_updated(deployed: ScfCloud, tmp_path: Path) -> None:
     text = event_function()  # what is commented out, in a web function
     commented = text[text.index("  eip: true") : text.index("  events:")]
     config = changed(tmp_path, "  events:", commented + "  events:")
@@ -152,7 +152,7 @@ def test_the_rest_of_the_configuration_is_compared_too(deployed: ScfCloud, tmp_p
     assert set(deployed.parameters(UPDATE)) == {"ClsLogsetId", "ClsTopicId", "Role"}, "SCF wants them together"
 
 
-def test_what_the_file_does_not_name_is_left_and_told(deployed: ScfCloud, config: Config) -> None:
+def test_unmanaged_settings_and_triggers_are_kept_and_reported(deployed: ScfCloud, config: Config) -> None:
     deployed.function.about |= {"Role": "theirs", "VpcConfig": {"VpcId": "vpc-1", "SubnetId": "subnet-1"}}
     deployed.function.about |= {"Tags": [{"Key": "a", "Value": "b"}], "AvailableStatus": "InsufficientBalance"}
     timer = {"Type": "timer", "TriggerName": "t", "TriggerDesc": '{"cron":"* * * * * * *"}', "Enable": 1}
@@ -169,14 +169,14 @@ def test_what_the_file_does_not_name_is_left_and_told(deployed: ScfCloud, config
     ]
 
 
-def test_tags_are_set_at_the_creation(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_tags_are_set_at_creation(cloud: ScfCloud, tmp_path: Path) -> None:
     config = changed(tmp_path, "  events:", "  tags: [{key: team, value: signup}]\n  events:")
     deploy(cloud, config)
     assert cloud.function.about["Tags"] == [{"Key": "team", "Value": "signup"}]
     assert deploy(cloud, config).printed == "nothing to change\n"
 
 
-def test_a_url_of_another_name_is_changed_where_it_differs(deployed: ScfCloud, config: Config) -> None:
+def test_url_trigger_of_another_name_is_updated(deployed: ScfCloud, config: Config) -> None:
     trigger = deployed.function.triggers[0]
     described = json.loads(trigger["TriggerDesc"])
     described["NetConfig"]["EnableIntranet"] = True
@@ -193,7 +193,7 @@ def test_a_url_of_another_name_is_changed_where_it_differs(deployed: ScfCloud, c
     assert deployed.writes == ["UpdateTrigger"] * 3
 
 
-def test_each_trigger_that_the_file_does_not_name_is_told(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_unmanaged_triggers_are_reported(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, load(tmp_path, event_function(), ENVIRON, **REDIS))
     cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
     run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
@@ -204,7 +204,7 @@ def test_each_trigger_that_the_file_does_not_name_is_told(cloud: ScfCloud, tmp_p
     assert run.url == URL
 
 
-def test_a_name_that_another_trigger_has_is_told(deployed: ScfCloud, config: Config) -> None:
+def test_taken_trigger_name_is_explained(deployed: ScfCloud, config: Config) -> None:
     deployed.function.triggers[0]["Qualifier"] = "$LATEST"
     with pytest.raises(DeployError) as raised:
         deploy(deployed, config)
@@ -214,12 +214,12 @@ def test_a_name_that_another_trigger_has_is_told(deployed: ScfCloud, config: Con
     )
 
 
-def test_a_url_that_does_not_appear_is_not_waited_for_for_ever(cloud: ScfCloud, config: Config) -> None:
+def test_missing_url_is_waited_for_with_limit(cloud: ScfCloud, config: Config) -> None:
     cloud.url_turns = 1_000_000
     assert deploy(cloud, config).url is None
 
 
-def test_an_event_function_with_its_topic(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_event_function_gets_ckafka_trigger(cloud: ScfCloud, tmp_path: Path) -> None:
     config = load(tmp_path, event_function(), ENVIRON, **REDIS)
     assert deploy(cloud, config).url == URL
     assert cloud.writes == ["CreateFunction", "CreateTrigger", "CreateTrigger"]
@@ -246,7 +246,7 @@ def test_an_event_function_with_its_topic(cloud: ScfCloud, tmp_path: Path) -> No
     assert cloud.parameters("UpdateFunctionCode")["Handler"] == "index.main_handler"
 
 
-def test_a_dry_run_reads_and_tells(deployed: ScfCloud, tmp_path: Path) -> None:
+def test_dry_run_reports_calls_and_changes_nothing(deployed: ScfCloud, tmp_path: Path) -> None:
     config = changed(tmp_path, "timeout: 12", "timeout: 20", **REDIS)
     run = deploy(deployed, config, archive("changed"), dry=True)
     assert deployed.writes == []
@@ -264,7 +264,7 @@ def test_a_dry_run_reads_and_tells(deployed: ScfCloud, tmp_path: Path) -> None:
     assert f"    Environment: {names}" in lines
 
 
-def test_a_dry_run_of_what_is_not_there_or_never_was(cloud: ScfCloud, config: Config) -> None:
+def test_dry_run_of_missing_or_failed_function_reports_calls(cloud: ScfCloud, config: Config) -> None:
     first = deploy(cloud, config, dry=True).printed
     assert cloud.writes == []
     assert [line.strip() for line in first.splitlines() if "would call" in line] == [
@@ -282,11 +282,11 @@ def test_a_dry_run_of_what_is_not_there_or_never_was(cloud: ScfCloud, config: Co
     assert "  would call CreateFunction\n" in again
 
 
-def test_a_dry_run_of_what_is_the_same(deployed: ScfCloud, config: Config) -> None:
+def test_dry_run_without_changes_reports_nothing_to_change(deployed: ScfCloud, config: Config) -> None:
     assert deploy(deployed, config, dry=True).printed == "nothing to change\n"
 
 
-def test_a_zip_that_cannot_be_sent_is_refused_before_the_call(tmp_path: Path) -> None:
+def test_unusable_zip_is_rejected_before_upload(tmp_path: Path) -> None:
     large = tmp_path / "function.zip"
     data = bytearray(ZIP_LIMIT + 1)
     small = archive().data
@@ -299,7 +299,7 @@ def test_a_zip_that_cannot_be_sent_is_refused_before_the_call(tmp_path: Path) ->
         Archive.read(large)
 
 
-def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_zip_without_index_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "function.zip"
     with zipfile.ZipFile(path, "w") as out:
         out.writestr("function/index.py", "")
@@ -308,13 +308,13 @@ def test_a_zip_of_something_else_is_refused(tmp_path: Path) -> None:
         Archive.read(path)
 
 
-def test_the_largest_zip_can_be_sent(cloud: ScfCloud, config: Config) -> None:
+def test_largest_zip_is_uploaded(cloud: ScfCloud, config: Config) -> None:
     data = bytes(ZIP_LIMIT - len(archive().data)) + archive().data
     deploy(cloud, config, Archive.from_bytes(data))
     assert cloud.function.code == data
 
 
-def test_code_of_another_deployer_is_replaced(deployed: ScfCloud, config: Config) -> None:
+def test_code_changed_elsewhere_is_replaced(deployed: ScfCloud, config: Config) -> None:
     ours = deployed.function.code
     deployed.function.code = ours + b"theirs"
     deploy(deployed, config)

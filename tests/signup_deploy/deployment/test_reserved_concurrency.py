@@ -9,8 +9,8 @@ import pytest
 
 from signup_deploy.api.errors import DeployError
 from signup_deploy.config.function_config import Config
-from tests.support.deployments import ENVIRON, REDIS, YAML, archive, deploy, load
-from tests.support.scf_api import ScfCloud
+from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, archive, deploy, load
+from tests.support.deployer.scf_api import ScfCloud
 
 PUT, DELETE = "PutReservedConcurrencyConfig", "DeleteReservedConcurrencyConfig"
 UPDATE = "UpdateFunctionConfiguration"
@@ -26,14 +26,14 @@ def deployed(cloud: ScfCloud, config: Config) -> None:
     cloud.forget()
 
 
-def test_no_moment_of_a_first_run_has_room_for_two(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_first_deploy_never_allows_two_instances(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, configured(tmp_path))
     assert max(cloud.instances) == 1
     assert cloud.function.instances == 1
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 128)])
-def test_memory_changes_without_room_for_two(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
+def test_memory_change_never_allows_two_instances(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
     deployed(cloud, configured(tmp_path, memory))
     run = deploy(cloud, configured(tmp_path, other), archive("changed"))
     assert max(cloud.instances) == 1
@@ -44,7 +44,7 @@ def test_memory_changes_without_room_for_two(cloud: ScfCloud, tmp_path: Path, me
 
 
 @pytest.mark.parametrize("memory", [128, 256, 512])
-def test_a_function_without_a_limit_gets_it_before_anything_else(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
+def test_missing_limit_is_set_before_other_changes(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
     deployed(cloud, configured(tmp_path, 256))
     cloud.function.reserved = None  # as `scf deploy` makes it
     deploy(cloud, configured(tmp_path, memory), archive("changed"))
@@ -58,7 +58,7 @@ def test_a_function_without_a_limit_gets_it_before_anything_else(cloud: ScfCloud
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 128), (128, 256), (256, 128)])
-def test_from_redis_to_sqlite_the_limit_comes_first(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
+def test_change_from_redis_to_sqlite_sets_limit_first(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
     deployed(cloud, configured(tmp_path, memory, **REDIS))
     deploy(cloud, configured(tmp_path, other))
     assert cloud.writes[:2] == [PUT, UPDATE]
@@ -67,7 +67,7 @@ def test_from_redis_to_sqlite_the_limit_comes_first(cloud: ScfCloud, tmp_path: P
     assert cloud.function.reserved == other
 
 
-def test_a_limit_that_cannot_be_set_changes_nothing(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_limit_that_cannot_be_set_stops_deploy(cloud: ScfCloud, tmp_path: Path) -> None:
     deployed(cloud, configured(tmp_path, 128, **REDIS))
     cloud.refuse(PUT, "FailedOperation.ReservedExceedTotal")
     with pytest.raises(DeployError, match="the account's concurrency quota is too small"):
@@ -76,20 +76,20 @@ def test_a_limit_that_cannot_be_set_changes_nothing(cloud: ScfCloud, tmp_path: P
     assert "LEDGER_URL" in cloud.function.variables
 
 
-def test_a_limit_is_waited_for(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_limit_is_waited_for(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.reserving_turns = 1_000_000
     with pytest.raises(DeployError, match="128 MB are not reserved after 1 s; check the function's concurrency"):
         deploy(cloud, configured(tmp_path))
     assert not cloud.function.triggers
 
 
-def test_a_redis_needs_no_limit(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_redis_ledger_needs_no_limit(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, configured(tmp_path, 128, **REDIS))
     assert cloud.writes == ["CreateFunction", "CreateTrigger"]
 
 
 @pytest.mark.parametrize("memory", [128, 256])
-def test_from_sqlite_to_redis_our_limit_is_lifted_afterwards(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
+def test_change_from_sqlite_to_redis_lifts_limit_last(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
     deployed(cloud, configured(tmp_path))
     run = deploy(cloud, configured(tmp_path, memory, **REDIS))
     assert cloud.writes == [UPDATE, DELETE]
@@ -97,9 +97,7 @@ def test_from_sqlite_to_redis_our_limit_is_lifted_afterwards(cloud: ScfCloud, tm
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 512)])
-def test_a_limit_that_lets_no_instance_start_is_lifted(
-    cloud: ScfCloud, tmp_path: Path, memory: int, other: int
-) -> None:
+def test_limit_without_room_for_instance_is_lifted(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
     deployed(cloud, configured(tmp_path, memory))
     config = configured(tmp_path, other, **REDIS)
     cloud.refuse(DELETE, "InternalError")
@@ -110,7 +108,7 @@ def test_a_limit_that_lets_no_instance_start_is_lifted(
     assert cloud.function.instances == math.inf
 
 
-def test_a_reservation_of_somebody_else_stays(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_reservation_of_others_is_kept(cloud: ScfCloud, tmp_path: Path) -> None:
     deployed(cloud, configured(tmp_path))
     cloud.function.reserved = 1280
     run = deploy(cloud, configured(tmp_path, 128, **REDIS))
@@ -118,7 +116,7 @@ def test_a_reservation_of_somebody_else_stays(cloud: ScfCloud, tmp_path: Path) -
     assert "a reservation of 1280 MB, room for 10 instances, stays; if it is not yours" in run.printed
 
 
-def test_a_dry_run_tells_the_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:
+def test_dry_run_reports_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:
     deployed(cloud, configured(tmp_path, 256))
     printed = deploy(cloud, configured(tmp_path), dry=True).printed
     assert [line.split()[2] for line in printed.splitlines() if "would call" in line] == [PUT, UPDATE]

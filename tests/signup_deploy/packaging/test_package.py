@@ -16,20 +16,20 @@ import pytest
 from signup_deploy.packaging import package
 from signup_deploy.packaging.package import Package, PackageError, build
 from signup_toolkit import python310
-from tests.support.builders import ROOT
-from tests.support.command import IMPORTS
+from tests.support import ROOT
+from tests.support.emulator.command import IMPORTS
 
 MIB = 2**20
 
 
 @pytest.mark.usefixtures("python3_10")
-def test_it_is_small(built: Package) -> None:
+def test_package_is_small_and_precompiled(built: Package) -> None:
     assert built.zipped == built.archive.stat().st_size < 4 * MIB
     assert built.unpacked < 10 * MIB
     assert built.precompiled
 
 
-def test_scf_bootstrap_can_be_started(built: Package) -> None:
+def test_scf_bootstrap_is_executable_with_lf(built: Package) -> None:
     bootstrap = built.folder / "scf_bootstrap"
     data = bootstrap.read_bytes()
     assert bootstrap.stat().st_mode & 0o777 == 0o755
@@ -41,7 +41,7 @@ def test_scf_bootstrap_can_be_started(built: Package) -> None:
     assert {mode for name, mode in modes.items() if name != "scf_bootstrap"} == {0o100644}
 
 
-def test_the_zip_is_the_folder(built: Package) -> None:
+def test_zip_equals_folder(built: Package) -> None:
     with zipfile.ZipFile(built.archive) as archive:
         zipped = {name: archive.read(name) for name in archive.namelist()}
     files = {p.relative_to(built.folder).as_posix(): p.read_bytes() for p in built.folder.rglob("*") if p.is_file()}
@@ -59,13 +59,13 @@ def test_the_zip_is_the_folder(built: Package) -> None:
     assert not [name for name in zipped if name.endswith((".pyi", ".c", ".egg", ".dist-info/RECORD"))]
 
 
-def test_wheels_are_those_of_scf_whatever_machine_builds(built: Package) -> None:
+def test_wheels_are_for_scf_on_any_machine(built: Package) -> None:
     compiled = {path.name for path in built.folder.rglob("*.so")}
     assert compiled
     assert {re.sub(r"^\w+\.", "", name) for name in compiled} == {"cpython-310-x86_64-linux-gnu.so"}
 
 
-def test_versions_and_licences_are_still_there(built: Package) -> None:
+def test_package_keeps_versions_and_licences(built: Package) -> None:
     licensed = set()
     for folder in built.folder.glob("*.dist-info"):
         names = {path.name for path in folder.rglob("*") if path.is_file()}
@@ -76,7 +76,7 @@ def test_versions_and_licences_are_still_there(built: Package) -> None:
 
 
 @pytest.mark.usefixtures("python3_10")
-def test_bytecode_is_there_for_every_module_and_never_checked(built: Package) -> None:
+def test_every_module_has_unchecked_bytecode(built: Package) -> None:
     for source in built.folder.rglob("*.py"):
         compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-310.pyc"
         data = compiled.read_bytes()
@@ -86,7 +86,7 @@ def test_bytecode_is_there_for_every_module_and_never_checked(built: Package) ->
 
 
 @pytest.mark.toolchain
-def test_it_is_the_same_on_another_path_and_day(built: Package, tmp_path: Path) -> None:
+def test_package_is_reproducible_on_other_path_and_day(built: Package, tmp_path: Path) -> None:
     copy = tmp_path / "another place"
     for name in ("function", "signup_deploy", "signup_toolkit"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -115,7 +115,7 @@ def test_find_without_python_3_10_returns_none(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.toolchain
-def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_without_python_3_10_has_no_bytecode_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python310, "find", lambda: None)
     told: list[str] = []
     done = build(tmp_path / "build", report=told.append)
@@ -124,7 +124,7 @@ def test_without_a_python_3_10_it_is_built_and_says_so(tmp_path: Path, monkeypat
     assert any(line.startswith("!!! No Python 3.10 on this machine") for line in told)
 
 
-def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_not_code_are_skipped_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = tmp_path / "function"
     (function / "signup_bridge" / "notes").mkdir(parents=True)
     code = {"scf_bootstrap", "index.py", "signup_bridge/app.py", "signup_bridge/ledger.lua"}
@@ -139,7 +139,7 @@ def test_what_is_no_code_is_not_packed_and_said(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["scf_bootstrap", "signup_bridge/ledger/redis/steps.lua", "signup_bridge/app.py"])
-def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
+def test_windows_line_endings_are_rejected(tmp_path: Path, name: str) -> None:
     function = tmp_path / "function"
     shutil.copytree(ROOT / "function", function, ignore=shutil.ignore_patterns("__pycache__"))
     file = function / name
@@ -157,7 +157,7 @@ def test_windows_line_endings_are_refused(tmp_path: Path, name: str) -> None:
     package.check_line_endings(function)
 
 
-def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
+def test_git_checkout_has_lf_with_autocrlf(tmp_path: Path) -> None:
     """With a Git that writes CRLF, as its installer for Windows sets it up."""
     isolated = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
@@ -182,7 +182,7 @@ def test_a_checkout_has_lf_on_windows_too(tmp_path: Path) -> None:
     package.check_line_endings(clone / "function")
 
 
-def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_failed_build_keeps_previous_package(tmp_path: Path) -> None:
     target = tmp_path / "build"
     (target / "function").mkdir(parents=True)
     (target / "function.zip").touch()
@@ -196,13 +196,13 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert sorted(os.listdir(target)) == ["function", "function.zip"]
 
 
-def test_a_locked_package_that_may_not_be_for_scf_is_not_guessed_about() -> None:
+def test_locked_package_with_unknown_marker_is_rejected() -> None:
     lock = "# made\npyyaml==6.0.3 ; python_full_version < '3.11.3' \\\n    --hash=x\nflask==3 \\\n    --hash=y\n"
     assert package.requirements_for_scf(lock) == "# made\nflask==3 \\\n    --hash=y\n"
     with pytest.raises(PackageError, match="colorama may not be for SCF's Python"):
         package.requirements_for_scf(lock + "colorama==1 ; sys_platform == 'win32' \\\n    --hash=z\n")
 
 
-def test_a_rule_that_leaves_nothing_out_is_an_error(tmp_path: Path) -> None:
+def test_prune_rule_without_match_raises(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="no file matches bin"):
         package.prune(tmp_path)

@@ -16,7 +16,9 @@ from signup_emulator.api.account.behaviour import DEFAULTS, OPTIONS, Behaviour
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.signup_emulator.api.test_emulator import error_of, sdk
-from tests.support.builders import CODE, PHONE, SetClock, bridge
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import bridge
+from tests.support.bridge.signed_requests import CODE, PHONE
 
 EMAIL = "jo@example.com"
 WRONG_CODE, LISTED = "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr"
@@ -72,7 +74,7 @@ def account() -> Iterator[Account]:
 
 
 @pytest.mark.parametrize(("first", "wrong"), [("verified", LISTED), ("code", WRONG_CODE)])
-def test_what_is_looked_at_first(account: Account, first: str, wrong: str) -> None:
+def test_check_first_option_decides_which_error_is_returned(account: Account, first: str, wrong: str) -> None:
     account.change(check_first=first)
     account.verify(account.send())
     again = account.send()
@@ -81,7 +83,7 @@ def test_what_is_looked_at_first(account: Account, first: str, wrong: str) -> No
 
 
 @pytest.mark.parametrize("good", [False, True])
-def test_a_used_code(account: Account, good: bool) -> None:
+def test_used_code_good_option_allows_reuse(account: Account, good: bool) -> None:
     account.change(used_code_good=good)
     code = account.send()
     account.verify(code)
@@ -93,7 +95,7 @@ def test_a_used_code(account: Account, good: bool) -> None:
 
 
 @pytest.mark.parametrize("good", [False, True])
-def test_a_replaced_code(account: Account, good: bool) -> None:
+def test_replaced_code_good_option_accepts_older_code(account: Account, good: bool) -> None:
     account.change(replaced_code_good=good)
     older, newer = account.send(), account.send()
     if good:
@@ -104,7 +106,7 @@ def test_a_replaced_code(account: Account, good: bool) -> None:
     account.verify(newer)
 
 
-def test_the_life_of_a_code(account: Account) -> None:
+def test_code_life_option_expires_code(account: Account) -> None:
     account.change(code_life=30)
     code = account.send()
     account.clock.wall += 31
@@ -113,7 +115,7 @@ def test_the_life_of_a_code(account: Account) -> None:
     account.verify(code)
 
 
-def test_codes_are_sent_apart(account: Account) -> None:
+def test_resend_interval_option_limits_messages(account: Account) -> None:
     account.send(PHONE), account.send(PHONE)  # by default as often as one likes
     account.change(resend_interval=60)
     account.send()
@@ -133,7 +135,9 @@ def test_codes_are_sent_apart(account: Account) -> None:
         ("dotted", ["+86.13600000000"], ["18766554433", "+8613600000000"]),
     ],
 )
-def test_which_phone_numbers_are_taken(account: Account, form: str, taken: list[str], refused: list[str]) -> None:
+def test_phone_form_option_decides_accepted_numbers(
+    account: Account, form: str, taken: list[str], refused: list[str]
+) -> None:
     account.change(phone_form=form)
     for contact in taken:
         account.verify(account.send(contact), contact)
@@ -142,7 +146,7 @@ def test_which_phone_numbers_are_taken(account: Account, form: str, taken: list[
     assert account.client.call_json("DescribeIntlPhoneEmailList", {"Type": 1})["Response"]["TotalCount"] == len(taken)
 
 
-def test_the_rate(account: Account) -> None:
+def test_rate_option_limits_calls(account: Account) -> None:
     account.change(rate=2)
     now = time.time()
     account.emulator.domain.now = lambda: now
@@ -151,7 +155,7 @@ def test_the_rate(account: Account) -> None:
 
 
 @pytest.mark.parametrize("hours", [8, 0, -3.5])
-def test_the_zone_of_the_list(account: Account, hours: float) -> None:
+def test_list_zone_option_shifts_times(account: Account, hours: float) -> None:
     account.change(list_zone=hours)
     account.verify(account.send())
     zone = timezone(timedelta(hours=hours))
@@ -172,7 +176,9 @@ def test_the_zone_of_the_list(account: Account, hours: float) -> None:
         ("oldest-first", "pages-from-1", 3, "e"),
     ],
 )
-def test_order_and_pages_of_the_list(account: Account, order: str, offset: str, given: int, wanted: str) -> None:
+def test_list_order_and_offset_options_decide_page(
+    account: Account, order: str, offset: str, given: int, wanted: str
+) -> None:
     account.change(list_order=order, list_offset=offset)
     for name in "abcde":
         account.emulator.domain.accept((2, f"{name}@example.com"))
@@ -182,7 +188,7 @@ def test_order_and_pages_of_the_list(account: Account, order: str, offset: str, 
 
 @pytest.mark.parametrize("order", ["newest-first", "oldest-first"])
 @pytest.mark.parametrize("offset", ["rows", "pages-from-0", "pages-from-1"])
-def test_the_bridge_finds_its_verification_on_any_list(account: Account, order: str, offset: str) -> None:
+def test_bridge_resolves_lost_reply_with_any_list_order_and_offset(account: Account, order: str, offset: str) -> None:
     """Whatever the API leaves open about the list: a lost answer is found out."""
     account.change(list_order=order, list_offset=offset)
     for number in range(450):
@@ -196,13 +202,13 @@ def test_the_bridge_finds_its_verification_on_any_list(account: Account, order: 
 
 
 @pytest.mark.parametrize(("masked", "shown"), [(False, EMAIL), (True, "jo@****.com")])
-def test_masking_of_the_list(account: Account, masked: bool, shown: str) -> None:
+def test_list_masked_option_masks_contacts(account: Account, masked: bool, shown: str) -> None:
     account.change(list_masked=masked)
     account.verify(account.send())
     assert [row["Code"] for row in account.rows()] == [shown]
 
 
-def test_a_reset_brings_back_the_start() -> None:
+def test_reset_restores_initial_behaviour() -> None:
     with Emulator(rate=7) as emulator:
         assert emulator.domain.behaviour.document() == DEFAULTS | {"rate": 7}
         changed = emulator.domain.change({"rate": 0, "code_life": 1.5})
@@ -228,7 +234,7 @@ BAD: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_bad_value_is_told_and_changes_nothing(emulator: Emulator, name: str) -> None:
+def test_change_invalid_value_raises_and_changes_nothing(emulator: Emulator, name: str) -> None:
     before = emulator.domain.behaviour
     must = next(option.constraint for option in OPTIONS if option.name == name)
     for value in BAD[name]:
@@ -238,10 +244,10 @@ def test_a_bad_value_is_told_and_changes_nothing(emulator: Emulator, name: str) 
 
 
 @pytest.mark.parametrize("values", [None, [], "code_life", {"life": 5}, {1: 2}])
-def test_what_is_not_known_is_told_with_what_is(emulator: Emulator, values: Any) -> None:
+def test_change_unknown_option_raises_with_known_options(emulator: Emulator, values: Any) -> None:
     with pytest.raises(ValueError, match="resend_interval"):
         emulator.domain.change(values)
 
 
-def test_the_values_are_plain_json() -> None:
+def test_behaviour_document_is_plain_json() -> None:
     assert json.loads(json.dumps(Behaviour().document())) == DEFAULTS

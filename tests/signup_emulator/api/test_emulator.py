@@ -26,7 +26,9 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
 from signup_emulator.state import State
-from tests.support.builders import CODE, PHONE, SetClock, StillClock, bridge
+from tests.support.bridge.clocks import SetClock, StillClock
+from tests.support.bridge.instances import bridge
+from tests.support.bridge.signed_requests import CODE, PHONE
 
 EXAMPLE = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 
@@ -55,7 +57,7 @@ def error_of(client: Any, action: str, parameters: object) -> str:
     return code
 
 
-def test_a_whole_life_of_a_contact_through_the_official_sdk(emulator: Emulator) -> None:
+def test_contact_life_cycle_through_official_sdk(emulator: Emulator) -> None:
     client, contact = sdk(emulator), {"Type": 2, "Code": "jo@example.com"}
     client.call_json("SendIntlPhoneEmailCode", contact)
     client.call_json("SendIntlPhoneEmailCode", contact)
@@ -89,7 +91,7 @@ def test_a_whole_life_of_a_contact_through_the_official_sdk(emulator: Emulator) 
     assert error_of(client, "CreateIntlPhoneEmail", again) == "InternalError.VerifyCodeErr", "a code is single-use"
 
 
-def test_the_reference_example_works_once_on_a_fresh_emulator(emulator: Emulator) -> None:
+def test_reference_example_works_once_until_reset(emulator: Emulator) -> None:
     client = sdk(emulator)
     assert requests.get(f"{emulator.url}/emulator/codes", timeout=60).json() == []
     client.call_json("CreateIntlPhoneEmail", EXAMPLE)
@@ -102,7 +104,7 @@ def test_the_reference_example_works_once_on_a_fresh_emulator(emulator: Emulator
 
 
 @pytest.mark.parametrize(("age", "verdict"), [(599.0, None), (601.0, "VerifyCodeErr")])
-def test_a_code_lives_ten_minutes(age: float, verdict: str | None) -> None:
+def test_code_expires_after_ten_minutes(age: float, verdict: str | None) -> None:
     clock = SetClock()
     with Emulator(now=clock.time) as emulator:
         emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
@@ -112,7 +114,7 @@ def test_a_code_lives_ten_minutes(age: float, verdict: str | None) -> None:
             emulator.domain.perform("CreateIntlPhoneEmail", {"Type": 1, "Code": "10086", "VerifyCode": sent.code})
 
 
-def test_who_does_not_sign_rightly_is_refused(emulator: Emulator) -> None:
+def test_unknown_key_wrong_signature_and_token_are_rejected(emulator: Emulator) -> None:
     action = "CreateIntlPhoneEmail"
     assert error_of(sdk(emulator, secret_id="AKIDother"), action, EXAMPLE) == "AuthFailure.SecretIdNotFound"
     assert error_of(sdk(emulator, key="wrong"), action, EXAMPLE) == "AuthFailure.SignatureFailure"
@@ -127,7 +129,7 @@ def test_who_does_not_sign_rightly_is_refused(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("off", [-303, 303])
-def test_a_stale_timestamp_is_refused(off: float) -> None:
+def test_stale_timestamp_is_rejected(off: float) -> None:
     with Emulator(now=lambda: time.time() + off) as emulator:
         assert error_of(sdk(emulator), "CreateIntlPhoneEmail", EXAMPLE) == "AuthFailure.SignatureExpire"
 
@@ -162,7 +164,7 @@ def ask(emulator: Emulator, body: bytes, headers: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("service", ["127", "domain"])
 @pytest.mark.parametrize("with_port", [False, True])
-def test_a_signature_for_any_host(emulator: Emulator, service: str, with_port: bool) -> None:
+def test_signature_for_any_host_is_accepted_unless_strict(emulator: Emulator, service: str, with_port: bool) -> None:
     """What some SDKs sign when the endpoint is an address and a port; not so strictly, and only if it is wanted."""
     host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     headers = signed_by_hand(body, host if with_port else "127.0.0.1", service=service)
@@ -174,7 +176,7 @@ def test_a_signature_for_any_host(emulator: Emulator, service: str, with_port: b
     assert ask(emulator, body, headers) == strictly.get((service, with_port), "AuthFailure.InvalidAuthorization")
 
 
-def test_what_was_signed_is_what_arrived(emulator: Emulator) -> None:
+def test_changed_body_header_host_or_date_is_rejected(emulator: Emulator) -> None:
     host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     headers = signed_by_hand(body, host)
     assert ask(emulator, body.replace(b"123456", b"123457"), headers) == "AuthFailure.SignatureFailure"
@@ -189,7 +191,7 @@ def test_what_was_signed_is_what_arrived(emulator: Emulator) -> None:
     assert ask(emulator, body, headers) == "OK"
 
 
-def test_a_call_by_get_is_an_error_of_the_api(emulator: Emulator) -> None:
+def test_get_request_returns_method_not_match(emulator: Emulator) -> None:
     action = "CreateIntlPhoneEmail"
     assert error_of(sdk(emulator, method="GET"), action, EXAMPLE) == "InternalError.MethodNotMatch"
     assert error_of(sdk(emulator, method="GET", key="wrong"), action, EXAMPLE) == "AuthFailure.SignatureFailure"
@@ -204,14 +206,14 @@ def test_a_call_by_get_is_an_error_of_the_api(emulator: Emulator) -> None:
     sdk(emulator).call_json(action, EXAMPLE)  # nothing was verified
 
 
-def test_a_method_that_the_api_does_not_know(emulator: Emulator) -> None:
+def test_unknown_http_method_returns_unsupported_protocol(emulator: Emulator) -> None:
     host, data = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     headers = signed_by_hand(data, host, method="PUT")
     error = requests.put(emulator.url, data=data, headers=headers, timeout=5).json()["Response"]["Error"]
     assert error == {"Code": "UnsupportedProtocol", "Message": "The method PUT is not supported: send POST."}
 
 
-def test_an_unsigned_payload(emulator: Emulator) -> None:
+def test_unsigned_payload_is_accepted_only_if_declared(emulator: Emulator) -> None:
     client = sdk(emulator)
     client.profile.unsignedPayload = True
     client.call_json("CreateIntlPhoneEmail", EXAMPLE)
@@ -240,17 +242,17 @@ def test_an_unsigned_payload(emulator: Emulator) -> None:
         ([], "MissingParameter"),
     ],
 )
-def test_parameters_are_checked(emulator: Emulator, parameters: object, code: str) -> None:
+def test_invalid_parameters_return_error_code(emulator: Emulator, parameters: object, code: str) -> None:
     assert error_of(sdk(emulator), "CreateIntlPhoneEmail", parameters) == code
 
 
-def test_action_version_and_limit_are_checked(emulator: Emulator) -> None:
+def test_unknown_action_version_or_limit_returns_error_code(emulator: Emulator) -> None:
     assert error_of(sdk(emulator), "CreateSomething", EXAMPLE) == "InvalidAction"
     assert error_of(sdk(emulator, version="2018-08-09"), "CreateIntlPhoneEmail", EXAMPLE) == "NoSuchVersion"
     assert error_of(sdk(emulator), "DescribeIntlPhoneEmailList", {"Type": 1, "Limit": 201}) == "InvalidParameterValue"
 
 
-def test_twenty_requests_a_second_for_each_action() -> None:
+def test_each_action_allows_twenty_requests_per_second() -> None:
     now = time.time()
     with Emulator(now=lambda: now) as emulator:
         client = sdk(emulator)
@@ -265,7 +267,7 @@ def test_twenty_requests_a_second_for_each_action() -> None:
         assert bridge(emulator.url).deliver().json["status"] == "verified"
 
 
-def test_faults_over_rest(emulator: Emulator) -> None:
+def test_faults_are_armed_and_cleared_over_rest(emulator: Emulator) -> None:
     url = f"{emulator.url}/emulator/faults"
     bridged = bridge(emulator.url)
     armed: Any = {
@@ -289,13 +291,13 @@ def test_faults_over_rest(emulator: Emulator) -> None:
     ["InvalidParameter.UpTo4000", "InternalError.DeletePhoneEmailVerifyErr", "UnsupportedOperation.NOT_SUPPORTED",
      "FailedOperation.Code2Err", "Failed2", "MissingParameter.cmq"],
 )  # fmt: skip
-def test_any_code_of_the_apis_form_can_be_armed(emulator: Emulator, code: str) -> None:
+def test_any_well_formed_api_code_can_be_armed(emulator: Emulator, code: str) -> None:
     armed = requests.post(f"{emulator.url}/emulator/faults", json={"fault": code}, timeout=5)
     assert armed.status_code == 200
     assert error_of(sdk(emulator), "DescribeIntlPhoneEmailList", {"Type": 1}) == code
 
 
-def test_the_catalogue_has_what_each_action_is_documented_to_answer(emulator: Emulator) -> None:
+def test_fault_catalogue_has_documented_codes_of_each_action(emulator: Emulator) -> None:
     """The lists of the API's reference, as the official SDK for Go repeats them at each action."""
     product = (
         "InternalError.ForbiddenRequest InternalError.JsonMarshal InternalError.MethodNotMatch InternalError.NeedLogin "
@@ -317,7 +319,7 @@ def test_the_catalogue_has_what_each_action_is_documented_to_answer(emulator: Em
      {"fault": "hang", "contact": 5}, {"fault": "hang", "other": 1}, {"fault": "Hang"},
      {"action": "CreateIntlPhoneEmail"}, {"fault": "hang", "action": "CreateIntlPhoneEmial"}],
 )  # fmt: skip
-def test_a_fault_that_is_none_is_explained(emulator: Emulator, wrong: Any) -> None:
+def test_invalid_fault_is_explained(emulator: Emulator, wrong: Any) -> None:
     response = requests.post(f"{emulator.url}/emulator/faults", json=wrong, timeout=60)
     assert response.status_code == 422
     assert "hang" in response.json()["wanted"]["fault"]
@@ -325,7 +327,7 @@ def test_a_fault_that_is_none_is_explained(emulator: Emulator, wrong: Any) -> No
     assert emulator.faults.armed() == []
 
 
-def test_other_routes_and_bodies(emulator: Emulator) -> None:
+def test_unknown_route_and_malformed_body_are_rejected(emulator: Emulator) -> None:
     for method, path in (("GET", "/nothing"), ("POST", "/emulator"), ("DELETE", "/console")):
         response = requests.request(method, emulator.url + path, data=b"", timeout=60)
         assert response.status_code == 404
@@ -339,7 +341,7 @@ def test_other_routes_and_bodies(emulator: Emulator) -> None:
         assert bare.getresponse().status == 200
 
 
-def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
+def test_redirect_fault_looks_like_success_to_sdk(emulator: Emulator) -> None:
     """Where the fault points to: what follows it is there to be seen."""
     emulator.faults.arm(Fault("redirect"))
     followed = sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
@@ -347,7 +349,7 @@ def test_a_redirect_would_look_like_a_success(emulator: Emulator) -> None:
     assert [call.action for call in emulator.calls] == ["CreateIntlPhoneEmail", "redirected"]
 
 
-def test_what_is_kept_is_known_again(tmp_path: Path, emulator: Emulator) -> None:
+def test_saved_state_is_restored(tmp_path: Path, emulator: Emulator) -> None:
     """Its whole life is in signup_emulator/test_run.py."""
     state = State(tmp_path / "run", keep=False)
     sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)

@@ -15,8 +15,9 @@ from signup_emulator.api.server import BODY_LIMIT
 from signup_emulator.console.proxy import BridgeTarget
 from signup_emulator.server import Emulator
 from signup_toolkit import senders
-from tests.support.builders import Upstream, body, send, signed
-from tests.support.make_run import Pair
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.emulator.make_run import Pair
+from tests.support.network.upstream import Upstream, send
 
 PAGE_HEADERS = {"content-security-policy", "referrer-policy", "cross-origin-resource-policy", "cache-control"}
 
@@ -49,7 +50,7 @@ def relaying(emulator: Emulator, upstream: Upstream) -> None:
     emulator.console.bridge = BridgeTarget(upstream.url, auth="none", secret="x")
 
 
-def test_the_relay_returns_the_bridges_header_lines_unchanged(emulator: Emulator) -> None:
+def test_proxy_returns_header_lines_unchanged(emulator: Emulator) -> None:
     lines = [
         "Server: bridge",
         "date: Thu, 01 Jan 1970 00:00:00 GMT",
@@ -70,7 +71,7 @@ def test_the_relay_returns_the_bridges_header_lines_unchanged(emulator: Emulator
     assert sorted(headers) == sorted([*lines[:7], "Connection: close"])
 
 
-def test_the_relay_of_the_pair_returns_what_the_bridge_returns(pair: Pair) -> None:
+def test_proxy_of_running_pair_returns_response_of_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
     head = "\r\n".join(
         ["POST /webhooks/signup HTTP/1.1", *(f"{a}: {b}" for a, b in signed(data, secret=senders.DEMO_SECRET).items())]
@@ -87,7 +88,7 @@ def test_the_relay_of_the_pair_returns_what_the_bridge_returns(pair: Pair) -> No
     ]
 
 
-def test_the_relay_of_a_head_request_keeps_the_length(emulator: Emulator) -> None:
+def test_proxy_keeps_content_length_of_head_request(emulator: Emulator) -> None:
     with Upstream(send(b"HTTP/1.1 405 METHOD NOT ALLOWED\r\nAllow: POST\r\nContent-Length: 77\r\n\r\n")) as upstream:
         relaying(emulator, upstream)
         status, headers, rest = raw(emulator.url, "HEAD /webhooks/signup HTTP/1.1")
@@ -95,7 +96,7 @@ def test_the_relay_of_a_head_request_keeps_the_length(emulator: Emulator) -> Non
     assert "Content-Length: 77" in headers
 
 
-def test_an_error_of_the_relay_has_the_page_headers(emulator: Emulator) -> None:
+def test_proxy_error_has_page_headers(emulator: Emulator) -> None:
     with Upstream(lambda connection: connection.close()) as upstream:
         relaying(emulator, upstream)
         status, headers, _ = raw(emulator.url, "POST /webhooks/signup HTTP/1.1", b"{}")
@@ -108,7 +109,7 @@ def test_an_error_of_the_relay_has_the_page_headers(emulator: Emulator) -> None:
     ["GET /", "HEAD /", "GET /emulator/codes", "HEAD /emulator/codes", "HEAD /emulator/events", "GET /nothing",
      "DELETE /", "OPTIONS /emulator/codes", "GET /emulator/redirected", "POST /emulator/reset", "POST /", "FOO /"],
 )  # fmt: skip
-def test_no_response_has_a_header_twice(emulator: Emulator, request_line: str) -> None:
+def test_response_has_each_header_once(emulator: Emulator, request_line: str) -> None:
     status, headers, rest = raw(emulator.url, f"{request_line} HTTP/1.1")
     assert re.fullmatch(r"HTTP/1\.1 [245]\d\d .+", status)
     assert len(set(names(headers))) == len(headers)
@@ -117,7 +118,7 @@ def test_no_response_has_a_header_twice(emulator: Emulator, request_line: str) -
         assert rest == b""
 
 
-def test_a_page_that_is_known_is_not_sent_again(emulator: Emulator) -> None:
+def test_known_page_returns_304(emulator: Emulator) -> None:
     _, headers, _ = raw(emulator.url, "GET /console.js HTTP/1.1")
     tag = next(line.partition(": ")[2] for line in headers if line.startswith("ETag"))
     status, headers, rest = raw(emulator.url, f"GET /console.js HTTP/1.1\r\nIf-None-Match: {tag}")
@@ -127,7 +128,7 @@ def test_a_page_that_is_known_is_not_sent_again(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/emulator/reset", "/webhooks/signup"])
-def test_expect_is_answered_before_the_body_comes(emulator: Emulator, path: str) -> None:
+def test_expect_continue_is_answered_before_body(emulator: Emulator, path: str) -> None:
     with Upstream(send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as upstream:
         relaying(emulator, upstream)
         with closing(connected(emulator.url)) as connection, connection.makefile("rb") as received:
@@ -140,7 +141,7 @@ def test_expect_is_answered_before_the_body_comes(emulator: Emulator, path: str)
     assert rest.count(b"HTTP/1.1 ") == 1
 
 
-def test_an_older_client_gets_no_100(emulator: Emulator) -> None:
+def test_http_1_0_client_gets_no_100_continue(emulator: Emulator) -> None:
     for path in ("/", "/emulator/reset"):
         status, _, _ = raw(emulator.url, f"POST {path} HTTP/1.0\r\nExpect: 100-continue", b"{}")
         assert status == "HTTP/1.1 200 OK"
@@ -156,14 +157,14 @@ def test_an_older_client_gets_no_100(emulator: Emulator) -> None:
         ("GET /" + "a" * 70_000 + " HTTP/1.1", 414),
     ],
 )
-def test_a_malformed_request_is_refused_in_json(emulator: Emulator, request_line: str, status: int) -> None:
+def test_malformed_request_returns_json_error(emulator: Emulator, request_line: str, status: int) -> None:
     given, headers, rest = raw(emulator.url, request_line)
     assert given.startswith(f"HTTP/1.1 {status} ")
     assert "Content-Type: application/json" in headers
     assert json.loads(rest)["error"]
 
 
-def test_a_body_without_a_length_or_too_long_is_refused_on_a_closed_connection(emulator: Emulator) -> None:
+def test_body_without_length_or_too_long_closes_connection(emulator: Emulator) -> None:
     chunked = requests.post(emulator.url, data=iter([b"{}"]), timeout=5)
     assert (chunked.status_code, chunked.headers["Connection"]) == (411, "close")
     long = requests.post(emulator.url, data=b" " * (BODY_LIMIT + 1), timeout=30)
@@ -172,7 +173,7 @@ def test_a_body_without_a_length_or_too_long_is_refused_on_a_closed_connection(e
     assert raw(emulator.url, "POST / HTTP/1.1\r\nContent-Length: \xb2")[0] == "HTTP/1.1 411 Length Required"
 
 
-def test_a_connection_to_the_api_stays_open(emulator: Emulator) -> None:
+def test_api_connection_stays_open(emulator: Emulator) -> None:
     with requests.Session() as session:
         answers: list[Any] = [session.post(emulator.url, json={}, timeout=5) for _ in range(2)]
     assert ["Connection" in answer.headers for answer in answers] == [False, False]

@@ -20,7 +20,8 @@ from signup_emulator.api.faults.magic_contacts import CREATE, MAGIC_CONTACTS, SE
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
 from tests.signup_emulator.api.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
-from tests.support.builders import CODE, PHONE, Bridge, body, bridge, patient, signed
+from tests.support.bridge.instances import Bridge, bridge, patient
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
@@ -42,7 +43,7 @@ def at_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("form", ["phone", "email"])
 @pytest.mark.parametrize("row", MAGIC_CONTACTS, ids=lambda row: row.name)
-def test_each_contact_ends_as_the_table_says(
+def test_magic_contact_ends_as_table_says(
     emulator: Emulator, at_once: list[float], row: MagicContact, form: str
 ) -> None:
     bridged = patient(emulator, row.fault)
@@ -57,7 +58,9 @@ def test_each_contact_ends_as_the_table_says(
 @pytest.mark.parametrize(
     "row", [row for row in MAGIC_CONTACTS if row.outcome != "outcome-unknown"], ids=lambda row: row.name
 )
-def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: list[float], row: MagicContact) -> None:
+def test_definitive_magic_contact_has_same_outcome_each_time(
+    emulator: Emulator, at_once: list[float], row: MagicContact
+) -> None:
     """Another delivery, another code, an emulator that knows nothing any more: the same."""
     bridged = patient(emulator, row.fault)
     for code in ("4711", "4712"):
@@ -66,7 +69,7 @@ def test_each_definitive_contact_ends_so_each_time(emulator: Emulator, at_once: 
     assert given(bridged, row.email, "msg_3", "4713") == (row.outcome, row.status)
 
 
-def test_nobody_else_is_meant(emulator: Emulator, wired: Bridge) -> None:
+def test_other_contacts_are_not_magic(emulator: Emulator, wired: Bridge) -> None:
     others = ("jo@outcome.example", "wrong-code@example.com", "wrong-code@other.outcome.example", "12025550199")
     for number, contact in enumerate(others):
         assert [find_magic_contact(action, contact) for action in ACTIONS] == [None] * 4
@@ -86,12 +89,12 @@ def test_nobody_else_is_meant(emulator: Emulator, wired: Bridge) -> None:
         "wrong-code+of-my-test-7@outcome.example",
     ],
 )
-def test_every_spelling_is_meant(emulator: Emulator, wired: Bridge, contact: str) -> None:
+def test_every_spelling_of_magic_contact_is_recognised(emulator: Emulator, wired: Bridge, contact: str) -> None:
     assert find_magic_contact(CREATE, contact) is BY_NAME["wrong-code"]
     assert given(wired, contact, "msg_1") == ("code-incorrect", 422)
 
 
-def test_only_its_own_action_is_decided(emulator: Emulator) -> None:
+def test_magic_contact_affects_only_its_action(emulator: Emulator) -> None:
     """A code is sent to whom every code is wrong; who gets none can be taken off the list."""
     client, wrong, limited = sdk(emulator), BY_NAME["wrong-code"], BY_NAME["send-limited"]
     client.call_json(SEND, {"Type": 1, "Code": wrong.phone})
@@ -101,7 +104,7 @@ def test_only_its_own_action_is_decided(emulator: Emulator) -> None:
     assert len(emulator.domain.sent_codes()) == 1
 
 
-def test_who_is_always_right_is_on_the_list(emulator: Emulator) -> None:
+def test_any_code_contact_is_on_list(emulator: Emulator) -> None:
     contact = {"Type": 2, "Code": BY_NAME["any-code"].email}
     client = sdk(emulator)
     client.call_json(CREATE, contact | {"VerifyCode": "4711"})
@@ -110,7 +113,7 @@ def test_who_is_always_right_is_on_the_list(emulator: Emulator) -> None:
     client.call_json("DeleteIntlPhoneEmail", contact)
 
 
-def test_the_apis_own_checks_and_what_is_armed_come_first(emulator: Emulator) -> None:
+def test_api_checks_and_armed_faults_take_precedence(emulator: Emulator) -> None:
     contact = {"Type": 2, "Code": BY_NAME["any-code"].email, "VerifyCode": CODE}
     client = sdk(emulator)
     assert error_of(sdk(emulator, key="wrong"), CREATE, contact) == "AuthFailure.SignatureFailure"
@@ -123,7 +126,7 @@ def test_the_apis_own_checks_and_what_is_armed_come_first(emulator: Emulator) ->
     client.call_json(CREATE, contact)
 
 
-def test_the_table_is_sound() -> None:
+def test_magic_contacts_are_unique_and_valid() -> None:
     assert (
         len({row.phone for row in MAGIC_CONTACTS}) == len({row.email for row in MAGIC_CONTACTS}) == len(MAGIC_CONTACTS)
     )
@@ -132,7 +135,7 @@ def test_the_table_is_sound() -> None:
         assert row.fault is None or row.fault in WIRE_FAULTS or Fault(row.fault)
 
 
-def test_an_emulator_that_stops_waits_for_no_slow_contact() -> None:
+def test_stopping_emulator_does_not_wait_for_delay() -> None:
     with Emulator(rate=0) as emulator:
         emulator.delay = 3600.0  # the test's own time-out would end it
         bridged = bridge(emulator.url)
@@ -143,7 +146,7 @@ def test_an_emulator_that_stops_waits_for_no_slow_contact() -> None:
     waiting.join()
 
 
-def test_every_code_that_the_bridge_judges_can_be_looked_up() -> None:
+def test_every_classified_api_code_has_description() -> None:
     sent = {"InternalError.SendVerifyCodeErr", "FailedOperation.SendVerifyCodeIsLimited"}
     others = {"InternalError.DeletePhoneEmailVerifyErr", "InternalError.DescribePhoneEmailListErr"}  # in no table there
     assert set(API_CODES) == {*JUDGED, *sent, *others}
@@ -152,7 +155,7 @@ def test_every_code_that_the_bridge_judges_can_be_looked_up() -> None:
         assert meaning
 
 
-def test_an_error_says_what_it_means(emulator: Emulator) -> None:
+def test_error_message_describes_api_code(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("InternalError.NeedLogin"))
     emulator.faults.arm(Fault("FailedOperation.Newer"))
     for message in (API_CODES["InternalError.NeedLogin"], "An error on demand."):
@@ -168,12 +171,12 @@ REPLIES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_every_wire_fault_has_its_reply() -> None:
+def test_every_wire_fault_has_expected_reply() -> None:
     assert set(REPLIES) == set(WIRE_FAULTS)
 
 
 @pytest.mark.parametrize("fault", REPLIES)
-def test_what_is_noted_of_a_reply_that_breaks(emulator: Emulator, fault: str) -> None:
+def test_recorded_call_shows_broken_reply(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault))
     patient(emulator, fault).deliver()
     (call,) = emulator.calls
@@ -187,7 +190,7 @@ def test_what_is_noted_of_a_reply_that_breaks(emulator: Emulator, fault: str) ->
         assert wanted in (call.reply or "")
 
 
-def test_what_is_noted_of_a_call(emulator: Emulator) -> None:
+def test_recorded_call_has_request_reply_and_trace(emulator: Emulator) -> None:
     emulator.delay = 0.05
     trace = {"X-TC-TraceId": "0af7651916cd43dd8448eb211c80319c"}
     sdk(emulator).call(CREATE, EXAMPLE, headers=dict(trace))
@@ -212,7 +215,7 @@ def test_what_is_noted_of_a_call(emulator: Emulator) -> None:
     assert second["request_id"] in second["reply"]
 
 
-def test_the_newest_calls_are_kept(emulator: Emulator) -> None:
+def test_calls_keep_newest_entries(emulator: Emulator) -> None:
     def call(number: int) -> Call:
         return Call(number, CREATE, PHONE, "OK", str(number))
 

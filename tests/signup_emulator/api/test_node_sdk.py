@@ -15,9 +15,10 @@ import requests
 
 from signup_emulator.api.account.error_codes import API_CODES
 from signup_toolkit import ports
-from tests.support import node_packages
-from tests.support.builders import ROOT, wait_for
-from tests.support.command import COMMAND, IMPORTS
+from tests.support import ROOT
+from tests.support.bridge.instances import wait_for
+from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.tools import node_packages
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)]
 
@@ -48,7 +49,7 @@ def node(packages: Path, script: Path, url: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_signup_by_the_sdk_for_node(npm_packages: Path, serving: str) -> None:
+def test_node_sdk_signup_verifies_contact(npm_packages: Path, serving: str) -> None:
     told = node(npm_packages, node_packages.HERE / "signup.js", serving)
     calls = requests.get(f"{serving}/emulator/calls", timeout=60).json()[::-1]
     assert [(call["action"], call["result"]) for call in calls] == [
@@ -81,7 +82,7 @@ def test_a_signup_by_the_sdk_for_node(npm_packages: Path, serving: str) -> None:
     }
 
 
-def test_the_sdk_for_node_is_told_what_is_armed(npm_packages: Path, serving: str, tmp_path: Path) -> None:
+def test_node_sdk_reports_armed_error(npm_packages: Path, serving: str, tmp_path: Path) -> None:
     armed = {"fault": "AuthFailure.TokenFailure", "action": "DeleteIntlPhoneEmail"}
     requests.post(f"{serving}/emulator/faults", json=armed, timeout=60)
     script = tmp_path / "armed.js"
@@ -106,7 +107,7 @@ def test_the_sdk_for_node_is_told_what_is_armed(npm_packages: Path, serving: str
         ("empty-response", "The response has no RequestId: the outcome is unknown."),
     ],
 )
-def test_an_error_without_a_code_says_nothing_about_the_outcome(
+def test_node_sdk_error_without_code_leaves_outcome_unknown(
     npm_packages: Path, serving: str, tmp_path: Path, fault: str, message: str
 ) -> None:
     armed = {"fault": fault, "action": "DeleteIntlPhoneEmail"}
@@ -123,7 +124,7 @@ def test_an_error_without_a_code_says_nothing_about_the_outcome(
     assert listed == left
 
 
-def test_the_packages_are_locked_and_no_registry_is_named() -> None:
+def test_node_packages_are_locked_without_registry() -> None:
     lock = json.loads((node_packages.HERE / "package-lock.json").read_text())
     wanted = json.loads((node_packages.HERE / "package.json").read_text())["dependencies"]
     assert lock["packages"].pop("")["dependencies"] == wanted

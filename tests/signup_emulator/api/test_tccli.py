@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from signup_emulator.server import Emulator
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(660)]
 
@@ -37,7 +37,7 @@ def tccli() -> Path:
     return python.parent
 
 
-def test_the_documented_commands(tccli: Path, emulator: Emulator, tmp_path: Path) -> None:
+def test_documented_tccli_commands_work(tccli: Path, emulator: Emulator, tmp_path: Path) -> None:
     (commands,) = re.findall(r"^```sh\n(export TENCENTCLOUD_SECRET_ID.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
     assert commands.count("127.0.0.1:9010") == 4
     commands = commands.replace("127.0.0.1:9010", emulator.url.removeprefix("http://"))
@@ -60,7 +60,7 @@ def test_the_documented_commands(tccli: Path, emulator: Emulator, tmp_path: Path
     assert json.loads(file.read_text())["VerifyCode"] not in verifying
 
 
-def test_a_success_without_a_request_id_is_none(tccli: Path, emulator: Emulator, tmp_path: Path) -> None:
+def test_tccli_reply_without_request_id_fails(tccli: Path, emulator: Emulator, tmp_path: Path) -> None:
     commands = """
     curl -s -d '{"fault": "empty-response"}' "$URL/emulator/faults" > faults
     tccli domain DescribeIntlPhoneEmailList --endpoint "$URL" --Type 2

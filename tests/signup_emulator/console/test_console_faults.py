@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import Console
-from tests.support.make_run import Pair
+from tests.support.emulator.browser import Console
+from tests.support.emulator.make_run import Pair
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ QUICK = [
 ]
 
 
-def test_each_fault_can_be_armed(console: Console, pair: Pair) -> None:
+def test_each_fault_can_be_armed_on_page(console: Console, pair: Pair) -> None:
     console.open()
     known = pair.get("faults")
     names = [one["code"] for one in known["api_codes"]] + [one["fault"] for one in known["wire"]]
@@ -44,7 +44,7 @@ def test_each_fault_can_be_armed(console: Console, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("pressed", "outcome", "status"), QUICK)
-def test_the_commonest_faults_to_their_end(console: Console, pressed: str, outcome: str, status: int) -> None:
+def test_quick_fault_leads_to_expected_outcome(console: Console, pressed: str, outcome: str, status: int) -> None:
     console.open()
     code = console.send("18755550001")
     console.button(pressed).click()
@@ -55,7 +55,7 @@ def test_the_commonest_faults_to_their_end(console: Console, pressed: str, outco
     expect(console.unfold(console.newest)).to_contain_text("Fault: ")
 
 
-def test_a_fault_for_an_action_a_contact_and_some_calls(console: Console, pair: Pair) -> None:
+def test_fault_for_action_contact_and_calls_is_used_up(console: Console, pair: Pair) -> None:
     console.open()
     console.page.get_by_label("Fault", exact=True).select_option("InternalError.VerifyCodeErr")
     console.page.get_by_label("Action").select_option("CreateIntlPhoneEmail")
@@ -73,7 +73,7 @@ def test_a_fault_for_an_action_a_contact_and_some_calls(console: Console, pair: 
     expect(console.newest).to_contain_text(re.compile(r"✓.*verified"))
 
 
-def test_a_lost_answer_is_found_out_by_the_redelivery(console: Console) -> None:
+def test_lost_reply_is_resolved_by_redelivery_on_page(console: Console) -> None:
     """The way that the README tells, seen on the page."""
     console.open()
     code = console.send("18755550003")
@@ -86,7 +86,7 @@ def test_a_lost_answer_is_found_out_by_the_redelivery(console: Console) -> None:
     expect(console.unfold(console.newest)).to_contain_text("API call DescribeIntlPhoneEmailList")
 
 
-def test_reset_brings_all_back_to_the_start(console: Console, pair: Pair) -> None:
+def test_reset_clears_page_and_state(console: Console, pair: Pair) -> None:
     console.open()
     console.sign_up("18755550004")
     console.button("Hang").click()

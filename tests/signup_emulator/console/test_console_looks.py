@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import NARROW, WIDE, Console
-from tests.support.builders import ROOT
-from tests.support.make_run import Pair
-from tests.support.screenshots import PICTURES
+from tests.support import ROOT
+from tests.support.emulator.browser import NARROW, WIDE, Console
+from tests.support.emulator.make_run import Pair
+from tests.support.emulator.screenshots import PICTURES
 
 pytestmark = pytest.mark.browser
 
@@ -51,7 +51,7 @@ def test_axe_finds_no_violation(another: Another, scheme: str) -> None:
         assert len(found["passes"]) > 20
 
 
-def test_nothing_scrolls_sideways_on_a_phone(another: Another) -> None:
+def test_narrow_page_does_not_scroll_sideways(another: Another) -> None:
     console = another(viewport=NARROW, has_touch=True).open()
     assert console.sideways() == 0
     with_everything_unfolded(console)
@@ -60,7 +60,7 @@ def test_nothing_scrolls_sideways_on_a_phone(another: Another) -> None:
     assert console.page.locator("main :is(section, li, pre, td, button, p)").evaluate_all(cut) == []
 
 
-def test_dark_where_the_system_is_dark(another: Another) -> None:
+def test_page_follows_color_scheme_of_system(another: Another) -> None:
     def lightness(scheme: str) -> tuple[int, int]:
         page = another(color_scheme=scheme).open().page
         colours = page.evaluate(
@@ -77,7 +77,7 @@ def test_dark_where_the_system_is_dark(another: Another) -> None:
     assert text > 220
 
 
-def test_nothing_is_asked_of_anybody_else(console: Console, pair: Pair) -> None:
+def test_page_requests_only_its_own_server(console: Console, pair: Pair) -> None:
     console.open()
     assert len(console.asked) > 10
     assert [url for url in console.asked if not url.startswith((f"{pair.url}/", "data:"))] == []
@@ -86,7 +86,7 @@ def test_nothing_is_asked_of_anybody_else(console: Console, pair: Pair) -> None:
 FOCUSED = "document.activeElement.id || document.activeElement.textContent.trim()"
 
 
-def test_signing_up_by_tab_and_enter_alone(console: Console) -> None:
+def test_signup_works_by_keyboard_only(console: Console) -> None:
     console.open()
     press = console.page.keyboard.press
 
@@ -118,7 +118,7 @@ def test_signing_up_by_tab_and_enter_alone(console: Console) -> None:
     assert console.page.evaluate(FOCUSED) == "Redeliver"
 
 
-def test_everything_is_reached_by_tab_and_shows_it(console: Console) -> None:
+def test_every_control_is_reached_by_tab_with_visible_focus(console: Console) -> None:
     with_everything_unfolded(console)
     there = console.page.evaluate(
         "window.left = new Set([...document.querySelectorAll('a, button, input, select, summary')]"
@@ -136,7 +136,7 @@ def test_everything_is_reached_by_tab_and_shows_it(console: Console) -> None:
     assert hidden == []
 
 
-def test_the_readme_shows_the_page() -> None:
+def test_readme_shows_pictures_of_page() -> None:
     readme = (ROOT / "README.md").read_text()
     for picture in PICTURES.values():
         assert str(picture.relative_to(ROOT)) in readme

@@ -10,11 +10,11 @@ import requests
 from signup_emulator.console.event_stream import BACKLOG, EventStream
 from signup_emulator.console.origin_check import is_own_host
 from signup_emulator.server import Emulator
-from tests.support.builders import bridge
+from tests.support.bridge.instances import bridge
 
 
 @pytest.mark.parametrize("path", ["/", "/emulator/codes", "/emulator/events", "/emulator/reset", "/webhooks/signup"])
-def test_a_forged_host_is_refused(emulator: Emulator, path: str) -> None:
+def test_forged_host_header_is_rejected(emulator: Emulator, path: str) -> None:
     method = "POST" if path.endswith(("reset", "signup")) else "GET"
     answer = requests.request(method, emulator.url + path, headers={"Host": "evil.example"}, data=b"", timeout=60)
     assert answer.status_code == 403
@@ -23,7 +23,7 @@ def test_a_forged_host_is_refused(emulator: Emulator, path: str) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-def test_another_sites_script_may_not_post(emulator: Emulator, origin: str) -> None:
+def test_cross_site_request_is_rejected(emulator: Emulator, origin: str) -> None:
     for method, path in (("POST", "reset"), ("POST", "codes"), ("DELETE", "faults"), ("PATCH", "behaviour")):
         answer = requests.request(
             method, f"{emulator.url}/emulator/{path}", headers={"Origin": origin}, json={}, timeout=60
@@ -33,13 +33,13 @@ def test_another_sites_script_may_not_post(emulator: Emulator, origin: str) -> N
     assert own.status_code == 200
 
 
-def test_the_api_itself_is_guarded_by_its_signature_alone(emulator: Emulator) -> None:
+def test_api_accepts_any_host_with_valid_signature(emulator: Emulator) -> None:
     assert bridge(emulator.url).deliver().json["status"] == "verified"
     foreign = requests.post(emulator.url, json={}, headers={"Host": "emulator:9010"}, timeout=60).json()
     assert foreign["Response"]["Error"]["Code"].startswith("AuthFailure")
 
 
-def test_every_answer_keeps_scripts_of_others_out(emulator: Emulator) -> None:
+def test_every_response_has_security_headers(emulator: Emulator) -> None:
     for path in ("/", "/emulator/codes", "/nothing"):
         headers = requests.get(emulator.url + path, timeout=60).headers
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; ")
@@ -51,22 +51,22 @@ def test_every_answer_keeps_scripts_of_others_out(emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     "given", ["127.0.0.1:9010", "localhost", "a.localhost:1", "[::1]:9010", "192.0.2.7", "LOCALHOST"]
 )
-def test_an_own_host(given: str) -> None:
+def test_is_own_host_accepts_local_hosts(given: str) -> None:
     assert is_own_host(given, "127.0.0.1")
 
 
 @pytest.mark.parametrize("given", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "user@evil"])
-def test_a_foreign_host(given: str) -> None:
+def test_is_own_host_rejects_foreign_hosts(given: str) -> None:
     assert not is_own_host(given, "127.0.0.1")
 
 
-def test_the_machines_name_is_its_own_where_others_may_ask() -> None:
+def test_is_own_host_accepts_machine_name_if_others_may_connect() -> None:
     assert is_own_host(socket.gethostname(), "0.0.0.0")
     assert not is_own_host("evil.example", "0.0.0.0")
     assert is_own_host("bridge.test", "bridge.test")
 
 
-def test_a_name_that_is_allowed_is_an_own_host() -> None:
+def test_allowed_host_is_accepted() -> None:
     with Emulator(rate=0, allowed=["Emulator.test", "ci"]) as emulator:
         port = emulator.url.rpartition(":")[2]
         for host, status in {
@@ -81,7 +81,7 @@ def test_a_name_that_is_allowed_is_an_own_host() -> None:
         assert requests.post(f"{emulator.url}/emulator/reset", headers=headers, data=b"", timeout=5).status_code == 403
 
 
-def test_who_does_not_keep_up_is_sent_away_and_told_nothing_wrong() -> None:
+def test_event_stream_drops_slow_listener() -> None:
     live = EventStream()
     slow = live.watch()
     assert next(slow) == "retry: 1000\n\n"

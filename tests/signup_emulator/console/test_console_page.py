@@ -12,14 +12,14 @@ import requests
 from playwright.sync_api import expect
 
 from signup_toolkit import senders
-from tests.support.browser import Console, wrong
-from tests.support.builders import body, signed
-from tests.support.make_run import Pair
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.emulator.browser import Console, wrong
+from tests.support.emulator.make_run import Pair
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_newcomer_signs_up_by_clicking_what_stands_out(console: Console) -> None:
+def test_signup_by_clicking_verifies_contact(console: Console) -> None:
     console.open()
     expect(console.contact).to_have_value(re.compile(r"\d{11}"))
     console.button("Send code").click()
@@ -36,7 +36,7 @@ def test_a_newcomer_signs_up_by_clicking_what_stands_out(console: Console) -> No
     expect(console.contact).to_have_value("18766550002")
 
 
-def test_a_wrong_code_is_refused_and_the_right_one_still_good(console: Console) -> None:
+def test_wrong_code_is_rejected_and_right_code_still_works(console: Console) -> None:
     console.open()
     code = console.send("jo@example.com")
     console.verify(wrong(code))
@@ -50,7 +50,7 @@ def test_a_wrong_code_is_refused_and_the_right_one_still_good(console: Console) 
     expect(console.rows).to_have_count(3)
 
 
-def test_a_contact_that_is_none_is_told(console: Console) -> None:
+def test_invalid_contact_is_explained(console: Console) -> None:
     console.open()
     console.contact.fill("nobody")
     console.button("Send code").click()
@@ -59,7 +59,7 @@ def test_a_contact_that_is_none_is_told(console: Console) -> None:
     expect(console.codes).to_have_count(0)
 
 
-def test_the_code_is_sent_through_the_bridge_and_no_second_one_at_once(console: Console) -> None:
+def test_code_is_sent_through_bridge_and_second_one_is_limited(console: Console) -> None:
     console.open()
     console.send("18712340009")
     expect(console.newest).to_contain_text(re.compile(r"✓.*sent .*202 .*187\*\*\*\*0009"))
@@ -70,7 +70,7 @@ def test_the_code_is_sent_through_the_bridge_and_no_second_one_at_once(console: 
     expect(console.codes).to_have_count(1)
 
 
-def test_the_inbox_shows_masks_and_copies(console: Console) -> None:
+def test_inbox_masks_contacts_and_copies_code(console: Console) -> None:
     console.context.grant_permissions(["clipboard-read", "clipboard-write"])
     console.open()
     code = console.send("18711112222")
@@ -90,7 +90,7 @@ def test_the_inbox_shows_masks_and_copies(console: Console) -> None:
     expect(console.code).to_have_value(code)
 
 
-def test_the_inbox_shows_five_until_it_is_asked_for_all(console: Console, pair: Pair) -> None:
+def test_inbox_shows_five_codes_until_expanded(console: Console, pair: Pair) -> None:
     console.open()
     for number in range(7):
         pair.post("codes", {"contact": f"1871111000{number}"})
@@ -100,7 +100,7 @@ def test_the_inbox_shows_five_until_it_is_asked_for_all(console: Console, pair: 
     expect(console.codes).to_have_count(5)
 
 
-def test_a_row_opens_into_the_whole_way(console: Console) -> None:
+def test_delivery_row_expands_to_request_and_calls(console: Console) -> None:
     console.open()
     console.sign_up("18712340001")
     way = console.unfold(console.newest)
@@ -123,7 +123,7 @@ def test_a_row_opens_into_the_whole_way(console: Console) -> None:
         ("Tamper", r"signature-invalid .*tampered .*401", "Refused: no signature matches."),
     ],
 )
-def test_a_delivery_again(console: Console, pressed: str, expected: str, seen: str) -> None:
+def test_redelivery_variants_have_expected_outcomes(console: Console, pressed: str, expected: str, seen: str) -> None:
     console.open()
     console.sign_up("18712340002")
     first = console.newest.get_attribute("id")
@@ -140,7 +140,7 @@ def test_a_delivery_again(console: Console, pressed: str, expected: str, seen: s
     expect(console.page.locator(f"#{first} h3 button")).to_be_focused()
 
 
-def test_a_delivery_as_curl(console: Console) -> None:
+def test_delivery_is_copied_as_curl_command(console: Console) -> None:
     console.context.grant_permissions(["clipboard-read", "clipboard-write"])
     console.open()
     console.sign_up("18712340003")
@@ -153,7 +153,7 @@ def test_a_delivery_as_curl(console: Console) -> None:
     assert [word for word in words if word.endswith("/webhooks/signup")]
 
 
-def test_where_the_page_may_not_use_the_clipboard_it_copies_by_hand(console: Console) -> None:
+def test_copy_works_without_clipboard_permission(console: Console) -> None:
     console.page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
     console.open()
     code = console.send("18712340004")
@@ -171,7 +171,7 @@ def post_signed(url: str, data: bytes) -> int:
     return answer.status_code
 
 
-def test_what_a_signup_system_posts_is_shown(console: Console, pair: Pair) -> None:
+def test_delivery_of_signup_system_is_shown(console: Console, pair: Pair) -> None:
     console.open()
     assert post_signed(pair.url, body(verify_code="000000")) == 422
     expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
@@ -188,7 +188,7 @@ def test_what_a_signup_system_posts_is_shown(console: Console, pair: Pair) -> No
     expect(console.button("Redeliver", way)).to_have_count(0)
 
 
-def test_reload_keeps_the_lists(console: Console, pair: Pair) -> None:
+def test_reload_keeps_lists(console: Console, pair: Pair) -> None:
     console.open()
     console.sign_up("18712340005")
     pair.post("faults", {"fault": "hang", "contact": "18700000000"})
@@ -200,7 +200,7 @@ def test_reload_keeps_the_lists(console: Console, pair: Pair) -> None:
     expect(console.page.locator("#armed")).to_contain_text("hang")
 
 
-def test_a_connection_that_was_lost_is_told_and_caught_up(console: Console, pair: Pair) -> None:
+def test_lost_connection_is_shown_and_recovered(console: Console, pair: Pair) -> None:
     console.page.route("**/emulator/events", lambda route: route.abort())
     console.page.goto(pair.url)
     expect(console.page.locator("#connection")).to_contain_text("Connection lost")
@@ -215,7 +215,7 @@ def test_a_connection_that_was_lost_is_told_and_caught_up(console: Console, pair
 MARKUP = "<img/src=x/onerror=document.title='taken'>@example.com"
 
 
-def test_a_contact_that_holds_markup_is_text(console: Console, pair: Pair) -> None:
+def test_contact_with_markup_is_shown_as_text(console: Console, pair: Pair) -> None:
     console.open()
     console.page.get_by_label("Show contacts").check()
     console.sign_up(MARKUP)
@@ -231,7 +231,7 @@ def test_a_contact_that_holds_markup_is_text(console: Console, pair: Pair) -> No
     assert console.page.title() == "signup-bridge console"
 
 
-def test_a_contact_that_chooses_its_outcome(console: Console, pair: Pair) -> None:
+def test_magic_contact_leads_to_chosen_outcome(console: Console, pair: Pair) -> None:
     console.open()
     inputs = pair.get("inputs")
     console.page.get_by_role("link", name="Chosen outcomes").click()
@@ -243,7 +243,7 @@ def test_a_contact_that_chooses_its_outcome(console: Console, pair: Pair) -> Non
     expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
 
 
-def test_the_switches(console: Console, pair: Pair) -> None:
+def test_switches_change_behaviour(console: Console, pair: Pair) -> None:
     console.open()
     console.page.get_by_role("link", name="Switches").click()
     console.page.get_by_label("list masked").check()
@@ -263,7 +263,7 @@ def test_the_switches(console: Console, pair: Pair) -> None:
     console.forgive("422")
 
 
-def test_two_pages_show_the_same(console: Console, another: Callable[[], Console]) -> None:
+def test_two_pages_show_same_state(console: Console, another: Callable[[], Console]) -> None:
     console.open()
     other = another().open()
     console.sign_up("18712340008")

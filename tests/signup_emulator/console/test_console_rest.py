@@ -14,8 +14,8 @@ import requests
 
 from signup_emulator.server import Emulator
 from signup_toolkit import senders
-from tests.support.builders import body, signed
-from tests.support.make_run import Pair, running_pair
+from tests.support.bridge.signed_requests import body, signed
+from tests.support.emulator.make_run import Pair, running_pair
 
 CONTACT = "18700001234"
 
@@ -35,7 +35,7 @@ def refusal(pair: Pair, method: str, path: str, document: Any = None) -> tuple[i
     return answer.status_code, answer.json()["error"]
 
 
-def test_a_signup_and_its_whole_way(pair: Pair) -> None:
+def test_delivery_document_describes_whole_signup(pair: Pair) -> None:
     assert pair.get("codes") == []
     delivery = signed_up(pair)
     assert (delivery["number"], delivery["via"], delivery["sender"], delivery["state"]) == (
@@ -70,7 +70,7 @@ def test_a_signup_and_its_whole_way(pair: Pair) -> None:
     assert (listed["contact"], listed["type"]) == (CONTACT, "phone")
 
 
-def test_lists_can_be_narrowed(pair: Pair) -> None:
+def test_list_filters_narrow_results(pair: Pair) -> None:
     signed_up(pair)
     pair.post("deliveries", {"contact": "jo@example.com", "verify_code": "000000"})
     assert [one["outcome"] for one in pair.get("deliveries")] == ["code-incorrect", "verified"]
@@ -85,7 +85,7 @@ def test_lists_can_be_narrowed(pair: Pair) -> None:
     assert [one["contact"] for one in pair.get("calls?action=SendIntlPhoneEmailCode")] == [CONTACT]
 
 
-def test_again_is_a_replay_and_a_stale_or_changed_one_is_refused(pair: Pair) -> None:
+def test_redeliver_replays_and_rejects_stale_or_tampered(pair: Pair) -> None:
     first = signed_up(pair)
     again = pair.post("deliveries/1/redeliver", {"as": "fresh"})
     assert (again["outcome"], again["replayed"], again["repeats"], again["as"]) == ("verified", True, 1, "fresh")
@@ -105,20 +105,20 @@ def test_again_is_a_replay_and_a_stale_or_changed_one_is_refused(pair: Pair) -> 
     [("standard", "verified"), ("svix", "verified"), ("supabase", "verified"), ("github", "signature-invalid"),
      ("bearer", "signature-invalid"), ("none", "signature-invalid")],
 )  # fmt: skip
-def test_each_sender_signs_as_it_does(pair: Pair, sender: str, outcome: str) -> None:
+def test_each_sender_signs_with_its_own_scheme(pair: Pair, sender: str, outcome: str) -> None:
     delivery = signed_up(pair, sender)
     assert (delivery["sender"], delivery["outcome"]) == (sender, outcome)
     again = pair.post("deliveries/1/redeliver", {})
     assert (again["delivery_id"] == delivery["delivery_id"]) is (sender != "supabase")
 
 
-def test_what_has_no_time_does_not_grow_stale(pair: Pair) -> None:
+def test_redeliver_stale_is_rejected_for_sender_without_timestamp(pair: Pair) -> None:
     signed_up(pair, "bearer")
     status, error = refusal(pair, "POST", "deliveries/1/redeliver", {"as": "stale"})
     assert (status, error) == (409, "the sender bearer signs no timestamp, so its signature cannot be stale")
 
 
-def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
+def test_proxy_returns_response_of_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
     headers = signed(data, secret=senders.DEMO_SECRET)
     direct = requests.post(f"{pair.bridge}/webhooks/signup", data=data, headers=headers, timeout=60)
@@ -142,7 +142,7 @@ def test_what_comes_through_is_answered_as_by_the_bridge(pair: Pair) -> None:
     assert (other.status_code, other.headers["Allow"]) == (405, "POST")
 
 
-def test_a_lost_answer_is_found_out_by_the_next_delivery(pair: Pair) -> None:
+def test_lost_reply_is_resolved_by_next_delivery(pair: Pair) -> None:
     code = code_for(pair)
     armed = pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail", "contact": CONTACT})
     assert armed == {"fault": "hang", "action": "CreateIntlPhoneEmail", "contact": CONTACT, "times": 1}
@@ -168,13 +168,13 @@ def test_faults_are_listed_and_disarmed(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("fault", ["html", "empty-response", "error-without-content-type", "reset"])
-def test_a_code_that_was_not_sent_is_not_told_as_sent(pair: Pair, fault: str) -> None:
+def test_send_code_with_broken_reply_returns_409(pair: Pair, fault: str) -> None:
     pair.post("faults", {"fault": fault, "action": "SendIntlPhoneEmailCode"})
     answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
     assert answer.status_code == 409, answer.text
 
 
-def test_a_reset_empties_the_bridge_as_well(pair: Pair) -> None:
+def test_reset_clears_bridge_too(pair: Pair) -> None:
     for _ in range(6):
         last = pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
     assert last["outcome"] == "attempts-exhausted"
@@ -183,7 +183,7 @@ def test_a_reset_empties_the_bridge_as_well(pair: Pair) -> None:
     assert signed_up(pair)["outcome"] == "verified"
 
 
-def test_behaviour_is_switched(pair: Pair) -> None:
+def test_behaviour_is_changed_by_patch(pair: Pair) -> None:
     before = pair.get("behaviour")
     assert {one["name"]: one["default"] for one in pair.get("behaviour/options")} == before
     url = f"{pair.url}/emulator/behaviour"
@@ -195,13 +195,13 @@ def test_behaviour_is_switched(pair: Pair) -> None:
     assert pair.get("behaviour") == before
 
 
-def test_the_contacts_that_choose_their_outcome_are_listed(pair: Pair) -> None:
+def test_magic_contacts_are_listed(pair: Pair) -> None:
     row = next(one for one in pair.get("inputs") if one["contact"] == "wrong-code@outcome.example")
     delivery = pair.post("deliveries", {"contact": row["contact"], "verify_code": "123456"})
     assert (delivery["outcome"], delivery["status"]) == (row["outcome"], row["status"])
 
 
-def test_a_delivery_need_not_be_waited_for(pair: Pair) -> None:
+def test_delivery_without_wait_returns_immediately(pair: Pair) -> None:
     pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail"})
     delivery = pair.post("deliveries", {"contact": "10011", "verify_code": "000000", "wait": False})
     assert (delivery["state"], delivery["response"], delivery["message"]) == ("working", None, None)
@@ -210,7 +210,7 @@ def test_a_delivery_need_not_be_waited_for(pair: Pair) -> None:
     assert pair.get("deliveries/1")["outcome"] == "outcome-unknown"
 
 
-def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
+def test_event_stream_reports_each_event(pair: Pair) -> None:
     with requests.get(f"{pair.url}/emulator/events", stream=True, timeout=60) as events:
         assert events.headers["Content-Type"].startswith("text/event-stream")
         signed_up(pair)
@@ -245,7 +245,7 @@ def test_what_happens_is_told_as_it_happens(pair: Pair) -> None:
         ("GET", "nothing", None, 404, "not found"),
     ],
 )  # fmt: skip
-def test_what_is_asked_wrongly_is_explained(
+def test_invalid_request_is_explained(
     pair: Pair, method: str, path: str, document: Any, status: int, words: str
 ) -> None:
     given, error = refusal(pair, method, path, document)
@@ -253,7 +253,7 @@ def test_what_is_asked_wrongly_is_explained(
     assert words in error
 
 
-def test_without_a_bridge_there_are_codes_but_no_deliveries(emulator: Emulator) -> None:
+def test_emulator_without_bridge_has_codes_but_no_deliveries(emulator: Emulator) -> None:
     url = f"{emulator.url}/emulator"
     assert requests.get(f"{url}/status", timeout=60).json()["bridge"] is None
     assert requests.post(f"{url}/codes", json={"contact": CONTACT}, timeout=60).status_code == 201
@@ -264,7 +264,7 @@ def test_without_a_bridge_there_are_codes_but_no_deliveries(emulator: Emulator) 
         assert "signup-bridge run" in answer.json()["error"]
 
 
-def test_what_was_on_its_way_at_a_reset_is_not_heard_of_any_more(pair: Pair) -> None:
+def test_delivery_in_progress_at_reset_is_discarded(pair: Pair) -> None:
     pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail"})
     pair.post("deliveries", {"contact": "10010", "verify_code": "000000", "wait": False})
     while not pair.get("calls"):
@@ -278,7 +278,7 @@ def test_what_was_on_its_way_at_a_reset_is_not_heard_of_any_more(pair: Pair) -> 
     assert pair.get("deliveries") == []
 
 
-def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
+def test_malformed_http_to_proxy_ends_delivery(pair: Pair) -> None:
     address = urlsplit(pair.url)
     with socket.create_connection((address.hostname, address.port or 0), timeout=60) as connection:
         head = f"Host: {address.netloc}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
@@ -287,7 +287,7 @@ def test_what_is_no_http_ends_as_well(pair: Pair) -> None:
     assert [one["state"] for one in pair.get("deliveries")] == ["done"]
 
 
-def test_the_whole_signup_through_the_bridge(pair: Pair) -> None:
+def test_signup_by_two_webhooks_through_bridge(pair: Pair) -> None:
     assert pair.get("status")["sends"] is True
     sent = pair.post("deliveries", {"contact": CONTACT})
     assert (sent["outcome"], sent["status"], sent["message"]) == ("sent", 202, "We have sent you a code.")
@@ -301,7 +301,7 @@ def test_the_whole_signup_through_the_bridge(pair: Pair) -> None:
     assert pair.post("deliveries", {"contact": CONTACT})["outcome"] == "send-limited"
 
 
-def test_a_bridge_that_sends_no_codes(tmp_path: Path) -> None:
+def test_bridge_without_send_codes_requires_code(tmp_path: Path) -> None:
     with running_pair(tmp_path, SEND_CODES="false") as pair:
         assert pair.get("status")["sends"] is False
         given, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})

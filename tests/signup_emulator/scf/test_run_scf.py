@@ -15,10 +15,9 @@ import pytest
 
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
-from tests.support import log_audit
-from tests.support.builders import ROOT
-from tests.support.command import IMPORTS
-from tests.support.targets import Scf
+from tests.support import ROOT, log_audit
+from tests.support.bridge.targets import Scf
+from tests.support.emulator.command import IMPORTS
 
 PROGRAM = """
 import sys
@@ -56,7 +55,7 @@ def start(
 
 
 @pytest.mark.parametrize("shape", ["web", "event"])
-def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) -> None:
+def test_run_scf_processes_printed_command(scf: Scf, tmp_path: Path, shape: str) -> None:
     log = tmp_path / "log"
     process = start(scf.archive, log, "--scf", shape)
     try:
@@ -94,14 +93,16 @@ def test_it_answers_the_printed_command(scf: Scf, tmp_path: Path, shape: str) ->
         (True, "without", "SCF runs CPython 3.10, and this machine has none; install one"),
     ],
 )
-def test_what_is_missing_is_said(scf: Scf, tmp_path: Path, archive: bool, python310: str, says: str) -> None:
+def test_run_scf_reports_missing_zip_or_python(
+    scf: Scf, tmp_path: Path, archive: bool, python310: str, says: str
+) -> None:
     there = scf.archive if archive else tmp_path / "none.zip"
     process = start(there, tmp_path / "log", "--scf", "web", python310=python310)
     assert process.wait(timeout=60) == 1
     assert (tmp_path / "log").read_text().startswith(f"signup-bridge run: {says.format(archive=there)}")
 
 
-def test_a_setting_that_is_wrong_is_said_before_anything_starts(scf: Scf, tmp_path: Path) -> None:
+def test_run_scf_reports_invalid_setting_before_start(scf: Scf, tmp_path: Path) -> None:
     process = start(scf.archive, tmp_path / "log", "--scf", "web", WEBHOOK_TOLERANCE="soon")
     assert process.wait(timeout=60) == 1
     told = (tmp_path / "log").read_text()

@@ -14,9 +14,12 @@ from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.builders import PHONE, Answer, Bridge, StillClock, answer, body, bridge, signed
-from tests.support.event_builders import CONTEXT, handle, url_event
-from tests.support.queued_connection import QueuedConnection
+from tests.support.bridge.clocks import StillClock
+from tests.support.bridge.event_builders import CONTEXT, handle, url_event
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.responses import Answer, answer
+from tests.support.bridge.signed_requests import PHONE, body, signed
+from tests.support.network.queued_connection import QueuedConnection
 
 WRONG = body(verify_code="000000")
 

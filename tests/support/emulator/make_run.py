@@ -16,9 +16,8 @@ import requests
 
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
-from tests.support import log_audit
-from tests.support.builders import ROOT
-from tests.support.command import COMMAND, IMPORTS
+from tests.support import ROOT, log_audit
+from tests.support.emulator.command import COMMAND, IMPORTS
 from tests.support.log_lines import lines_of
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect, sync_playwright
 
-from tests.support.make_run import Pair
+from tests.support.emulator.make_run import Pair
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90_000

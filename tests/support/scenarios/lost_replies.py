@@ -9,7 +9,10 @@ from typing import Any
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import CODE, PHONE, Answer, Bridge, SetClock, body, bridge, signed
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 CREATE = "CreateIntlPhoneEmail"
 DESCRIBE = "DescribeIntlPhoneEmailList"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 COMMAND = (sys.executable, "-m", "signup_bridge")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import node_packages
-from tests.support.builders import ROOT
+from tests.support import ROOT
+from tests.support.tools import node_packages
 
 HERE = ROOT / "tests" / "openapi_clients"
 LOCK = HERE / "requirements.txt"

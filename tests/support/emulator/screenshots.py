@@ -8,9 +8,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import NAMES, Console, chromium, running_browser, wrong
-from tests.support.builders import ROOT
-from tests.support.make_run import Pair, running_pair
+from tests.support import ROOT
+from tests.support.emulator.browser import NAMES, Console, chromium, running_browser, wrong
+from tests.support.emulator.make_run import Pair, running_pair
 
 PICTURES = {"light": ROOT / "docs" / "console.png", "dark": ROOT / "docs" / "console-dark.png"}
 SIZE = {"width": 1280, "height": 1120}

@@ -23,7 +23,10 @@ from signup_emulator.api.account.domain import Contact, Domain
 from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.builders import Answer, Bridge, SetClock, body, bridge, signed
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.instances import Bridge, bridge
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import body, signed
 from tests.support.ledgers import KEY
 
 CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"

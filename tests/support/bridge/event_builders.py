@@ -8,8 +8,10 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.support import log_audit
-from tests.support.builders import CODE, PHONE, ROOT, Answer, Bridge, answer, body, signed  # fmt: skip
+from tests.support import ROOT, log_audit
+from tests.support.bridge.instances import Bridge
+from tests.support.bridge.responses import Answer, answer
+from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.log_lines import lines_of
 
 CONTEXT = {

@@ -23,8 +23,9 @@ from signup_deploy.deployment.calls import PollPolicy
 from signup_deploy.deployment.deployment import Deployment
 from signup_deploy.deployment.function_state import Archive
 from signup_deploy.deployment.progress import ProgressReporter
-from tests.support.builders import ROOT, SECRET
-from tests.support.scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
+from tests.support import ROOT
+from tests.support.bridge.signed_requests import SECRET
+from tests.support.deployer.scf_api import REGION, SECRET_ID, SECRET_KEY, ScfCloud
 
 YAML = (ROOT / "serverless.yml").read_text()
 

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.builders import Answer, Bridge, body, signed
+from tests.support.bridge.instances import Bridge
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import body, signed
 
 Build = Callable[..., Bridge]
 WRONG = "000000"

@@ -15,7 +15,8 @@ from typing import Any
 
 from signup_bridge import settings
 
-from tests.support.builders import Bridge, body, signed
+from tests.support.bridge.instances import Bridge
+from tests.support.bridge.signed_requests import body, signed
 
 
 def fork(line: str) -> int:

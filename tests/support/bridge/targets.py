@@ -12,7 +12,7 @@ from signup_emulator.scf.function import Function, Shape
 from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
 from tests.support import log_audit
-from tests.support.builders import environment, gunicorn
+from tests.support.bridge.instances import environment, gunicorn
 
 
 @dataclass

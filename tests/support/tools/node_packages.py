@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local_services.npm import INSTALL_LIMIT, are_there, environ, installed
-from tests.support.builders import ROOT
+from tests.support import ROOT
 
 __all__ = ["HERE", "INSTALL_LIMIT", "are_there", "environ", "install", "installed"]
 

@@ -19,8 +19,10 @@ from typing import Literal
 import standardwebhooks
 import svix.webhooks
 
-from tests.support import node_packages
-from tests.support.builders import CODE, ROOT, SECRET, Answer, body
+from tests.support import ROOT
+from tests.support.bridge.responses import Answer
+from tests.support.bridge.signed_requests import CODE, SECRET, body
+from tests.support.tools import node_packages
 
 MINUTE, HOUR = 60, 3600
 TOKEN = "a-token-that-nobody-guesses-000000"

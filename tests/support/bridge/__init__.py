@@ -1,0 +1,1 @@
+"""Bridges and what is sent to them: clocks, signed requests, events, responses."""

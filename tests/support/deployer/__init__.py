@@ -1,0 +1,1 @@
+"""An emulated SCF account and deployments to it."""

@@ -1,0 +1,1 @@
+"""Tools of other languages: npm packages, OpenAPI linters and generators, schemathesis."""
