@@ -30,6 +30,7 @@ TESTS = {
         "tests/web/test_profiles.py",
         "tests/project/test_project.py",
     ),
+    "signup_bridge.upstream.error_codes": ("tests/core/test_outcomes.py",),
     "signup_bridge.web.profiles": ("tests/web/test_profiles.py", "tests/test_settings.py"),
     "signup_bridge.web.responses": (
         "tests/web/test_responses.py",
