@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.ledger import Acquired, Claim, LedgerUnavailable, Replay
-from signup_bridge.ledger.redis.connections import RedisConnection
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.redis_server import RedisServer
@@ -39,13 +38,13 @@ def ledger_behind(wire: Wire) -> Engine:
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
     ledger.ping(deadline=engine.deadline)
-    taken = [ledger._take() or RedisConnection(ledger._server)]
-    for _ in range(IDLE - 1):
-        ledger.ping(deadline=engine.deadline)
-        taken.append(ledger._take() or RedisConnection(ledger._server))
-    for connection in taken:
-        ledger._use(connection, engine.deadline, "count_unknown")
-    assert len(ledger._idle) == IDLE
+    threads = [threading.Thread(target=ledger.ping, kwargs={"deadline": engine.deadline}) for _ in range(IDLE)]
+    with wire.holding_replies():
+        for thread in threads:
+            thread.start()
+        assert wire.has_connections(IDLE)
+    for thread in threads:
+        thread.join()
     return engine
 
 
@@ -66,7 +65,7 @@ def test_failover_keeps_claims_and_records(redis_server: RedisServer, other: Red
     assert engine.settle(held, VERIFIED, keys("held", contact="10086"))
     for number in range(IDLE):
         engine.own(keys(f"m{number}", contact=f"{number:09}"))
-    assert len(engine.ledger._idle) == 1  # type: ignore[attr-defined]
+    assert wire.has_connections(1)
     assert engine.claim(keys("held", contact="10086")) == Replay(VERIFIED)
     engine.ledger.close()
 
@@ -150,5 +149,5 @@ def test_other_refusals_are_not_retried(redis_server: RedisServer, wire: Wire) -
     wire.behind = redis_server.port
     with pytest.raises(LedgerUnavailable, match="MISCONF"):
         engine.claim()
-    assert len(engine.ledger._idle) == IDLE - 1  # type: ignore[attr-defined]
+    assert wire.has_connections(IDLE - 1)
     engine.ledger.close()

@@ -68,9 +68,6 @@ def test_product_uses_no_private_name() -> None:
     assert uses_of_the_product() == EXCEPTIONS
 
 
-UNFINISHED = "tests/ledger"
-"""What a ledger does while another caller is in the middle of a step is tested by its private names."""
-
 TEST_EXCEPTIONS = {("bench/peers/baseline/app.py", "_session")}
 """The SDK's connection pool can be enlarged in no other way."""
 
@@ -78,7 +75,7 @@ TEST_EXCEPTIONS = {("bench/peers/baseline/app.py", "_session")}
 def test_tests_and_benchmarks_use_no_private_name() -> None:
     paths = [path for folder in ("tests", "bench") for path in (ROOT / folder).rglob("*.py")]
     found = {(path.relative_to(ROOT).as_posix(), name) for path in paths for name in private_uses(path.read_text())}
-    assert {one for one in found if not one[0].startswith(UNFINISHED)} == TEST_EXCEPTIONS
+    assert found == TEST_EXCEPTIONS
 
 
 @pytest.mark.parametrize(

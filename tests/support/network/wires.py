@@ -21,6 +21,10 @@ class Wire:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
+        self._callers: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        self._passing = threading.Event()
+        self._passing.set()
         self._refusals: dict[socket.socket, bytes] = {}
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -28,10 +32,27 @@ class Wire:
     def refuse(self, reply: bytes) -> None:
         self._refusals = dict.fromkeys(self._open, reply)
 
+    @contextmanager
+    def holding_replies(self) -> Iterator[None]:
+        """Hold back the replies meanwhile."""
+        self._passing.clear()
+        try:
+            yield
+        finally:
+            self._passing.set()
+
+    def has_connections(self, count: int) -> bool:
+        """Wait until so many clients are connected."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._callers) == count, timeout=60)
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 caller, _ = self._server.accept()
+                with self._changed:
+                    self._callers.add(caller)
+                    self._changed.notify_all()
                 server = socket.create_connection(("127.0.0.1", self.behind))
                 self._open += [caller, server]
                 for pair in ((caller, server, False), (server, caller, True)):
@@ -49,10 +70,15 @@ class Wire:
                 if replies and match is not None:
                     self.lose.remove(match)
                     break
+                if replies:
+                    self._passing.wait()
                 target.sendall(data)
         for one in (source, target):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        with self._changed:
+            self._callers -= {source, target}
+            self._changed.notify_all()
 
     def __enter__(self) -> Wire:  # noqa: PYI034  typing.Self came with Python 3.11
         return self
