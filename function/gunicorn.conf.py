@@ -53,8 +53,8 @@ forwarded_allow_ips = ""
 _limits = {
     # The kernel keeps a connection to itself until its first byte has arrived: a thread would wait 5 s for it.
     "TCP_DEFER_ACCEPT": keepalive,
-    # In milliseconds: a caller that does not take its response is disconnected.
-    "TCP_USER_TIMEOUT": int(_settings.request_budget * 1000),
+    # In milliseconds: a caller that does not take its response is disconnected. Lost packets need some seconds.
+    "TCP_USER_TIMEOUT": int(max(5.0, _settings.request_budget) * 1000),
 }
 
 

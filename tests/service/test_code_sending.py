@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -276,3 +277,13 @@ def test_log_line_names_the_send_limit(emulator: Emulator, caplog: pytest.LogCap
     assert (first["action"], first["outcome"], "limit" in first) == ("send", "sent", False)
     assert (second["action"], second["outcome"], second["limit"]) == ("send", "send-limited", "interval")
     assert PHONE not in str([first, second])
+
+
+def test_stored_already_verified_is_concealed_once_concealment_is_on(emulator: Emulator, tmp_path: Path) -> None:
+    """A repeated request must not tell what its first response told."""
+    ledger = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
+    emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
+    assert ask_for(sending(emulator.url, **ledger), "msg_1").json["code"] == "already-verified"
+    repeated = ask_for(sending(emulator.url, **ledger, REVEAL_ALREADY_VERIFIED="false"), "msg_1")
+    assert (repeated.status, repeated.json["status"]) == (202, "sent")
+    assert calls(emulator) == [(SEND, "InternalError.VerifiedPhoneEmailErr")]

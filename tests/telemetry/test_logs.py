@@ -196,3 +196,12 @@ def test_log_level_does_not_apply_to_other_libraries() -> None:
     levels = logs.dict_config("DEBUG")["loggers"]
     assert levels["signup_bridge"] == {"level": "DEBUG"}
     assert logs.dict_config("DEBUG")["root"]["level"] == "WARNING"
+
+
+def test_gunicorn_at_debug_level_logs_no_request(emulator: Emulator, tmp_path: Path) -> None:
+    """At DEBUG, gunicorn prints the head of a request that breaks off."""
+    log = tmp_path / "log"
+    with gunicorn(emulator.url, log, GUNICORN_CMD_ARGS="--log-level debug") as url:
+        raw(url, b"POST / HTTP/1.1\r\nAuthorization: Bearer a-token-of-somebody\r\n")
+        assert post(url, body()).status == 200
+    assert "a-token-of-somebody" not in log.read_text()

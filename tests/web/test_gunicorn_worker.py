@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -383,3 +384,22 @@ def test_request_queued_too_long_is_rejected(running: Running, tmp_path: Path) -
             status, _, document = read_response(second)
         assert (status, json.loads(document)["code"]) == (503, "overloaded")
         assert not running.emulator.calls
+
+
+@dataclass(eq=False)
+class Connection:
+    sock: socket.socket
+
+
+def test_expired_read_ends_once() -> None:
+    """A deadline that stayed would keep the event loop busy until the response."""
+    caller, accepted = socket.socketpair()
+    late, early = Connection(accepted), Connection(caller)
+    worker = object.__new__(Worker)
+    worker.read_deadlines = {late: 10.0, early: 20.0}
+    with caller, accepted:
+        worker.end_expired_reads(15.0)
+        assert worker.read_deadlines == {early: 20.0}
+        assert accepted.recv(1) == b""
+        accepted.sendall(b"the response")
+        assert caller.recv(100) == b"the response"

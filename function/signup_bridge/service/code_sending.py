@@ -49,7 +49,10 @@ class CodeSender:
             return Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
         api = self._api.with_credentials(credentials) if credentials else self._api
         work = _SendWork(request, self._ledger, api, self._limits, reveal=self._reveal)
-        return self._processor.process(work, deadline)
+        result = self._processor.process(work, deadline)
+        if result.outcome is outcomes.ALREADY_VERIFIED and not self._reveal:  # stored while it was revealed
+            return result._replace(outcome=outcomes.SENT)
+        return result
 
 
 class _SendWork:

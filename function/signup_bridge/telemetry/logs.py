@@ -108,8 +108,13 @@ def _message(record: logging.LogRecord) -> str:
     return message.partition(" from ip=")[0]
 
 
-def _downgrade_client_timeouts(record: logging.LogRecord) -> bool:
-    """A caller that stops in mid-request is an error to gunicorn, with a traceback: anybody could fill the log so."""
+def _filter_gunicorn(record: logging.LogRecord) -> bool:
+    """Drop gunicorn's DEBUG lines, which repeat requests, whatever level its own options set.
+
+    A caller that stops in the middle of a request is an error with a traceback to gunicorn: anybody could fill the log.
+    """
+    if record.levelno < logging.INFO:
+        return False
     if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.msg, record.exc_info = "a caller stopped in the middle of a request", None
@@ -125,12 +130,12 @@ def dict_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"tame": {"()": lambda: _downgrade_client_timeouts}},
+        "filters": {"gunicorn": {"()": lambda: _filter_gunicorn}},
         "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             log.name: {"level": level},
-            "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "filters": ["tame"]},
+            "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "filters": ["gunicorn"]},
             "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
         },
     }

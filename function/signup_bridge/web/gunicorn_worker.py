@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,8 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
 from signup_bridge.telemetry.logs import log
+
+from .wsgi_environ import request_read
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -31,7 +34,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.read_deadlines: dict[Any, float] = {}
-        """The connections that have a thread, and until when they may be read, on the monotonic clock."""
+        """The connections that a thread reads, and until when it may, on the monotonic clock."""
 
     def handle(self, conn: Any) -> Any:
         """Serve a request, in a thread, and wait there until the caller has closed its connection, if it is to close.
@@ -39,10 +42,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         gunicorn waits for that in its event loop, up to 2 s, in which nobody else is served.
         """
         self.read_deadlines[conn] = time.monotonic() + self.budget
+        request_read.set(partial(self.read_deadlines.pop, conn, None))
         try:
             keep = super().handle(conn)
         finally:
-            del self.read_deadlines[conn]
+            self.read_deadlines.pop(conn, None)
         if not keep:
             with suppress(OSError):  # the caller has gone
                 close_graceful(conn.sock.dup())
@@ -62,8 +66,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         now = time.monotonic()
         if now >= until:
             super().wait_for_and_dispatch_events(0)
+        self.end_expired_reads(now)
+
+    def end_expired_reads(self, now: float) -> None:
+        """End each read whose deadline has passed, once: its thread sees the end of the connection."""
         for conn, deadline in self.read_deadlines.copy().items():
-            if now >= deadline:
+            if now >= deadline and self.read_deadlines.pop(conn, None) is not None:
                 with suppress(OSError):  # closed meanwhile
                     conn.sock.shutdown(socket.SHUT_RD)
 

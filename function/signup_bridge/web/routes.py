@@ -14,7 +14,7 @@ from signup_bridge.service.signup_service import DeliveryResult, Request, Signup
 from . import delivery_log
 from .middleware import to_flask_response
 from .responses import Responder
-from .wsgi_environ import BUDGET, queue_time
+from .wsgi_environ import BUDGET, queue_time, request_read
 
 MAX_QUEUE_FRACTION = 0.75
 """The fraction of its budget that a request may spend in the server's queue."""
@@ -95,4 +95,5 @@ class WebhookViews:
         # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
         if len(body) != (request.content_length or len(body)):
             raise RequestRejected(outcomes.BODY_INCOMPLETE)
+        request_read.get()()
         return body

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ BUDGET = "signup_bridge.budget"
 
 current_request: ContextVar[Any] = ContextVar("current_request", default=None)
 """gunicorn's own request, as its hook ``pre_request`` passes it; each thread has its own."""
+
+request_read: ContextVar[Callable[[], object]] = ContextVar("request_read", default=lambda: None)
+"""Call it once the request has been read: the worker stops limiting the time for that. Each thread has its own."""
 
 _LAST_DATA_RECEIVED = struct.Struct("=52xI")
 """``tcpi_last_data_recv`` in Linux's ``struct tcp_info`` (linux/tcp.h): 8 bytes, 11 other 32-bit numbers, then this."""

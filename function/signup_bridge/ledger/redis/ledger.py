@@ -11,6 +11,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,8 +237,9 @@ class RedisLedger:
 
 
 def _close(idle: list[tuple[RedisConnection, Stopwatch]]) -> None:
-    while idle:
-        idle.pop()[0].close()
+    with suppress(IndexError):  # another thread may empty it meanwhile
+        while True:
+            idle.pop()[0].close()
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001  it is the value that is encoded
