@@ -111,7 +111,10 @@ class Console:
         expect(self.page.locator("#result").get_by_role("button", name="See delivery")).to_be_visible()
 
     def sign_up(self, contact: str) -> None:
+        """Have a code sent and verify it, until the list shows both deliveries."""
+        before = self.rows.count()
         self.verify(self.send(contact))
+        expect(self.rows).to_have_count(before + 2)
 
     def unfold(self, row: Locator) -> Locator:
         """Open a row; what is in it, also when the row is not the newest any more."""
