@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, nargs="?", help="only this input, once")
     arguments = parser.parse_args()
     with atheris.instrument_imports(include=["signup_bridge"]):
-        target = importlib.import_module(f"fuzz.{arguments.target}")
+        target = importlib.import_module(f"tests.fuzz.{arguments.target}")
     if arguments.file:
         target.try_one(arguments.file.read_bytes())
         return

@@ -31,7 +31,7 @@ def test_fuzzing_for_seconds_finds_nothing(tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("Atheris has no wheel for this Python or machine")
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--folder", str(tmp_path)]
-    environ = {"PYTHONPATH": "function:tests:.", "HOME": str(tmp_path)}
+    environ = {"PYTHONPATH": "function:.", "HOME": str(tmp_path)}
     running = {
         target: subprocess.Popen(
             [*command, target], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
