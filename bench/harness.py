@@ -1,4 +1,4 @@
-"""What every benchmark runs in: a folder, a certificate, the senders' process, and a line that shows progress."""
+"""The environment of every benchmark: a folder, a certificate, the senders' process, and a line of progress."""
 
 from __future__ import annotations
 

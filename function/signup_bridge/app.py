@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 RETRY_SPREAD_FACTOR = 2
-"""Rejected senders are told to retry at this multiple of the API call rate: there is always one in time, and most need
-not retry twice."""
+"""`Retry-After` schedules the retries of rejected senders at this multiple of the API call rate, so that no slot stays
+free and most senders retry once."""
 
 
 class Components(NamedTuple):

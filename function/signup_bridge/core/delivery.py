@@ -1,4 +1,4 @@
-"""What a webhook asks for, and the key that identifies it."""
+"""The request of one webhook, and the key that identifies it."""
 
 from __future__ import annotations
 
