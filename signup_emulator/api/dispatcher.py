@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from signup_bridge.core import strict_json
+
 from . import tc3
 from .account.domain import Domain
 from .account.error_codes import API_CODES, ApiError
@@ -102,7 +104,7 @@ def _raise_api_error(fault: str | None) -> None:
 def parse_parameters(body: bytes) -> dict[str, Any]:
     """Return the parameters, none if the body is not a JSON object: the check then reports the missing ones."""
     try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        document: Any = strict_json.loads(body)
+    except ValueError:
         return {}
     return dict(document) if isinstance(document, Mapping) else {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request, send_from_directory
 from flask.typing import ResponseReturnValue
+from signup_bridge.core import strict_json
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
@@ -239,8 +240,8 @@ def _methods(rule: Rule) -> str:
 def _parse_json() -> Any:
     """Return the request's body as JSON, with any Content-Type. Raises BadRequest."""
     try:
-        return request.get_json(force=True)
-    except (HTTPException, RecursionError):
+        return strict_json.loads(request.get_data())
+    except ValueError:
         raise BadRequest("the body must be JSON") from None
 
 

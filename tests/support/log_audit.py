@@ -54,8 +54,11 @@ def carry(*values: str) -> None:
 
 def carry_body(data: bytes | str) -> None:
     """Whatever in a body can be a contact or a code."""
-    with suppress(ValueError, RecursionError):
-        carry_document(json.loads(data))
+    text = data.decode(errors="replace") if isinstance(data, bytes) else data
+    if text.count("[") + text.count("{") > 900:  # may nest as deep as Python recurses, where finalizers fail
+        return
+    with suppress(ValueError):
+        carry_document(json.loads(text))
 
 
 def carry_document(document: Any) -> None:

@@ -7,9 +7,9 @@ Source: Tencent Cloud EventBridge's documents on event structure and connectors.
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple
 
+from signup_bridge.core import strict_json
 from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE
 from signup_bridge.inbound import cloudevents, idempotency_key
 from signup_bridge.telemetry.logs import log
@@ -44,11 +44,12 @@ def parse(event: dict[Any, Any]) -> BusEvent | None:
         return None
     if not cloudevents.is_attribute(event["id"]) or not cloudevents.is_attribute(event["source"]):
         return None
+    if isinstance(data.get("msgBody"), str):
+        return BusEvent(event["id"], event["source"], data["msgBody"].encode("utf-8", "surrogatepass"))
     try:
-        text = data["msgBody"] if isinstance(data.get("msgBody"), str) else json.dumps(data, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):
+        return BusEvent(event["id"], event["source"], strict_json.dumps(data))
+    except ValueError:
         return None
-    return BusEvent(event["id"], event["source"], text.encode("utf-8", "surrogatepass"))
 
 
 def members(event: dict[Any, Any]) -> list[str]:

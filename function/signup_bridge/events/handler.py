@@ -9,9 +9,9 @@ Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from signup_bridge.core import strict_json
 from signup_bridge.core.clock import Clock, Deadline
 from signup_bridge.core.outcomes import BODY_MALFORMED, RequestRejected
 from signup_bridge.ledger import Ledger, LedgerUnavailable
@@ -63,7 +63,7 @@ class Handler:
         keys = _trigger_keys(event)
         try:
             if not isinstance(event, dict) or not (keys or event_bus.looks_like_event(event)):
-                result = self._service.call(_to_json(event), "invocation", invocation.budget)
+                result = self._service.call(_to_body(event), "invocation", invocation.budget)
                 return http_event.to_result(result.response, request_id)
             if keys == {"Timer"}:
                 return self._prune(invocation)
@@ -96,11 +96,11 @@ def _trigger_keys(event: object) -> set[str]:
     return {key for key in TRIGGER_KEYS if key in event} | ({"Timer"} if event.get("Type") == "Timer" else set())
 
 
-def _to_json(event: object) -> bytes:
+def _to_body(event: object) -> bytes:
     """Return a direct invocation's body. Raises RequestRejected."""
     try:
-        return json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    except (TypeError, ValueError, RecursionError):
+        return strict_json.dumps(event)
+    except ValueError:
         raise RequestRejected(BODY_MALFORMED) from None
 
 
