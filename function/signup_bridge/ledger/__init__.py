@@ -1,4 +1,4 @@
-"""What must not be lost: which deliveries were processed, their results, who owns them, when a call may leave.
+"""Store what must survive a restart: deliveries, their results and owners, and the rate of calls.
 
 `Ledger` is the protocol, `sqlite` and `redis` implement it, `factory` opens one. Records are found by keyed hashes
 (`keys.Keys`), never by a contact or a code. Times are Unix seconds on the ledger's own clock.
@@ -7,58 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
-
-from .claims import (
-    Acquired,
-    CallWindow,
-    Claim,
-    ContactBusy,
-    InFlight,
-    KeyMismatch,
-    RateLimited,
-    Record,
-    Replay,
-    SendLimited,
-    ShortCircuited,
-    UnknownOutcome,
-    assert_never,
-)
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from signup_bridge.core.clock import Deadline, Stopwatch
 
     from .keys import Hasher, Keys
-
-__all__ = [
-    "CALL_HISTORY",
-    "COMPETING_MARGIN",
-    "CONTENT_REPLAY",
-    "KEY_CHANGED_WARNING",
-    "LEASE_LIMIT",
-    "MAX_COMPETING_CALLS",
-    "SEND_LIMIT_WINDOW",
-    "Acquired",
-    "CallWindow",
-    "Claim",
-    "ContactBusy",
-    "InFlight",
-    "KeyMismatch",
-    "Ledger",
-    "LedgerUnavailable",
-    "Policy",
-    "RateLimited",
-    "Record",
-    "Replay",
-    "SendLimit",
-    "SendLimited",
-    "Settlement",
-    "ShortCircuited",
-    "Slot",
-    "StoredState",
-    "UnknownOutcome",
-    "assert_never",
-]
 
 CONTENT_REPLAY = 120.0
 """Seconds for which a definitive outcome is replayed to a delivery without an id."""
@@ -67,7 +22,7 @@ SEND_LIMIT_WINDOW = 3600.0
 """Seconds of the longest window of a send limit."""
 
 LEASE_LIMIT = 1000.0
-"""Seconds of the longest lease. A lease that seems longer was written before the clock was set back, and is over."""
+"""Seconds of the longest lease. A longer one was written before the clock was set back, and has expired."""
 
 KEY_CHANGED_WARNING = (
     "LEDGER_KEY has changed. Existing ledger records can no longer be found: redelivered webhooks are verified again "
@@ -85,7 +40,7 @@ MAX_COMPETING_CALLS = 100
 """Other calls for the contact that are read around one call."""
 
 
-class LedgerUnavailable(Exception):  # noqa: N818  not a mistake of the program: a state of the world
+class LedgerUnavailable(Exception):  # noqa: N818  names a state of the ledger, not a programming error
     """The ledger cannot be used now. The message says why and what to do, and contains nothing personal."""
 
 
@@ -93,8 +48,8 @@ class Policy(NamedTuple):
     """The rules for all deliveries; times are in seconds.
 
     A contact must wait after ``wrong_codes`` within ``wrong_code_window`` (0: no limit). ``interval`` is the time
-    between two calls of one action. ``conceal``: a contact and code that were verified, and whose contact was taken off
-    the list, count as a wrong code, so that a sender cannot tell them from one.
+    between two calls of one action. ``conceal``: a verified code whose contact was taken off the account's list counts
+    as a wrong code, so that a sender cannot tell it from one.
     """
 
     ttl: float
@@ -119,10 +74,19 @@ class SendLimit(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A call may leave in ``wait`` seconds. If the slot does not fit, it was not reserved."""
+    """A call may leave in ``wait`` seconds. A slot that does not fit was not reserved."""
 
     wait: float
     fits: bool
+
+
+class Record(NamedTuple):
+    """The stored result of a delivery. ``contact_type`` is the API's ``Type``."""
+
+    outcome: str
+    request_id: str | None = None
+    resolved: bool = False
+    contact_type: int = 0
 
 
 class Settlement(NamedTuple):
@@ -144,11 +108,97 @@ class Settlement(NamedTuple):
 
 
 class StoredState(NamedTuple):
-    """What the ledger knows of a delivery. A settled one has a ``record``; ``content`` is that of its `Keys`."""
+    """The stored state of a delivery. A settled one has a ``record``; ``content`` is that of its `Keys`."""
 
     state: Literal["settled", "unknown", "in-flight"]
     content: bytes
     record: Record | None = None
+
+
+class CallWindow(NamedTuple):
+    """The time in which the API may have processed one call, in Unix seconds."""
+
+    sent_at: float
+    gave_up_at: float
+
+
+class UnknownOutcome(NamedTuple):
+    """The data from which reconciliation derives the outcome of earlier calls.
+
+    ``now`` is the ledger's time. ``calls`` are those of this contact and code that the API may have processed,
+    ``competing_calls`` those of the same contact with another code around them. ``has_more_calls``: there are more than
+    `MAX_COMPETING_CALLS` around one call, and ``competing_calls`` is empty.
+    """
+
+    now: float
+    calls: tuple[CallWindow, ...] = ()
+    competing_calls: tuple[CallWindow, ...] = ()
+    has_more_calls: bool = False
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """The caller owns the delivery until its lease ends; its call may leave after ``wait`` seconds.
+
+    ``release_pending``: the contact must be taken off the account's list first. ``unknown_outcome``: the earlier calls
+    that must be reconciled first; None for a new delivery.
+    """
+
+    wait: float = 0.0
+    release_pending: bool = False
+    unknown_outcome: UnknownOutcome | None = None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The delivery was settled earlier."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class ShortCircuited:
+    """The delivery is settled now, without a call."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """Another caller owns the delivery."""
+
+
+@dataclass(frozen=True)
+class ContactBusy:
+    """Another delivery for the same contact is in progress."""
+
+
+@dataclass(frozen=True)
+class KeyMismatch:
+    """The delivery's id was used with another content."""
+
+
+@dataclass(frozen=True)
+class RateLimited:
+    """No call may leave in time; the first one could in ``wait`` seconds."""
+
+    wait: float
+
+
+@dataclass(frozen=True)
+class SendLimited:
+    """The send limit of the name ``limit`` permits no message for ``wait`` seconds."""
+
+    wait: float
+    limit: str
+
+
+Claim: TypeAlias = Acquired | Replay | ShortCircuited | InFlight | ContactBusy | KeyMismatch | RateLimited | SendLimited
+
+
+def assert_never(claim: NoReturn) -> NoReturn:
+    """Mark a case that mypy must find unreachable, as `typing.assert_never` of Python 3.11 does."""
+    raise AssertionError(claim)
 
 
 class Ledger(Protocol):
@@ -156,14 +206,14 @@ class Ledger(Protocol):
 
     @property
     def reach(self) -> Literal["instance", "shared"]:
-        """Who shares it: the threads and workers of one instance, or all instances."""
+        """What shares the ledger: the threads and workers of one instance, or all instances."""
 
     @property
     def engine(self) -> str:
         """The name of the engine."""
 
     def hasher(self) -> Hasher:
-        """Return what makes a delivery's keys."""
+        """Return the hasher of deliveries' keys."""
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         """Claim a delivery under a new token for ``lease`` seconds, if its call may leave within ``max_wait``."""
@@ -209,10 +259,10 @@ class Ledger(Protocol):
         """Reserve the next free slot of an action, if it comes within ``max_wait`` seconds."""
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
-        """Lower the rate of an action for a while: the API rejected a call for its quota."""
+        """Lower the rate of an action for a while, after the API rejected a call for its quota."""
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
-        """Return what is stored of a delivery, without a claim."""
+        """Return the stored state of a delivery, without a claim."""
 
     def count_unknown(self, *, deadline: Deadline) -> int:
         """Return the number of deliveries whose outcome is unknown and that are not in progress."""

@@ -12,10 +12,7 @@ from . import url as ledger_url
 
 
 def open_ledger(url: str, policy: Policy, clock: Clock, *, key: str | None, make_folder: bool = False) -> Ledger:
-    """Return the ledger at ``url``, which need not be reachable yet. ``key``: the key of its hashes, if it is set.
-
-    ``make_folder``: create the folder of a SQLite file.
-    """
+    """Return the ledger at ``url``, which need not be reachable yet. ``make_folder`` creates a SQLite file's folder."""
     encoded = key.encode("utf-8", "surrogatepass") if key else b""
     location = ledger_url.parse(url)
     if isinstance(location, Path):

@@ -1,6 +1,6 @@
-"""The names under which a ledger stores a delivery: keyed hashes, which reveal no contact and no code.
+"""Derive the keys under which a ledger stores a delivery: keyed hashes, which reveal no contact and no code.
 
-A plain hash of a code of six digits could be reversed with a million attempts; a keyed hash cannot.
+A million attempts reverse a plain hash of a six-digit code; a keyed hash cannot be reversed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ DIGEST_SIZE = 16
 
 
 class Keys(NamedTuple):
-    """A delivery's names in the ledger, each of `DIGEST_SIZE` bytes.
+    """A delivery's keys in the ledger, each of `DIGEST_SIZE` bytes.
 
-    ``delivery`` is its id, or its body if it has none: then it is ``body_keyed``, and a definitive outcome is replayed
-    for a short time only. ``content`` is contact and code, ``contact_exact`` the contact as it is spelled, ``contact``
-    the normalized contact. ``contact_type`` is the API's ``Type``. A request to send a code has other names for content
-    and contact than a verification, so that the ledger never confuses them.
+    ``delivery`` hashes its id, or its body if it has none: then it is ``body_keyed``, and a definitive outcome is
+    replayed for a short time only. ``content`` hashes contact and code, ``contact_exact`` the contact as it is spelled,
+    ``contact`` the normalized contact. ``contact_type`` is the API's ``Type``. A request to send a code has a different
+    content and contact than a verification, so that the ledger never confuses them.
     """
 
     delivery: bytes
@@ -40,59 +40,53 @@ class Keys(NamedTuple):
 
 
 class Hasher:
-    """HMAC-SHA256 under the ledger's key. The hashes depend on nothing else."""
+    """HMAC-SHA256 under the ledger's key."""
 
     def __init__(self, key: bytes) -> None:
         self._keyed = hmac.new(key, digestmod="sha256")
 
     @property
     def fingerprint(self) -> bytes:
-        """A hash that differs for another key."""
+        """A hash by which the ledger detects that its key has changed."""
         return self._hash("key check")
 
     def keys(self, delivery: Delivery | CodeRequest) -> Keys:
-        """Return all names of a delivery."""
+        """Return all keys of a delivery."""
         contact = delivery.contact
         kind = contact.type.label
         if isinstance(delivery, CodeRequest):
-            content, contact_key = (
-                self._hash("send", kind, contact.value),
-                self._hash("send to", kind, normalized(contact)),
-            )
+            content, contact_label = self._hash("send", kind, contact.value), "send to"
         else:
-            content = self._hash("content", kind, contact.value, delivery.verify_code)
-            contact_key = self._hash("contact", kind, normalized(contact))
+            content, contact_label = self._hash("content", kind, contact.value, delivery.verify_code), "contact"
         return Keys(
             delivery=self.delivery(delivery.key),
             content=content,
-            contact=contact_key,
+            contact=self._hash(contact_label, kind, normalized(contact)),
             contact_exact=self._hash("exact", kind, contact.value),
             body_keyed=delivery.key.is_body_hash,
             contact_type=contact.type.value,
         )
 
     def counter_key(self, *parts: str) -> bytes:
-        """Return the name of a counter of messages."""
+        """Return the key of a counter of messages."""
         return self._hash("series", *parts)
 
     def delivery(self, key: IdempotencyKey) -> bytes:
-        """Return the name of the delivery itself."""
+        """Return the key of the delivery itself."""
         return self._hash("delivery", key.source, key.value)
 
     def _hash(self, *parts: str | bytes) -> bytes:
         """Hash each part with its length before it, so that no two lists of parts are the same bytes."""
         encoded = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts]
-        message = b"".join(b"%d:%b" % (len(part), part) for part in encoded)
-        mac = self._keyed.copy()  # unlike hmac.digest, this does not let other threads take the interpreter lock
-        mac.update(message)
+        mac = self._keyed.copy()  # unlike hmac.digest, this does not release the interpreter lock
+        mac.update(b"".join(b"%d:%b" % (len(part), part) for part in encoded))
         return mac.digest()[:DIGEST_SIZE]
 
 
 def normalized(contact: Contact) -> str:
-    """Return what all spellings of a contact have in common, so that they share one lock and one count of wrong codes.
+    """Return the same string for all spellings of a contact, so that they share one lock and one count of wrong codes.
 
-    That is `spelling.folded_email` of an email address, and the last 9 digits of a phone number, which contain neither
-    country code nor trunk prefix.
+    For a phone number, these are the last 9 digits, which contain neither country code nor trunk prefix.
     """
     if contact.type is ContactType.EMAIL:
         return spelling.folded_email(contact.value)
@@ -100,7 +94,7 @@ def normalized(contact: Contact) -> str:
 
 
 def load_or_create_key(file: Path) -> bytes:
-    """Return the key in the file beside a SQLite ledger; create it the first time. Raises LedgerUnavailable."""
+    """Return the key in the file beside a SQLite ledger; create a missing file. Raises LedgerUnavailable."""
     path = file.with_name(file.name + ".key")
     try:
         if not path.exists():
@@ -117,7 +111,7 @@ def load_or_create_key(file: Path) -> bytes:
 
 
 def _create(path: Path, key: bytes) -> None:
-    """Link a whole file into place: no reader sees a part of a key, and the first of several workers wins."""
+    """Link a complete file into place: no reader sees a part of a key, and the first of several workers wins."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -1,7 +1,7 @@
-"""Parse `LEDGER_URL` strictly, so that no part of a password passes for a host, a path or an option.
+"""Parse `LEDGER_URL` strictly, so that no part of a password is taken for a host, a path or an option.
 
-URL libraries end a password at an unescaped ``@``, ``/``, ``?`` or ``#`` and take the rest for something else, which
-may then be shown. No error here repeats anything of the URL but the name of an option.
+URL libraries end a password at an unescaped ``@``, ``/``, ``?`` or ``#``, and an error may show the rest. The errors of
+this module repeat nothing of the URL except the name of an option.
 """
 
 from __future__ import annotations
@@ -38,22 +38,19 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """A Redis server. ``options`` are the arguments of the Redis client's connection; they hold the password."""
+    """A Redis server. ``options`` holds its address, the login and the TLS options, under redis-py's names."""
 
     tls: bool
     options: Mapping[str, Any] = field(repr=False)
 
     @property
     def verifies_certificate(self) -> bool:
-        """Whether TLS proves that the server is the one that the URL names; True without TLS, which proves nothing."""
+        """Whether TLS, if it is used, proves that the server is the one that the URL names."""
         return self.options.get("ssl_cert_reqs") != "none" and self.options.get("ssl_check_hostname", True)
 
 
 def parse(url: str) -> RedisUrl | Path:
-    """Return the Redis server that a URL names, or the path of the SQLite file.
-
-    Raises ValueError, whose text says what is wrong and what to do.
-    """
+    """Return the Redis server or the path of the SQLite file. Raises ValueError with what is wrong and what to do."""
     scheme, separator, rest = url.partition("://")
     if not separator or not url.isprintable() or scheme not in ("sqlite", "redis", "rediss"):
         raise ValueError(_FORMS)
@@ -75,11 +72,13 @@ def read(url: str) -> str:
 
 
 def check_files(url: str) -> None:
-    """Raise ValueError if a file that the URL names is not what it should be; a SQLite file need not exist."""
+    """Raise ValueError if a file that the URL names cannot be used; a SQLite file need not exist."""
     parsed = parse(url)
-    if isinstance(parsed, Path) and parsed.is_dir():
-        raise ValueError("is a folder; add the name of a file in it, such as /ledger.db")
-    options = {} if isinstance(parsed, Path) else parsed.options
+    if isinstance(parsed, Path):
+        if parsed.is_dir():
+            raise ValueError("is a folder; add the name of a file in it, such as /ledger.db")
+        return
+    options = parsed.options
     if "ssl_ca_certs" in options:
         try:
             setting_parsers.ca_bundle(options["ssl_ca_certs"])
@@ -87,7 +86,7 @@ def check_files(url: str) -> None:
             raise ValueError(f"the option ssl_ca_certs {error}") from None
     if "ssl_certfile" in options:
         try:
-            # A passphrase is not asked for: OpenSSL would wait for one at the terminal.
+            # Without a password, OpenSSL would ask for a passphrase at the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
                 options["ssl_certfile"], options.get("ssl_keyfile"), password=""
             )
@@ -103,7 +102,7 @@ def _sqlite_file(rest: str) -> Path:
     if "#" in rest:
         raise ValueError(_AMBIGUOUS)
     if query:
-        raise ValueError(f"{_named(query.partition('=')[0])} is not supported with sqlite://; remove it")
+        raise ValueError(f"{_label(query.partition('=')[0])} is not supported with sqlite://; remove it")
     if not path.startswith("/") or path == "/":
         raise ValueError(_FORMS)
     if not path.startswith("//"):
@@ -117,27 +116,20 @@ def _redis_server(rest: str, *, tls: bool) -> RedisUrl:
     user, at, server = rest.rpartition("@")
     if re.search(r"[@/?#\[\]]", user) or "#" in server:
         raise ValueError(_AMBIGUOUS)
-    found = _SERVER.fullmatch(server)
-    port = int(found["port"] or 6379) if found else 0
-    if not found or not 0 < port < 65_536:
+    match = _SERVER.fullmatch(server)
+    port = int(match["port"] or 6379) if match else 0
+    if not match or not 0 < port < 65_536:
         raise ValueError(_FORMS)
-    options = {"host": _host(found["host"]), "port": port, "db": _database(found["database"] or "0")}
-    return RedisUrl(tls, options | (_login(user) if at else {}) | _options(found["query"] or "", tls=tls))
-
-
-def _host(host: str) -> str:
+    host, database = match["host"], match["database"] or "0"
     if host.startswith("["):
         try:
-            return str(ipaddress.IPv6Address(host[1:-1]))
+            host = str(ipaddress.IPv6Address(host[1:-1]))
         except ValueError:
             raise ValueError(_FORMS) from None
-    return host
-
-
-def _database(number: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", number):
+    if not re.fullmatch("[0-9]{1,5}", database):
         raise ValueError("the database must be a number, such as redis://host:port/0")
-    return int(number)
+    options = {"host": host, "port": port, "db": int(database)}
+    return RedisUrl(tls, options | (_login(user) if at else {}) | _options(match["query"] or "", tls=tls))
 
 
 def _login(user: str) -> dict[str, Any]:
@@ -148,19 +140,19 @@ def _login(user: str) -> dict[str, Any]:
 
 
 def _options(query: str, *, tls: bool) -> dict[str, Any]:
-    """The options as the Redis client takes them. It would pass an unknown one on, and take some for granted."""
+    """Return the TLS options. Any other option is rejected, because it would have no effect."""
     pairs = parse_qsl(query, keep_blank_values=True)
     names = [name for name, _ in pairs]
     for name, value in pairs:
         if name not in _TLS_OPTIONS:
             remedy = _INSTEAD.get(name, f"remove it; supported are {', '.join(_TLS_OPTIONS)}")
-            raise ValueError(f"{_named(name)} is not supported; {remedy}")
+            raise ValueError(f"{_label(name)} is not supported; {remedy}")
         if not tls:
-            raise ValueError(f"{_named(name)} needs TLS; begin the URL with rediss://")
+            raise ValueError(f"{_label(name)} needs TLS; begin the URL with rediss://")
         if names.count(name) > 1:
-            raise ValueError(f"{_named(name)} must not be repeated")
+            raise ValueError(f"{_label(name)} must not be repeated")
         if not value:
-            raise ValueError(f"{_named(name)} needs a value")
+            raise ValueError(f"{_label(name)} needs a value")
     options: dict[str, Any] = dict(pairs)
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
         raise ValueError("the option ssl_keyfile needs ssl_certfile; set both")
@@ -173,6 +165,6 @@ def _options(query: str, *, tls: bool) -> dict[str, Any]:
     return options
 
 
-def _named(option: str) -> str:
-    """An option by its name, unless that could be something else."""
+def _label(option: str) -> str:
+    """Return the option's name for an error, unless it may be part of a password."""
     return f"the option {option}" if _OPTION_NAME.fullmatch(option) else "an option"

@@ -1,6 +1,6 @@
-"""The file of a SQLite ledger: its tables, its connections, its transactions, and why it cannot be used.
+"""The file of a SQLite ledger: its tables, connections, transactions and errors.
 
-A file that cannot be used is opened again by the next step: it may work by then.
+After an error, the next step opens the file again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from signup_bridge.ledger.keys import Hasher
 from signup_bridge.telemetry.logs import log
 
 CLAIMED, UNKNOWN, VERIFIED, REFUSED = range(4)
-"""The states of a delivery; from VERIFIED on its outcome is definitive."""
+"""The states of a delivery. From VERIFIED on, the outcome is definitive."""
 
 _SCHEMAS = (
     f"""
@@ -33,12 +33,12 @@ CREATE TABLE deliveries (
     contact_type INTEGER NOT NULL,
     transient INTEGER NOT NULL,
     state INTEGER NOT NULL,
-    until REAL NOT NULL,      -- when it is forgotten as a delivery
+    until REAL NOT NULL,      -- when it expires as a delivery
     claimed REAL NOT NULL,
     token TEXT,
     lease REAL,               -- the contact is locked until then
-    counted REAL,             -- when it was called with what may have been a wrong code
-    sent REAL, gave_up REAL,  -- the first call, open without the second time; none when it found an unknown one
+    counted REAL,             -- when a code that may have been wrong was sent to the API
+    sent REAL, gave_up REAL,  -- the first call, in progress while gave_up is NULL
     sent2 REAL, gave_up2 REAL,
     outcome TEXT, request_id TEXT, resolved INTEGER
 );
@@ -85,18 +85,16 @@ T = TypeVar("T")
 
 
 class _Connection(sqlite3.Connection):
-    """A connection with the identity of its file and its busy time-out in milliseconds."""
-
     file_id: tuple[int, int] | None = None
-    busy_timeout: int | None = None
+    busy_timeout: int | None = None  # in milliseconds
 
     def limit_busy_timeout(self, deadline: Deadline) -> None:
         """Wait for another process until the deadline, or up to 0.25 s less."""
         left = int(deadline.remaining() * 1000)
-        wanted = left - left % 250 if left > 1000 else left  # most steps then need the same, and no statement for it
-        if self.busy_timeout != wanted:
-            self.execute(f"PRAGMA busy_timeout = {wanted}")
-            self.busy_timeout = wanted
+        timeout = left - left % 250 if left > 1000 else left  # rounded, so that most steps need no statement
+        if self.busy_timeout != timeout:
+            self.execute(f"PRAGMA busy_timeout = {timeout}")
+            self.busy_timeout = timeout
 
 
 class Database:
@@ -107,13 +105,13 @@ class Database:
         self._hasher = hasher
         self._readers: list[_Connection] = []  # those that are idle
         self._writer: list[_Connection] = []  # at most one: its cache stays valid while no other process writes
-        # Writers of one process wait for this lock: SQLite would let them sleep and poll.
+        # Writers of one process wait for this lock. SQLite would make them sleep and poll.
         self._write_lock = threading.Lock()
-        self._opening = threading.Lock()
+        self._open_lock = threading.Lock()
         weakref.finalize(self, _close, self._readers, self._writer)
 
     def read(self, step: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function that only reads; it waits for nobody once the file is open. Raises LedgerUnavailable."""
+        """Run a function that only reads. Only opening the file waits for a lock. Raises LedgerUnavailable."""
         with self._connection(self._readers, deadline) as db:
             return step(db)
 
@@ -132,25 +130,22 @@ class Database:
 
     @contextmanager
     def _connection(self, idle: list[_Connection], deadline: Deadline) -> Iterator[_Connection]:
-        """Lend an idle or new connection. One that failed is closed, which rolls its transaction back."""
-        db = None
+        """Yield an idle or new connection. After an error it is closed, which rolls its transaction back."""
         try:
-            db = self._take(idle)
-            if db is None:
-                db = self._open(deadline)
-                db.execute(f"PRAGMA cache_size = -{WRITER_CACHE if idle is self._writer else READER_CACHE}")
-            yield db
-        except BaseException as error:
-            if db is not None:
+            db = self._take(idle) or self._open(WRITER_CACHE if idle is self._writer else READER_CACHE, deadline)
+            try:
+                yield db
+            except BaseException:
                 db.close()
-            if isinstance(error, sqlite3.Error):
-                raise LedgerUnavailable(self._reason(error)) from None
-            raise
-        else:
-            idle.append(db)
+                raise
+        except sqlite3.Error as error:
+            message = str(error)
+            remedy = next((text for part, text in _REMEDIES.items() if part in message), f"cannot be used: {message}")
+            raise LedgerUnavailable(f"LEDGER_URL: {self._path} {remedy}") from None
+        idle.append(db)
 
     def _take(self, idle: list[_Connection]) -> _Connection | None:
-        """Return an idle connection to the present file; the earlier one may have been moved away."""
+        """Return an idle connection to the file at the path. An earlier file may have been moved away."""
         file_id = _file_id(self._path)
         with suppress(IndexError):
             while True:
@@ -160,11 +155,11 @@ class Database:
                 db.close()
         return None
 
-    def _open(self, deadline: Deadline) -> _Connection:
+    def _open(self, cache_size: int, deadline: Deadline) -> _Connection:
         fingerprint = self._hasher().fingerprint
-        with self._lock(self._opening, deadline, "could not be opened in time"):
-            # A new file gets these permissions, and SQLite gives them to the files beside it. An existing file must not
-            # be opened here: closing it would drop this process's locks on it, as POSIX defines.
+        with self._lock(self._open_lock, deadline, "could not be opened in time"):
+            # SQLite copies the permissions of a new file to the files beside it. An existing file must not be opened
+            # here: closing it would release this process's locks on it, as POSIX specifies.
             with suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             timeout = deadline.remaining()
@@ -176,6 +171,7 @@ class Database:
                 _write_ahead(db, deadline)
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+                db.execute(f"PRAGMA cache_size = -{cache_size}")
                 self._prepare(db, fingerprint)
             except BaseException:
                 db.close()
@@ -195,7 +191,7 @@ class Database:
                 lock.release()
 
     def _prepare(self, db: sqlite3.Connection, fingerprint: bytes) -> None:
-        """Create missing tables; log a warning if the key has changed."""
+        """Create missing tables, and log a warning if the key has changed."""
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(_SCHEMAS):
@@ -204,31 +200,24 @@ class Database:
             for statement in schema.split(";\n"):
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
-        known = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
-        if known is None or known[0] != fingerprint:
+        stored = db.execute("SELECT value FROM meta WHERE name = 'key check'").fetchone()
+        if stored is None or stored[0] != fingerprint:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('key check', ?)", (fingerprint,))
         db.execute("COMMIT")
-        if known is not None and known[0] != fingerprint:
+        if stored is not None and stored[0] != fingerprint:
             log.warning(KEY_CHANGED_WARNING)
-
-    def _reason(self, error: sqlite3.Error) -> str:
-        """Return what is wrong and what to do."""
-        text = str(error)
-        remedy = next((remedy for part, remedy in _REMEDIES.items() if part in text), f"cannot be used: {text}")
-        return f"LEDGER_URL: {self._path} {remedy}"
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode, which tell a file from another one of the same name; None if there is none."""
-    try:
+    """Return the device and inode, which differ for a new file of the same name; None if there is no file."""
+    with suppress(OSError):
         status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
-    """Use the write-ahead log. SQLite does not wait for another process that does the same at that moment."""
+    """Turn on the write-ahead log. SQLite does not wait for another process that does so at the same moment."""
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

@@ -1,6 +1,6 @@
 """The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
 
-A write-ahead log keeps what a step wrote through `kill -9`. SQL is in this package and nowhere else.
+A write-ahead log keeps each step's writes through `kill -9`. SQL is in this package only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from signup_bridge.ledger import (
 from signup_bridge.ledger.keys import Hasher, Keys, load_or_create_key
 
 from . import queries, send_counts, updates
-from .database import REFUSED, VERIFIED, Database
+from .database import CLAIMED, REFUSED, VERIFIED, Database
 from .retention import SIZE_LIMIT, Retention
 
 
@@ -46,7 +46,7 @@ class _ClaimRequest(NamedTuple):
 
 
 class SqliteLedger:
-    """A `Ledger` in one file, which need not exist yet; its folder must. Without a ``key`` it makes one beside it."""
+    """A `Ledger` in one file, which need not exist yet; its folder must. The default ``key`` is in a file beside it."""
 
     reach: Literal["instance"] = "instance"
     engine = "sqlite"
@@ -66,7 +66,7 @@ class SqliteLedger:
             self._hasher = Hasher(load_or_create_key(self._path))
         return self._hasher
 
-    # -- the steps --
+    # -- steps --
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         request = _ClaimRequest(keys, token, lease, max_wait)
@@ -91,7 +91,7 @@ class SqliteLedger:
             if row is None or row["sent2"] is not None:
                 return None
             now = self._clock.time()
-            slot = self._reserve_slot(db, CREATE, queries.rate_state(db, CREATE), now, max_wait)
+            slot = self._reserve_slot(db, CREATE, now, max_wait)
             if slot.fits:
                 updates.begin_second_call(db, row["id"], now + slot.wait)
             return slot
@@ -120,10 +120,7 @@ class SqliteLedger:
         self.database.write(finish_release, deadline)
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
-        def reserve_slot(db: sqlite3.Connection) -> Slot:
-            return self._reserve_slot(db, action, queries.rate_state(db, action), self._clock.time(), max_wait)
-
-        return self.database.write(reserve_slot, deadline)
+        return self.database.write(lambda db: self._reserve_slot(db, action, self._clock.time(), max_wait), deadline)
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
         def throttle(db: sqlite3.Connection) -> None:
@@ -153,28 +150,22 @@ class SqliteLedger:
     def close(self) -> None:
         self.database.close()
 
-    # -- their parts, inside a transaction --
+    # -- parts of steps, inside a transaction --
 
     def _claim_unless_known(
         self, keys: Keys, claim: Callable[[sqlite3.Connection], Claim], deadline: Deadline
     ) -> Claim:
-        """Return the existing claim, or else run ``claim``, which looks for an existing claim again.
-
-        Most retries then cost no write.
-        """
-
-        def existing_claim(db: sqlite3.Connection) -> Claim | None:
-            return queries.existing_claim(db, keys, self._clock.time())
-
-        return self.database.read(existing_claim, deadline) or self.database.write(claim, deadline)
+        """Return the existing claim, without a write. If there is none, run ``claim``, which searches again."""
+        row = self.database.read(lambda db: queries.find(db, keys.delivery), deadline)
+        return queries.existing_claim(row, keys, self._clock.time()) or self.database.write(claim, deadline)
 
     def _claim(self, db: sqlite3.Connection, request: _ClaimRequest) -> Claim:
         keys, now = request.keys, self._clock.time()
-        context = self._load_context(db, keys, now)
+        context = queries.load_claim_context(db, keys, self._policy, now)
         if context.has_future_times:
             updates.correct_future_times(db, keys, now)
-            context = self._load_context(db, keys, now)
-        if context.row is not None and (claim := queries.existing_claim(db, keys, now)):
+            context = queries.load_claim_context(db, keys, self._policy, now)
+        if claim := queries.existing_claim(context.row, keys, now):
             return claim
         counted = None
         if context.row is not None and context.row["until"] <= now:
@@ -189,19 +180,13 @@ class SqliteLedger:
             at = updates.move_count(db, keys, counted, now) if conceals else None
             self._insert(db, keys, now, state=REFUSED, outcome=record.outcome, counted=at)
             return ShortCircuited(record)
-        slot = self._reserve_slot(db, CREATE, context.rate, now, request.max_wait)
+        slot = self._reserve_slot(db, CREATE, now, request.max_wait, context.rate)
         if not slot.fits:
             return RateLimited(slot.wait)
         sent = now + slot.wait
         at = updates.move_count(db, keys, counted, sent)
         self._insert(db, keys, now, token=request.token, lease=now + request.lease, sent=sent, counted=at)
         return Acquired(slot.wait, release_pending=context.release_pending)
-
-    def _load_context(self, db: sqlite3.Connection, keys: Keys, now: float) -> queries.ClaimContext:
-        since = now - self._policy.wrong_code_window
-        return queries.load_claim_context(
-            db, keys, CREATE, now, counted_since=since, max_wrong=self._policy.wrong_codes
-        )
 
     def _detach_expired(self, db: sqlite3.Connection, row: sqlite3.Row, keys: Keys, now: float) -> float | None:
         """Detach an expired row; return when it counted as a wrong code, if it still counts."""
@@ -234,31 +219,26 @@ class SqliteLedger:
 
     def _claim_send(self, db: sqlite3.Connection, request: _ClaimRequest, limits: Sequence[SendLimit]) -> Claim:
         keys, now = request.keys, self._clock.time()
-        if claim := queries.existing_claim(db, keys, now):
+        row = queries.find(db, keys.delivery)
+        if claim := queries.existing_claim(row, keys, now):
             return claim
         if blocking := send_counts.blocking_limit(db, limits, now):
             return SendLimited(*blocking)
-        slot = self._reserve_slot(db, SEND, queries.rate_state(db, SEND), now, request.max_wait)
+        slot = self._reserve_slot(db, SEND, now, request.max_wait)
         if not slot.fits:
             return RateLimited(slot.wait)
-        if row := queries.find(db, keys.delivery):
+        if row:
             updates.detach(db, row)
         self._insert(db, keys, now, token=request.token, lease=now + request.lease, sent=now + slot.wait)
         send_counts.add(db, limits, request.token, now)
         return Acquired(slot.wait)
 
     def _insert(
-        self,
-        db: sqlite3.Connection,
-        keys: Keys,
-        now: float,
-        *,
-        lease: float | None = None,
-        **columns: Any,
+        self, db: sqlite3.Connection, keys: Keys, now: float, *, lease: float | None = None, **columns: Any
     ) -> None:
         ttl = self._policy.ttl
         until = now + (CONTENT_REPLAY if keys.body_keyed else ttl) if lease is None else lease + ttl
-        updates.insert(db, keys, updates.NewDelivery(now, until, lease=lease, **columns))
+        updates.insert(db, keys, {"state": CLAIMED, "claimed": now, "lease": lease, "until": until, **columns})
         self._retention.sweep(db, now)
 
     def _settle(self, db: sqlite3.Connection, keys: Keys, token: str, settlement: Settlement) -> bool:
@@ -281,8 +261,9 @@ class SqliteLedger:
         return True
 
     def _reserve_slot(
-        self, db: sqlite3.Connection, action: str, state: RateLimiterState, now: float, max_wait: float
+        self, db: sqlite3.Connection, action: str, now: float, max_wait: float, state: RateLimiterState | None = None
     ) -> Slot:
+        state = state or queries.rate_state(db, action)
         wait = state.next_slot(now) - now
         if wait > max_wait:
             return Slot(wait, fits=False)

@@ -1,4 +1,4 @@
-"""What a SQLite ledger reads: the row of a delivery, what a claim depends on, the calls of a contact."""
+"""The reads of a SQLite ledger: the row of a delivery, the context of a claim, the calls of a contact."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from signup_bridge.core.actions import CREATE
 from signup_bridge.core.rate_limit import RateLimiterState
 from signup_bridge.ledger import (
     COMPETING_MARGIN,
@@ -15,6 +16,7 @@ from signup_bridge.ledger import (
     Claim,
     InFlight,
     KeyMismatch,
+    Policy,
     Record,
     Replay,
 )
@@ -24,63 +26,50 @@ from .database import CLAIMED, UNKNOWN, VERIFIED
 
 
 def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
-    """Return the row of a delivery."""
     row: sqlite3.Row | None = db.execute("SELECT * FROM deliveries WHERE delivery = ?", (delivery,)).fetchone()
     return row
 
 
 def find_owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """Return the row of a delivery if the token still owns it; the end of a lease alone takes nothing away."""
+    """Return the row of a delivery if the token still owns it, even if its lease has ended."""
     query = f"SELECT * FROM deliveries WHERE delivery = ? AND token = ? AND state = {CLAIMED}"
     row: sqlite3.Row | None = db.execute(query, (keys.delivery, token)).fetchone()
     return row
 
 
-_EXISTING_CLAIM = f"""
-    SELECT CASE WHEN content != :content THEN 'key-mismatch'
-                WHEN state >= {VERIFIED} THEN 'replay' ELSE 'in-flight' END,
-           outcome, request_id, resolved
-    FROM deliveries
-    WHERE delivery = :delivery AND until > :now
-        AND CASE WHEN content != :content THEN TRUE
-                 WHEN state >= {VERIFIED} THEN NOT (transient AND claimed > :now + 1)
-                 ELSE state = {CLAIMED} AND lease > :now AND lease <= :now + {LEASE_LIMIT} END"""
-
-
-def existing_claim(db: sqlite3.Connection, keys: Keys, now: float) -> Claim | None:
+def existing_claim(row: sqlite3.Row | None, keys: Keys, now: float) -> Claim | None:
     """Return the claim of a delivery that is settled or in progress, or whose id has another content.
 
-    One without an id that was claimed before the clock was set back would be replayed for too long: it is ignored until
-    `updates.correct_future_times` has corrected its time.
+    A delivery without an id that was claimed before the clock was set back would be replayed for too long: it is
+    ignored until `updates.correct_future_times` has corrected its time.
     """
-    parameters = {"content": keys.content, "delivery": keys.delivery, "now": now}
-    row = db.execute(_EXISTING_CLAIM, parameters).fetchone()
-    if row is None:
+    if row is None or row["until"] <= now:
         return None
-    kind, outcome, request_id, resolved = row
-    if kind == "replay":  # the same content has the same type
-        return Replay(Record(outcome, request_id, bool(resolved), keys.contact_type))
-    return InFlight() if kind == "in-flight" else KeyMismatch()
+    if row["content"] != keys.content:
+        return KeyMismatch()
+    if row["state"] >= VERIFIED:
+        return None if row["transient"] and row["claimed"] > now + 1 else Replay(record(row))
+    return InFlight() if row["state"] == CLAIMED and is_in_progress(row, now) else None
 
 
 class ClaimContext(NamedTuple):
-    """What a claim depends on.
+    """The state that a claim depends on. The flags are in the order of `_CLAIM_CONTEXT`.
 
-    ``row`` is the delivery's own. ``has_future_times``: times of its own, or of its contact's wrong codes, were written
-    before the clock was set back. ``contact_busy``: another delivery for the contact is in progress.
-    ``release_pending``: the contact must be taken off the account's list first. ``unknown``: the outcome of a delivery
-    with the same content is unknown. ``code_used``: the content was verified, and its contact taken off the list.
-    ``wrong_codes`` is their number, ``rate`` the state of the action's rate limiter.
+    ``row`` is the delivery's own, ``wrong_codes`` the number of its contact's wrong codes, ``rate`` the state of the
+    action's rate limiter. ``has_future_times``: times of the row, or of the wrong codes, were written before the clock
+    was set back. ``contact_busy``: another delivery for the contact is in progress. ``release_pending``: the contact
+    must be taken off the account's list first. ``unknown``: the outcome of a delivery with the same content is unknown.
+    ``code_used``: the content was verified, and its contact taken off the list.
     """
 
     row: sqlite3.Row | None
+    wrong_codes: int
+    rate: RateLimiterState
     has_future_times: bool
     contact_busy: bool
     release_pending: bool
     unknown: bool
     code_used: bool
-    wrong_codes: int
-    rate: RateLimiterState
 
 
 _CLAIM_CONTEXT = f"""
@@ -98,36 +87,22 @@ _CLAIM_CONTEXT = f"""
     FROM (SELECT 1) LEFT JOIN deliveries ON deliveries.delivery = :delivery LEFT JOIN paces ON action = :action"""
 
 
-def load_claim_context(
-    db: sqlite3.Connection, keys: Keys, action: str, now: float, *, counted_since: float, max_wrong: int
-) -> ClaimContext:
-    """Return what a claim depends on, with at most ``max_wrong`` wrong codes.
+def load_claim_context(db: sqlite3.Connection, keys: Keys, policy: Policy, now: float) -> ClaimContext:
+    """Return the context of the claim of a verification, with at most ``policy.wrong_codes`` wrong codes.
 
     One statement reads it, with one column for all flags: a statement or a column costs more than what it reads.
     """
-    parameters = {
-        "action": action,
-        "contact": keys.contact,
-        "contact_exact": keys.contact_exact,
-        "content": keys.content,
-        "counted_since": counted_since,
-        "delivery": keys.delivery,
+    parameters = keys._asdict() | {
+        "action": CREATE,
+        "counted_since": now - policy.wrong_code_window,
         "max_lease": now + LEASE_LIMIT,
-        "max_wrong": max_wrong,
+        "max_wrong": policy.wrong_codes,
         "now": now,
     }
     id_, flags, wrong_codes, *rate = db.execute(_CLAIM_CONTEXT, parameters).fetchone()
-    has_future_times, contact_busy, release_pending, unknown, code_used = (flag == "1" for flag in flags)
-    return ClaimContext(
-        None if id_ is None else find(db, keys.delivery),
-        has_future_times=has_future_times,
-        contact_busy=contact_busy,
-        release_pending=release_pending,
-        unknown=unknown,
-        code_used=code_used,
-        wrong_codes=wrong_codes,
-        rate=RateLimiterState() if rate[0] is None else RateLimiterState(*rate),
-    )
+    row = None if id_ is None else find(db, keys.delivery)
+    state = RateLimiterState() if rate[0] is None else RateLimiterState(*rate)
+    return ClaimContext(row, wrong_codes, state, *(flag == "1" for flag in flags))
 
 
 def is_in_progress(row: sqlite3.Row, now: float) -> bool:
@@ -139,7 +114,7 @@ def record(row: sqlite3.Row) -> Record:
 
 
 def calls(row: sqlite3.Row) -> Iterator[CallWindow]:
-    """Yield the calls of a delivery; one without a recorded end is over with its lease."""
+    """Yield the calls of a delivery. A call without a recorded end ends with its lease."""
     for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
         if sent is not None:
             yield CallWindow(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
@@ -162,18 +137,14 @@ def competing_calls(
 ) -> tuple[CallWindow, ...] | None:
     """Return the contact's calls with other contents around those of the content that left after ``since``.
 
-    None if there are more than `MAX_COMPETING_CALLS` around one call.
+    Return None if there are more than `MAX_COMPETING_CALLS` around one call.
     """
     found: dict[int, sqlite3.Row] = {}
     for call in calls_of_content:
         if call.sent_at <= since:
             continue
-        parameters = (
-            keys.contact,
-            call.sent_at - LEASE_LIMIT - COMPETING_MARGIN,
-            call.gave_up_at + COMPETING_MARGIN,
-            MAX_COMPETING_CALLS + 1,
-        )
+        earliest, latest = call.sent_at - LEASE_LIMIT - COMPETING_MARGIN, call.gave_up_at + COMPETING_MARGIN
+        parameters = (keys.contact, earliest, latest, MAX_COMPETING_CALLS + 1)
         near = [row for query in _CALLS_AROUND for row in db.execute(query, parameters)]
         if len(near) > MAX_COMPETING_CALLS:
             return None
@@ -192,6 +163,5 @@ def count_unknown(db: sqlite3.Connection, now: float) -> int:
 
 
 def rate_state(db: sqlite3.Connection, action: str) -> RateLimiterState:
-    """Return the state of an action's rate limiter."""
     row = db.execute("SELECT free, at, factor, slowed FROM paces WHERE action = ?", (action,)).fetchone()
     return RateLimiterState(*row) if row else RateLimiterState()

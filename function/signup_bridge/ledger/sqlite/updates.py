@@ -1,9 +1,9 @@
-"""What a SQLite ledger writes, each function inside its caller's transaction."""
+"""The writes of a SQLite ledger. Each function runs inside its caller's transaction."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, NamedTuple
+from typing import Any
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.rate_limit import RateLimiterState
@@ -13,24 +13,14 @@ from signup_bridge.ledger.keys import Keys
 from .database import CLAIMED, REFUSED, UNKNOWN, VERIFIED
 
 
-class NewDelivery(NamedTuple):
-    """The columns of a new row that are not its keys; times are Unix seconds."""
-
-    claimed: float
-    until: float
-    state: int = CLAIMED
-    token: str | None = None
-    lease: float | None = None
-    counted: float | None = None
-    sent: float | None = None
-    outcome: str | None = None
-
-
-def insert(db: sqlite3.Connection, keys: Keys, new: NewDelivery) -> None:
+def insert(db: sqlite3.Connection, keys: Keys, columns: dict[str, Any]) -> None:
+    """Insert a row with the keys and other ``columns``."""
+    names = ", ".join(columns)
+    values = (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.body_keyed, *columns.values())
     db.execute(
-        "INSERT INTO deliveries (delivery, content, contact, contact_type, transient, claimed, until, state, "
-        "token, lease, counted, sent, outcome) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (keys.delivery, keys.content, keys.contact, keys.contact_type, keys.body_keyed, *new),
+        f"INSERT INTO deliveries (delivery, content, contact, contact_type, transient, {names}) "
+        f"VALUES (?{', ?' * (len(values) - 1)})",
+        values,
     )
 
 
