@@ -147,41 +147,26 @@ def test_moved_file_is_created_again_for_all_threads(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
+@pytest.mark.parametrize("verb", ["claim", "claim_send"])
 def test_claim_by_another_process_between_read_and_write_is_respected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     engine = sqlite_engine(tmp_path)
     other = engine.again()
     file = database(engine)
     write = file.write
+    options: dict[str, Any] = {"limits": ()} if verb == "claim_send" else {}
+
+    def claim(ledger: Ledger, token: str) -> Claim:
+        acquire: Callable[..., Claim] = getattr(ledger, verb)
+        return acquire(keys(), token, lease=10, max_wait=1, deadline=engine.deadline, **options)
 
     def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
-        assert isinstance(other.claim(keys(), "t", lease=10, max_wait=1, deadline=deadline), Acquired)
+        assert claim(other, "theirs") == Acquired()
         return write(work, deadline)
 
     monkeypatch.setattr(file, "write", after_another)
-    assert engine.claim() == InFlight()
-    other.close()
-    engine.ledger.close()
-
-
-def test_send_claim_by_another_process_between_read_and_write_is_respected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = sqlite_engine(tmp_path)
-    other = engine.again()
-    file = database(engine)
-    write = file.write
-
-    def ask(ledger: Ledger, token: str) -> Claim:
-        return ledger.claim_send(keys(), token, limits=(), lease=10, max_wait=1, deadline=engine.deadline)
-
-    def after_another(work: Callable[[sqlite3.Connection], object], deadline: Deadline) -> object:
-        assert ask(other, "t") == Acquired()
-        return write(work, deadline)
-
-    monkeypatch.setattr(file, "write", after_another)
-    assert ask(engine.ledger, "mine") == InFlight()
+    assert claim(engine.ledger, "mine") == InFlight()
     other.close()
     engine.ledger.close()
 

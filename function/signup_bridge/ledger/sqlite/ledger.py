@@ -107,7 +107,7 @@ class SqliteLedger:
             if row is not None:
                 now = self._clock.time()
                 send_counts.remove(db, token)
-                updates.give_back(db, row, now=now, until=now + self._policy.ttl)
+                updates.release_claim(db, row, now=now, until=now + self._policy.ttl)
 
         self.database.write(release, deadline)
 
@@ -252,7 +252,7 @@ class SqliteLedger:
             db.execute(updates.SETTLE, parameters)
         if settlement.record is None:
             return True
-        if updates.is_success(settlement):
+        if parameters["state"] == VERIFIED:
             limit = max(policy.wrong_codes, MAX_COMPETING_CALLS)
             updates.clear_wrong_codes(db, keys, now - policy.retention, limit)
         db.execute(updates.SETTLE_DUPLICATES, parameters)

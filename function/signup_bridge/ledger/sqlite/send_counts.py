@@ -1,6 +1,6 @@
-"""The messages that a SQLite ledger counts, so that send limits hold for all who share the file.
+"""Count messages in a SQLite ledger, so that send limits hold for all processes that share the file.
 
-Each message has one row for each counter it belongs to, with the token of its owner.
+Each message has one row for each of its counters, with the token of its owner.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def blocking_limit(db: sqlite3.Connection, limits: Sequence[SendLimit], now: flo
     """Return the longest wait in seconds and its limit's name; None if no limit is reached."""
     waits = []
     for limit in limits:
-        # A later time was written before the clock was set back: count it from now.
+        # A future time was written before the clock was set back: count it from now.
         db.execute("UPDATE sends SET at = ? WHERE series = ? AND at > ?", (now, limit.counter_key, now))
         oldest = db.execute(
             "SELECT at FROM sends WHERE series = ? AND at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
@@ -27,9 +27,9 @@ def blocking_limit(db: sqlite3.Connection, limits: Sequence[SendLimit], now: flo
 
 
 def add(db: sqlite3.Connection, limits: Sequence[SendLimit], token: str, now: float) -> None:
-    """Count one message, and delete some that have expired, more than are added."""
+    """Count one message, and delete more expired rows than are inserted."""
     counters = {limit.counter_key for limit in limits}
-    db.executemany("INSERT INTO sends (series, at, token) VALUES (?, ?, ?)", [(one, now, token) for one in counters])
+    db.executemany("INSERT INTO sends (series, at, token) VALUES (?, ?, ?)", [(key, now, token) for key in counters])
     db.execute(
         "DELETE FROM sends WHERE id IN (SELECT id FROM sends WHERE at <= ? ORDER BY at LIMIT ?)",
         (now - SEND_LIMIT_WINDOW, len(counters) * 3),

@@ -35,7 +35,7 @@ def take_over(db: sqlite3.Connection, id_: int, token: str, *, now: float, lease
 
 
 def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
-    """Take the delivery's id from a row, which stays as history: other deliveries are reconciled by its calls."""
+    """Take the delivery's id from a row. Other deliveries are reconciled by its calls, so the row stays."""
     db.execute(
         "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
         "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
@@ -44,10 +44,7 @@ def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
 
 
 def correct_future_times(db: sqlite3.Connection, keys: Keys, now: float) -> None:
-    """Count from now what was written before the clock was set back.
-
-    These are the contact's wrong codes, and the time for which the delivery is replayed.
-    """
+    """Set times to now that were written before the clock was set back: wrong codes, and the start of the replay."""
     db.execute("UPDATE deliveries SET counted = ? WHERE contact = ? AND counted > ?", (now, keys.contact, now))
     db.execute(
         "UPDATE deliveries SET claimed = ?, until = min(until, ?) "
@@ -57,7 +54,7 @@ def correct_future_times(db: sqlite3.Connection, keys: Keys, now: float) -> None
 
 
 def move_count(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
-    """Return when the delivery counts as a wrong code: at its first time, which is taken from the detached row."""
+    """Return when the delivery counts as a wrong code: when its detached row did (``counted``), or else ``at``."""
     if counted is None:
         return at
     update = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
@@ -72,9 +69,7 @@ def clear_wrong_codes(db: sqlite3.Connection, keys: Keys, since: float, limit: i
 
 
 def begin_second_call(db: sqlite3.Connection, id_: int, at: float) -> None:
-    db.execute(
-        "UPDATE deliveries SET sent2 = :at, counted = coalesce(counted, :at) WHERE id = :id", {"at": at, "id": id_}
-    )
+    db.execute("UPDATE deliveries SET sent2 = ?, counted = coalesce(counted, ?) WHERE id = ?", (at, at, id_))
 
 
 _UNTIL = "until = :now + CASE WHEN transient THEN :content_replay ELSE :ttl END"
@@ -102,7 +97,7 @@ SETTLE_DUPLICATES = f"""
 def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now: float, ttl: float) -> dict[str, Any]:
     """Return the parameters of `SETTLE` and `SETTLE_DUPLICATES`."""
     record = settlement.record
-    verified = is_success(settlement)
+    verified = record is not None and record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
     return {
         "content": keys.content,
         "content_replay": settlement.content_replay if record else ttl,
@@ -120,12 +115,8 @@ def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now
     }
 
 
-def is_success(settlement: Settlement) -> bool:
-    return settlement.record is not None and settlement.record.outcome in (outcomes.VERIFIED.code, outcomes.SENT.code)
-
-
 def begin_release(db: sqlite3.Connection, keys: Keys, token: str, *, lease: float, until: float) -> None:
-    """Lock a verified contact until ``lease``, to be taken off the account's list; its code is used until ``until``."""
+    """Lock a verified contact until ``lease`` for its release. Its code counts as used until ``until``."""
     db.execute("UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?", (token, lease, keys.delivery))
     db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.contact_exact,))
     db.execute("INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, until))
@@ -138,7 +129,7 @@ def finish_release(db: sqlite3.Connection, row: sqlite3.Row, keys: Keys, *, remo
         db.execute("UPDATE deliveries SET token = NULL, lease = NULL WHERE id = ?", (row["id"],))
 
 
-def give_back(db: sqlite3.Connection, row: sqlite3.Row, *, now: float, until: float) -> None:
+def release_claim(db: sqlite3.Connection, row: sqlite3.Row, *, now: float, until: float) -> None:
     """Undo the claim of an owned delivery whose last call was not processed."""
     if row["sent"] is None or row["gave_up"] is not None:
         db.execute(
@@ -147,18 +138,12 @@ def give_back(db: sqlite3.Connection, row: sqlite3.Row, *, now: float, until: fl
             (UNKNOWN, until, row["id"]),
         )
     elif row["counted"] is not None and row["counted"] < min(row["claimed"], now):
-        # The wrong code of its first time stays counted.
-        db.execute(
-            "UPDATE deliveries SET delivery = randomblob(16), state = ?, token = NULL, lease = NULL, sent = NULL "
-            "WHERE id = ?",
-            (REFUSED, row["id"]),
-        )
+        # An earlier wrong code stays counted.
+        columns = "delivery = randomblob(16), state = ?, token = NULL, lease = NULL, sent = NULL"
+        db.execute(f"UPDATE deliveries SET {columns} WHERE id = ?", (REFUSED, row["id"]))
     else:
         db.execute("DELETE FROM deliveries WHERE id = ?", (row["id"],))
 
 
 def save_rate_state(db: sqlite3.Connection, action: str, state: RateLimiterState) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)",
-        (action, state.free, state.at, state.throttled_factor, state.throttled_at),
-    )
+    db.execute("INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)", (action, *state))
