@@ -1,4 +1,4 @@
-"""The actions of the Domain API. Each has a quota of its own, and so a pace."""
+"""The actions of the Domain API. Each has its own quota, and so its own rate."""
 
 CREATE = "CreateIntlPhoneEmail"
 SEND = "SendIntlPhoneEmailCode"

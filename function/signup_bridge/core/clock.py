@@ -1,7 +1,4 @@
-"""Time, as a value that is passed in, and the deadline made from it.
-
-Nothing else in the package reads a clock, so that a test can set it.
-"""
+"""Clocks, and deadlines on them. Nothing else in the package reads a clock, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -10,21 +7,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """The functions of the module `time` that the bridge uses."""
 
-    def time(self) -> float:
-        """Unix time in seconds."""
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start, never going back."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
+    def time(self) -> float: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
-    """The machine's clocks."""
-
     def time(self) -> float:
         return time.time()
 
@@ -36,10 +26,9 @@ class SystemClock:
 
 
 class Stopwatch:
-    """Seconds since it was made, by whichever of the two clocks says more.
+    """Measures the seconds since its creation, on whichever of the two clocks shows more.
 
-    A frozen virtual machine's monotonic clock may stand still while it sleeps, and a wall clock may be set back: the
-    larger of the two never takes something old for young.
+    The monotonic clock of a frozen virtual machine may stop, and a wall clock may be set back.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -51,10 +40,7 @@ class Stopwatch:
 
 
 class Deadline:
-    """The moment by which a delivery must be answered: ``budget`` seconds from now.
-
-    ``total`` is the whole budget of the work, in seconds, of which a part may be spent already.
-    """
+    """The moment ``budget`` seconds from now. ``total`` is the budget of the whole work, including the time spent."""
 
     def __init__(self, clock: Clock, budget: float, *, total: float | None = None) -> None:
         self._clock = clock
@@ -63,13 +49,13 @@ class Deadline:
         self.total = budget if total is None else total
 
     def remaining(self) -> float:
-        """Seconds that are left, 0.0 when it has passed."""
+        """Return the seconds left, 0.0 after the deadline."""
         return max(0.0, self._budget - self._elapsed.seconds())
 
     def earlier(self, seconds: float) -> Deadline:
-        """The moment that is ``seconds`` before this one."""
+        """Return the deadline that is ``seconds`` before this one."""
         return Deadline(self._clock, max(0.0, self._budget - self._elapsed.seconds() - seconds), total=self.total)
 
     def within(self, seconds: float) -> Deadline:
-        """``seconds`` from now, or this moment if it comes first."""
+        """Return the deadline ``seconds`` from now, or an equal one to this if it is earlier."""
         return Deadline(self._clock, min(seconds, self.remaining()))

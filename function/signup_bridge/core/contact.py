@@ -1,4 +1,4 @@
-"""A phone number or an email address: its type, its value and how it is masked."""
+"""A contact: its type, its value and its masked form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Contact:
 
     @property
     def masked(self) -> str:
-        """The contact as it may be shown: ``187****4433``, ``j***@example.com``."""
+        """The form that logs and responses show: ``187****4433``, ``j***@example.com``."""
         if self.type is ContactType.EMAIL:
             local, _, domain = self.value.rpartition("@")
             return f"{local[:1]}***@{domain}"

@@ -10,9 +10,9 @@ from signup_bridge.core.contact import Contact
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """What tells a delivery from others: a ``value`` that is unique within its ``source``.
+    """Identifies a delivery by a ``value`` that is unique within its ``source``.
 
-    A sender's id, or the whole body of a delivery that has none that can be trusted.
+    The value is the sender's id, or the whole body if there is no id that can be trusted.
     """
 
     source: Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
@@ -25,7 +25,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One webhook that asks for one verification."""
+    """A webhook that requests the verification of a contact."""
 
     contact: Contact
     verify_code: str = field(repr=False)
@@ -34,7 +34,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class CodeRequest:
-    """One webhook that asks for a code to be sent."""
+    """A webhook that requests a verification code."""
 
     contact: Contact
     key: IdempotencyKey

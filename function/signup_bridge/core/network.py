@@ -42,9 +42,9 @@ def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.sock
 
 
 class DeadlineSocket:
-    """A connected socket whose reads and writes all end by one deadline.
+    """A connected socket whose reads and writes all end by one deadline; a socket's time-out bounds only each of them.
 
-    ``remaining`` is as in `connect`. A time-out of the socket bounds each read: a peer that drips would outlive it.
+    ``remaining`` is as in `connect`.
     """
 
     def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:

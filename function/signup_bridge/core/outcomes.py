@@ -1,4 +1,4 @@
-"""The outcome table: how a delivery can end, and what follows from it."""
+"""The outcome table: how a delivery can end, and the response to it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """One row of the outcome table: everything that follows from how a delivery ended.
+    """One row of the outcome table.
 
-    ``call``: whether the API was called. ``stored``: whether the ledger stores the outcome as definitive, as unknown or
-    not at all. ``retryable``: whether a retry of the delivery may end differently. ``retry_after`` is in seconds.
+    ``call``: whether the API was called. ``stored``: how the ledger stores the outcome. ``retryable``: whether a retry
+    of the delivery may end differently. ``retry_after`` is in seconds.
     """
 
     code: str
@@ -23,10 +23,10 @@ class Outcome(NamedTuple):
 
     @property
     def kind(self) -> Literal["success", "permanent", "retryable", "unauthenticated"]:
-        """What a sender's profile depends on.
+        """The kind of outcome, on which the response formats of a sender's profile depend.
 
-        ``unauthenticated``: the request failed before the delivery was read. A wrong secret or URL is the operator's to
-        correct, and the sender should keep the deliveries of that time.
+        ``unauthenticated``: the request failed before its delivery was read. The operator must correct the secret or
+        the URL, so the sender should keep the delivery.
         """
         if self.retryable:
             return "retryable"
@@ -72,19 +72,19 @@ IDEMPOTENCY_KEY_REUSED = Outcome(
     "A delivery of this id, with another contact or code, is already known. Give each delivery an id of its own.",
     "no", retryable=False,
 )  # fmt: skip
+BODY_MALFORMED = Outcome(
+    "body-malformed", 400, "The body is not valid JSON",
+    "Send one JSON object in UTF-8, with no member twice.",
+    "no", retryable=False,
+)  # fmt: skip
+BODY_INVALID = Outcome(
+    "body-invalid", 422, "The request has invalid members",
+    "Each entry of `errors` names a member of the body, or a header, and what it must be.",
+    "no", retryable=False,
+)  # fmt: skip
 IN_PROGRESS = Outcome(
     "in-progress", 409, "The verification is under way",
     "This delivery, or this contact, is being verified right now. Send the same delivery again.",
-    "no", retryable=True, retry_after=1,
-)  # fmt: skip
-LEDGER_UNAVAILABLE = Outcome(
-    "ledger-unavailable", 503, "The ledger cannot be reached",
-    "Nothing is verified that cannot be remembered. Nothing was processed: send the same delivery again.",
-    "no", retryable=True, retry_after=2,
-)  # fmt: skip
-OVERLOADED = Outcome(
-    "overloaded", 503, "More work than can be finished in time",
-    "The bridge is at its limit. Nothing was processed: send the same delivery again.",
     "no", retryable=True, retry_after=1,
 )  # fmt: skip
 UPSTREAM_THROTTLED = Outcome(
@@ -97,16 +97,6 @@ UPSTREAM_UNREACHABLE = Outcome(
     "The request never left. Nothing was processed: send the same delivery again.",
     "no", retryable=True, retry_after=5,
 )  # fmt: skip
-SEND_LIMITED = Outcome(
-    "send-limited", 429, "Too many codes were asked for",
-    "No code was sent: so many may not be sent to this contact, or to contacts like it. Wait as Retry-After says.",
-    "maybe", retryable=True, retry_after=60,
-)  # fmt: skip
-SEND_FAILED = Outcome(
-    "send-failed", 502, "The code could not be sent",
-    "The API could not send the message. Send the same delivery again, or ask the person for another contact.",
-    "yes", retryable=True,
-)  # fmt: skip
 OUTCOME_UNKNOWN = Outcome(
     "outcome-unknown", 504, "The API did not answer in time",
     "The request left, and no answer came: whether the code was accepted is not known. Send the same delivery again.",
@@ -117,19 +107,30 @@ UPSTREAM_FAILED = Outcome(
     "The reply says neither yes nor no: whether the code was accepted is not known. Send the same delivery again.",
     "maybe", retryable=True, stored="unknown",
 )  # fmt: skip
-_PERHAPS_SENT = "Whether a message was sent is not known. Send the same delivery again, after SEND_INTERVAL."
-SEND_UNKNOWN = OUTCOME_UNKNOWN._replace(detail=f"The request left, and no answer came. {_PERHAPS_SENT}")
-SEND_REPLY_UNUSABLE = UPSTREAM_FAILED._replace(detail=f"The reply says neither yes nor no. {_PERHAPS_SENT}")
-"""The same for a code that was to be sent."""
+SEND_LIMITED = Outcome(
+    "send-limited", 429, "Too many codes were asked for",
+    "No code was sent: so many may not be sent to this contact, or to contacts like it. Wait as Retry-After says.",
+    "maybe", retryable=True, retry_after=60,
+)  # fmt: skip
+SEND_FAILED = Outcome(
+    "send-failed", 502, "The code could not be sent",
+    "The API could not send the message. Send the same delivery again, or ask the person for another contact.",
+    "yes", retryable=True,
+)  # fmt: skip
 BRIDGE_MISCONFIGURED = Outcome(
     "bridge-misconfigured", 500, "The bridge is misconfigured",
     "The API does not accept the bridge's own credentials, permission or endpoint. The bridge's log names the setting.",
     "no", retryable=True,
 )  # fmt: skip
-INTERNAL_ERROR = Outcome(
-    "internal-error", 500, "A fault of the bridge",
-    "Something went wrong inside the bridge. Its log has the details under this answer's X-Request-Id.",
-    "maybe", retryable=True,
+LEDGER_UNAVAILABLE = Outcome(
+    "ledger-unavailable", 503, "The ledger cannot be reached",
+    "Nothing is verified that cannot be remembered. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=2,
+)  # fmt: skip
+OVERLOADED = Outcome(
+    "overloaded", 503, "More work than can be finished in time",
+    "The bridge is at its limit. Nothing was processed: send the same delivery again.",
+    "no", retryable=True, retry_after=1,
 )  # fmt: skip
 BODY_INCOMPLETE = Outcome(
     "body-incomplete", 503, "The body did not arrive whole",
@@ -137,74 +138,40 @@ BODY_INCOMPLETE = Outcome(
     "Nothing was processed: send the same delivery again.",
     "no", retryable=True, retry_after=1,
 )  # fmt: skip
+INTERNAL_ERROR = Outcome(
+    "internal-error", 500, "A fault of the bridge",
+    "Something went wrong inside the bridge. Its log has the details under this answer's X-Request-Id.",
+    "maybe", retryable=True,
+)  # fmt: skip
 SIGNATURE_INVALID = Outcome(
     "signature-invalid", 401, "The signature or token is not valid",
     "It is missing, stale or wrong. Sign with a current secret, over the exact bytes of the body.",
     "no", retryable=False,
 )  # fmt: skip
-BODY_MALFORMED = Outcome(
-    "body-malformed", 400, "The body is not valid JSON",
-    "Send one JSON object in UTF-8, with no member twice.",
-    "no", retryable=False,
-)  # fmt: skip
-BODY_INVALID = Outcome(
-    "body-invalid", 422, "The request has invalid members",
-    "Each entry of `errors` names a member of the body, or a header, and what it must be.",
-    "no", retryable=False,
-)  # fmt: skip
-BODY_TOO_LARGE = Outcome(
-    "body-too-large", 413, "The body is too large",
-    "Send a smaller body.",
-    "no", retryable=False,
-)  # fmt: skip
-MEDIA_TYPE_UNSUPPORTED = Outcome(
-    "media-type-unsupported", 415, "The media type is not JSON",
-    "Send application/json, a type that ends in +json, or no Content-Type.",
-    "no", retryable=False,
-)  # fmt: skip
 NOT_FOUND = Outcome(
-    "not-found", 404, "There is nothing here",
-    "Webhooks are posted to /webhooks/signup or to /.",
-    "no", retryable=False,
-)  # fmt: skip
+    "not-found", 404, "There is nothing here", "Webhooks are posted to /webhooks/signup or to /.", "no", retryable=False
+)
 METHOD_NOT_ALLOWED = Outcome(
     "method-not-allowed", 405, "The method is not allowed here",
     "The Allow header names the methods of this path.",
     "no", retryable=False,
 )  # fmt: skip
+BODY_TOO_LARGE = Outcome("body-too-large", 413, "The body is too large", "Send a smaller body.", "no", retryable=False)
+MEDIA_TYPE_UNSUPPORTED = Outcome(
+    "media-type-unsupported", 415, "The media type is not JSON",
+    "Send application/json, a type that ends in +json, or no Content-Type.",
+    "no", retryable=False,
+)  # fmt: skip
 
-OUTCOMES: tuple[Outcome, ...] = (
-    VERIFIED,
-    SENT,
-    CODE_INCORRECT,
-    CONTACT_INVALID,
-    ALREADY_VERIFIED,
-    ATTEMPTS_EXHAUSTED,
-    OUTCOME_UNRESOLVED,
-    IDEMPOTENCY_KEY_REUSED,
-    BODY_MALFORMED,
-    BODY_INVALID,
-    IN_PROGRESS,
-    UPSTREAM_THROTTLED,
-    UPSTREAM_UNREACHABLE,
-    OUTCOME_UNKNOWN,
-    UPSTREAM_FAILED,
-    SEND_LIMITED,
-    SEND_FAILED,
-    BRIDGE_MISCONFIGURED,
-    LEDGER_UNAVAILABLE,
-    OVERLOADED,
-    BODY_INCOMPLETE,
-    INTERNAL_ERROR,
-    SIGNATURE_INVALID,
-    NOT_FOUND,
-    METHOD_NOT_ALLOWED,
-    BODY_TOO_LARGE,
-    MEDIA_TYPE_UNSUPPORTED,
-)
-
+OUTCOMES = tuple(row for row in globals().values() if isinstance(row, Outcome))
+"""The rows above, in their order."""
 
 BY_CODE = {outcome.code: outcome for outcome in OUTCOMES}
+
+_PERHAPS_SENT = "Whether a message was sent is not known. Send the same delivery again, after SEND_INTERVAL."
+SEND_UNKNOWN = OUTCOME_UNKNOWN._replace(detail=f"The request left, and no answer came. {_PERHAPS_SENT}")
+SEND_REPLY_UNUSABLE = UPSTREAM_FAILED._replace(detail=f"The reply says neither yes nor no. {_PERHAPS_SENT}")
+"""`OUTCOME_UNKNOWN` and `UPSTREAM_FAILED` of a request for a code."""
 
 
 class Timing(NamedTuple):
@@ -218,10 +185,10 @@ NO_TIME = Timing()
 
 
 class Result(NamedTuple):
-    """How the work on a delivery ended: the outcome, and details of the API call that decided it.
+    """The outcome of a delivery, with details of the API call that decided it.
 
     ``error`` is for the log. ``retry_after`` is in seconds, None for the outcome's own. ``limit``: the send limit that
-    rejected a code. ``resolved``: the outcome was unknown before. ``replayed``: the ledger had it.
+    rejected a code. ``resolved``: the outcome was unknown before. ``replayed``: the ledger had stored it.
     """
 
     outcome: Outcome
@@ -235,16 +202,16 @@ class Result(NamedTuple):
     timing: Timing = NO_TIME
 
     def with_queue_time(self, seconds: float) -> Result:
-        """Return the same result after ``seconds`` in the queue."""
+        """Return the same result with ``seconds`` in the queue."""
         return self._replace(timing=self.timing._replace(queue_seconds=seconds))
 
 
 class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome on its way to the response
-    """A request that is rejected before any work: its outcome and details.
+    """A request that is rejected before any work.
 
     ``detail`` is for developers, ``message`` for the person who signs up (None: the outcome's title); neither contains
-    anything of the request. ``errors`` is one pair for each error: a JSON pointer to the member, or the name of the
-    header, and what it must be.
+    anything of the request. ``errors`` are pairs: a JSON pointer to a member, or the name of a header, and what it must
+    be.
     """
 
     def __init__(
@@ -262,7 +229,7 @@ class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an 
 
 
 class EncodingUnsupported(RequestRejected):
-    """A body in a content coding. Its response names the accepted ones (RFC 9110, sections 12.5.3 and 15.5.16)."""
+    """The body has a content coding. The response names the accepted one (RFC 9110, sections 12.5.3 and 15.5.16)."""
 
     def __init__(self) -> None:
         super().__init__(MEDIA_TYPE_UNSUPPORTED, "Send the body without a Content-Encoding.")

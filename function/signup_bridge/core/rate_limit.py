@@ -1,7 +1,6 @@
-"""When a call may leave: evenly, a little below the account's quota, over everything that shares a ledger.
+"""The rate limit of one action: evenly spaced calls, a little below the account's quota.
 
-The arithmetic of one action's pace: a generic cell rate algorithm (GCRA) without burst.
-
+It is a generic cell rate algorithm (GCRA) without burst, over everything that shares a ledger.
 """
 
 from __future__ import annotations
@@ -9,25 +8,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 QUOTA_FRACTION = 0.96
-"""Of the quota. At exactly 20 a second, 9 calls in 200 are refused: two clocks never agree on what a second is."""
+"""The part of the quota that is used. At exactly 20 calls a second the API rejects 9 of 200: clocks differ."""
 
 BACKOFF_FACTOR = 0.7
-"""What the rate is multiplied by, once a second at most, when the API refuses a call for its quota."""
+"""The rate is multiplied by this, at most once a second, if the API rejects a call for its quota."""
 
 MIN_RATE_FACTOR = 0.25
 RECOVERY_PER_SECOND = 0.1
-"""The floor of the rate's factor, and what it gains back in a second."""
+"""The minimum of the rate's factor, and its recovery in a second."""
 
 
 def interval(rate: float) -> float:
-    """Seconds between two calls of one action, for a quota of ``rate`` a second."""
+    """Return the seconds between two calls of one action, for a quota of ``rate`` a second."""
     return 1 / (QUOTA_FRACTION * rate)
 
 
 class RateLimiterState(NamedTuple):
-    """One action's pace. Times are Unix seconds: ``free`` is the next free slot, ``at`` when it was last changed.
+    """The state of one action. ``free`` is the next free slot, reserved last at ``at``; times are Unix seconds.
 
-    ``throttled_factor`` is what the rate was multiplied by at ``throttled_at``.
+    ``throttled_factor`` is the factor of the rate at ``throttled_at``.
     """
 
     free: float = 0.0
@@ -36,20 +35,20 @@ class RateLimiterState(NamedTuple):
     throttled_at: float = 0.0
 
     def factor(self, now: float) -> float:
-        """What the rate is multiplied by. A refusal from before the clock was set back says nothing."""
+        """Return the factor of the rate. A rejection from before the clock was set back is ignored."""
         since = now - self.throttled_at
         return 1.0 if since < -1 else min(1.0, self.throttled_factor + RECOVERY_PER_SECOND * max(0.0, since))
 
     def next_slot(self, now: float) -> float:
-        """The next free slot. One that was written before the clock was set back says nothing."""
+        """Return the next free slot. One from before the clock was set back is ignored."""
         return now if self.at > now + 1 else max(now, self.free)
 
     def after_reserve(self, now: float, interval: float) -> RateLimiterState:
-        """The pace after the next free slot was taken."""
+        """Return the state with the next free slot reserved."""
         return self._replace(free=self.next_slot(now) + interval / self.factor(now), at=now)
 
     def after_throttle(self, now: float) -> RateLimiterState:
-        """The pace after a refusal."""
+        """Return the state after the API rejected a call for its quota."""
         if self.throttled_factor < 1 and 0 <= now - self.throttled_at < 1:
             return self
         return self._replace(throttled_factor=max(MIN_RATE_FACTOR, self.factor(now) * BACKOFF_FACTOR), throttled_at=now)

@@ -1,7 +1,7 @@
-"""JSON as both sides of the bridge must read it: UTF-8, no member twice, no NaN, a bounded nesting.
+"""Strict JSON: UTF-8, no duplicate members, no NaN, bounded nesting.
 
-A second `contact` or a second `Error` that one parser sees and another does not is how checks are passed by. Python's
-own bound on nesting differs from release to release, and code that runs at it (finalizers of other objects) fails.
+Parsers that differ on a duplicate `contact` or `Error` let it bypass a check. Python's own limit on nesting differs
+between releases, and other code that runs at it (finalizers) fails.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 def loads(data: bytes) -> Any:
-    """Return the JSON document in ``data``.
-
-    Raises ValueError, whose text holds nothing of the data, for anything that is not UTF-8 JSON, holds a member twice
-    or a number that JSON does not know, or nests deeper than MAX_NESTING.
-    """
+    """Parse a JSON document. Raises ValueError, whose text contains nothing of the data, if it is not strict JSON."""
     try:
         text = data.decode()
         if not _is_too_deep(text):
@@ -32,7 +28,7 @@ def loads(data: bytes) -> Any:
 
 
 def dumps(value: object) -> bytes:
-    """Return ``value`` as UTF-8 JSON. Raises ValueError if it is no JSON value or nests deeper than MAX_NESTING."""
+    """Return a value as UTF-8 JSON. Raises ValueError if it is not a JSON value or nests deeper than MAX_NESTING."""
     if not _nests_too_deep(value):
         try:
             return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -42,7 +38,7 @@ def dumps(value: object) -> bytes:
 
 
 def _is_too_deep(text: str) -> bool:
-    """Return whether a JSON text nests deeper than MAX_NESTING. Few texts have so many brackets that it is read."""
+    """Return whether a document nests deeper than MAX_NESTING. It is scanned only if it has that many brackets."""
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return False
     depth = deepest = 0
@@ -53,7 +49,7 @@ def _is_too_deep(text: str) -> bool:
 
 
 def _nests_too_deep(value: object) -> bool:
-    """Return whether a value nests deeper than MAX_NESTING, without a function that calls itself."""
+    """Return whether a value nests deeper than MAX_NESTING, without recursion."""
     level: list[Any] = [value] if isinstance(value, (dict, list, tuple)) else []
     for _ in range(MAX_NESTING):
         members = (member for outer in level for member in (outer.values() if isinstance(outer, dict) else outer))
@@ -63,15 +59,15 @@ def _nests_too_deep(value: object) -> bool:
     return True
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("duplicate member")
     return members
 
 
-def _constant(_name: str) -> NoReturn:
+def _reject_constant(_name: str) -> NoReturn:
     raise ValueError("not a JSON number")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_reject_constant)
