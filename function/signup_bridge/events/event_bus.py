@@ -42,12 +42,13 @@ def parse(event: dict[Any, Any]) -> BusEvent | None:
     data = event["data"]
     if not isinstance(data, dict) or not all(isinstance(event.get(name), str) for name in _ATTRIBUTES):
         return None
-    if not cloudevents.is_attribute(event["id"]) or not cloudevents.is_attribute(event["source"]):
-        return None
-    if isinstance(data.get("msgBody"), str):
-        return BusEvent(event["id"], event["source"], data["msgBody"].encode("utf-8", "surrogatepass"))
+    body = data.get("msgBody")
     try:
-        return BusEvent(event["id"], event["source"], strict_json.dumps(data))
+        return BusEvent(
+            cloudevents.check_attribute(event["id"]),
+            cloudevents.check_attribute(event["source"]),
+            body.encode("utf-8", "surrogatepass") if isinstance(body, str) else strict_json.dumps(data),
+        )
     except ValueError:
         return None
 
@@ -62,7 +63,7 @@ def process(event: BusEvent, service: ServiceCaller, time_left: float) -> dict[s
 
     Raises BatchRetry if it may end differently next time; logs an event that can never be valid.
     """
-    result = service.call(event.body, "bus", time_left, idempotency_key.from_bus_event(event.id, event.source))
+    result = service.call(event.body, "bus", time_left, idempotency_key.from_event(event.id, event.source, "event-bus"))
     outcome = result.outcome
     if is_retryable(outcome):
         log.warning("the event should be sent again", extra={"fields": {"outcome": outcome.code}})

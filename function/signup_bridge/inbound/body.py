@@ -1,7 +1,4 @@
-"""Parse a request body into the delivery or the code request that it contains.
-
-Anybody may have written it. It is rejected only if it can never be valid, and no error text repeats a value of it.
-"""
+"""Parse a request body into a delivery or a code request. No error text repeats anything of the body."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
 from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED, RequestRejected
 
-from . import cloudevents, json_pointer, member_names, spelling
+from . import cloudevents, idempotency_key, json_pointer, member_names, spelling
 from .cloudevents import NATIVE, BodyFormat
 from .json_pointer import Pointer
 from .payload_mapping import PayloadMapping
 
 CONTACT_LIMIT = 254
-"""Characters of a contact: the longest email address (RFC 5321, section 4.5.3.1.3, less its angle brackets)."""
+"""Maximum length of a contact: that of an email address (RFC 5321, section 4.5.3.1.3, without angle brackets)."""
 
 _T = TypeVar("_T")
 
@@ -34,11 +31,12 @@ VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a pair, which a JSON string may contain and UTF-8 may not
+
 MemberNames = tuple[str, str, str]
 BRIDGE_NAMES: MemberNames = ("type", "contact", "verify_code")
 API_NAMES: MemberNames = ("Type", "Code", "VerifyCode")
 """The members' names: the bridge's own, and the API's."""
-
 
 _FORMS = {ContactType.PHONE: re.compile(PHONE), ContactType.EMAIL: re.compile(EMAIL)}
 _NAMES = {ContactType.PHONE: "phone number", ContactType.EMAIL: "email address"}
@@ -49,7 +47,7 @@ _MUST_BE = {
 
 
 def check_media_type(content_type: str | None) -> None:
-    """Check that a ``Content-Type`` header is absent or JSON's, with any parameters. Raises RequestRejected."""
+    """Raise RequestRejected if a ``Content-Type`` header is not that of JSON, with any parameters."""
     media_type = (content_type or "").partition(";")[0].strip()
     if media_type and not _JSON_TYPE.fullmatch(media_type):
         raise RequestRejected(MEDIA_TYPE_UNSUPPORTED)
@@ -96,27 +94,54 @@ class RequestBody:
         return Delivery(contact, verify_code, key)
 
     def to_code_request(self, key: IdempotencyKey | None = None) -> CodeRequest:
-        """Return the code that the body requests, identified as in `to_delivery`. It must not have a verification code:
-        a captured delivery could be turned into a message otherwise.
+        """Return the code that the body requests, identified as in `to_delivery`. A body with a verification code is
+        rejected: an attacker could turn a captured delivery into a message.
         """
         mapping = self._mapping()
         contact = self._contact(mapping) if mapping else None
-        if mapping and self._has(mapping.code, empty=self._format.mapping is None):
-            self._errors.append((json_pointer.to_string(mapping.code), "must not be there where a code is to be sent"))
+        if mapping and self._is_present(mapping.code, empty=self._format.mapping is None):
+            self._add_error(mapping.code, "must not be there where a code is to be sent")
         key = self._key() or key or IdempotencyKey("content", self._data)
         if self._errors or contact is None:
             raise self._rejection()
         return CodeRequest(contact, key)
 
     def _mapping(self) -> PayloadMapping | None:
-        return self._format.mapping or self._native_mapping("data" if self._format.event else None)
+        """Return the configured mapping, or else that of the bridge's member names, or of the API's if the body has
+        only these: the two must not be mixed. None if an event's data is not an object.
+        """
+        if self._format.mapping:
+            return self._format.mapping
+        parent: Pointer = ("data",) if self._format.event else ()
+        members = self._read(parent, _object)
+        if members is None:
+            return None
+        type_name, contact_name, code_name = BRIDGE_NAMES
+        api_names = [name for name in API_NAMES if name in members]
+        if api_names and not any(name in members for name in BRIDGE_NAMES):
+            type_name, contact_name, code_name = API_NAMES
+        else:
+            for name in api_names:
+                self._add_error((*parent, name), f"must not stand beside {', '.join(BRIDGE_NAMES)}")
+        return PayloadMapping(((*parent, contact_name),), (*parent, code_name), (*parent, type_name))
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
-        pointer = self._first_present(mapping.contact)
-        contact_type = _type_of(self._find(pointer)) if mapping.type is None else self._type(mapping)
+        # Senders leave unknown values empty.
+        pointer = next((one for one in mapping.contact if self._is_present(one)), mapping.contact[0])
+        contact_type = self._type(mapping, self._find(pointer))
         name = _NAMES[contact_type] if contact_type else "phone number or email address"
         contact = self._read(pointer, lambda value: _contact(value, contact_type), name)
         return None if contact is None else Contact(contact_type or ContactType.PHONE, contact)
+
+    def _type(self, mapping: PayloadMapping, contact: Any) -> ContactType | None:
+        """Return the type of the contact; None if it is invalid, or if the contact must show it and is absent."""
+        if isinstance(mapping.type, tuple):
+            return self._read(mapping.type, _contact_type)
+        if mapping.type:
+            return ContactType[mapping.type.upper()]
+        if contact in (None, ""):
+            return None
+        return ContactType.EMAIL if isinstance(contact, str) and "@" in contact else ContactType.PHONE
 
     def _find(self, pointer: Pointer) -> Any:
         """Return the value that a pointer points to, None if there is none."""
@@ -125,51 +150,23 @@ class RequestBody:
         except LookupError:
             return None
 
-    def _has(self, pointer: Pointer, *, empty: bool) -> bool:
-        """Whether the member has a value; with ``empty``, whether it is there."""
+    def _is_present(self, pointer: Pointer, *, empty: bool = False) -> bool:
+        """Return whether there is a member with a value; with ``empty``, whether there is a member."""
         try:
             return json_pointer.resolve(self._document, pointer) not in (None, "") or empty
         except LookupError:
             return False
 
-    def _native_mapping(self, inside: str | None) -> PayloadMapping | None:
-        """Return the bridge's member names, or the API's if none of the bridge's is there; the two must not be mixed.
-
-        They are in the document, or ``inside`` one of its members; None if that is no object.
-        """
-        before: Pointer = () if inside is None else (inside,)
-        members = self._document if inside is None else self._read(before, _object)
-        if members is None:
-            return None
-        theirs = [name for name in API_NAMES if name in members]
-        if theirs and not any(name in members for name in BRIDGE_NAMES):
-            type_name, contact_name, code_name = API_NAMES
-        else:
-            mixed = f"must not stand beside {', '.join(BRIDGE_NAMES)}"
-            self._errors += [(json_pointer.to_string((*before, name)), mixed) for name in theirs]
-            type_name, contact_name, code_name = BRIDGE_NAMES
-        return PayloadMapping(((*before, contact_name),), (*before, code_name), (*before, type_name))
-
-    def _type(self, mapping: PayloadMapping) -> ContactType | None:
-        """Return the type; None if it is invalid, or if the contact's format decides."""
-        if isinstance(mapping.type, tuple):
-            return self._read(mapping.type, _contact_type)
-        return mapping.type and ContactType[mapping.type.upper()]
-
-    def _first_present(self, candidates: tuple[Pointer, ...]) -> Pointer:
-        """Return the first one with a value, else the first: senders leave unknown values empty."""
-        return next((one for one in candidates if self._find(one) not in (None, "")), candidates[0])
-
     def _key(self) -> IdempotencyKey | None:
         if self._format.id_source == "event":
-            source, event_id = self._read(("source",), _attribute), self._read(("id",), _attribute)
-            return IdempotencyKey("cloudevents", cloudevents.qualified_id(event_id or "", source or ""))
+            source, event_id = (self._read((name,), cloudevents.check_attribute) or "" for name in ("source", "id"))
+            return idempotency_key.from_event(event_id, source)
         if self._format.id_source == "member" and "id" in self._document:
             return IdempotencyKey("direct", self._read(("id",), _delivery_id) or "")
         return None
 
     def _read(self, pointer: Pointer, check: Callable[[Any], _T], name: str | None = None) -> _T | None:
-        """Return the checked value, or record an error. ``name``: what the person who typed the value calls it."""
+        """Return the checked value, or add an error. ``name``: the value's name in a message to the person."""
         value, hint = None, ""
         try:
             value = json_pointer.resolve(self._document, pointer)
@@ -177,36 +174,26 @@ class RequestBody:
         except LookupError:
             beside = self._find(pointer[:-1])
             hint = member_names.hint(pointer[-1], beside if isinstance(beside, dict) else ())
-            self._errors.append((json_pointer.to_string(pointer), f"is missing{hint}"))
+            self._add_error(pointer, f"is missing{hint}")
         except ValueError as error:
-            self._errors.append((json_pointer.to_string(pointer), str(error)))
-        if name and not hint and isinstance(value, str | None):  # else it is the sender's mistake
+            self._add_error(pointer, str(error))
+        if name and not hint and isinstance(value, str | None):  # otherwise the mistake is the sender's
             self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
         return None
 
+    def _add_error(self, pointer: Pointer, text: str) -> None:
+        self._errors.append((json_pointer.to_string(pointer), text))
+
     def _rejection(self) -> RequestRejected:
-        """Return the rejection. If only what a person typed is wrong, it has a message for that person, too."""
+        """Return the rejection. It has a message for the person only if all errors are mistakes of that person."""
         message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
         return RequestRejected(BODY_INVALID, errors=tuple(self._errors), message=message)
 
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError("must be an object")  # noqa: TRY004  it is the body that is wrong, not a type of ours
+        raise ValueError("must be an object")  # noqa: TRY004  the body is wrong, not a type in the program
     return value
-
-
-def _attribute(value: Any) -> str:
-    if not cloudevents.is_attribute(value):
-        raise ValueError(cloudevents.MUST_BE)
-    return str(value)
-
-
-def _type_of(value: Any) -> ContactType | None:
-    """Return the type that a contact's form shows; None if there is no contact."""
-    if value in (None, ""):
-        return None
-    return ContactType.EMAIL if isinstance(value, str) and "@" in value else ContactType.PHONE
 
 
 def _contact_type(value: Any) -> ContactType:
@@ -218,23 +205,14 @@ def _contact_type(value: Any) -> ContactType:
 
 
 def _contact(value: Any, contact_type: ContactType | None) -> str:
-    """Return the contact in its plain spelling. With an invalid type, the only check is that it is there."""
+    """Return the contact in its plain spelling. If the type is invalid, it must only be a string."""
     plain = spelling.phone if contact_type is ContactType.PHONE else spelling.visible
     contact = plain(value) if isinstance(value, str) else ""
-    if not contact or not _is_text(contact):
+    if not contact or _SURROGATE.search(contact):
         raise ValueError("must be a string that is not empty")
     if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and _FORMS[contact_type].fullmatch(contact)):
         raise ValueError(_MUST_BE[contact_type])
     return contact
-
-
-def _is_text(value: str) -> bool:
-    """Whether UTF-8 can encode the value: a JSON string may contain half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _verify_code(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Read CloudEvents 1.0 over HTTP: which body is an event, and which id identifies it.
+"""CloudEvents 1.0 over HTTP, and the format of a request body.
 
 In structured mode the body is the event and its member ``data`` the payload; in binary mode the body is the payload,
 and the event's attributes are headers (``ce-id``). Source: HTTP protocol binding, sections 3.1 and 3.2.
@@ -16,8 +16,6 @@ STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
 """The format of an event's id and source, as a regular expression; the length is the bridge's own limit."""
 
-MUST_BE = "must be a string of 1 to 1024 characters, none of them a control character"
-
 _ATTRIBUTE = re.compile(ATTRIBUTE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
@@ -29,8 +27,8 @@ class BodyFormat(NamedTuple):
     """How to read a body.
 
     ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``id_source``: the delivery's id
-    is ``member``, the optional member ``id``, or ``event``, the event's own; None if something else identifies it.
-    ``action``: the optional member ``action`` may request a code.
+    is the optional ``member`` named ``id`` or the ``event``'s; None if the body contains no id that counts. ``action``:
+    the optional member ``action`` may request a code.
     """
 
     mapping: PayloadMapping | None = None
@@ -56,24 +54,25 @@ def body_format(
     if source == "invocation" or (source == "message" and mapping is None):
         return BodyFormat(id_source="member", action=True)
     if source == "bus":  # its body is the event's data
-        return BodyFormat(mapping.for_data() if mapping and mapping.event else mapping, action=mapping is None)
-    structured = is_structured(content_type)
-    event = structured
-    if mapping is not None and mapping.event:
-        event = structured or not binary
-        mapping = mapping if event else mapping.for_data()
+        return BodyFormat(mapping and mapping.for_data(), action=mapping is None)
+    event = is_structured(content_type) or (mapping is not None and mapping.event and not binary)
+    if mapping and not event:
+        mapping = mapping.for_data()
     return BodyFormat(mapping, event, "event" if event and trusted else None)
 
 
-def is_attribute(value: object) -> bool:
-    return isinstance(value, str) and _ATTRIBUTE.fullmatch(value) is not None
+def check_attribute(value: object) -> str:
+    """Return the id or the source of an event. Raises ValueError if it is invalid."""
+    if not isinstance(value, str) or not _ATTRIBUTE.fullmatch(value):
+        raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
+    return value
 
 
 def from_header(value: str) -> str:
-    """Return the attribute that a header of binary mode holds, as WSGI decodes it. Raises ValueError.
+    """Return the attribute in a header of binary mode, which WSGI has decoded. Raises ValueError if it is invalid.
 
     Section 3.1.3.2: a quoted string is unescaped, then percent-encoded UTF-8 is decoded, once. A percent sign without
-    two hexadecimal digits is one.
+    two hexadecimal digits is kept.
     """
     value = value.strip(" \t")
     if quoted := _QUOTED.fullmatch(value):
@@ -82,11 +81,4 @@ def from_header(value: str) -> str:
         attribute = unquote_to_bytes(value.encode("latin-1")).decode()
     except UnicodeError:
         attribute = ""
-    if not is_attribute(attribute):
-        raise ValueError(MUST_BE)
-    return attribute
-
-
-def qualified_id(event_id: str, source: str) -> str:
-    """Return one string for an event's id within its source."""
-    return f"{len(source)}:{source}{event_id}"
+    return check_attribute(attribute)

@@ -1,23 +1,20 @@
 """Find the key that identifies a delivery: its signed id, `Idempotency-Key`, or a CloudEvents id.
 
-Headers count only if no signature covers an id (bearer token, or no authentication): otherwise an attacker could resend
-one captured request under five new keys as five deliveries.
+Unsigned headers count only if no signature covers an id. Otherwise an attacker could resend one captured request under
+five new keys as five deliveries.
 """
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import BODY_INVALID, RequestRejected
 
 from . import cloudevents
 from .signatures import Headers
-
-_UNSIGNED = ("bearer", "none")
-"""The values of ``WEBHOOK_AUTH`` for which no signature covers an id, so that a header may name it."""
 
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"')
 _BARE = re.compile(r"[!#-~]{1,256}")
@@ -26,8 +23,8 @@ _BARE = re.compile(r"[!#-~]{1,256}")
 class KeyPolicy(NamedTuple):
     """Which ids identify the deliveries of HTTP requests.
 
-    ``webhook_auth`` is the setting's value. ``content_key``: none does, since each retry has an id of its own.
-    ``maps_events``: the payload mapping reads CloudEvents.
+    ``webhook_auth`` is the setting's value. ``content_key``: none does, since each retry has its own id.
+    ``maps_events``: the payload mapping is one of CloudEvents.
     """
 
     webhook_auth: str
@@ -36,26 +33,43 @@ class KeyPolicy(NamedTuple):
 
     @property
     def accepts_unsigned_ids(self) -> bool:
-        """Whether the sender may name a delivery by an id that no signature covers."""
-        return self.webhook_auth in _UNSIGNED and not self.content_key
+        """Whether an id in an unsigned header or in the body identifies a delivery."""
+        return self.webhook_auth in ("bearer", "none") and not self.content_key
 
 
 def from_request(headers: Headers, signed_id: str | None, policy: KeyPolicy) -> IdempotencyKey | None:
-    """Return the key that the headers name, None if the body identifies the delivery.
+    """Return the key in the headers, None if there is none. Raises RequestRejected if it is malformed or incomplete.
 
-    Raises RequestRejected for one that is malformed or incomplete.
+    Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are accepted, too); CloudEvents
+    1.0, HTTP binding, binary mode. In structured mode the body contains id and source.
     """
-    if policy.accepts_unsigned_ids:
-        return from_headers(headers)
-    return IdempotencyKey("signed", signed_id) if signed_id and not policy.content_key else None
+    if not policy.accepts_unsigned_ids:
+        return IdempotencyKey("signed", signed_id) if signed_id and not policy.content_key else None
+    value = (headers.get("idempotency-key") or "").strip(" \t")
+    if value:
+        return IdempotencyKey("idempotency-key", _unquoted(value))
+    if headers.get("ce-id") is None or cloudevents.is_structured(headers.get("content-type")):
+        return None
+    attributes: list[str] = []
+    errors: list[tuple[str, str]] = []
+    for name in ("ce-id", "ce-source"):
+        attribute = headers.get(name)
+        try:
+            attributes.append(cloudevents.from_header(attribute or ""))
+        except ValueError as error:
+            errors.append((name, "is missing" if attribute is None else str(error)))
+    if errors:
+        raise RequestRejected(BODY_INVALID, errors=tuple(errors))
+    event_id, source = attributes
+    return from_event(event_id, source)
 
 
 def candidates(delivery_id: str, headers: Headers, policy: KeyPolicy) -> list[IdempotencyKey]:
-    """Return the keys that a delivery of this id can have; ``ce-source`` is the source of a CloudEvents id."""
+    """Return the keys that a delivery with this id can have. The header ``ce-source`` is the source of an event."""
     keys = [IdempotencyKey("direct", delivery_id), IdempotencyKey("ckafka", delivery_id)]
-    with suppress(ValueError):  # no event has such a source
+    with suppress(ValueError):  # no event can have this source
         source = cloudevents.from_header(headers.get("ce-source") or "")
-        keys.append(from_bus_event(delivery_id, source))
+        keys.append(from_event(delivery_id, source, "event-bus"))
         if policy.accepts_unsigned_ids or policy.maps_events:
             keys.append(from_event(delivery_id, source))
     if policy.accepts_unsigned_ids:
@@ -65,37 +79,11 @@ def candidates(delivery_id: str, headers: Headers, policy: KeyPolicy) -> list[Id
     return keys
 
 
-def from_headers(headers: Headers) -> IdempotencyKey | None:
-    """Return the key in the headers, None if there is none. Raises RequestRejected if it is malformed or incomplete.
-
-    Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are taken, too); CloudEvents
-    1.0, HTTP binding, binary mode, where ``id`` is unique within ``source``. In structured mode the body has them.
-    """
-    value = (headers.get("idempotency-key") or "").strip(" \t")
-    if value:
-        return IdempotencyKey("idempotency-key", _unquoted(value))
-    if headers.get("ce-id") is None or cloudevents.is_structured(headers.get("content-type")):
-        return None
-    attributes, errors = [], []
-    for name in ("ce-id", "ce-source"):
-        attribute = headers.get(name)
-        try:
-            attributes.append(cloudevents.from_header(attribute or ""))
-        except ValueError as error:
-            errors.append((name, "is missing" if attribute is None else str(error)))
-    if errors:
-        raise RequestRejected(BODY_INVALID, errors=tuple(errors))
-    return from_event(*attributes)
-
-
-def from_event(event_id: str, source: str) -> IdempotencyKey:
-    """Return the key of a CloudEvents event."""
-    return IdempotencyKey("cloudevents", cloudevents.qualified_id(event_id, source))
-
-
-def from_bus_event(event_id: str, source: str) -> IdempotencyKey:
-    """Return the key of an event of the cloud's own bus. HTTP senders cannot name it."""
-    return IdempotencyKey("event-bus", cloudevents.qualified_id(event_id, source))
+def from_event(
+    event_id: str, source: str, key_source: Literal["cloudevents", "event-bus"] = "cloudevents"
+) -> IdempotencyKey:
+    """Return the key of an event: its id is unique within its source. No HTTP request can have one of the bus."""
+    return IdempotencyKey(key_source, f"{len(source)}:{source}{event_id}")
 
 
 def _unquoted(value: str) -> str:

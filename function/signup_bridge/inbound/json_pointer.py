@@ -1,7 +1,4 @@
-"""JSON Pointers (RFC 6901): a setting's text becomes tokens, tokens find a value in a document.
-
-It must find what is there in whatever document anybody sends, and raise nothing but LookupError.
-"""
+"""JSON Pointers (RFC 6901), from settings into documents that anybody may have written."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def parse(text: str) -> Pointer:
-    """The tokens of a pointer to a member. Raises ValueError."""
+    """Return the tokens of a pointer to a member. Raises ValueError."""
     if not _POINTER.fullmatch(text):
         raise ValueError(
             "must be a JSON Pointer (RFC 6901) such as /data/user/email; ~ is written ~0, and / in a name ~1"
@@ -25,12 +22,12 @@ def parse(text: str) -> Pointer:
 
 
 def to_string(pointer: Pointer) -> str:
-    """The pointer as a URI fragment, but for percent signs: ``#/data/user/email``."""
-    return "".join(["#", *("/" + token.replace("~", "~0").replace("/", "~1") for token in pointer)])
+    """Return the pointer as a URI fragment without percent-encoding: ``#/data/user/email``."""
+    return "/".join(["#", *(token.replace("~", "~0").replace("/", "~1") for token in pointer)])
 
 
 def resolve(document: Any, pointer: Pointer) -> Any:
-    """The value that a pointer points to. Raises LookupError when there is none."""
+    """Return the value that a pointer points to. Raises only LookupError: there is none."""
     for token in pointer:
         if isinstance(document, dict):
             document = document[token]
@@ -42,5 +39,5 @@ def resolve(document: Any, pointer: Pointer) -> Any:
 
 
 def is_index(token: str) -> bool:
-    """Return whether a token can be a position in a list, from 0 on."""
+    """Return whether a token can be an index of a list."""
     return _INDEX.fullmatch(token) is not None

@@ -1,6 +1,6 @@
-"""Names that other systems give to the bridge's members: an error about a missing one says which was meant.
+"""Other names for the members of a body, so that an error about a missing member can name the one that was meant.
 
-A refusal must name nothing that a sender made up, so only names from this list are looked for.
+An error must not repeat anything of a body, so only names from this list are looked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 def _spellings(phrases: Iterable[str]) -> tuple[str, ...]:
-    """Each phrase in the spellings that languages and frameworks have: ``a_b``, ``aB``, ``AB``, ``a-b``, ``ab``."""
+    """Return each phrase in the spellings of languages and frameworks: ``a_b``, ``aB``, ``AB``, ``a-b``, ``ab``."""
     spelled: list[str] = []
     for words in map(str.split, phrases):
         pascal = "".join(map(str.capitalize, words))
@@ -34,11 +34,11 @@ _TYPE = _spellings(("type", "contact type", "kind", "channel", "method", "medium
 INSTEAD = {
     "verify_code": _CODE, "VerifyCode": _CODE, "contact": _CONTACT, "Code": _CONTACT, "type": _TYPE, "Type": _TYPE,
 }  # fmt: skip
-"""For a member, the names that a sender may have used instead, the likeliest first."""
+"""The names that a sender may have used instead of a member's, the likeliest first."""
 
 
 def hint(name: str, members: Iterable[str]) -> str:
-    """Return what an error about a missing member adds, nothing if no name among ``members`` may mean it."""
-    there = set(members) - INSTEAD.keys()
-    meant = next((other for other in INSTEAD.get(name, ()) if other in there), None)
+    """Return an addition to the error about a missing member, empty if no name in ``members`` may mean it."""
+    unknown = set(members) - INSTEAD.keys()
+    meant = next((other for other in INSTEAD.get(name, ()) if other in unknown), None)
     return f"; the body has `{meant}`: did you mean `{name}`?" if meant else ""

@@ -1,7 +1,7 @@
-"""Where contact, code and type stand in a signup system's own body: plain data.
+"""Payload mappings: the positions of contact, code and type in the body of a signup system.
 
-Sources: the payloads that each sender documents for its hook or event. Where the code may stand is what the sender lets
-a signup form add; none of them carries it by itself.
+Sources: the payloads that each sender documents for its hook or event. None of them contains a code, so it is read from
+the metadata that a signup form can add.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ TypeWord = Literal["phone", "email"]
 class PayloadMapping(NamedTuple):
     """Pointers into a body.
 
-    ``contact``: the first that points to something counts. ``type``: a pointer, a constant, or None: the contact's form
-    decides. ``event``: the body is a CloudEvents event, or its data when the event's attributes are headers.
+    ``contact``: the first one with a value is used. ``type``: a pointer, a constant, or None: the contact's form
+    decides. ``event``: the body is a CloudEvents event, or its data if the event's attributes are headers.
     """
 
     contact: tuple[Pointer, ...]
@@ -26,7 +26,9 @@ class PayloadMapping(NamedTuple):
     event: bool = False
 
     def for_data(self) -> PayloadMapping:
-        """The same into the event's data alone."""
+        """Return the mapping of a body that is the event's data; itself if it is not a mapping of events."""
+        if not self.event:
+            return self
         return PayloadMapping(
             tuple(_in_data(pointer) for pointer in self.contact),
             _in_data(self.code),

@@ -1,7 +1,6 @@
 """Verify the signature or token of a request.
 
-Headers and body may be anything. Every check is constant-time over the secret and either accepts or raises
-`SignatureInvalid`.
+Headers and body may be anything. Every comparison with a secret takes constant time.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the d
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _HEADER_PREFIXES = ("webhook", "svix")
 
-# Separated by spaces, by Supabase with ", ", and by a comma where a header is repeated (RFC 9110, section 5.3).
+# They are separated by spaces, by Supabase with ", ", and in a repeated header by a comma (RFC 9110, section 5.3).
 _SIGNATURES = re.compile(rb"(?:^|[ ,])v1,([^ ,]+)")
 _GITHUB_SIGNATURES = re.compile(rb"(?:^|[ ,])sha256=([^ ,]+)")
 
@@ -39,11 +38,11 @@ class Headers(Protocol):
 
 
 Verifier = Callable[[Headers, bytes], str | None]
-"""Verifies the signature of headers and body; returns the signed delivery id, if any. Raises SignatureInvalid."""
+"""Verifies the signature of headers and body, and returns the signed delivery id, if any. Raises SignatureInvalid."""
 
 
 def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
-    """Return the check for a value of ``WEBHOOK_AUTH``. Any of the keys is accepted; ``tolerance`` is in seconds."""
+    """Return the verifier for a value of ``WEBHOOK_AUTH``, which accepts any of the keys."""
     match webhook_auth:
         case "none":
             return accept_any
@@ -51,13 +50,13 @@ def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, cl
             return github(keys)
         case "bearer":
             return bearer(keys)
-    return standard_webhooks(keys, tolerance=tolerance, clock=clock)  # the strictest is the last
+    return standard_webhooks(keys, tolerance=tolerance, clock=clock)
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
-    """Standard Webhooks 1.0, under its own header names or Svix's.
+    """Return the verifier of Standard Webhooks 1.0, under its own header names or Svix's.
 
-    ``secrets`` are keys (the decoded Base64), any of which will do; ``tolerance`` is seconds, both ways.
+    ``tolerance`` is the maximum age of a timestamp in seconds, and the maximum time that it may be ahead.
     Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
     """
 
@@ -74,7 +73,7 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
         raise SignatureInvalid(reason)
 
     def check(delivery_id: bytes, timestamp: bytes, signatures: bytes, body: bytes) -> str:
-        """Return what is wrong, an empty string if nothing is."""
+        """Return the failed check, or an empty string."""
         if not _ID.fullmatch(delivery_id):
             return "malformed id"
         if not _TIMESTAMP.fullmatch(timestamp):
@@ -90,7 +89,7 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
 
 
 def github(secrets: tuple[bytes, ...]) -> Verifier:
-    """``X-Hub-Signature-256: sha256=<hex>`` over the body, in either case. It covers no id and no time.
+    """Return the verifier of ``X-Hub-Signature-256: sha256=<hex>``, which covers only the body: no id and no time.
 
     Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
     """
@@ -109,7 +108,7 @@ def github(secrets: tuple[bytes, ...]) -> Verifier:
 
 
 def bearer(secrets: tuple[bytes, ...]) -> Verifier:
-    """``Authorization: Bearer <token>`` (RFC 6750). It does not cover the body."""
+    """Return the verifier of ``Authorization: Bearer <token>`` (RFC 6750), which does not cover the body."""
 
     def verify(headers: Headers, _body: bytes) -> str | None:
         scheme, _, token = _bytes(headers.get("authorization")).partition(b" ")
@@ -128,7 +127,7 @@ def accept_any(_headers: Headers, _body: bytes) -> str | None:
 
 
 def _bytes(value: str | None) -> bytes:
-    """Return the header's bytes; none for a value that cannot come from HTTP."""
+    """Return the header's bytes; none if the value cannot come from HTTP."""
     try:
         return (value or "").encode("latin-1")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Contacts and codes as people type them: one spelling for what looks the same.
+"""Normalize contacts and codes as people type them.
 
-Phones, keyboards and copied text bring digits of other scripts, typographic spaces and dashes, and characters that
-nobody sees. Source of the categories: Unicode Standard Annex #44.
+Keyboards and copied text add digits of other scripts, typographic spaces and dashes, and invisible characters. Source
+of the categories: Unicode Standard Annex #44.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 _VARIATION_SELECTORS = (*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _INVISIBLE: dict[int, str] = dict.fromkeys(_VARIATION_SELECTORS, "")
 _DASHES = dict.fromkeys(map(ord, "\u2212\u30fc\uff70"), "-")
-"""Minus sign and Japanese prolonged sound marks, which keyboards give for a hyphen and which are not in category Pd."""
+"""Minus sign and Japanese prolonged sound marks: keyboards produce them for a hyphen, but category Pd lacks them."""
 
 
 class _Visible(dict[int, str]):
@@ -23,7 +23,7 @@ class _Visible(dict[int, str]):
 
 
 class _Plain(_Visible):
-    """The same; spaces, dashes, decimal digits and full-width forms become those of ASCII, too."""
+    """It also replaces spaces, dashes, decimal digits and full-width forms by those of ASCII."""
 
     def __missing__(self, codepoint: int) -> str:
         character = super().__missing__(codepoint)
@@ -42,12 +42,12 @@ _PLAIN = _Plain(_INVISIBLE | _DASHES)
 
 
 def visible(text: str) -> str:
-    """Return the text without invisible characters and without white space around it."""
+    """Return the text without invisible characters and surrounding white space."""
     return (text if text.isascii() else text.translate(_VISIBLE)).strip()
 
 
 def phone(text: str) -> str:
-    """Return a phone number in ASCII as far as its digits, signs, spaces and dashes go."""
+    """Return a phone number with its digits, signs, spaces and dashes in ASCII."""
     return (text if text.isascii() else text.translate(_PLAIN)).strip()
 
 
@@ -57,25 +57,18 @@ def verify_code(text: str) -> str:
 
 
 def folded_email(text: str) -> str:
-    """Return what all spellings of an email address have in common: case, normal form, and the domain's encoding.
+    """Return the same for all spellings of an email address: in lower case and Unicode normal form C.
 
-    The domain becomes the ASCII form of UTS #46; where that refuses it, its Unicode normal form C in lower case.
+    The domain is in the ASCII form of UTS #46, if it has one.
     """
-    local, _, domain = text.rpartition("@")
-    return f"{_composed(local)}@{_domain(domain)}"
-
-
-def _domain(domain: str) -> str:
-    folded = _composed(domain)
-    if folded.isascii() and "xn--" not in folded:
+    folded = unicodedata.normalize("NFC", text.lower())
+    local, _, domain = folded.rpartition("@")
+    if domain.isascii() and "xn--" not in domain:
         return folded
-    import idna  # noqa: PLC0415  most domains do without its tables, which cost time at a cold start
+    import idna  # noqa: PLC0415  its tables cost time at a cold start, and most domains do not need them
 
     try:
-        return idna.encode(folded, uts46=True).decode().rstrip(".")  # a full stop of another script may end it
-    except UnicodeError:  # idna's own errors are, too
+        ascii_domain = idna.encode(domain, uts46=True).decode()
+    except UnicodeError:  # idna's errors are subclasses
         return folded
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text.lower())
+    return f"{local}@{ascii_domain.rstrip('.')}"  # a full stop of another script may end it
