@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from signup_bridge.core.contact import ContactType
 from signup_bridge.inbound import body, cloudevents, json_pointer
@@ -17,9 +17,9 @@ from signup_bridge.inbound.json_pointer import Pointer
 from signup_bridge.inbound.payload_mapping import PayloadMapping
 from signup_bridge.web.profiles import Profile
 
-Schema = dict[str, Any]
+from .schema import TEXT, Schema, reference
 
-_LONGEST_LIST = 32
+_MAX_DESCRIBED_ENTRIES = 32
 """The schema of a longer list does not describe its entries."""
 
 _TRACE = "The trace in the format of W3C Trace Context. The bridge logs it and sends it to the API."
@@ -48,8 +48,8 @@ def webhook_headers(features: Features) -> list[Schema]:
     """Return the parameters of a webhook: the headers besides its signature."""
     headers = {}
     if features.keys.accepts_unsigned_ids:
-        described = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
-        headers["Idempotency-Key"] = described
+        description = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
+        headers["Idempotency-Key"] = description
     if _uses_event_headers(features):
         headers["ce-id"] = "The id of a CloudEvents event in binary mode: the body is the event's data."
         headers["ce-source"] = _SOURCE
@@ -61,73 +61,61 @@ def lookup_headers(features: Features) -> list[Schema]:
     return _parameters({"ce-source": _SOURCE} if _uses_event_headers(features) else {})
 
 
-def content(features: Features, name: str) -> Schema:
-    """Return a body's schemas by media type; ``name`` is the one given to `components`."""
-    own, event = _reference(name), _reference(f"{name}Event")
-    as_json = {"anyOf": [event, own]} if features.mapping and features.mapping.event else own
-    return {"application/json": {"schema": as_json}, cloudevents.STRUCTURED: {"schema": event}}
-
-
-def components(features: Features, name: str, *, code: bool) -> dict[str, Schema]:
-    """Return the schemas of a body, with a ``code`` or without one, and of the event that brings it, by their names."""
+def request_body(features: Features, name: str, schemas: Schema, *, has_code: bool) -> Schema:
+    """Return a webhook's body. Add to ``schemas`` its schema as ``name`` and that of the event that carries it."""
+    body_ref, event_ref = reference(name), reference(f"{name}Event")
     mapping, attributes = features.mapping, _attributes(features)
     if mapping is None:
-        event = {"type": "object", "properties": {**attributes, "data": _reference(name)}, "required": ["data"]}
-        return {**_body_variants(name, members=3 if code else 2), f"{name}Event": event}
-    found: dict[str, Schema] = {name: {}, f"{name}Event": {}}
-    data = mapping.for_data() if mapping.event else mapping
-    described = _MAPPED if code else f"{_MAPPED} There must be no verification code."
-    found[name] = {"description": described, "anyOf": _mapped(data, {}, name, found, code=code)}
-    events = _mapped(mapping, attributes, f"{name}Event", found, code=code)
-    found[f"{name}Event"] = {"description": f"A CloudEvents event. {described}", "anyOf": events}
-    return found
+        schemas |= _body_variants(name, members=3 if has_code else 2)
+        event: Schema = {"type": "object", "properties": {**attributes, "data": body_ref}, "required": ["data"]}
+    else:
+        description = _MAPPED if has_code else f"{_MAPPED} There must be no verification code."
+        data = mapping.for_data() if mapping.event else mapping
+        schemas[name] = {"description": description, "anyOf": _mapped(data, {}, name, schemas, has_code=has_code)}
+        events = _mapped(mapping, attributes, f"{name}Event", schemas, has_code=has_code)
+        event = {"description": f"A CloudEvents event. {description}", "anyOf": events}
+    schemas[f"{name}Event"] = event
+    as_json = {"anyOf": [event_ref, body_ref]} if features.keys.maps_events else body_ref
+    content = {"application/json": {"schema": as_json}, cloudevents.STRUCTURED: {"schema": event_ref}}
+    return {"required": True, "content": content}
 
 
 def _uses_event_headers(features: Features) -> bool:
     """Return whether the headers of an event in binary mode have an effect."""
-    return features.keys.accepts_unsigned_ids or bool(features.mapping and features.mapping.event)
+    return features.keys.accepts_unsigned_ids or features.keys.maps_events
 
 
 def _attributes(features: Features) -> dict[str, Schema]:
     if not features.keys.accepts_unsigned_ids:
         return {}
-    described = "names the delivery. Both are needed, unless an Idempotency-Key names it."
+    description = "names the delivery. Both are needed, unless an Idempotency-Key names it."
     return {
-        "id": {"type": "string", "description": f"With `source`, it {described}", "examples": ["evt_1"]},
-        "source": {"type": "string", "description": f"With `id`, it {described}", "examples": ["/signups"]},
+        "id": {"type": "string", "description": f"With `source`, it {description}", "examples": ["evt_1"]},
+        "source": {"type": "string", "description": f"With `id`, it {description}", "examples": ["/signups"]},
     }
 
 
 def _parameters(headers: Mapping[str, str]) -> list[Schema]:
     return [
-        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+        {"name": name, "in": "header", "required": False, "schema": TEXT, "description": description}
         for name, description in headers.items()
     ]
 
 
-def _reference(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _body_variants(name: str, members: int) -> dict[str, Schema]:
     """Return the bodies with the first members, in the bridge's names and in the API's, for phone and email."""
+    bodies: dict[str, Schema] = {}
     spellings = (("", body.BRIDGE_NAMES, body.API_NAMES), ("InApiNames", body.API_NAMES, body.BRIDGE_NAMES))
-    bodies = {
-        f"{contact_type.label.capitalize()}{name}{suffix}": _body_variant(contact_type, names, others, members)
-        for suffix, names, others in spellings
-        for contact_type in ContactType
-    }
-    return {name: {"oneOf": [_reference(one) for one in bodies]}, **bodies}
-
-
-def _body_variant(contact_type: ContactType, names: body.MemberNames, others: body.MemberNames, members: int) -> Schema:
-    schemas = (_type(contact_type), _contact(contact_type), _CODE)
-    return {
-        "type": "object",
-        "properties": dict(zip(names[:members], schemas, strict=False)),
-        "required": list(names[:members]),
-        "propertyNames": {"not": {"enum": [*others, *names[members:]]}},
-    }
+    for suffix, names, others in spellings:
+        for contact_type in ContactType:
+            schemas = (_type(contact_type), _contact(contact_type), _CODE)
+            bodies[f"{contact_type.label.capitalize()}{name}{suffix}"] = {
+                "type": "object",
+                "properties": dict(zip(names[:members], schemas, strict=False)),
+                "required": list(names[:members]),
+                "propertyNames": {"not": {"enum": [*others, *names[members:]]}},
+            }
+    return {name: {"oneOf": [reference(one) for one in bodies]}, **bodies}
 
 
 def _type(*types: ContactType) -> Schema:
@@ -138,35 +126,35 @@ def _type(*types: ContactType) -> Schema:
 
 
 def _contact(*types: ContactType) -> Schema:
-    examples, described = zip(*map(_CONTACTS.__getitem__, types), strict=True)
-    return {"type": "string", "minLength": 5, "description": " ".join(described), "examples": list(examples)}
+    examples, descriptions = zip(*map(_CONTACTS.__getitem__, types), strict=True)
+    return {"type": "string", "minLength": 5, "description": " ".join(descriptions), "examples": list(examples)}
 
 
 def _mapped(
-    mapping: PayloadMapping, attributes: dict[str, Schema], name: str, found: dict[str, Schema], *, code: bool
+    mapping: PayloadMapping, attributes: dict[str, Schema], name: str, schemas: Schema, *, has_code: bool
 ) -> list[Schema]:
-    """Return the schemas of a mapped body, one for each place of its contact. Add to ``found`` what they refer to.
+    """Return the schemas of a mapped body, one for each place of its contact. Add to ``schemas`` what they refer to.
 
     Each object has a component of its own: generators name nested ones, and not all keep these names apart.
     """
-    places: dict[Pointer, Schema] = {mapping.code: _CODE} if code else {}
+    places: dict[Pointer, Schema] = {mapping.code: _CODE} if has_code else {}
     if isinstance(mapping.type, tuple):
         places[mapping.type] = _type(*ContactType)
     types = [ContactType[mapping.type.upper()]] if isinstance(mapping.type, str) else ContactType
 
-    def schema_of(values: Mapping[Pointer, Schema], path: str, more: Mapping[str, Schema]) -> Schema:
+    def schema_at(values: Mapping[Pointer, Schema], path: str, optional: Mapping[str, Schema]) -> Schema:
         if () in values:
             return values[()]
-        below: dict[str, dict[Pointer, Schema]] = {}
+        by_token: dict[str, dict[Pointer, Schema]] = {}
         for (token, *rest), schema in values.items():
-            below.setdefault(token, {})[tuple(rest)] = schema
-        members = {token: schema_of(inside, path + _word(token), {}) for token, inside in below.items()}
-        as_object = {"type": "object", "properties": {**more, **members}, "required": list(members)}
-        reference = _put(as_object, path, found)
-        return {"anyOf": [_list(members), reference]} if all(map(json_pointer.is_index, members)) else reference
+            by_token.setdefault(token, {})[tuple(rest)] = schema
+        members = {token: schema_at(inner, path + _component_name(token), {}) for token, inner in by_token.items()}
+        as_object = {"type": "object", "properties": {**optional, **members}, "required": list(members)}
+        object_ref = _put(as_object, path, schemas)
+        return {"anyOf": [_list(members), object_ref]} if all(map(json_pointer.is_index, members)) else object_ref
 
     return [
-        schema_of({**places, contact: _contact(*types)}, f"{name}By{_word((name, *contact)[-1])}", attributes)
+        schema_at({**places, contact: _contact(*types)}, f"{name}By{_component_name((name, *contact)[-1])}", attributes)
         for contact in mapping.contact
     ]
 
@@ -174,20 +162,20 @@ def _mapped(
 def _list(members: Mapping[str, Schema]) -> Schema:
     """Return the schema of a list with these members, whose names are their indexes."""
     length = 1 + max(map(int, members))
-    described: Schema = {"type": "array", "minItems": length, "items": {}}
-    if length <= _LONGEST_LIST:
-        described["prefixItems"] = [members.get(str(index), {}) for index in range(length)]
-    return described
+    schema: Schema = {"type": "array", "minItems": length, "items": {}}
+    if length <= _MAX_DESCRIBED_ENTRIES:
+        schema["prefixItems"] = [members.get(str(index), {}) for index in range(length)]
+    return schema
 
 
-def _put(schema: Schema, name: str, found: dict[str, Schema]) -> Schema:
-    """Add the schema to ``found`` under the first free name, and return the reference to it."""
+def _put(schema: Schema, name: str, schemas: Schema) -> Schema:
+    """Add the schema to ``schemas`` under the first free name, and return the reference to it."""
     names = (f"{name}{number}" for number in itertools.chain([""], itertools.count(2)))
-    free = next(one for one in names if found.get(one, schema) == schema)
-    found[free] = schema
-    return _reference(free)
+    free = next(one for one in names if schemas.get(one, schema) == schema)
+    schemas[free] = schema
+    return reference(free)
 
 
-def _word(token: str) -> str:
+def _component_name(token: str) -> str:
     """Return a pointer's token as a part of a component's name."""
     return "".join(word.capitalize() for word in re.findall("[0-9A-Za-z]+", token))
