@@ -7,7 +7,7 @@ import logging.config
 import os
 from typing import Any
 
-gc.disable()  # imports make no garbage; to look for some takes a twentieth of a cold start
+gc.disable()  # imports make no garbage, and collecting it takes a twentieth of a cold start
 try:
     from signup_bridge import settings, startup
     from signup_bridge.app import create_app, create_event_handler
@@ -25,9 +25,8 @@ finally:
 
 
 def main_handler(event: object, context: object) -> dict[str, Any]:
-    """Handle one event: a Function URL's, one in API Gateway's shape, a CKafka batch, a bus's, a timer's, a direct one.
+    """Handle one event of a Function URL, an API gateway, CKafka, the event bus, a timer, or a direct invocation.
 
     Raises only `ckafka.BatchRetry`, to have a batch or a bus's event sent again.
-    ``context`` is the platform's dict about this invocation, with ``request_id`` and ``time_limit_in_ms``.
     """
     return _handler.handle(event, context)

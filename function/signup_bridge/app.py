@@ -1,4 +1,4 @@
-"""Assemble the application from the settings. No other module but the commands knows them."""
+"""Assemble the application from the settings. Besides the commands, no other module reads them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 RETRY_SPREAD_FACTOR = 2
-"""`Retry-After` schedules the retries of rejected senders at this multiple of the API call rate, so that no slot stays
-free and most senders retry once."""
+"""Rejected senders retry at this multiple of the API call rate: no slot stays free, and most senders retry once."""
 
 
 class Components(NamedTuple):
@@ -59,12 +58,12 @@ class Components(NamedTuple):
 
 class _App(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function: all views are synchronous, and Flask's check takes longer than some of them."""
+        """Return the function: all views are synchronous, and Flask's check takes longer than some views."""
         return func
 
 
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> Flask:
-    """Return the WSGI application; by default its settings are the environment's. Raises SettingsError."""
+    """Return the WSGI application. The settings default to the environment's. Raises SettingsError."""
     settings = settings or settings_module.load(os.environ)
     warn_weak_settings(settings)
     bridge = build_components(settings, clock or SystemClock())
@@ -75,32 +74,34 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     app.extensions["signup_bridge"] = bridge
     app.config.update(MAX_CONTENT_LENGTH=settings.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
-    middleware.init_app(app, bridge.responder, bridge.deliveries, bridge.clock)
-    views = WebhookViews(
-        bridge.service, bridge.responder, queries, bridge.clock, budget=bridge.budget, body_limit=settings.body_limit
-    )
+    middleware.init_app(app, settings.profile, bridge.deliveries, bridge.clock)
+    views = WebhookViews(bridge.service, bridge.responder, queries, bridge.clock, bridge.budget, settings.body_limit)
     views.register(app, send_codes=settings.send_codes)
-    routes = service_routes.create_blueprint(
-        bridge.ledger, queries, bridge.clock, describe=partial(describe, settings), metrics=bridge.metrics
+    app.register_blueprint(
+        service_routes.create_blueprint(
+            bridge.ledger, queries, bridge.clock, describe=partial(describe, settings), metrics=bridge.metrics
+        )
     )
-    app.register_blueprint(routes)
     return app
 
 
 def create_event_handler(app: Flask) -> Handler:
-    """Return the handler of the events of an event function, which shares the application's parts."""
+    """Return the event function's handler, which shares the application's parts."""
     from .events.handler import Handler  # noqa: PLC0415  a web function does not need it
     from .events.service_caller import ServiceCaller  # noqa: PLC0415
 
     bridge: Components = app.extensions["signup_bridge"]
-    caller = ServiceCaller(bridge.service, bridge.responder, bridge.deliveries, bridge.clock, budget=bridge.budget)
+    caller = ServiceCaller(bridge.service, bridge.responder, bridge.deliveries, bridge.clock, bridge.budget)
     return Handler(app, caller, bridge.ledger, bridge.clock)
 
 
 def build_components(settings: Settings, clock: Clock) -> Components:
     """Create the parts that the settings describe."""
-    ledger, metrics = build_ledger(settings, clock), _metrics(settings)
-    if metrics:
+    ledger, metrics = build_ledger(settings, clock), None
+    if settings.metrics:
+        from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
+
+        metrics = Metrics(settings.sender_profile, reveal=settings.reveal_already_verified)
         ledger = metrics.instrument(ledger)
     observer = metrics or Observer()
     rules = RequestRules(
@@ -127,9 +128,9 @@ def build_ledger(settings: Settings, clock: Clock) -> Ledger:
         interval=interval(settings.domain_api_rate),
         conceal=not settings.reveal_already_verified,
     )
-    # No other program creates the default ledger's folder.
-    make_folder = settings.ledger_is_default
-    return open_ledger(settings.ledger_url, policy, clock, key=settings.ledger_key, make_folder=make_folder)
+    return open_ledger(
+        settings.ledger_url, policy, clock, key=settings.ledger_key, make_folder=settings.ledger_is_default
+    )
 
 
 def build_services(
@@ -153,7 +154,6 @@ def build_services(
         clock,
         max_queued=settings_module.MAX_QUEUED,
     )
-    reveal = settings.reveal_already_verified
     processor = IdempotentProcessor(ledger, api, clock, permits)
     verification = Verification(
         processor,
@@ -162,7 +162,7 @@ def build_services(
         clock,
         describe=settings.resolve_unknown == "describe",
         release=settings.after_verified == "release",
-        reveal=reveal,
+        reveal=settings.reveal_already_verified,
     )
     limits = SendLimits(
         interval=settings.send_interval,
@@ -171,28 +171,21 @@ def build_services(
         per_hour=settings.send_per_hour,
         allowed=settings.send_allowed_prefixes,
     )
-    return verification, CodeSender(processor, ledger, api, limits=limits, reveal=reveal)
-
-
-def _metrics(settings: Settings) -> Metrics | None:
-    if not settings.metrics:
-        return None
-    from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
-
-    return Metrics(settings.sender_profile, reveal=settings.reveal_already_verified)
+    return verification, CodeSender(processor, ledger, api, limits, reveal=settings.reveal_already_verified)
 
 
 def describe(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI description of a bridge with these settings, as JSON values."""
-    features = Features(
-        _key_policy(settings),
-        settings.profile,
-        settings.mapping,
-        send_codes=settings.send_codes,
-        metrics=settings.metrics,
-        reveal=settings.reveal_already_verified,
+    return document.build(
+        Features(
+            _key_policy(settings),
+            settings.profile,
+            settings.mapping,
+            send_codes=settings.send_codes,
+            metrics=settings.metrics,
+            reveal=settings.reveal_already_verified,
+        )
     )
-    return document.build(features)
 
 
 def _key_policy(settings: Settings) -> KeyPolicy:

@@ -103,9 +103,7 @@ class Metrics(Observer):
             self._wait.observe(result.timing.queue_seconds)
 
     def _public_code(self, code: str, action: str) -> str:
-        if self._reveal or code != outcomes.ALREADY_VERIFIED.code:
-            return code
-        return (SENT if action == SEND else outcomes.CODE_INCORRECT).code
+        return code if self._reveal else outcomes.conceal_already_verified(outcomes.BY_CODE[code], action).code
 
     def instrument(self, ledger: Ledger) -> Ledger:
         """Return the same ledger with its failures counted."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
-from signup_bridge.core.outcomes import OUTCOMES
+from signup_bridge.core.outcomes import OUTCOMES, Result, conceal_already_verified, conceal_in_result
 from signup_bridge.upstream import error_codes
 from signup_bridge.upstream.error_codes import API_CODES, SEND_API_CODES
 from signup_bridge.upstream.reply import CallResult, Reply, classify
@@ -210,3 +210,27 @@ def test_classify_status_other_than_200_returns_upstream_failed(status: int) -> 
 @given(data=(st.binary() | st.text().map(str.encode)).filter(lambda data: b"RequestId" not in data))
 def test_classify_random_bytes_never_returns_verified(data: bytes) -> None:
     assert classify(CallResult(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED
+
+
+@pytest.mark.parametrize(("action", "shown"), [(CREATE, outcomes.CODE_INCORRECT), (SEND, outcomes.SENT)])
+def test_conceal_already_verified_replaces_no_other_outcome(action: str, shown: outcomes.Outcome) -> None:
+    for outcome in OUTCOMES:
+        expected = shown if outcome is outcomes.ALREADY_VERIFIED else outcome
+        assert conceal_already_verified(outcome, action) is expected
+
+
+@pytest.mark.parametrize("outcome", [outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT])
+@pytest.mark.parametrize("request_id", ["r-1", None])
+def test_conceal_in_result_shows_a_wrong_code_with_a_request_id(
+    outcome: outcomes.Outcome, request_id: str | None
+) -> None:
+    placeholders = iter(["made-up", "another"])
+    result = conceal_in_result(Result(outcome, request_id, "Api.Code"), lambda: next(placeholders))
+    assert result == Result(outcomes.CODE_INCORRECT, request_id or "made-up", "Api.Code")
+    assert next(placeholders) == "another"  # both outcomes make one, in the same time
+
+
+def test_conceal_in_result_keeps_every_other_result() -> None:
+    for outcome in OUTCOMES:
+        if outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
+            assert conceal_in_result(Result(outcome), pytest.fail) == Result(outcome)

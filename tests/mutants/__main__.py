@@ -26,6 +26,7 @@ TESTS = {
     "signup_bridge.inbound.signatures": ("tests/inbound/test_signatures.py",),
     "signup_bridge.core.outcomes": (
         "tests/core/test_outcomes.py",
+        "tests/service/test_conceal_already_verified.py",
         "tests/web/test_responses.py",
         "tests/web/test_profiles.py",
         "tests/project/test_project.py",

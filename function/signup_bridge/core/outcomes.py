@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+from .actions import CREATE, SEND
 
 
 class Outcome(NamedTuple):
@@ -204,6 +207,26 @@ class Result(NamedTuple):
     def with_queue_time(self, seconds: float) -> Result:
         """Return the same result with ``seconds`` in the queue."""
         return self._replace(timing=self.timing._replace(queue_seconds=seconds))
+
+
+def conceal_already_verified(outcome: Outcome, action: str) -> Outcome:
+    """Return the outcome to show if senders must not learn which contacts were verified before."""
+    if outcome is not ALREADY_VERIFIED:
+        return outcome
+    return SENT if action == SEND else CODE_INCORRECT
+
+
+def conceal_in_result(result: Result, placeholder_id: Callable[[], str]) -> Result:
+    """Return the result of a verification without a trace of `ALREADY_VERIFIED`.
+
+    The placeholder stands for the API's request id if there was no call. Both outcomes get the same work, since the
+    time of a response could tell them apart.
+    """
+    outcome = conceal_already_verified(result.outcome, CREATE)
+    if outcome is not CODE_INCORRECT:
+        return result
+    placeholder = placeholder_id()
+    return result._replace(outcome=outcome, request_id=result.request_id or placeholder)
 
 
 class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome on its way to the response

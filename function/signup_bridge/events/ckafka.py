@@ -1,9 +1,9 @@
 """CKafka batches: each record is one delivery, whose body is the message.
 
-The platform sends the whole batch again if the function raises, up to 10,000 times, and has no response for a part of
-it. So definitive outcomes stay in the ledger, and `BatchRetry` is raised only if a record may end differently next
-time. A record that can never be valid must not block those behind it, nor may a code that a send limit rejects, perhaps
-for an hour: the person requests it again.
+If the function raises, the platform sends the whole batch again, up to 10,000 times; it cannot retry a part of it. So
+definitive outcomes stay in the ledger, and `BatchRetry` is raised only if a record may end differently next time. A
+record that can never be valid does not block those after it, nor does a code that a send limit rejects, perhaps for an
+hour: the person requests it again.
 
 Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
 """
@@ -18,15 +18,15 @@ from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import SEND_LIMITED, Outcome
 from signup_bridge.telemetry.logs import log
 
-from .service_caller import EventResult, ServiceCaller
+from .service_caller import ServiceCaller
 
 
 class BatchRetry(Exception):  # noqa: N818  not an error: the only way to request a retry
-    """The platform should send the whole batch, or the bus's event, again."""
+    """Requests that the platform sends the whole batch, or the bus's event, again."""
 
 
 class Message(NamedTuple):
-    """One record: ``id`` is ``topic-partition-offset``, None if one of these is invalid; ``body`` the message."""
+    """One record. ``id`` is ``topic-partition-offset``, None if one of these is invalid."""
 
     id: str | None
     body: Any
@@ -40,22 +40,22 @@ def parse_records(records: object) -> list[Message] | None:
     if not isinstance(records, list):
         return None
     contents = [record.get("Ckafka") if isinstance(record, dict) else None for record in records]
-    if not any(isinstance(content, dict) for content in contents):
-        return None
-    return [_message(content) if isinstance(content, dict) else Message(None, None) for content in contents]
+    return [_message(content) for content in contents] if any(isinstance(one, dict) for one in contents) else None
 
 
-def _message(record: dict[Any, Any]) -> Message:
+def _message(record: object) -> Message:
+    if not isinstance(record, dict):
+        return Message(None, None)
     topic, partition, offset = (record.get(name) for name in ("topic", "partition", "offset"))
     is_valid = isinstance(topic, str) and type(partition) is int and type(offset) is int
     return Message(f"{topic}-{partition}-{offset}" if is_valid else None, record.get("msgBody"))
 
 
 def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadline) -> dict[str, Any]:
-    """Process each message in order; return how many ended with which outcome.
+    """Process the messages in order, and return their number by outcome.
 
-    None starts without a whole budget left. Raises BatchRetry after the last one if one may end differently next time,
-    or did not start.
+    No message starts without a whole budget left. Raises BatchRetry at the end if a message may end differently next
+    time, or did not start.
     """
     public_outcomes: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
@@ -67,7 +67,9 @@ def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadli
             outcomes["not-begun"] = len(batch) - position
             retryable += outcomes["not-begun"]
             break
-        result = _process(message, service, deadline)
+        body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
+        key = IdempotencyKey("ckafka", message.id) if message.id is not None else None
+        result = service.call(body, "message", deadline.remaining(), key)
         public_outcomes[result.public_outcome.code] += 1
         outcomes[result.outcome.code] += 1
         retryable += is_retryable(result.outcome)
@@ -81,12 +83,5 @@ def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadli
 
 
 def is_retryable(outcome: Outcome) -> bool:
-    """Whether the platform should send the record or event again."""
+    """Return whether the platform should send the record or event again."""
     return outcome.retryable and outcome is not SEND_LIMITED
-
-
-def _process(message: Message, service: ServiceCaller, deadline: Deadline) -> EventResult:
-    """Process one message. The platform has authorized those who write to the trigger's topic."""
-    body = message.body.encode("utf-8", "surrogatepass") if isinstance(message.body, str) else b""
-    key = IdempotencyKey("ckafka", message.id) if message.id is not None else None
-    return service.call(body, "message", deadline.remaining(), key)

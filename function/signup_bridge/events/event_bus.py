@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from signup_bridge.core import strict_json
+from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import BODY_INVALID, BODY_MALFORMED, BODY_TOO_LARGE
 from signup_bridge.inbound import cloudevents, idempotency_key
 from signup_bridge.telemetry.logs import log
@@ -22,31 +23,27 @@ _ATTRIBUTES = ("specversion", "id", "source", "type")
 
 
 class BusEvent(NamedTuple):
-    """An event of the bus. ``id`` is unique within ``source``, ``body`` is the bytes of a request body."""
+    """An event of the bus: its id within its source, as a key, and the bytes of a request body."""
 
-    id: str
-    source: str
+    key: IdempotencyKey
     body: bytes
 
 
 def looks_like_event(event: object) -> bool:
-    """Whether an invocation without another trigger's members comes from a bus, complete or not."""
+    """Return whether an invocation without another trigger's members comes from a bus, complete or not."""
     return isinstance(event, dict) and "specversion" in event and "data" in event
 
 
 def parse(event: dict[Any, Any]) -> BusEvent | None:
-    """Return the event; None if a member is missing, invalid, or no JSON (too deep).
-
-    The event's own ``type`` is not the contact's.
-    """
+    """Return the event, whose ``type`` is not the contact's; None if a member is missing, invalid, or too deep."""
     data = event["data"]
     if not isinstance(data, dict) or not all(isinstance(event.get(name), str) for name in _ATTRIBUTES):
         return None
-    body = data.get("msgBody")
     try:
+        event_id, source = map(cloudevents.check_attribute, (event["id"], event["source"]))
+        body = data.get("msgBody")
         return BusEvent(
-            cloudevents.check_attribute(event["id"]),
-            cloudevents.check_attribute(event["source"]),
+            idempotency_key.from_event(event_id, source, "event-bus"),
             body.encode("utf-8", "surrogatepass") if isinstance(body, str) else strict_json.dumps(data),
         )
     except ValueError:
@@ -54,16 +51,16 @@ def parse(event: dict[Any, Any]) -> BusEvent | None:
 
 
 def members(event: dict[Any, Any]) -> list[str]:
-    """Return which of an event's members an incomplete one has, for the log."""
+    """Return the known members of an incomplete event, for the log."""
     return sorted({*_ATTRIBUTES, "data"} & set(event))
 
 
 def process(event: BusEvent, service: ServiceCaller, time_left: float) -> dict[str, Any]:
-    """Process an event within ``time_left`` seconds and return its outcome. The platform has authorized its publisher.
+    """Process an event within ``time_left`` seconds and return its outcome. The platform authorizes its publisher.
 
-    Raises BatchRetry if it may end differently next time; logs an event that can never be valid.
+    Raises BatchRetry if a retry may end differently; logs an event that can never be valid.
     """
-    result = service.call(event.body, "bus", time_left, idempotency_key.from_event(event.id, event.source, "event-bus"))
+    result = service.call(event.body, "bus", time_left, event.key)
     outcome = result.outcome
     if is_retryable(outcome):
         log.warning("the event should be sent again", extra={"fields": {"outcome": outcome.code}})

@@ -1,15 +1,15 @@
 """Dispatch SCF's events by their trigger.
 
 The result of an HTTP event or a direct invocation is ``{"isBase64Encoded", "statusCode", "headers", "body"}``. That of
-a CKafka batch counts its records by outcome, that of a bus's event names its outcome. The handler raises only to have a
-batch or a bus's event sent again. It never takes half an HTTP event for a direct invocation, which needs no signature.
+a CKafka batch counts its records by outcome, that of a bus's event names its outcome. An incomplete HTTP event is never
+treated as a direct invocation, which needs no signature.
 
 Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signup_bridge.core import strict_json
 from signup_bridge.core.clock import Clock, Deadline
@@ -32,20 +32,19 @@ TRIGGER_KEYS = ("httpMethod", "headers", "requestContext", "path", "payload", "R
 """The keys that identify a trigger's event. None of them is in a direct invocation."""
 
 
-class Handler:
-    """Handles events: HTTP ones with the application, the others with the service, a timer's with the ledger."""
+class Handler(NamedTuple):
+    """Passes HTTP events to the application, a timer's to the ledger, and all others to the service."""
 
-    def __init__(self, app: WSGIApplication, service: ServiceCaller, ledger: Ledger, clock: Clock) -> None:
-        self._app = app
-        self._service = service
-        self._ledger = ledger
-        self._clock = clock
+    app: WSGIApplication
+    service: ServiceCaller
+    ledger: Ledger
+    clock: Clock
 
     def handle(self, event: object, context: object) -> dict[str, Any]:
-        """Return the result of one event: a dict that JSON can hold. Raises `ckafka.BatchRetry`.
+        """Return the result of one event: a dict that JSON can hold.
 
-        Of ``context``, ``request_id`` becomes the request's id and ``time_limit_in_ms`` (milliseconds) bounds its
-        budget.
+        Raises `ckafka.BatchRetry` to have a batch or a bus's event sent again. ``context`` is that of
+        `Invocation.from_context`.
         """
         invocation = Invocation.from_context(context)
         request_id = logs.accept_request_id(invocation.request_id)
@@ -63,25 +62,24 @@ class Handler:
         keys = _trigger_keys(event)
         try:
             if not isinstance(event, dict) or not (keys or event_bus.looks_like_event(event)):
-                result = self._service.call(_to_body(event), "invocation", invocation.budget)
+                result = self.service.call(_to_body(event), "invocation", invocation.budget)
                 return http_event.to_result(result.response, request_id)
             if keys == {"Timer"}:
                 return self._prune(invocation)
             if keys == {"Records"} and (batch := ckafka.parse_records(event["Records"])) is not None:
-                return ckafka.process_batch(batch, self._service, Deadline(self._clock, invocation.budget))
+                return ckafka.process_batch(batch, self.service, Deadline(self.clock, invocation.budget))
             if not keys and (bus_event := event_bus.parse(event)):
-                return event_bus.process(bus_event, self._service, invocation.budget)
+                return event_bus.process(bus_event, self.service, invocation.budget)
             if http_event.is_http_event(event):
-                return http_event.respond(self._app, event, invocation)
+                return http_event.respond(self.app, event, invocation)
             raise _unsupported(event, keys)
         except RequestRejected as rejection:
-            return http_event.to_result(self._service.reject(rejection).response, request_id)
+            return http_event.to_result(self.service.reject(rejection).response, request_id)
 
     def _prune(self, invocation: Invocation) -> dict[str, Any]:
-        """Delete expired records from the ledger."""
-        deadline = Deadline(self._clock, min(PRUNE_TIMEOUT, invocation.budget))
+        deadline = Deadline(self.clock, min(PRUNE_TIMEOUT, invocation.budget))
         try:
-            pruned = self._ledger.prune(deadline=deadline)
+            pruned = self.ledger.prune(deadline=deadline)
         except LedgerUnavailable as error:
             log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
             return {"status": "ledger-unavailable"}
@@ -90,14 +88,13 @@ class Handler:
 
 
 def _trigger_keys(event: object) -> set[str]:
-    """Return the keys that identify the event's trigger, ``Timer`` for a timer's."""
+    """Return the keys that identify the event's trigger; ``Timer`` for the timer."""
     if not isinstance(event, dict):
         return set()
     return {key for key in TRIGGER_KEYS if key in event} | ({"Timer"} if event.get("Type") == "Timer" else set())
 
 
 def _to_body(event: object) -> bytes:
-    """Return a direct invocation's body. Raises RequestRejected."""
     try:
         return strict_json.dumps(event)
     except ValueError:
@@ -105,8 +102,9 @@ def _to_body(event: object) -> bytes:
 
 
 def _unsupported(event: dict[Any, Any], keys: set[str]) -> RequestRejected:
-    """Log and return the rejection of an event of an unknown kind. The log names only known keys: the others may be
-    personal data.
+    """Log an event of an unknown kind, and return its rejection.
+
+    The log names only known keys: the others may be personal data.
     """
     present = sorted(keys) if keys else event_bus.members(event)
     log.error("an event of a kind that is not handled", extra={"fields": {"event_keys": present}})

@@ -1,7 +1,7 @@
 """HTTP events of a Function URL or an API gateway: each becomes a WSGI request to the application.
 
-It is HTTP, so it needs the application's routes, headers and signature check. Source of the shapes: Tencent Cloud SCF's
-documents on Function URL and API Gateway triggers.
+They need the application's routes, headers and signature check. Source of the shapes: Tencent Cloud SCF's documents on
+Function URL and API Gateway triggers.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _METHOD = re.compile(r"[A-Z]{3,20}")
 _HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
 
 TRANSPORT_HEADERS = ("CONTENT_LENGTH", "TRANSFER_ENCODING")
-"""How the body reached the trigger; the event holds it whole."""
+"""Headers that describe how the body reached the trigger; the event contains the whole body."""
 
 
 def is_http_event(event: Mapping[Any, Any]) -> bool:
-    """Whether the event has a method and headers. One with only half of them must not pass as another kind."""
+    """Return whether the event has a method and headers."""
     method = event.get("httpMethod")
     return isinstance(method, str) and bool(_METHOD.fullmatch(method)) and isinstance(event.get("headers"), dict)
 
@@ -53,7 +53,7 @@ def respond(application: WSGIApplication, event: Mapping[Any, Any], invocation: 
 
 
 def to_result(response: HttpResponse, request_id: str) -> dict[str, Any]:
-    """Return the result of an event for a response that the application did not make."""
+    """Return the result of an event whose response does not come from the application."""
     headers = dict(response.headers) | common_headers(request_id, response.timing)
     return _result(response.status, headers | {"Content-Length": str(len(response.body))}, response.body.decode())
 

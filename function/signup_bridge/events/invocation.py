@@ -1,4 +1,4 @@
-"""What the platform says about one invocation of an event function."""
+"""The context of one invocation of an event function."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 RESPONSE_RESERVE = 0.5
-"""Seconds of the platform's time-out that are kept for the response itself."""
+"""Seconds of the platform's time-out that are reserved for the response."""
 
 MAX_TIMEOUT_MS = 900_000
 """Milliseconds of SCF's longest time-out."""
 
 
 class Invocation(NamedTuple):
-    """``request_id`` is the platform's, None if it gave none; ``budget`` the seconds that it leaves for the event."""
+    """``request_id`` is the platform's, None without one; ``budget`` the seconds that it leaves for the event."""
 
     request_id: str | None = None
     budget: float = math.inf
 
     @staticmethod
     def from_context(context: object) -> Invocation:
-        """Read the context of the invocation, which the platform gives to the handler beside the event."""
+        """Read ``request_id`` and ``time_limit_in_ms`` (milliseconds) of the platform's context, both optional."""
         if not isinstance(context, Mapping):
             return Invocation()
         request_id, limit = context.get("request_id"), context.get("time_limit_in_ms")

@@ -13,18 +13,18 @@ from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.core.rate_limit import RateLimiterState
 
 MAX_RETRY_AFTER = 60.0
-"""The most seconds after which a rejected sender is told to retry."""
+"""The maximum delay of a rejected sender's retry, in seconds."""
 
 MAX_LEDGER_QUERIES, LEDGER_QUERY_TIMEOUT = 2, 1.0
-"""How many requests may read the ledger at once without a delivery, and the seconds for each: even with a ledger that
-hangs, threads are left for /health."""
+"""How many requests without a delivery may read the ledger at once, and the seconds for each: if the ledger hangs,
+threads are left for /health."""
 
 LEDGER_QUERY_WAIT = 0.2
 """Seconds that such a request may wait for its permit."""
 
 
 class ConcurrencyLimiter:
-    """A bulkhead of ``count`` permits, with a queue. Rejected senders are told to retry ``interval`` seconds apart."""
+    """A bulkhead of ``count`` permits, with a queue. Rejected senders retry ``interval`` seconds apart."""
 
     def __init__(self, count: int, interval: float, clock: Clock, *, max_queued: int) -> None:
         self._free = count

@@ -1,10 +1,12 @@
-"""`AFTER_VERIFIED=release`: take a verified contact off the account's list, so that it can be verified again some day.
+"""`AFTER_VERIFIED=release`: take a verified contact off the account's list, so that it can be verified again later.
 
-Only contacts that this ledger saw verified are released, under the contact's lock and after the outcome is settled. The
+Only contacts whose verification is in this ledger are released, under the contact's lock and after the settlement. The
 ledger stores a failed release, which is retried before the contact's next call.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from signup_bridge.core.clock import Deadline
 from signup_bridge.core.contact import Contact
@@ -21,18 +23,17 @@ LOCK_TIMEOUT = RELEASE_TIMEOUT + 2.0
 """Seconds for which the contact stays locked meanwhile, in case the bridge dies."""
 
 
-class ContactRelease:
+class ContactRelease(NamedTuple):
     """Takes contacts off the account's list."""
 
-    def __init__(self, api: RateLimitedApi, ledger: Ledger) -> None:
-        self._api = api
-        self._ledger = ledger
+    api: RateLimitedApi
+    ledger: Ledger
 
     def retry_pending(self, contact: Contact, keys: Keys, token: str, deadline: Deadline) -> Result | None:
         """Retry a failed release; return the result if it fails again. Raises LedgerUnavailable."""
-        result = self._api.delete(contact, deadline)
+        result = self.api.delete(contact, deadline)
         if result.outcome is VERIFIED:
-            self._ledger.finish_release(keys, token, removed=True, deadline=deadline)
+            self.ledger.finish_release(keys, token, removed=True, deadline=deadline)
             return None
         log.warning("the contact could not be taken off the account's list", extra={"fields": _log_fields(result)})
         return result if result.outcome.retryable else result._replace(outcome=UPSTREAM_FAILED)
@@ -40,9 +41,9 @@ class ContactRelease:
     def release(self, contact: Contact, keys: Keys, token: str, deadline: Deadline) -> None:
         """Take a contact that has just been verified off the list, and unlock it."""
         try:
-            result = self._api.delete(contact, deadline.within(RELEASE_TIMEOUT))
+            result = self.api.delete(contact, deadline.within(RELEASE_TIMEOUT))
             removed = result.outcome is VERIFIED
-            self._ledger.finish_release(keys, token, removed=removed, deadline=deadline)
+            self.ledger.finish_release(keys, token, removed=removed, deadline=deadline)
         except LedgerUnavailable as error:
             log.warning("the removal of a contact is left for its next call", extra={"fields": {"reason": str(error)}})
             return

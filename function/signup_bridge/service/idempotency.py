@@ -1,6 +1,6 @@
 """Process each delivery once: admission, claim, work, settlement.
 
-It never works on a delivery that it does not own, and never loses a call that was made. `Work` is what differs between
+Only the owner of a claim does the work, and the outcome of each call is stored. `Work` is what differs between
 verifications (`verification`) and codes (`code_sending`).
 """
 
@@ -43,8 +43,8 @@ RESPONSE_RESERVE = 0.25
 """Seconds that are kept for the settlement and the response, a twentieth of the budget at most."""
 
 PERMIT_TIMEOUT = 0.5
-"""Seconds that a delivery waits for a permit: retries arrive in clumps, a second apart, and between them there must be
-work."""
+"""Seconds that a delivery waits for a permit: retries arrive in bursts a second apart, and the API must stay busy
+between them."""
 
 SETTLE_TIMEOUT = 0.5
 """Seconds that the settlement may take, even if the budget is over: less than `LEASE_MARGIN`."""
@@ -53,16 +53,13 @@ POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 0.02, 0.2
 """Seconds between two polls of the ledger."""
 
 MIN_POLL_TIME = 0.1
-"""Seconds of the budget without which polling ends: a ledger that has too little time seems unavailable."""
-
-SettleStatus = Literal["settled", "failed", "lost"]
-"""``lost``: the delivery has another owner by now."""
+"""Seconds of the budget below which polling ends: with less time, the ledger seems unavailable."""
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery of these keys that this thread owns.
+    """A delivery that this thread owns.
 
-    ``token`` proves the claim, which was ``requested`` a while ago; its call may leave in ``slot``.
+    ``token`` proves the claim, ``requested`` runs since the claim was requested; the call may leave in ``slot``.
     """
 
     keys: Keys
@@ -73,7 +70,7 @@ class ClaimedDelivery(NamedTuple):
 
 
 class Work(Protocol):
-    """The work for one delivery, which calls ``action`` of the API."""
+    """The work for one delivery. ``action`` is the API's."""
 
     @property
     def action(self) -> str: ...
@@ -85,34 +82,33 @@ class Work(Protocol):
         """Claim the delivery in the ledger. Raises LedgerUnavailable."""
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
-        """Do the work. It ends by the deadline and raises nothing."""
+        """Do the work by the deadline. Raises nothing."""
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
-        """Return what the ledger stores about the work."""
+        """Return what the ledger must store."""
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
-        """Do what follows once the settlement is stored."""
+        """Act after the settlement is stored."""
 
 
-class IdempotentProcessor:
+class IdempotentProcessor(NamedTuple):
     """Runs the work of a delivery once. ``permits`` limit how many run at the same time."""
 
-    def __init__(self, ledger: Ledger, api: RateLimitedApi, clock: Clock, permits: ConcurrencyLimiter) -> None:
-        self._ledger = ledger
-        self._api = api
-        self._clock = clock
-        self._permits = permits
+    ledger: Ledger
+    api: RateLimitedApi
+    clock: Clock
+    permits: ConcurrencyLimiter
 
     def process(self, work: Work, deadline: Deadline) -> Result:
-        """Return the result of the work, or of whoever did it before, by the deadline."""
+        """Return the result by the deadline: of the work, or the stored one if it was done before."""
         if not deadline.remaining():  # the budget passed in the server's queue
             return self._overloaded()
         try:
-            keys = self._ledger.hasher().keys(work.delivery)
-            with self._permits.acquire(keys.delivery) as acquired:
+            keys = self.ledger.hasher().keys(work.delivery)
+            with self.permits.acquire(keys.delivery) as acquired:
                 result = self._try_claim(work, keys, deadline) if acquired else Result(outcomes.OVERLOADED)
             if result is None or result.outcome is outcomes.OVERLOADED:
-                with self._permits.queue() as queued:
+                with self.permits.queue() as queued:
                     result = self._wait_in_queue(work, keys, deadline, result) if queued else None
             if result is None or result.outcome is outcomes.OVERLOADED:
                 return self._overloaded()
@@ -121,19 +117,19 @@ class IdempotentProcessor:
         return result
 
     def _overloaded(self) -> Result:
-        return Result(outcomes.OVERLOADED, retry_after=self._permits.next_retry_after())
+        return Result(outcomes.OVERLOADED, retry_after=self.permits.next_retry_after())
 
     def _try_claim(  # noqa: PLR0911  one for each kind of claim
         self, work: Work, keys: Keys, deadline: Deadline
     ) -> Result | None:
         """Claim the delivery and work on it; None if it, or its contact, is in progress. The caller has a permit."""
-        token, requested = secrets.token_hex(16), Stopwatch(self._clock)
+        token, requested = secrets.token_hex(16), Stopwatch(self.clock)
         lease = deadline.remaining() + LEASE_MARGIN
-        max_wait = self._api.max_slot_wait(work.action, deadline)
+        max_wait = self.api.max_slot_wait(work.action, deadline)
         claim = work.acquire_claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
         match claim:
             case Acquired():
-                slot = SlotReservation.from_ledger(claim.wait, requested, self._clock)
+                slot = SlotReservation.from_ledger(claim.wait, requested, self.clock)
                 return self._execute_and_settle(work, ClaimedDelivery(keys, token, claim, requested, slot), deadline)
             case Replay(record):
                 return result_from_record(record, replayed=True)
@@ -152,48 +148,37 @@ class IdempotentProcessor:
                 return assert_never(never)
 
     def _wait_in_queue(self, work: Work, keys: Keys, deadline: Deadline, result: Result | None) -> Result | None:
-        """Wait for a permit, or for the delivery's owner. Only a delivery with a permit or a place in the queue may
-        block a thread.
+        """Wait for a permit, or for the delivery's owner.
+
+        Only a delivery with a permit or a place in the queue may block a thread.
         """
         if result is not None:
             result = self._try_once(work, keys, deadline)
-        if result is not None and result.outcome is outcomes.OVERLOADED:
-            result = self._wait_for_permit(work, keys, deadline)
+            timeout = deadline.within(PERMIT_TIMEOUT)
+            while result and result.outcome is outcomes.OVERLOADED and self.permits.wait(timeout.remaining()):
+                result = self._try_once(work, keys, deadline)
         return result or self._wait_for_first_response(work, keys, deadline)
 
     def _try_once(self, work: Work, keys: Keys, deadline: Deadline) -> Result | None:
-        """Return the result that can be had now; None if the delivery is in progress."""
-        with self._permits.acquire(keys.delivery) as acquired:
+        """Claim the delivery, or without a permit return its stored result. None if it is in progress."""
+        with self.permits.acquire(keys.delivery) as acquired:
             if acquired:
                 return self._try_claim(work, keys, deadline)
-        return self._lookup_stored(keys, deadline)
-
-    def _lookup_stored(self, keys: Keys, deadline: Deadline) -> Result | None:
-        """Return the result that needs no permit: the stored one."""
-        if self._permits.is_in_flight(keys.delivery):
+        if self.permits.is_in_flight(keys.delivery):
             return None
-        stored = self._ledger.get(keys.delivery, deadline=deadline)
+        stored = self.ledger.get(keys.delivery, deadline=deadline)
         if stored is None or stored.state == "unknown":
             return Result(outcomes.OVERLOADED)
         if stored.content != keys.content:
             return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
         return result_from_record(stored.record, replayed=True) if stored.record else None
 
-    def _wait_for_permit(self, work: Work, keys: Keys, deadline: Deadline) -> Result | None:
-        timeout = deadline.within(PERMIT_TIMEOUT)
-        result: Result | None = Result(outcomes.OVERLOADED)
-        while result is not None and result.outcome is outcomes.OVERLOADED:
-            if not self._permits.wait(timeout.remaining()):
-                break
-            result = self._try_once(work, keys, deadline)
-        return result
-
     def _wait_for_first_response(self, work: Work, keys: Keys, deadline: Deadline) -> Result:
         """Poll until the delivery's owner has settled it, and return the same result."""
-        waited = Stopwatch(self._clock)
+        waited = Stopwatch(self.clock)
         pause = POLL_INTERVAL_MIN
         while deadline.remaining() > pause + MIN_POLL_TIME:
-            self._clock.sleep(pause)
+            self.clock.sleep(pause)
             pause = min(POLL_INTERVAL_MAX, pause * 1.5)
             result = self._try_once(work, keys, deadline)
             if result is not None and result.outcome is not outcomes.OVERLOADED:
@@ -201,7 +186,6 @@ class IdempotentProcessor:
         return Result(outcomes.IN_PROGRESS).with_queue_time(waited.seconds())
 
     def _execute_and_settle(self, work: Work, claimed: ClaimedDelivery, deadline: Deadline) -> Result:
-        """Do what only the owner of a claim may do."""
         attempt = work.execute(claimed, deadline.earlier(min(RESPONSE_RESERVE, deadline.remaining() / 20)))
         status = self._settle_with_retry(work, claimed, attempt, deadline)
         if status == "lost":
@@ -212,19 +196,23 @@ class IdempotentProcessor:
 
     def _settle_with_retry(
         self, work: Work, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline
-    ) -> SettleStatus:
-        """Store the end of the work; if the ledger fails, retry until the deadline.
+    ) -> Literal["settled", "failed", "lost"]:
+        """Store the end of the work, or release a claim without a call; if the ledger fails, retry until the deadline.
 
-        If that fails, too, the response is what the API said, and the claim that the ledger has becomes an unknown
-        outcome.
+        ``failed``: the response is the API's result, and the claim becomes an unknown outcome in the ledger. ``lost``:
+        the delivery has another owner by now.
         """
+        keys, token = claimed.keys, claimed.token
         is_certainly_unprocessed = attempt.result.outcome.stored != "definitive" and attempt.started is None
         to_store = None if is_certainly_unprocessed else work.build_settlement(claimed, attempt)
         pause = POLL_INTERVAL_MIN
-        settle_deadline = deadline if deadline.remaining() > SETTLE_TIMEOUT else Deadline(self._clock, SETTLE_TIMEOUT)
+        settle_deadline = deadline if deadline.remaining() > SETTLE_TIMEOUT else Deadline(self.clock, SETTLE_TIMEOUT)
         while True:
             try:
-                return self._settle(claimed, to_store, settle_deadline)
+                if to_store is None:
+                    self.ledger.release(keys, token, deadline=settle_deadline)
+                    return "settled"
+                return "settled" if self.ledger.settle(keys, token, to_store, deadline=settle_deadline) else "lost"
             except LedgerUnavailable as error:
                 if deadline.remaining() <= pause:
                     fields = {"outcome": attempt.result.outcome.code, "reason": str(error)}
@@ -232,28 +220,19 @@ class IdempotentProcessor:
                         "the ledger failed after the call: its outcome is not remembered", extra={"fields": fields}
                     )
                     return "failed"
-            self._clock.sleep(pause)
-
-    def _settle(
-        self, claimed: ClaimedDelivery, to_store: Settlement | None, deadline: Deadline
-    ) -> Literal["settled", "lost"]:
-        """Store the settlement, or without one give the claim back."""
-        if to_store is None:
-            self._ledger.release(claimed.keys, claimed.token, deadline=deadline)
-            return "settled"
-        return "settled" if self._ledger.settle(claimed.keys, claimed.token, to_store, deadline=deadline) else "lost"
+            self.clock.sleep(pause)
 
     def _result_of_new_owner(self, keys: Keys, result: Result, deadline: Deadline) -> Result:
-        """Return the result of a delivery that another owner took over after its lease: the ledger decides."""
+        """Return the stored result of a delivery that another owner took over after the lease ended."""
         with suppress(LedgerUnavailable):
-            stored = self._ledger.get(keys.delivery, deadline=deadline)
+            stored = self.ledger.get(keys.delivery, deadline=deadline)
             if stored is not None and stored.record is not None:
                 return result_from_record(stored.record, replayed=True)
         return result._replace(outcome=outcomes.OUTCOME_UNKNOWN, retry_after=None)
 
 
 def settlement(claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
-    """Return what every kind of work stores: a definitive result, and when its call was."""
+    """Return the settlement for any kind of work: a definitive result, and the time of the call."""
     result, record = attempt.result, None
     if result.outcome.stored == "definitive":
         record = Record(result.outcome.code, result.request_id, result.resolved, claimed.keys.contact_type)

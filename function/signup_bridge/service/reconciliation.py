@@ -1,13 +1,13 @@
-"""Reconcile the outcome of calls whose reply was lost. It is never guessed.
+"""Reconcile the outcome of calls whose reply was lost.
 
-"Verified" requires proof: a row of the account's list that only this delivery can have made, or a second call in which
-the API accepts the code. In doubt, the delivery is not verified.
+"Verified" requires proof: a row of the account's list that only this delivery can have created, or a second call in
+which the API accepts the code. In doubt, the delivery is not verified.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
@@ -29,7 +29,7 @@ from signup_bridge.upstream.client import PAGE_SIZE
 
 CLOCK_SKEW = 2.0
 """Seconds by which a row may seem older than its call: ``CreatedOn`` has whole seconds, and two synchronized clocks
-differ by less than one. Not more: a contact verified three seconds before the call was not verified by it."""
+differ by less than one. With more, a verification three seconds before the call would seem to be its own."""
 
 PROCESSING_DELAY = 5.0
 """Seconds after the bridge gave up in which the API may still have processed the call."""
@@ -47,19 +47,18 @@ LIST_ZONE = timezone(timedelta(hours=8))
 """The time zone of ``CreatedOn``, which the API does not state."""
 
 
-class Reconciler:
+class Reconciler(NamedTuple):
     """Reconciles unknown outcomes.
 
     ``describe``: the account's list is read. ``reveal``: senders may learn that a contact was verified before; if not,
     the steps are the same for contacts that were and contacts that were not.
     """
 
-    def __init__(self, api: RateLimitedApi, ledger: Ledger, clock: Clock, *, describe: bool, reveal: bool) -> None:
-        self._clock = clock
-        self._api = api
-        self._ledger = ledger
-        self._describe = describe
-        self._reveal = reveal
+    api: RateLimitedApi
+    ledger: Ledger
+    clock: Clock
+    describe: bool
+    reveal: bool
 
     def reconcile(
         self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
@@ -68,9 +67,9 @@ class Reconciler:
         seen = self._check_list(delivery.contact, unknown, deadline)
         if seen == "matched":
             return CallAttempt(Result(VERIFIED, resolved=True))
-        if seen == "before" and self._reveal:
+        if seen == "before" and self.reveal:
             return CallAttempt(Result(ALREADY_VERIFIED))
-        if seen == "unclear" and self._reveal:
+        if seen == "unclear" and self.reveal:
             return CallAttempt(Result(OUTCOME_UNRESOLVED))
         if seen == "failed":
             return CallAttempt(Result(OUTCOME_UNRESOLVED if _is_expired(unknown) else OUTCOME_UNKNOWN))
@@ -81,19 +80,19 @@ class Reconciler:
     def _call_again(
         self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
     ) -> CallAttempt:
-        """Call once more. A success counts; a rejection proves nothing, since the first call may have used the code."""
-        requested = Stopwatch(self._clock)
-        max_wait = self._api.max_slot_wait(CREATE, deadline)
-        slot = self._ledger.begin_retry(keys, token, max_wait=max_wait, deadline=deadline)
+        """Call once more. Only a success is proof: after a rejection, the first call may have used the code."""
+        requested = Stopwatch(self.clock)
+        max_wait = self.api.max_slot_wait(CREATE, deadline)
+        slot = self.ledger.begin_retry(keys, token, max_wait=max_wait, deadline=deadline)
         if slot is None or not slot.fits:
             return CallAttempt(Result(OUTCOME_UNKNOWN))
-        reservation = SlotReservation.from_ledger(slot.wait, requested, self._clock)
-        attempt = self._api.create(delivery, reservation, deadline)
+        reservation = SlotReservation.from_ledger(slot.wait, requested, self.clock)
+        attempt = self.api.create(delivery, reservation, deadline)
         outcome = attempt.result.outcome
         if outcome is VERIFIED:
             return attempt._replace(result=attempt.result._replace(resolved=True))
         if outcome not in (CODE_INCORRECT, ALREADY_VERIFIED):
-            if attempt.started is None and outcome is not BRIDGE_MISCONFIGURED:  # not processed; the first one may be
+            if attempt.started is None and outcome is not BRIDGE_MISCONFIGURED:  # the first call may be processed
                 return attempt._replace(result=attempt.result._replace(outcome=OUTCOME_UNKNOWN, retry_after=None))
             return attempt
         seen = self._check_list(delivery.contact, unknown, deadline)
@@ -106,7 +105,7 @@ class Reconciler:
         self, contact: Contact, unknown: UnknownOutcome, deadline: Deadline
     ) -> Literal["matched", "before", "unclear", "absent", "failed"]:
         """Compare the account's list with the calls that the API may have processed."""
-        if not self._describe:
+        if not self.describe:
             return "absent"
         try:
             created = self._created_times(contact, deadline)
@@ -127,12 +126,12 @@ class Reconciler:
     def _created_times(self, contact: Contact, deadline: Deadline) -> list[str] | None:
         """Return ``CreatedOn`` of the rows with exactly this contact; None if the list is not available.
 
-        The order of the rows is not documented, nor whether ``Offset`` counts rows or pages: so this reads the first
-        page and the last one under both interpretations.
+        The API's documentation leaves open the order of the rows and whether ``Offset`` counts rows or pages: so this
+        reads the first page and the last one under both interpretations.
         """
         offsets = [0]
         for offset in offsets:
-            page = self._api.list_page(contact.type, offset, deadline)
+            page = self.api.list_page(contact.type, offset, deadline)
             if page is None:
                 return None
             times = [created for code, created in page.rows if code == contact.value]
@@ -146,9 +145,9 @@ class Reconciler:
 
 
 def is_own_call(created: float, unknown: UnknownOutcome) -> bool:
-    """Whether only the delivery's own call can have made a row at ``created``.
+    """Return whether only the delivery's own call can have created a row at ``created``.
 
-    Never, if the contact has more calls than the ledger reads.
+    False if the contact has more calls than the ledger reads.
     """
     return not unknown.has_more_calls and any(
         call.sent_at - CLOCK_SKEW <= created <= call.gave_up_at + PROCESSING_DELAY
@@ -159,7 +158,7 @@ def is_own_call(created: float, unknown: UnknownOutcome) -> bool:
 
 
 def _is_expired(unknown: UnknownOutcome) -> bool:
-    """Whether the calls are so old that the list cannot prove anything: waiting longer is useless."""
+    """Return whether the calls are too old for the list to prove anything."""
     return bool(unknown.calls) and all(unknown.now - call.sent_at >= MAX_AGE for call in unknown.calls)
 
 

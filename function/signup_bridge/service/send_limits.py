@@ -1,4 +1,4 @@
-"""The limits that prevent SMS pumping: each message costs money, and fraudsters earn by those to their own numbers.
+"""The limits that prevent SMS pumping: each message costs money, and fraudsters profit from those to their own numbers.
 
 The ledger counts, across all instances that share it.
 """
@@ -29,7 +29,7 @@ class SendLimits(NamedTuple):
     """The limits of the settings, 0 for none.
 
     ``interval``: seconds between two messages to a contact. The others: messages within an hour to a contact, to one
-    prefix, and in total. ``allowed``: the digits that a phone number may begin with, any if it is empty.
+    prefix, and in total. ``allowed``: the prefixes of phone numbers, all if it is empty.
     """
 
     interval: float
@@ -39,10 +39,9 @@ class SendLimits(NamedTuple):
     allowed: Sequence[str]
 
     def allow(self, contact: Contact) -> bool:
-        """Whether messages may be sent to such a contact at all."""
-        if contact.type is ContactType.EMAIL or not self.allowed:
-            return True
-        return _digits(contact).startswith(tuple(self.allowed))
+        """Return whether messages to this contact are allowed at all."""
+        is_limited = contact.type is ContactType.PHONE and self.allowed
+        return not is_limited or _digits(contact).startswith(tuple(self.allowed))
 
     def limits_for(self, contact: Contact, hasher: Hasher) -> list[SendLimit]:
         """Return the limits for a message to a contact. Its spelling variants count together."""
@@ -65,5 +64,5 @@ def _digits(contact: Contact) -> str:
 
 
 def _without_zeros(digits: str) -> str:
-    """Return the digits without the zeros before and behind the country code: they do not change the block."""
+    """Return the digits without the zeros before and after the country code, which do not change the block."""
     return _COUNTRY_CODE.sub(r"\1", digits.lstrip("0"), count=1)

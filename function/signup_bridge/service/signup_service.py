@@ -1,11 +1,10 @@
-"""Handle one request, whichever way it arrived: the function that the Flask views and the event triggers call.
+"""Handle one request: the service that the Flask views and the event triggers call.
 
-It knows no framework. An HTTP request proves its sender with its headers; the platform authorizes the other sources.
+It depends on no framework. The headers of an HTTP request authenticate its sender; the platform authorizes the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -25,21 +24,19 @@ from signup_bridge.upstream import credentials
 from .code_sending import CodeSender
 from .verification import Verification
 
-_NO_HEADERS: Mapping[str, str] = {}
-
 
 @dataclass(frozen=True)
 class Request:
     """One request to verify a contact or to send a code.
 
-    ``headers`` belong to an HTTP request, whose signature they carry. ``key`` is the id that a trigger gives to a
-    delivery; the body's own id takes precedence. ``action``: ``auto`` lets the body decide where its source permits it.
+    ``headers`` are those of an HTTP request, with its signature. ``key`` is the id that a trigger assigns; the body's
+    own id takes precedence. ``action``: ``auto`` lets the body decide if its source permits that.
     """
 
     body: bytes = field(repr=False)
     deadline: Deadline
     source: Source = "request"
-    headers: Headers = field(default_factory=lambda: _NO_HEADERS, repr=False)
+    headers: Headers = field(default_factory=dict[str, str], repr=False)
     key: IdempotencyKey | None = None
     action: Literal["auto", "send"] = "auto"
 
@@ -73,42 +70,40 @@ class RequestRules(NamedTuple):
     role_credentials: bool
 
 
-class SignupService:
-    """Verify contacts and send codes."""
+class SignupService(NamedTuple):
+    """Verifies contacts and sends codes."""
 
-    def __init__(self, rules: RequestRules, verification: Verification, sender: CodeSender) -> None:
-        self._rules = rules
-        self._verification = verification
-        self._sender = sender
+    rules: RequestRules
+    verification: Verification
+    sender: CodeSender
 
     def handle(self, request: Request) -> DeliveryResult:
         """Verify the contact or send the code by the request's deadline. Raises RequestRejected."""
         delivery = self._read(request)
         contact, deadline = delivery.contact, request.deadline
-        role = credentials.from_headers(request.headers) if self._rules.role_credentials else None
+        role = credentials.from_headers(request.headers) if self.rules.role_credentials else None
         if isinstance(delivery, CodeRequest):
-            result = self._sender.send(delivery, deadline, role)
+            result = self.sender.send(delivery, deadline, role)
             return DeliveryResult(result, result, SEND, contact.type, contact)
-        result = self._verification.verify(delivery, deadline, role)
-        public_result = self._verification.public_result(result, delivery.key)
-        return DeliveryResult(result, public_result, CREATE, contact.type, contact)
+        result = self.verification.verify(delivery, deadline, role)
+        return DeliveryResult(result, self.verification.conceal(result, delivery.key), CREATE, contact.type, contact)
 
     def authenticate(self, headers: Headers) -> None:
         """Verify the signature of a request without a body. Raises RequestRejected."""
-        self._rules.verify_signature(headers, b"")
+        self.rules.verify_signature(headers, b"")
 
     def lookup(self, delivery_id: str, headers: Headers, deadline: Deadline) -> DeliveryResult:
         """Return what the ledger stores about a delivery. Raises RequestRejected, also if it stores nothing."""
-        keys = idempotency_key.candidates(delivery_id, headers, self._rules.keys)
-        stored = self._verification.lookup(keys, deadline)
+        keys = idempotency_key.candidates(delivery_id, headers, self.rules.keys)
+        stored = self.verification.lookup(keys, deadline)
         if stored is None:
             raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
-        public_result = self._verification.public_result(stored.result, stored.key)
+        public_result = self.verification.conceal(stored.result, stored.key)
         return DeliveryResult(stored.result, public_result, CREATE, stored.contact_type, None)
 
     def _read(self, request: Request) -> Delivery | CodeRequest:
-        """Return what the request asks for, after its sender is known. Raises RequestRejected."""
-        rules, headers = self._rules, request.headers
+        """Authenticate the sender, then parse the body. Raises RequestRejected."""
+        rules, headers = self.rules, request.headers
         if len(request.body) > rules.body_limit:
             raise body_too_large(rules.body_limit)
         key = request.key

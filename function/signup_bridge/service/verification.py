@@ -42,55 +42,44 @@ class StoredResult(NamedTuple):
     contact_type: ContactType | None = None
 
 
-class Verification:
+class Verification(NamedTuple):
     """Verifies deliveries.
 
     ``describe``: the account's list is read to reconcile unknown outcomes. ``release``: verified contacts are taken off
     it. ``reveal``: senders may learn that a contact was verified before.
     """
 
-    def __init__(
-        self,
-        processor: IdempotentProcessor,
-        ledger: Ledger,
-        api: RateLimitedApi,
-        clock: Clock,
-        *,
-        describe: bool,
-        release: bool,
-        reveal: bool,
-    ) -> None:
-        self._processor = processor
-        self._ledger = ledger
-        self._api = api
-        self._clock = clock
-        self._describe = describe
-        self._release = release
-        self._reveal = reveal
+    processor: IdempotentProcessor
+    ledger: Ledger
+    api: RateLimitedApi
+    clock: Clock
+    describe: bool
+    release: bool
+    reveal: bool
 
     def verify(self, delivery: Delivery, deadline: Deadline, credentials: Credentials | None = None) -> Result:
         """Verify the delivery's code for its contact, once, by the deadline.
 
         ``credentials`` are the request's own, if it has any.
         """
-        api = self._api.with_credentials(credentials) if credentials else self._api
+        api = self.api.with_credentials(credentials) if credentials else self.api
         work = _VerificationWork(
             delivery,
-            self._ledger,
+            self.ledger,
             api,
-            Reconciler(api, self._ledger, self._clock, describe=self._describe, reveal=self._reveal),
-            ContactRelease(api, self._ledger),
-            release=self._release,
-            counted=COUNTED_OUTCOMES if self._reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED),
+            Reconciler(api, self.ledger, self.clock, self.describe, self.reveal),
+            ContactRelease(api, self.ledger),
+            release=self.release,
+            counted=COUNTED_OUTCOMES if self.reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED),
         )
-        return self._processor.process(work, deadline)
+        return self.processor.process(work, deadline)
 
     def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> StoredResult | None:
         """Return what the ledger stores about the delivery of one of these keys, None if it stores nothing."""
         key = keys[0]
         try:
             for key in keys:
-                stored = self._ledger.get(self._ledger.hasher().delivery(key), deadline=deadline)
+                stored = self.ledger.get(self.ledger.hasher().delivery(key), deadline=deadline)
                 if stored is None:
                     continue
                 if stored.record is not None:
@@ -101,75 +90,58 @@ class Verification:
             return StoredResult(ledger_unavailable_result(error), key)
         return None
 
-    def public_result(self, result: Result, key: IdempotencyKey) -> Result:
-        """Return the result as the sender may see it.
+    def conceal(self, result: Result, key: IdempotencyKey) -> Result:
+        """Return the result as the sender may see it. The placeholder of a delivery is the same each time."""
 
-        A contact that was verified before may have to look like a wrong code. A response that must not show that there
-        was no API call gets a placeholder for the API's request id: the same each time, from the delivery's keyed hash.
-        Both outcomes get the same work, since the time of a response could tell them apart.
-        """
-        if self._reveal or result.outcome not in (outcomes.ALREADY_VERIFIED, outcomes.CODE_INCORRECT):
-            return result
-        digest = hashlib.sha256(b"stand-in " + self._ledger.hasher().delivery(key)).digest()[:16]
-        placeholder = str(uuid.UUID(bytes=digest, version=4))
-        return result._replace(outcome=outcomes.CODE_INCORRECT, request_id=result.request_id or placeholder)
+        def placeholder_id() -> str:
+            digest = hashlib.sha256(b"stand-in " + self.ledger.hasher().delivery(key)).digest()[:16]
+            return str(uuid.UUID(bytes=digest, version=4))
+
+        return result if self.reveal else outcomes.conceal_in_result(result, placeholder_id)
 
 
-class _VerificationWork:
+class _VerificationWork(NamedTuple):
     """The work for one delivery, as `idempotency.Work` describes it."""
 
-    action = CREATE
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        ledger: Ledger,
-        api: RateLimitedApi,
-        reconciler: Reconciler,
-        contact_release: ContactRelease,
-        *,
-        release: bool,
-        counted: tuple[Outcome, ...],
-    ) -> None:
-        self.delivery = delivery
-        self._ledger = ledger
-        self._api = api
-        self._reconciler = reconciler
-        self._contact_release = contact_release
-        self._release = release
-        self._counted = counted
+    delivery: Delivery
+    ledger: Ledger
+    api: RateLimitedApi
+    reconciler: Reconciler
+    contact_release: ContactRelease
+    release: bool
+    counted: tuple[Outcome, ...]
+    action: str = CREATE
 
     def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        return self._ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
+        return self.ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
-        """Call the API as often as this claim needs."""
         keys, claim, slot = claimed.keys, claimed.claim, claimed.slot
         try:
             if claim.release_pending:
-                failure = self._contact_release.retry_pending(self.delivery.contact, keys, claimed.token, deadline)
+                failure = self.contact_release.retry_pending(self.delivery.contact, keys, claimed.token, deadline)
                 if failure is not None:
                     return CallAttempt(failure)
             if claim.unknown_outcome is not None:
-                return self._reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
-            if claim.release_pending:  # its own slot has passed
-                reserved = self._api.reserve_slot(CREATE, deadline)
+                return self.reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
+            if claim.release_pending:  # the claim's slot has passed
+                reserved = self.api.reserve_slot(CREATE, deadline)
                 if not isinstance(reserved, SlotReservation):
-                    return CallAttempt(Result(self._api.no_slot(CREATE, deadline), retry_after=reserved))
+                    return CallAttempt(Result(self.api.no_slot(CREATE, deadline), retry_after=reserved))
                 slot = reserved
         except LedgerUnavailable as error:  # no call was made whose outcome is not stored
             return CallAttempt(ledger_unavailable_result(error))
-        return self._api.create(self.delivery, slot, deadline)
+        return self.api.create(self.delivery, slot, deadline)
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
         return settlement(claimed, attempt)._replace(
-            counts_as_wrong=attempt.result.outcome in self._counted,
+            counts_as_wrong=attempt.result.outcome in self.counted,
             release_lock=LOCK_TIMEOUT if self._should_release(attempt) else 0.0,
         )
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
         if self._should_release(attempt):
-            self._contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
+            self.contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
 
     def _should_release(self, attempt: CallAttempt) -> bool:
-        return self._release and attempt.result.outcome is outcomes.VERIFIED
+        return self.release and attempt.result.outcome is outcomes.VERIFIED

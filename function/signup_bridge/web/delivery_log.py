@@ -16,7 +16,7 @@ from signup_bridge.upstream import error_codes
 
 
 class LogEntry(NamedTuple):
-    """What the log line of a request says: its ``fields``, the times before and in the API call, and its level."""
+    """The log line of a request: its ``fields``, the times before and in the API call, and its level."""
 
     fields: dict[str, Any]
     timing: Timing = NO_TIME
@@ -40,8 +40,8 @@ def from_result(delivery: DeliveryResult) -> LogEntry:
     fields = {"outcome": result.outcome.code, **{name: value for name, value in details.items() if value}}
     if result.outcome is not BRIDGE_MISCONFIGURED:
         return LogEntry(fields, result.timing)
-    fields["remedy"] = error_codes.remedy_for(result.api_code, delivery.action)
-    return LogEntry(fields, result.timing, logging.ERROR)
+    remedy = error_codes.remedy_for(result.api_code, delivery.action)
+    return LogEntry(fields | {"remedy": remedy}, result.timing, logging.ERROR)
 
 
 def from_rejection(rejection: RequestRejected) -> LogEntry:
@@ -54,15 +54,14 @@ def from_rejection(rejection: RequestRejected) -> LogEntry:
     return LogEntry(fields, level=logging.ERROR if rejection.outcome is INTERNAL_ERROR else logging.INFO)
 
 
-class DeliveryLog:
-    """Reports each delivery once."""
+class DeliveryLog(NamedTuple):
+    """Logs and counts each delivery once."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    observer: Observer
 
     def write(self, entry: LogEntry, *, status: int, elapsed: Stopwatch, message: str = "delivery") -> None:
         """Write a log line and count the outcome. ``status`` is the HTTP status of the response."""
-        self._observer.on_response(entry.fields["outcome"], replayed="replayed" in entry.fields)
+        self.observer.on_response(entry.fields["outcome"], replayed="replayed" in entry.fields)
         fields = {
             **entry.fields,
             "status": status,

@@ -20,7 +20,8 @@ from signup_bridge.telemetry.logs import log
 
 from . import delivery_log, responses
 from .delivery_log import DeliveryLog, LogEntry
-from .responses import HttpResponse, Responder
+from .profiles import STATUS, Profile
+from .responses import HttpResponse
 from .wsgi_environ import close_after_response
 
 if TYPE_CHECKING:
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 SERVICE_BLUEPRINT = "service"
-"""The routes that no sender requests, and so no profile changes."""
+"""The routes that no sender requests: no profile changes their responses."""
 
 
-def init_app(app: Flask, responder: Responder, deliveries: DeliveryLog, clock: Clock) -> None:
+def init_app(app: Flask, profile: Profile, deliveries: DeliveryLog, clock: Clock) -> None:
     """Register the hooks and error handlers of the application."""
     _register_hooks(app, deliveries, clock)
-    _register_error_handlers(app, responder)
+    _register_error_handlers(app, profile)
 
 
 class _RequestContext(NamedTuple):
-    """What is known of a request before its view runs. The tokens reset the ids of the log."""
+    """What is known of a request before its view runs."""
 
     request_id: str
     elapsed: Stopwatch
@@ -49,7 +50,7 @@ class _RequestContext(NamedTuple):
 
 
 class _Response(Response):
-    """A complete response. ``timing`` is shown in its headers, ``entry`` is logged."""
+    """A complete response. ``timing`` is for its headers, ``entry`` for the log."""
 
     timing: Timing | None
     entry: LogEntry | None = None
@@ -60,32 +61,31 @@ class _Response(Response):
 
 
 def to_flask_response(http_response: HttpResponse, entry: LogEntry | None = None) -> Response:
-    """Return Flask's response, which the log line ``entry`` describes."""
+    """Return Flask's response, with the ``entry`` that the log line shows."""
     response = _Response(http_response.body, http_response.status, headers=http_response.headers)
     response.timing, response.entry = http_response.timing, entry
     return response
 
 
 def _target_check(app: Flask) -> Callable[[str], bool]:
-    """Return a function that says whether a request target is written exactly as a route.
+    """Return a function that checks whether a request target is written exactly as a route.
 
-    ``//metrics`` and ``/%6Detrics`` must not reach a route that a proxy's rule about paths would have kept from them.
+    ``//metrics`` and ``/%6Detrics`` must not bypass a proxy's rule for ``/metrics``.
     """
 
     @cache
     def routes() -> tuple[set[str], tuple[str, ...]]:
         rules = list(app.url_map.iter_rules())
-        whole = [rule for rule in rules if not rule.arguments]
-        slashed = {f"{rule.rule.rstrip('/')}/" for rule in whole if rule.strict_slashes is False}
-        beginnings = (rule.rule.partition("<")[0] for rule in rules if rule.arguments)
-        return {rule.rule for rule in whole} | slashed, tuple(beginnings)
+        paths = {rule.rule for rule in rules if not rule.arguments}
+        paths |= {f"{rule.rule.rstrip('/')}/" for rule in rules if not rule.arguments and rule.strict_slashes is False}
+        return paths, tuple(rule.rule.partition("<")[0] for rule in rules if rule.arguments)
 
     def is_route(target: str) -> bool:
         path = target.partition("?")[0]
         if not path.startswith("/"):  # the absolute form (RFC 9112, section 3.2.2)
             path = "/" + path.partition("://")[2].partition("/")[2]
-        whole, beginnings = routes()
-        return path in whole or path.startswith(beginnings)
+        paths, prefixes = routes()
+        return path in paths or path.startswith(prefixes)
 
     return is_route
 
@@ -110,8 +110,8 @@ def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
         sent = cast("_Response", response)
         sent.headers.extend(responses.common_headers(context.request_id, sent.timing))
         if request.method == "POST" and sent.entry:
-            unknown = not request.url_rule or sent.entry.fields["outcome"] == outcomes.NOT_FOUND.code
-            message = "request refused" if unknown else "delivery"
+            is_routed = request.url_rule and sent.entry.fields["outcome"] != outcomes.NOT_FOUND.code
+            message = "delivery" if is_routed else "request refused"
             deliveries.write(sent.entry, status=sent.status_code, elapsed=context.elapsed, message=message)
         return sent
 
@@ -122,13 +122,12 @@ def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
         tracing.trace_id.reset(context.trace_id_token)
 
 
-def _register_error_handlers(app: Flask, responder: Responder) -> None:
+def _register_error_handlers(app: Flask, profile: Profile) -> None:
     @app.errorhandler(RequestRejected)
     def rejected(error: RequestRejected) -> Response:
         if error.outcome is outcomes.BODY_INCOMPLETE:
             close_after_response()
-        is_service = request.blueprint == SERVICE_BLUEPRINT
-        response = responses.from_rejection(error) if is_service else responder.from_rejection(error)
+        response = responses.from_rejection(error, STATUS if request.blueprint == SERVICE_BLUEPRINT else profile)
         return to_flask_response(response, delivery_log.from_rejection(error))
 
     @app.errorhandler(HTTPException)

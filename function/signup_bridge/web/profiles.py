@@ -1,4 +1,4 @@
-"""The response formats that make each kind of sender do the right thing: plain data, beside the outcome table.
+"""The response formats for each kind of sender.
 
 Sources: the senders' documentation on responses; for Supabase that of its hooks on retries and errors.
 """

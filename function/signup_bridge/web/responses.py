@@ -9,10 +9,10 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.core.outcomes import NO_TIME, SENT, EncodingUnsupported, Outcome, RequestRejected, Result, Timing
+from signup_bridge.core.outcomes import NO_TIME, SENT, EncodingUnsupported, Outcome, RequestRejected, Timing
+from signup_bridge.service.signup_service import DeliveryResult
 
-from .profiles import STATUS, Profile, ResponseFormat
+from .profiles import Profile, ResponseFormat
 
 PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
@@ -35,47 +35,41 @@ def common_headers(request_id: str, timing: Timing | None = NO_TIME) -> dict[str
 
 
 class Responder(NamedTuple):
-    """Builds the responses for one kind of sender.
+    """Builds the responses to deliveries for one kind of sender.
 
-    ``resend_after``: seconds until a sender may request another code. ``timed``: responses to deliveries show times.
+    ``resend_after``: seconds until a sender may request another code. ``timed``: responses show times.
     """
 
     profile: Profile
     resend_after: float
     timed: bool
 
-    def from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
+    def from_result(self, delivery: DeliveryResult) -> HttpResponse:
         """Return the response to a delivery. A success shows the masked contact, unless it is not known."""
-        response = self._from_result(result, contact_type, contact)
-        if result.replayed:
-            response = response._replace(headers=(*response.headers, ("Idempotent-Replayed", "true")))
-        timing = result.timing if self.timed else None
-        return response._replace(timing=timing)
-
-    def from_rejection(self, rejection: RequestRejected) -> HttpResponse:
-        """Return the response to a request that was not processed."""
-        return from_rejection(rejection, self.profile)
-
-    def _from_result(self, result: Result, contact_type: ContactType | None, contact: Contact | None) -> HttpResponse:
+        result = delivery.public_result
         outcome = result.outcome
         if outcome.kind != "success":
-            details = _ProblemDetails(outcome, outcome.detail, result.request_id, retry_after=result.retry_after)
-            return _render(details, self.profile)
-        members = {
-            "status": outcome.code,
-            "type": contact_type.label if contact_type else None,
-            "contact": contact.masked if contact else None,
-            "request_id": result.request_id,
-            "resolved": result.resolved or None,
-            "resend_after": math.ceil(self.resend_after) if outcome is SENT else None,
-        }
-        return json_response(outcome.status, {name: value for name, value in members.items() if value is not None})
+            optional = {"request_id": result.request_id}
+            response = _failure(outcome, self.profile, outcome.detail, optional, retry_after=result.retry_after)
+        else:
+            members = {
+                "status": outcome.code,
+                "type": delivery.contact_type.label if delivery.contact_type else None,
+                "contact": delivery.contact.masked if delivery.contact else None,
+                "request_id": result.request_id,
+                "resolved": result.resolved or None,
+                "resend_after": math.ceil(self.resend_after) if outcome is SENT else None,
+            }
+            response = json_response(outcome.status, members)
+        replayed = (("Idempotent-Replayed", "true"),) if result.replayed else ()
+        return response._replace(headers=response.headers + replayed, timing=result.timing if self.timed else None)
 
 
-def from_rejection(rejection: RequestRejected, profile: Profile = STATUS) -> HttpResponse:
+def from_rejection(rejection: RequestRejected, profile: Profile) -> HttpResponse:
     """Return the response to a request that was not processed."""
-    details = _ProblemDetails(rejection.outcome, rejection.detail, errors=rejection.errors, message=rejection.message)
-    response = _render(details, profile)
+    errors = [{"pointer": pointer, "detail": detail} for pointer, detail in rejection.errors]
+    optional = {"errors": errors or None}
+    response = _failure(rejection.outcome, profile, rejection.detail, optional, message=rejection.message)
     if isinstance(rejection, EncodingUnsupported):
         return response._replace(headers=(*response.headers, ("Accept-Encoding", "identity")))
     return response
@@ -101,68 +95,51 @@ def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
     return "problem"
 
 
-def json_response(status: int, members: dict[str, Any], media_type: str = "application/json") -> HttpResponse:
-    """Return a response whose body is a JSON object."""
-    return HttpResponse(status, (("Content-Type", media_type),), json.dumps(members).encode() + b"\n")
+def json_response(
+    status: int, members: dict[str, Any], *headers: tuple[str, str], media_type: str = "application/json"
+) -> HttpResponse:
+    """Return a response whose body is a JSON object of the members that are not None."""
+    body = json.dumps({name: value for name, value in members.items() if value is not None}).encode() + b"\n"
+    return HttpResponse(status, (("Content-Type", media_type), *headers), body)
 
 
-class _ProblemDetails(NamedTuple):
-    """What a response may say about an outcome.
+def _failure(
+    outcome: Outcome,
+    profile: Profile,
+    detail: str,
+    optional: dict[str, Any],
+    *,
+    retry_after: float | None = None,
+    message: str | None = None,
+) -> HttpResponse:
+    """Return the response to an outcome that is no success.
 
     ``retry_after`` is in seconds, ``message`` for the person who signs up; None selects the outcome's own.
     """
-
-    outcome: Outcome
-    detail: str
-    request_id: str | None = None
-    errors: tuple[tuple[str, str], ...] = ()
-    retry_after: float | None = None
-    message: str | None = None
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """The optional members."""
-        members: dict[str, Any] = {}
-        if self.request_id is not None:
-            members["request_id"] = self.request_id
-        if self.errors:
-            members["errors"] = [{"pointer": pointer, "detail": what} for pointer, what in self.errors]
-        return members
-
-
-def _render(details: _ProblemDetails, profile: Profile) -> HttpResponse:
-    outcome = details.outcome
     status = http_status(outcome, profile)
-    message = details.message or outcome.title
+    title = message or outcome.title
     match response_format(outcome, profile):
         case "acknowledged":  # a sender that receives 200 does not retry: there is nothing to stop
-            members = {"status": outcome.code, "verified": False, "title": message, "detail": details.detail}
-            return json_response(status, members | details.members)
+            members = {"status": outcome.code, "verified": False, "title": title, "detail": detail}
+            return json_response(status, members | optional)
+        case "hook" if outcome.retryable:  # at once: all attempts of the sender together have 5 s
+            return json_response(status, {"error": {"http_code": status, "message": title}}, ("Retry-After", "1"))
         case "hook":
-            http_code = status if outcome.retryable else outcome.status
-            response = json_response(status, {"error": {"http_code": http_code, "message": message}})
-            # At once: all attempts of the sender together have 5 s.
-            retry = (("Retry-After", "1"),) if outcome.retryable else ()
-            return response._replace(headers=response.headers + retry)
-    return _problem(details)
-
-
-def _problem(details: _ProblemDetails) -> HttpResponse:
-    """Return a problem document (RFC 9457) and the headers that tell whether and when to retry."""
-    outcome = details.outcome
-    members: dict[str, Any] = {
+            return json_response(status, {"error": {"http_code": outcome.status, "message": title}})
+    members = {  # RFC 9457
         "type": PROBLEM_TYPE + outcome.code,
         "title": outcome.title,
-        "status": outcome.status,
-        "detail": details.detail,
+        "status": status,
+        "detail": detail,
         "code": outcome.code,
         "retryable": outcome.retryable,
     }
-    response = json_response(outcome.status, members | details.members, "application/problem+json")
-    return response._replace(headers=response.headers + _headers(outcome, details.retry_after))
+    headers = _retry_headers(outcome, retry_after)
+    return json_response(status, members | optional, *headers, media_type="application/problem+json")
 
 
-def _headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:
+def _retry_headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:
+    """Return the headers that tell whether and when to retry."""
     if outcome.abort:
         return (("webhook-delivery", "abort-message"),)
     if outcome.retry_after is not None:

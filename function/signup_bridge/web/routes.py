@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
@@ -20,25 +22,15 @@ MAX_QUEUE_FRACTION = 0.75
 """The fraction of its budget that a request may spend in the server's queue."""
 
 
-class WebhookViews:
+class WebhookViews(NamedTuple):
     """The views of the routes that senders request. ``budget``: seconds for one request."""
 
-    def __init__(
-        self,
-        service: SignupService,
-        responder: Responder,
-        queries: LedgerQueryLimiter,
-        clock: Clock,
-        *,
-        budget: float,
-        body_limit: int,
-    ) -> None:
-        self._service = service
-        self._responder = responder
-        self._queries = queries
-        self._clock = clock
-        self._budget = budget
-        self._body_limit = body_limit
+    service: SignupService
+    responder: Responder
+    queries: LedgerQueryLimiter
+    clock: Clock
+    budget: float
+    body_limit: int
 
     def register(self, app: Flask, *, send_codes: bool) -> None:
         """Add the routes."""
@@ -50,49 +42,49 @@ class WebhookViews:
         app.get("/deliveries/<path:delivery_id>")(self.get_delivery)
 
     def signup(self) -> Response:
-        deadline = self._deadline()
-        return self._respond(self._service.handle(Request(self._body(), deadline, headers=request.headers)))
+        return self._handle("auto")
 
     def send_code(self) -> Response:
-        deadline = self._deadline()
-        return self._respond(
-            self._service.handle(Request(self._body(), deadline, headers=request.headers, action="send"))
-        )
+        return self._handle("send")
 
     def get_delivery(self, delivery_id: str) -> Response:
-        self._service.authenticate(request.headers)
-        with self._queries.acquire(self._deadline()) as deadline:
-            return self._respond(self._service.lookup(delivery_id, request.headers, deadline))
+        self.service.authenticate(request.headers)
+        with self.queries.acquire(self._deadline()) as deadline:
+            return self._respond(self.service.lookup(delivery_id, request.headers, deadline))
+
+    def _handle(self, action: Literal["auto", "send"]) -> Response:
+        deadline = self._deadline()
+        body = self._body()
+        return self._respond(self.service.handle(Request(body, deadline, headers=request.headers, action=action)))
 
     def _respond(self, delivery: DeliveryResult) -> Response:
-        response = self._responder.from_result(delivery.public_result, delivery.contact_type, delivery.contact)
-        return to_flask_response(response, delivery_log.from_result(delivery))
+        return to_flask_response(self.responder.from_result(delivery), delivery_log.from_result(delivery))
 
     def _deadline(self) -> Deadline:
-        """Return when this request must have its response: its budget began when the server accepted it.
+        """Return the deadline of this request, whose budget began when the server accepted it.
 
-        One that spent most of its budget in the server's queue has none left: a call that does not start cannot end as
-        an unknown outcome.
+        A request that spent most of its budget in the server's queue has none left: a call that does not start cannot
+        end as an unknown outcome.
         """
         environ = request.environ
-        budget = min(self._budget, environ.get(BUDGET, self._budget))
+        budget = min(self.budget, environ.get(BUDGET, self.budget))
         age = queue_time(environ)
-        return Deadline(self._clock, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
+        return Deadline(self.clock, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
 
     def _body(self) -> bytes:
-        """Read the whole body. Raises RequestRejected; if it is announced as too large, before anything is read."""
+        """Read the whole body. Raises RequestRejected, before reading if ``Content-Length`` is above the limit."""
         try:
             body = request.get_data(cache=False)
         except RequestEntityTooLarge:
-            raise body_too_large(self._body_limit) from None
+            raise body_too_large(self.body_limit) from None
         except (ClientDisconnected, OSError):
             raise RequestRejected(outcomes.BODY_INCOMPLETE) from None
-        except Exception as error:  # noqa: BLE001  the server's own classes for a chunk that is not HTTP's
+        except Exception as error:  # noqa: BLE001  the server's own classes for an invalid chunk
             # gunicorn reports the end of the connection inside a chunk's terminator as a wrong terminator.
             broken_off = getattr(error, "term", None) in (b"", b"\r")
             outcome = outcomes.BODY_INCOMPLETE if broken_off else outcomes.BODY_MALFORMED
             raise RequestRejected(outcome) from None
-        # Werkzeug ends a body in chunks at its limit, and one that breaks off where it breaks off, without a word.
+        # Werkzeug truncates a chunked body at its limit, and reports no body that ends early.
         if len(body) != (request.content_length or len(body)):
             raise RequestRejected(outcomes.BODY_INCOMPLETE)
         request_read.get()()

@@ -30,7 +30,7 @@ def create_blueprint(
     describe: Callable[[], dict[str, Any]],
     metrics: Metrics | None,
 ) -> Blueprint:
-    """Return the routes. ``describe`` makes the OpenAPI description; without ``metrics`` there is no route for them."""
+    """Return the routes. ``describe`` returns the OpenAPI description; without ``metrics`` they have no route."""
     blueprint = Blueprint(SERVICE_BLUEPRINT, __name__)
 
     @blueprint.get("/health")
@@ -54,22 +54,16 @@ def create_blueprint(
         return to_flask_response(json_response(200, describe()))
 
     if metrics:
-        blueprint.get("/metrics")(_metrics_view(metrics, ledger, queries, clock))
+
+        @blueprint.get("/metrics")
+        def scrape() -> Response:
+            unknown = None
+            with (
+                suppress(LedgerUnavailable, RequestRejected),  # without the ledger, the other metrics are still useful
+                queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline,
+            ):
+                unknown = ledger.count_unknown(deadline=deadline)
+            exposition = metrics.render(unknown)
+            return to_flask_response(HttpResponse(200, (("Content-Type", exposition.content_type),), exposition.body))
+
     return blueprint
-
-
-def _metrics_view(
-    metrics: Metrics, ledger: Ledger, queries: LedgerQueryLimiter, clock: Clock
-) -> Callable[[], Response]:
-    def scrape() -> Response:
-        unknown = None
-        # Without the ledger, the other metrics are still useful.
-        with (
-            suppress(LedgerUnavailable, RequestRejected),
-            queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline,
-        ):
-            unknown = ledger.count_unknown(deadline=deadline)
-        exposition = metrics.render(unknown)
-        return to_flask_response(HttpResponse(200, (("Content-Type", exposition.content_type),), exposition.body))
-
-    return scrape

@@ -1,6 +1,6 @@
-"""What the server or the platform knows about a request beside its headers.
+"""What the server or the platform knows about a request besides its headers.
 
-Only what gunicorn documents is used. Without gunicorn, and for the queue time without Linux, the functions do nothing.
+The functions use what gunicorn documents. Without gunicorn, and for the queue time without Linux, they do nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _LAST_DATA_RECEIVED = struct.Struct("=52xI")
 def queue_time(environ: WSGIEnvironment) -> float:
     """Return the seconds since the last byte of the connection arrived.
 
-    Before the body is read that is the time that a request, if it arrived whole, spent in the queues of the kernel
-    and of gunicorn. No clock of the server's own starts before a thread is free.
+    Before the body is read, a complete request has spent this time in the queues of the kernel and of gunicorn. The
+    server itself starts no clock before a thread is free.
     """
     connection = environ.get("gunicorn.socket")
     if connection is None or sys.platform != "linux":
@@ -46,6 +46,6 @@ def queue_time(environ: WSGIEnvironment) -> float:
 
 
 def close_after_response() -> None:
-    """Close the connection after the response, which says so. A WSGI application may not set ``Connection`` itself."""
+    """Close the connection after the response. A WSGI application may not set ``Connection`` itself."""
     if request := current_request.get():
         request.force_close()
