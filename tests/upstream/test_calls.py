@@ -12,6 +12,7 @@ import pytest
 from signup_bridge.core.clock import Deadline
 from signup_bridge.core.rate_limit import interval
 from signup_bridge.ledger import Slot
+from signup_bridge.upstream.client import DomainApi
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
@@ -187,6 +188,19 @@ def test_calls_after_ten_failures_are_not_sent_until_a_probe_succeeds(emulator: 
         clock.advance(1.1)
         assert deliver(instance, 6).json["status"] == "verified"
         assert deliver(instance, 7).json["status"] == "verified"
+
+
+def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("a fault of the bridge")
+
+    instance = bridge(emulator.url, StillClock())
+    with monkeypatch.context() as faulty:
+        faulty.setattr(DomainApi, "create_intl_phone_email", fail)
+        for number in range(10):
+            assert deliver(instance, number).json["code"] == "internal-error"
+    check_problem(deliver(instance, 10), UNREACHABLE, PROBLEM | {"retry-after": "1"})
+    assert emulator.calls == []
 
 
 def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:

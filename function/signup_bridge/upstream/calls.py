@@ -40,8 +40,8 @@ CALL_TIME_RESERVE = 2.0
 """Seconds that are kept for the call itself, a quarter of the remaining time at most, when a slot is reserved."""
 
 MIN_CALL_TIME = 1.0
-"""Seconds without which no call starts: one that is cut off ends as an unknown outcome. If the API's recent calls took
-longer, their 95th percentile counts, and in any case no more than half of the request's budget."""
+"""Seconds without which no call starts: one that is cut off ends as an unknown outcome. The 95th percentile of recent
+calls raises it, to half of the request's budget at most."""
 
 SLOT_TOLERANCE = 0.015
 """Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms of reserve in a
@@ -54,17 +54,6 @@ CONNECT_RETRY_DELAYS = (0.1, 0.4)
 """Seconds to wait before each retry of a call that was never sent."""
 
 
-def min_call_time(deadline: Deadline, latency: float) -> float:
-    """Return the seconds without which no call starts. ``latency``: the 95th percentile of recent calls, in seconds."""
-    return min(max(MIN_CALL_TIME, latency), deadline.total / 2)
-
-
-def max_slot_wait(deadline: Deadline, latency: float = 0.0) -> float:
-    """Return the seconds that a call may wait for its slot; negative if it is too late for a call."""
-    left = deadline.remaining()
-    return left - max(min(CALL_TIME_RESERVE, left / 4), min_call_time(deadline, latency))
-
-
 class SlotReservation(NamedTuple):
     """A reserved slot: ``wait`` seconds after ``since`` started."""
 
@@ -73,14 +62,14 @@ class SlotReservation(NamedTuple):
 
     @staticmethod
     def from_ledger(wait: float, requested: Stopwatch, clock: Clock) -> SlotReservation:
-        """Return the slot that the ledger has just reserved, ``wait`` seconds after half the time since the request."""
+        """Return a slot that the ledger has just reserved, assuming that it did so halfway since the request."""
         return SlotReservation(max(0.0, wait - requested.seconds() / 2), Stopwatch(clock))
 
 
 class CallAttempt(NamedTuple):
-    """The end of one or more attempts: the last result, and when its call started and finished.
+    """The last result of one or more attempts, and when its call started and finished.
 
-    ``started`` and ``finished`` are None if the API cannot have processed a call.
+    ``started`` is None if the API cannot have processed the call.
     """
 
     result: Result
@@ -107,30 +96,32 @@ class RateLimitedApi:
 
     def create(self, delivery: Delivery, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
         """Verify the code of a delivery."""
-        contact, verify_code = delivery.contact, delivery.verify_code
-        return self._call(
-            CREATE, partial(self.api.create_intl_phone_email, contact, verify_code, deadline), slot, deadline
-        )
+        make = partial(self.api.create_intl_phone_email, delivery.contact, delivery.verify_code)
+        return self._call_in_slot(CREATE, make, slot, deadline)
 
     def send(self, contact: Contact, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
         """Send a code to a contact."""
-        return self._call(SEND, partial(self.api.send_intl_phone_email_code, contact, deadline), slot, deadline)
+        return self._call_in_slot(SEND, partial(self.api.send_intl_phone_email_code, contact), slot, deadline)
 
     def max_slot_wait(self, action: str, deadline: Deadline) -> float:
-        """Return `max_slot_wait` for an action with its recent latency."""
-        return max_slot_wait(deadline, self._latencies[action].p95())
+        """Return the seconds that a call may wait for its slot; negative if it is too late for a call."""
+        left = deadline.remaining()
+        return left - max(min(CALL_TIME_RESERVE, left / 4), self._min_call_time(action, deadline))
 
     def no_slot(self, action: str, deadline: Deadline) -> Outcome:
         """Return why no slot was available: the quota, or too little time for a call."""
         return IN_PROGRESS if self._is_late(action, deadline) else UPSTREAM_THROTTLED
 
-    def _is_late(self, action: str, deadline: Deadline) -> bool:
-        """Whether a call that starts now would probably not end in time."""
-        left = deadline.remaining()
-        return not left or left < min_call_time(deadline, self._latencies[action].p95())
+    def _min_call_time(self, action: str, deadline: Deadline) -> float:
+        return min(max(MIN_CALL_TIME, self._latencies[action].p95()), deadline.total / 2)
 
-    def _call(
-        self, action: str, make: Callable[[], CallResult], slot: SlotReservation, deadline: Deadline
+    def _is_late(self, action: str, deadline: Deadline) -> bool:
+        """Return whether a call that starts now would probably not end in time."""
+        left = deadline.remaining()
+        return not left or left < self._min_call_time(action, deadline)
+
+    def _call_in_slot(
+        self, action: str, make: Callable[[Deadline], CallResult], slot: SlotReservation, deadline: Deadline
     ) -> CallAttempt:
         """Make the action's call in its slot; retry only if it was certainly not processed."""
         breaker = self._breakers[action]
@@ -143,13 +134,14 @@ class RateLimitedApi:
             if self._is_late(action, deadline):  # it waited for its slot, or the thread was frozen
                 return CallAttempt(result.with_queue_time(before))
             if paused := breaker.open_for():
-                return CallAttempt(
-                    Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused).with_queue_time(before)
-                )
-            started = Stopwatch(self._clock)
-            with breaker.call() as permitted:
-                call = make()
-                permitted.replied = call.result not in ("never-sent", "no-reply")
+                result = Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused)
+                return CallAttempt(result.with_queue_time(before))
+            started, replied = Stopwatch(self._clock), False
+            try:
+                call = make(deadline)
+                replied = call.result not in ("never-sent", "no-reply")
+            finally:
+                breaker.record(replied=replied)
             finished = Stopwatch(self._clock)
             result = self._classify(action, call).with_queue_time(before)
             if result.outcome not in (UPSTREAM_UNREACHABLE, UPSTREAM_THROTTLED):
@@ -186,7 +178,7 @@ class RateLimitedApi:
         return SlotReservation.from_ledger(slot.wait, requested, self._clock) if slot.fits else slot.wait
 
     def _wait_until(self, slot: SlotReservation, action: str, deadline: Deadline) -> None:
-        """Wait for the slot. A call that misses it takes another: late and punctual calls would cluster."""
+        """Wait for the slot. A late call reserves another one, so that it does not cluster with punctual calls."""
         for _ in range(MAX_RESERVATIONS):
             if not slot.wait:
                 return
@@ -201,33 +193,33 @@ class RateLimitedApi:
             return
 
     def list_page(self, contact_type: ContactType, offset: int, deadline: Deadline) -> ContactListPage | None:
-        """Return a page of the account's list, None if it is not available. Raises LedgerUnavailable."""
-        slot = self.reserve_slot(DESCRIBE, deadline)
-        if not isinstance(slot, SlotReservation):
-            return None
-        self._wait_until(slot, DESCRIBE, deadline)
-        if self._is_late(DESCRIBE, deadline):
-            return None
-        call = self.api.describe_intl_phone_email_list(contact_type, offset, deadline)
-        result = self._classify(DESCRIBE, call)
-        self._throttle(DESCRIBE, result, deadline)
+        """Return a page of the account's list, or None if it is not available. Raises LedgerUnavailable."""
+        make = partial(self.api.describe_intl_phone_email_list, contact_type, offset)
+        result, call = self._call_once(DESCRIBE, make, deadline)
         if result.outcome is BRIDGE_MISCONFIGURED:
             remedy = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
             fields = {"api_code": result.api_code, "remedy": remedy}
             log.error("the account's list is refused: no lost answer can be found out", extra={"fields": fields})
-        return reply.parse_contact_list(call)
+        return reply.parse_contact_list(call) if call else None
 
     def delete(self, contact: Contact, deadline: Deadline) -> Result:
         """Take a contact off the account's list; ``verified`` means that it is off it. Raises LedgerUnavailable."""
-        slot = self.reserve_slot(DELETE, deadline)
+        return self._call_once(DELETE, partial(self.api.delete_intl_phone_email, contact), deadline)[0]
+
+    def _call_once(
+        self, action: str, make: Callable[[Deadline], CallResult], deadline: Deadline
+    ) -> tuple[Result, CallResult | None]:
+        """Reserve a slot and make one call in it, None if there is no time. Raises LedgerUnavailable."""
+        slot = self.reserve_slot(action, deadline)
         if not isinstance(slot, SlotReservation):
-            return Result(self.no_slot(DELETE, deadline), retry_after=slot)
-        self._wait_until(slot, DELETE, deadline)
-        if self._is_late(DELETE, deadline):
-            return Result(IN_PROGRESS)
-        result = self._classify(DELETE, self.api.delete_intl_phone_email(contact, deadline))
-        self._throttle(DELETE, result, deadline)
-        return result
+            return Result(self.no_slot(action, deadline), retry_after=slot), None
+        self._wait_until(slot, action, deadline)
+        if self._is_late(action, deadline):
+            return Result(IN_PROGRESS), None
+        call = make(deadline)
+        result = self._classify(action, call)
+        self._throttle(action, result, deadline)
+        return result, call
 
     def _classify(self, action: str, call: CallResult) -> Result:
         """Return the result of a call that has just finished, and record its latency if something was sent."""
@@ -245,5 +237,5 @@ class RateLimitedApi:
 
 
 def _is_rate_limit(result: Result) -> bool:
-    """Whether the API rejected the call for its rate, which other users of the account share."""
+    """Return whether the API rejected the call for its rate, which other users of the account share."""
     return (result.api_code or "").startswith("RequestLimitExceeded")

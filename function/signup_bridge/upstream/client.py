@@ -1,6 +1,6 @@
-"""The calls of the Domain API, through the official SDK.
+"""Call the Domain API through the official SDK.
 
-Each call returns what is known for certain about it. No call raises, judges its reply, retries, or logs what it sends.
+A call returns its facts. It does not raise, classify its reply, retry, or log the request.
 """
 
 from __future__ import annotations
@@ -31,22 +31,16 @@ from .transport import CallTrace, HttpTransport, trace_call
 PAGE_SIZE = 200
 """Rows of a page of the account's list, the most that the API returns."""
 
-# At DEBUG the SDK's logger prints the Authorization header, the contact and the code. A filter works with any level and
-# handler that is set later.
+# At DEBUG, the SDK's logger prints the Authorization header, the contact and the code. A filter works with any level
+# and handler that is set later.
 logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
-
-
-def _headers() -> dict[str, str]:
-    """Return a call's headers, a new dict each time: the SDK writes into it, and adds a trace id if there is none."""
-    trace = trace_id.get()
-    return {"X-TC-TraceId": trace} if trace else {}
 
 
 class DomainApi:
     """The Domain API (product ``domain``, version ``2018-08-08``). All threads share one object.
 
-    ``url`` is the API's base URL, ``ca_bundle`` a PEM file (certifi's if None), ``connections`` how many are kept
-    alive. ``credentials`` is called for each call. Raises OSError if the CA bundle cannot be read.
+    ``ca_bundle`` is the path of a PEM file (None: certifi's), ``connections`` the number kept alive. ``credentials`` is
+    called for each call. Raises OSError if the CA bundle cannot be read.
     """
 
     def __init__(
@@ -62,7 +56,7 @@ class DomainApi:
         profile = ClientProfile(
             language="en-US",
             httpProfile=HttpProfile(protocol=parts.scheme, endpoint=parts.netloc, keepAlive=True),
-            # Explicit, because the other one, StandardRetryer, calls a third time after fail-then-succeed.
+            # Explicit, because the SDK's StandardRetryer calls a third time after a failure and a success.
             retryer=NoopRetryer(),
         )
         self._clock = clock
@@ -79,10 +73,9 @@ class DomainApi:
         return bound
 
     def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> CallResult:
-        """Call ``CreateIntlPhoneEmail`` once, with the contact unchanged: which forms it accepts is not documented.
+        """Call ``CreateIntlPhoneEmail`` once, with the contact unchanged: the accepted forms are not documented.
 
-        Source: Tencent Cloud API 3.0, product ``domain``, version ``2018-08-08``: ``Type`` is an int, ``Code`` (the
-        contact) and ``VerifyCode`` are strings.
+        Source: Tencent Cloud API 3.0: ``Type`` is an int, ``Code`` (the contact) and ``VerifyCode`` are strings.
         """
         params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
         return self._call(CREATE, params, deadline)
@@ -92,7 +85,7 @@ class DomainApi:
         return self._call(SEND, {"Type": contact.type.value, "Code": contact.value}, deadline)
 
     def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> CallResult:
-        """Request one page of the account's list, with as many rows as the API allows."""
+        """Request one page of the account's list, of `PAGE_SIZE` rows."""
         params = {"Type": contact_type.value, "Limit": PAGE_SIZE, "Offset": offset}
         return self._call(DESCRIBE, params, deadline)
 
@@ -107,9 +100,11 @@ class DomainApi:
         elapsed = Stopwatch(self._clock)
         client = copy(self._client)  # threads share the original, and each call has its own credentials
         client.credential = credentials
+        # The SDK writes into the headers, and adds a trace id if there is none.
+        headers = {"X-TC-TraceId": trace_id.get()} if trace_id.get() else {}
         with trace_call(deadline) as trace:
             try:
-                client.call(action, params, headers=_headers())
+                client.call(action, params, headers=headers)
             except TencentCloudSDKException as error:
                 # The SDK wraps every error, and raises it for some successes: the trace decides.
                 trace.error = trace.error or str(error.get_code())

@@ -1,7 +1,7 @@
-"""The API's error codes: the outcome of each, and what the operator can do about it.
+"""The outcomes of the API's error codes, and what the operator can check.
 
-An exact code comes before its family: the prefix says little, since a person's wrong code is an ``InternalError``.
-A code that is in no table decides nothing: `UPSTREAM_FAILED`.
+A code's prefix decides only for `API_FAMILIES`, since a person's wrong code is an ``InternalError``. A code that is in
+no table decides nothing: `UPSTREAM_FAILED`.
 Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common ones of Tencent Cloud API 3.0.
 """
 
@@ -42,20 +42,12 @@ API_CODES: dict[str, Outcome] = {
     "InvalidParameter.CodeTypeIsInvalid": BRIDGE_MISCONFIGURED,
     "InternalError.DomainInternalError": UPSTREAM_FAILED,
     "LimitExceeded.RequestLimit": UPSTREAM_THROTTLED,
-    # common, about credentials and permission
+    # common, about credentials and permission, with the family's sub-codes
     "AuthFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.InvalidAuthorization": BRIDGE_MISCONFIGURED,
-    "AuthFailure.InvalidSecretId": BRIDGE_MISCONFIGURED,
-    "AuthFailure.MFAFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SecretIdNotFound": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SignatureExpire": BRIDGE_MISCONFIGURED,
-    "AuthFailure.SignatureFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.TokenFailure": BRIDGE_MISCONFIGURED,
-    "AuthFailure.UnauthorizedOperation": BRIDGE_MISCONFIGURED,
     "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
     "IpInBlacklist": BRIDGE_MISCONFIGURED,
     "IpNotInWhitelist": BRIDGE_MISCONFIGURED,
-    # common, about our request
+    # common, about the bridge's request
     "ActionOffline": BRIDGE_MISCONFIGURED,
     "DryRunOperation": BRIDGE_MISCONFIGURED,
     "InvalidAction": BRIDGE_MISCONFIGURED,
@@ -68,12 +60,9 @@ API_CODES: dict[str, Outcome] = {
     "UnsupportedOperation": BRIDGE_MISCONFIGURED,
     "UnsupportedProtocol": BRIDGE_MISCONFIGURED,
     "UnsupportedRegion": BRIDGE_MISCONFIGURED,
-    # common: throttled, certainly not processed
+    # common: throttled and certainly not processed, with the family's sub-codes
     "RequestLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.GlobalRegionUinLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.IPLimitExceeded": UPSTREAM_THROTTLED,
-    "RequestLimitExceeded.UinLimitExceeded": UPSTREAM_THROTTLED,
-    # common: these exact codes, not their families
+    # common: these exact codes only
     "InvalidParameter": CONTACT_INVALID,
     "InvalidParameterValue": CONTACT_INVALID,
     # common: they decide nothing
@@ -88,27 +77,20 @@ API_CODES: dict[str, Outcome] = {
     "ServiceUnavailable": UPSTREAM_FAILED,
 }
 
-
-# Codes that mean something else for an action that sends a code. Sources: the errors that the mainland API documents
+# Codes with a different outcome for an action that sends a code. Sources: the errors that the mainland API documents
 # for SendPhoneEmailCode, and the name under which CreateIntlPhoneEmail would report that sending failed.
 SEND_API_CODES: dict[str, Outcome] = {
     "InternalError.SendVerifyCodeErr": SEND_FAILED,
     "FailedOperation.SendVerifyCodeIsLimited": SEND_LIMITED,
     "FailedOperation.SendTcbPhoneEmailCodeFailed": BRIDGE_MISCONFIGURED,
     "FailedOperation.VerifyUinIsRealname": BRIDGE_MISCONFIGURED,
-    # about a verification code, and the request has none
+    # about a verification code, which the request does not have
     "InternalError.VerifyCodeErr": UPSTREAM_FAILED,
     "InvalidParameter.VerifyCodeIsInvalid": UPSTREAM_FAILED,
 }
 
-
-# Families that cover every sub-code.
-API_FAMILIES: dict[str, Outcome] = {
-    "AuthFailure": BRIDGE_MISCONFIGURED,
-    "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
-    "RequestLimitExceeded": UPSTREAM_THROTTLED,
-}
-
+API_FAMILIES = ("AuthFailure", "UnauthorizedOperation", "RequestLimitExceeded")
+"""Codes of `API_CODES` whose sub-codes all have the same outcome."""
 
 # What to check if the API rejects the bridge itself. The first prefix of the code counts.
 REMEDIES: tuple[tuple[str, str], ...] = (
@@ -125,7 +107,6 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
 )
 
-
 NO_CREDENTIALS = (
     "there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or give the function an execution role (a "
     "web function also ROLE_CREDENTIALS_FROM_HEADERS=true)"
@@ -133,7 +114,7 @@ NO_CREDENTIALS = (
 
 
 def remedy_for(api_code: str | None, action: str = CREATE) -> str:
-    """Return what to check after ``bridge-misconfigured``, for the log. Without a code, nothing could be signed."""
+    """Return what to check after ``bridge-misconfigured``, for the log. Without a code, credentials were missing."""
     if api_code is None:
         return NO_CREDENTIALS
     return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
@@ -144,4 +125,4 @@ def outcome_for(api_code: str, action: str = CREATE) -> Outcome:
     if action == SEND and api_code in SEND_API_CODES:
         return SEND_API_CODES[api_code]
     family = api_code.partition(".")[0]
-    return API_CODES.get(api_code) or API_FAMILIES.get(family, UPSTREAM_FAILED)
+    return API_CODES.get(family if family in API_FAMILIES else api_code, UPSTREAM_FAILED)

@@ -1,4 +1,4 @@
-"""The latency of the API's recent calls, so that no call starts that cannot end in time. Safe for threads."""
+"""Measure the latency of recent API calls, so that no call starts that cannot end in time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SAMPLES = 1200
 """Calls that are kept: those of a minute at 20 calls a second."""
 
 _RECALCULATE_AFTER = 1.0
-"""Seconds for which a percentile is used again: sorting the calls costs 0.1 ms."""
+"""Seconds for which a percentile is cached: sorting the calls takes 0.1 ms."""
 
 
 class RecentLatency:
-    """The durations of one action's calls within `WINDOW`."""
+    """The durations of one action's calls within `WINDOW`. Safe for threads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

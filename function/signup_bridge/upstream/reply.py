@@ -1,4 +1,4 @@
-"""What a call to the API means: the facts of a call become a `Result`.
+"""Classify the facts of a call to the API as a `Result`.
 
 Only a whole reply with a request id and without an error is "verified": a wrong "verified" lets a stranger in.
 """
@@ -26,7 +26,7 @@ from signup_bridge.upstream import error_codes
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole HTTP reply of the API, unchanged. Its body may hold the contact, and is left out of the repr."""
+    """A whole HTTP reply of the API, unchanged. Its body may contain the contact, so the repr leaves it out."""
 
     status: int
     body: bytes
@@ -36,12 +36,11 @@ class Reply:
 
 
 class CallResult(NamedTuple):
-    """What is known about one call to the API once it is over.
+    """The facts of one finished call to the API.
 
     ``result`` is the whole reply, or: ``no-credentials`` (nothing to sign the request with), ``never-sent`` (no byte of
-    the request was handed to the network), ``no-reply`` (it was, and nothing came, or not the whole reply in time),
-    ``unusable`` (the reply is not HTTP, breaks off, or is too large). ``seconds`` is the duration of the call,
-    ``error`` the class of the error, for the log.
+    the request was handed to the network), ``no-reply`` (it was, but no whole reply came in time), ``unusable`` (the
+    reply is not HTTP, breaks off, or is too large). ``error`` is the class of the error, for the log.
     """
 
     result: Reply | Literal["no-credentials", "never-sent", "no-reply", "unusable"]
@@ -58,20 +57,21 @@ _WITHOUT_REPLY = {
 
 
 def classify(call: CallResult, action: str = CREATE) -> Result:
-    """Return what a call means for the delivery.
+    """Return the result of a call.
 
-    The API replies with HTTP 200 to everything. Success is the absence of an ``Error`` member beside a request id. A
-    reply without a request id is not the API's own and decides nothing.
+    The API always replies with HTTP 200. A reply with a request id and without an ``Error`` member is a success. A
+    reply without a request id does not come from the API and decides nothing.
     """
+    timing = Timing(upstream_seconds=call.seconds)
     if not isinstance(call.result, Reply):
-        return Result(_WITHOUT_REPLY[call.result], error=call.error, timing=Timing(upstream_seconds=call.seconds))
+        return Result(_WITHOUT_REPLY[call.result], error=call.error, timing=timing)
     try:
         request_id, api_code, _ = _read(call.result)
-    except ValueError as unusable:
-        return Result(UPSTREAM_FAILED, error=str(unusable), timing=Timing(upstream_seconds=call.seconds))
-    done = SENT if action == SEND else VERIFIED
-    outcome = done if api_code is None else error_codes.outcome_for(api_code, action)
-    return Result(outcome, request_id, api_code, timing=Timing(upstream_seconds=call.seconds))
+    except ValueError as error:
+        return Result(UPSTREAM_FAILED, error=str(error), timing=timing)
+    success = SENT if action == SEND else VERIFIED
+    outcome = success if api_code is None else error_codes.outcome_for(api_code, action)
+    return Result(outcome, request_id, api_code, timing=timing)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ContactListPage:
 
 
 def parse_contact_list(call: CallResult) -> ContactListPage | None:
-    """Return the page that ``DescribeIntlPhoneEmailList`` replied with; None if the reply is not usable."""
+    """Return the page in a reply to ``DescribeIntlPhoneEmailList``, or None if the reply is not usable."""
     if not isinstance(call.result, Reply):
         return None
     try:
@@ -108,7 +108,7 @@ def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
     document = strict_json.loads(reply.body)
     response = document.get("Response") if isinstance(document, dict) else None
     if not isinstance(response, dict):
-        raise ValueError("no Response object")  # noqa: TRY004  it is the reply that is wrong, not a type of ours
+        raise ValueError("no Response object")  # noqa: TRY004  the reply is wrong, not a type in this program
     if "Error" in document:
         raise ValueError("an Error beside the Response")
     request_id = _token(response.get("RequestId"), "no RequestId")
