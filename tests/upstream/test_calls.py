@@ -196,7 +196,7 @@ def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emu
 
     instance = bridge(emulator.url, StillClock())
     with monkeypatch.context() as faulty:
-        faulty.setattr(DomainApi, "create_intl_phone_email", fail)
+        faulty.setattr(DomainApi, "call", fail)
         for number in range(10):
             assert deliver(instance, number).json["code"] == "internal-error"
     check_problem(deliver(instance, 10), UNREACHABLE, PROBLEM | {"retry-after": "1"})

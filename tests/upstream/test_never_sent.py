@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
+from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import JsonFormatter
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
@@ -22,7 +22,7 @@ from signup_toolkit import ports
 from tests.support.bridge.clocks import SetClock, StillClock
 from tests.support.bridge.instances import bridge, calls
 from tests.support.bridge.responses import PROBLEM, check_problem, problem
-from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.bridge.signed_requests import body, signed
 from tests.support.network.upstream import SUCCESS, Upstream, read_request, reply, send
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
@@ -43,13 +43,12 @@ def test_certificate_of_another_host_receives_no_request(tls: Tls) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("action", ["create", "send", "describe", "delete"])
+@pytest.mark.parametrize("action", [CREATE, SEND, DESCRIBE, DELETE])
 def test_untrusted_certificate_is_logged_for_every_action(
     tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
 ) -> None:
     """One that nobody trusts signed, and one of a trusted CA for another host."""
-    clock, contact = SystemClock(), Contact(ContactType.PHONE, PHONE)
-    deadline = Deadline(clock, 5)
+    clock = SystemClock()
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         api = DomainApi(
             upstream.url.replace("127.0.0.1", host),
@@ -58,13 +57,7 @@ def test_untrusted_certificate_is_logged_for_every_action(
             clock=clock,
             ca_bundle=str(tls.bundle) if host == "localhost" else None,
         )
-        calls = {
-            "create": lambda: api.create_intl_phone_email(contact, CODE, deadline),
-            "send": lambda: api.send_intl_phone_email_code(contact, deadline),
-            "describe": lambda: api.describe_intl_phone_email_list(ContactType.PHONE, 0, deadline),
-            "delete": lambda: api.delete_intl_phone_email(contact, deadline),
-        }
-        call = calls[action]()
+        call = api.call(action, {}, Deadline(clock, 5))
         assert upstream.requests == []
     assert (call.result, call.error) == ("never-sent", "SSLCertVerificationError")
     (line,) = (json.loads(JsonFormatter().format(record)) for record in caplog.records)

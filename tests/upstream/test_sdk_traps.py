@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 from signup_bridge import settings
+from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Deadline, SystemClock
-from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.upstream.client import DomainApi
 from signup_bridge.upstream.credentials import Credentials
 from signup_bridge.upstream.reply import CallResult, Reply, classify
@@ -30,7 +30,7 @@ from tests.support.bridge.instances import Bridge, bridge, environment
 from tests.support.bridge.signed_requests import CODE, PHONE, body
 from tests.support.network.upstream import SUCCESS, Script, Upstream, cut, reply
 
-CONTACT = Contact(ContactType.PHONE, PHONE)
+PARAMS = {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 
 
 def succeed(connection: socket.socket) -> None:
@@ -50,7 +50,7 @@ def api_at(url: str, *, connections: int = 4, clock: SystemClock | None = None, 
 
 
 def call(api: DomainApi, budget: float = 5.0) -> CallResult:
-    return api.create_intl_phone_email(CONTACT, CODE, Deadline(SystemClock(), budget))
+    return api.call(CREATE, PARAMS, Deadline(SystemClock(), budget))
 
 
 def header_of(request: bytes, name: str) -> str | None:
@@ -59,7 +59,7 @@ def header_of(request: bytes, name: str) -> str | None:
 
 
 def test_request_has_the_documented_parameters_and_headers(upstream: Upstream) -> None:
-    call(api_at(upstream.url))
+    bridge(upstream.url).deliver()
     request = upstream.requests[0]
     assert json.loads(request.partition(b"\r\n\r\n")[2]) == {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
     assert header_of(request, "X-TC-Action") == "CreateIntlPhoneEmail"
@@ -299,7 +299,7 @@ def test_kept_connection_after_a_freeze_before_the_send_sends_nothing(
         send_request(connection, *args, **options)
 
     monkeypatch.setattr(DeadlineConnection, "request", sleep_before)
-    result = api.create_intl_phone_email(CONTACT, CODE, Deadline(clock, 5))
+    result = api.call(CREATE, PARAMS, Deadline(clock, 5))
     assert (result.result, len(upstream.requests)) == ("never-sent", 1)
 
 

@@ -24,8 +24,7 @@ from signup_bridge.core.outcomes import (
 )
 from signup_bridge.ledger import CallWindow, Ledger, LedgerUnavailable, UnknownOutcome
 from signup_bridge.ledger.keys import Keys
-from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
-from signup_bridge.upstream.client import PAGE_SIZE
+from signup_bridge.upstream.calls import PAGE_SIZE, CallAttempt, RateLimitedApi, SlotReservation
 
 CLOCK_SKEW = 2.0
 """Seconds by which a row may seem older than its call: ``CreatedOn`` has whole seconds, and two synchronized clocks

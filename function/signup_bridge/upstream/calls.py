@@ -5,10 +5,9 @@ A call that the API may have processed is never repeated here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from typing import NamedTuple
 
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
@@ -49,6 +48,9 @@ second."""
 
 MAX_RESERVATIONS = 3
 """Slots that a call may miss before it leaves outside its slot."""
+
+PAGE_SIZE = 200
+"""Rows of a page of the account's list, the most that the API returns."""
 
 CONNECT_RETRY_DELAYS = (0.1, 0.4)
 """Seconds to wait before each retry of a call that was never sent."""
@@ -95,13 +97,16 @@ class RateLimitedApi:
         return bound
 
     def create(self, delivery: Delivery, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
-        """Verify the code of a delivery."""
-        make = partial(self.api.create_intl_phone_email, delivery.contact, delivery.verify_code)
-        return self._call_in_slot(CREATE, make, slot, deadline)
+        """Verify the code of a delivery.
+
+        Source: Tencent Cloud API 3.0: ``Type`` is an int, ``Code`` (the contact) and ``VerifyCode`` are strings.
+        """
+        params = _contact_params(delivery.contact) | {"VerifyCode": delivery.verify_code}
+        return self._call_in_slot(CREATE, params, slot, deadline)
 
     def send(self, contact: Contact, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
-        """Send a code to a contact."""
-        return self._call_in_slot(SEND, partial(self.api.send_intl_phone_email_code, contact), slot, deadline)
+        """Send a code to a contact. The message costs money."""
+        return self._call_in_slot(SEND, _contact_params(contact), slot, deadline)
 
     def max_slot_wait(self, action: str, deadline: Deadline) -> float:
         """Return the seconds that a call may wait for its slot; negative if it is too late for a call."""
@@ -121,7 +126,7 @@ class RateLimitedApi:
         return not left or left < self._min_call_time(action, deadline)
 
     def _call_in_slot(
-        self, action: str, make: Callable[[Deadline], CallResult], slot: SlotReservation, deadline: Deadline
+        self, action: str, params: Mapping[str, object], slot: SlotReservation, deadline: Deadline
     ) -> CallAttempt:
         """Make the action's call in its slot; retry only if it was certainly not processed."""
         breaker = self._breakers[action]
@@ -138,7 +143,7 @@ class RateLimitedApi:
                 return CallAttempt(result.with_queue_time(before))
             started, replied = Stopwatch(self._clock), False
             try:
-                call = make(deadline)
+                call = self.api.call(action, params, deadline)
                 replied = call.result not in ("never-sent", "no-reply")
             finally:
                 breaker.record(replied=replied)
@@ -194,8 +199,8 @@ class RateLimitedApi:
 
     def list_page(self, contact_type: ContactType, offset: int, deadline: Deadline) -> ContactListPage | None:
         """Return a page of the account's list, or None if it is not available. Raises LedgerUnavailable."""
-        make = partial(self.api.describe_intl_phone_email_list, contact_type, offset)
-        result, call = self._call_once(DESCRIBE, make, deadline)
+        params = {"Type": contact_type.value, "Limit": PAGE_SIZE, "Offset": offset}
+        result, call = self._call_once(DESCRIBE, params, deadline)
         if result.outcome is BRIDGE_MISCONFIGURED:
             remedy = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
             fields = {"api_code": result.api_code, "remedy": remedy}
@@ -204,10 +209,10 @@ class RateLimitedApi:
 
     def delete(self, contact: Contact, deadline: Deadline) -> Result:
         """Take a contact off the account's list; ``verified`` means that it is off it. Raises LedgerUnavailable."""
-        return self._call_once(DELETE, partial(self.api.delete_intl_phone_email, contact), deadline)[0]
+        return self._call_once(DELETE, _contact_params(contact), deadline)[0]
 
     def _call_once(
-        self, action: str, make: Callable[[Deadline], CallResult], deadline: Deadline
+        self, action: str, params: Mapping[str, object], deadline: Deadline
     ) -> tuple[Result, CallResult | None]:
         """Reserve a slot and make one call in it, None if there is no time. Raises LedgerUnavailable."""
         slot = self.reserve_slot(action, deadline)
@@ -216,7 +221,7 @@ class RateLimitedApi:
         self._wait_until(slot, action, deadline)
         if self._is_late(action, deadline):
             return Result(IN_PROGRESS), None
-        call = make(deadline)
+        call = self.api.call(action, params, deadline)
         result = self._classify(action, call)
         self._throttle(action, result, deadline)
         return result, call
@@ -234,6 +239,11 @@ class RateLimitedApi:
     def _throttle(self, action: str, result: Result, deadline: Deadline) -> None:
         if _is_rate_limit(result):
             self._ledger.throttle(action, deadline=deadline)
+
+
+def _contact_params(contact: Contact) -> dict[str, object]:
+    """Return the parameters of a contact, unchanged: which forms the API accepts is not documented."""
+    return {"Type": contact.type.value, "Code": contact.value}
 
 
 def _is_rate_limit(result: Result) -> bool:

@@ -18,18 +18,13 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.common.retry import NoopRetryer
 
-from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE, SEND
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
-from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.tracing import trace_id
 
 from .credentials import Credentials, CredentialsProvider
 from .reply import CallResult, Reply
 from .transport import CallTrace, HttpTransport, trace_call
-
-PAGE_SIZE = 200
-"""Rows of a page of the account's list, the most that the API returns."""
 
 # At DEBUG, the SDK's logger prints the Authorization header, the contact and the code. A filter works with any level
 # and handler that is set later.
@@ -72,28 +67,8 @@ class DomainApi:
         bound.credentials = lambda: credentials
         return bound
 
-    def create_intl_phone_email(self, contact: Contact, verify_code: str, deadline: Deadline) -> CallResult:
-        """Call ``CreateIntlPhoneEmail`` once, with the contact unchanged: the accepted forms are not documented.
-
-        Source: Tencent Cloud API 3.0: ``Type`` is an int, ``Code`` (the contact) and ``VerifyCode`` are strings.
-        """
-        params = {"Type": contact.type.value, "Code": contact.value, "VerifyCode": verify_code}
-        return self._call(CREATE, params, deadline)
-
-    def send_intl_phone_email_code(self, contact: Contact, deadline: Deadline) -> CallResult:
-        """Call ``SendIntlPhoneEmailCode`` once, with the contact unchanged. It sends a message, which costs money."""
-        return self._call(SEND, {"Type": contact.type.value, "Code": contact.value}, deadline)
-
-    def describe_intl_phone_email_list(self, contact_type: ContactType, offset: int, deadline: Deadline) -> CallResult:
-        """Request one page of the account's list, of `PAGE_SIZE` rows."""
-        params = {"Type": contact_type.value, "Limit": PAGE_SIZE, "Offset": offset}
-        return self._call(DESCRIBE, params, deadline)
-
-    def delete_intl_phone_email(self, contact: Contact, deadline: Deadline) -> CallResult:
-        """Remove a contact from the account's list."""
-        return self._call(DELETE, {"Type": contact.type.value, "Code": contact.value}, deadline)
-
-    def _call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> CallResult:
+    def call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> CallResult:
+        """Make one call by the deadline."""
         credentials = self.credentials()
         if credentials is None:
             return CallResult("no-credentials", 0.0, "NoCredentials")

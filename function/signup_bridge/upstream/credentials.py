@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from signup_bridge.inbound.signatures import Headers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Credentials:
     """An API key, or temporary credentials with their ``token``."""
 
-    secret_id: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    secret_id: str
+    secret_key: str
+    token: str | None = None
 
     def get_credential_info(self) -> tuple[str, str, str | None]:
         """Implement the SDK's protocol for credentials."""

@@ -26,13 +26,10 @@ from signup_bridge.upstream import error_codes
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole HTTP reply of the API, unchanged. Its body may contain the contact, so the repr leaves it out."""
+    """A whole HTTP reply of the API, unchanged. Its body may contain the contact."""
 
     status: int
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"Reply(status={self.status}, {len(self.body)} bytes)"
+    body: bytes = field(repr=False)
 
 
 class CallResult(NamedTuple):

@@ -1,7 +1,7 @@
-"""HTTP under the SDK: urllib3's connection pool, one deadline for each call, and the facts of each call.
+"""Replace the SDK's transport with urllib3's connection pool, one deadline for each call, and the facts of each call.
 
-The SDK's own transport follows redirects, shares one time-out among threads, bounds each read instead of the whole
-reply, and tells "never sent" from "no reply" by exception classes that do not say it.
+The SDK's transport follows redirects, shares one time-out among threads, and bounds each read instead of the whole
+reply. Its exceptions do not distinguish "never sent" from "no reply".
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 REPLY_LIMIT = 262_144
-"""Bytes of a whole reply on the wire, its head included. The longest reply expected, a list of 200 contacts, has about
-a tenth of it."""
+"""Bytes of a whole reply on the wire, with its head. The longest expected reply, a list of 200 contacts, has about a
+tenth of that."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}( [^\r\n]*)?\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(;[^\r\n]*)?\r?\n")
@@ -39,12 +39,12 @@ _CONTENT_LENGTH = re.compile(r"[0-9]{1,9}")
 
 
 class CallTrace:
-    """The facts of one call, written by the connection that carries it.
+    """The facts of one call, recorded by its connection.
 
     ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
-    reply came. ``timed_out``: a read reached the deadline. ``status`` and ``body``: the whole reply, both None unless
-    all of it came. ``has_trailing_data``: more came than the reply, which the next call would take for its own reply.
-    ``error``: the class of what went wrong. ``untrusted``: why the server's certificate is not trusted.
+    reply arrived. ``timed_out``: a read reached the deadline. ``status`` and ``body``: the reply, both None unless all
+    of it arrived. ``has_trailing_data``: more than the reply arrived, which the next call would take for its own reply.
+    ``error``: the class of the error. ``untrusted``: why the server's certificate is not trusted.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -66,7 +66,7 @@ class CallTrace:
         return remaining
 
     def record_error(self, error: BaseException) -> None:
-        """Record the class of the original error, around which urllib3 puts its own."""
+        """Record the class of the original error, which urllib3 wraps."""
         while isinstance(error, HTTPError) and error.__context__ is not None:
             error = error.__context__
         self.error = type(error).__name__
@@ -75,12 +75,12 @@ class CallTrace:
 
 
 current_call: ContextVar[CallTrace] = ContextVar("current_call")
-"""The trace of this thread's call. Neither the SDK nor urllib3 can hand a parameter of ours down to the connection."""
+"""The trace of this thread's call. Neither the SDK nor urllib3 can pass a parameter of ours to the connection."""
 
 
 @contextmanager
 def trace_call(deadline: Deadline) -> Iterator[CallTrace]:
-    """Record what this thread sends inside the block on the `CallTrace` that is yielded."""
+    """Record the facts of this thread's call inside the block on the yielded `CallTrace`."""
     token = current_call.set(CallTrace(deadline))
     try:
         yield current_call.get()
@@ -89,11 +89,7 @@ def trace_call(deadline: Deadline) -> Iterator[CallTrace]:
 
 
 class SdkResponse(NamedTuple):
-    """What the SDK receives of a reply.
-
-    It looks for an error only under two content types, and takes every other reply for a success: without headers it
-    never judges.
-    """
+    """The reply for the SDK. Without a content type, the SDK does not look for errors in it."""
 
     status_code: int
     content: bytes
@@ -101,14 +97,13 @@ class SdkResponse(NamedTuple):
 
 
 class HttpTransport:
-    """Send what the SDK signed to one base URL; it takes the place of the SDK's ``ProxyConnection``.
+    """Sends signed requests to one base URL, in place of the SDK's ``ProxyConnection``.
 
-    ``connections`` is how many are kept. ``ca_bundle`` is the path of a PEM file; raises OSError if it cannot be read.
-    No retry, redirect, proxy, cookie or ``.netrc`` plays a part: the contact goes to the API and nowhere else.
+    ``connections`` is the number kept alive, ``ca_bundle`` the path of a PEM file. Raises OSError if it cannot be read.
+    Without retries, redirects, proxies, cookies and ``.netrc``, the contact goes only to the API.
     """
 
-    request_length = 0
-    """The SDK reads it after each request."""
+    request_length = 0  # the SDK reads it after each request
 
     def __init__(self, url: str, *, ca_bundle: str, connections: int, clock: Clock) -> None:
         parts = urlsplit(url)
@@ -123,7 +118,7 @@ class HttpTransport:
         )
 
     def request(self, method: str, _url: str, body: str, headers: dict[str, str]) -> SdkResponse:
-        """Send a request once. Raises whatever goes wrong; the facts are on the current call's trace."""
+        """Send a request once. Raises any error, after recording it on the current call's trace."""
         headers = {**headers, "User-Agent": SKIP_HEADER}
         try:
             reply = self._pool.urlopen(method, "/", body.encode(), headers, redirect=False, decode_content=False)
@@ -134,10 +129,10 @@ class HttpTransport:
 
 
 class DeadlineReader(io.RawIOBase):
-    """The bytes of a socket. Each read ends by the deadline of the call.
+    """Reads the bytes of a socket by the deadline of the call.
 
-    After the deadline it still reads what has already arrived, without waiting: after a freeze of the instance the
-    reply may be there, and then the outcome is known.
+    After the deadline, it reads bytes that have already arrived, without waiting: after a freeze of the instance, the
+    whole reply may be there.
     """
 
     def __init__(self, sock: socket.socket, file: io.RawIOBase, trace: CallTrace) -> None:
@@ -176,12 +171,10 @@ class DeadlineReader(io.RawIOBase):
 
 
 class ReplyBuffer(io.BufferedReader):
-    """The buffer over a `DeadlineReader`. Whatever it still holds after the reply is trailing data.
-
-    ``in_chunks``: the next line is the size of a chunk.
-    """
+    """The buffer over a `DeadlineReader`. The bytes that it holds after the reply are trailing data."""
 
     in_chunks = False
+    """Whether the next line is the size of a chunk."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line. Raises ValueError for a status line or chunk size that HTTP does not allow."""
@@ -205,7 +198,7 @@ class ReplyBuffer(io.BufferedReader):
 
 
 class StrictResponse(HTTPResponse):
-    """http.client's reader of a reply, which reads by the deadline and accepts only what RFC 9112 allows."""
+    """Reads a reply by the deadline. In contrast to http.client, it accepts only numbers that RFC 9112 allows."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -213,7 +206,7 @@ class StrictResponse(HTTPResponse):
         self.fp = self._lines
 
     def begin(self) -> None:
-        """Read the head. Raises ValueError for a status or length that is not a plain number, or too large."""
+        """Read the head. Raises ValueError for a status or length that is not a plain number, or is too large."""
         super().begin()
         if not all(_CONTENT_LENGTH.fullmatch(length) for length in self.headers.get_all("Content-Length", ())):
             raise ValueError("not a Content-Length")
@@ -225,9 +218,9 @@ class StrictResponse(HTTPResponse):
 
 
 class DeadlineConnection(HTTPConnection):
-    """A connection whose every wait ends by the deadline of the current call.
+    """A connection whose waits all end by the deadline of the current call.
 
-    With an ``ssl_context`` it is encrypted: urllib3's own class for that resolves the name without a time-out.
+    It uses TLS if it has an ``ssl_context``: urllib3's class for TLS resolves the name without a time-out.
     """
 
     response_class = StrictResponse
@@ -241,16 +234,16 @@ class DeadlineConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether another request may use it: it was idle briefly and has nothing to read, not even its end."""
+        """Whether another request may use it: it was not idle for long, and has nothing to read, not even its end."""
         return self.idle.seconds() <= network.IDLE_LIMIT and super().is_connected
 
     def connect(self) -> None:
-        """Connect, and shake hands if it is encrypted. Raises OSError."""
+        """Connect, with the TLS handshake. Raises OSError."""
         sock = network.connect(self.host, self.port, current_call.get().remaining)
         self.sock = self.ssl_context.wrap_socket(sock, server_hostname=self.host) if self.ssl_context else sock
 
     def send(self, data: Any) -> None:
-        """Keep a part of the request until `request` has all parts."""
+        """Buffer a part of the request until `request` sends all parts."""
         self.unsent += data
 
     def request(self, *args: Any, **options: Any) -> None:
@@ -265,20 +258,20 @@ class DeadlineConnection(HTTPConnection):
             trace.sent = True
             self.sock.sendall(self.unsent)
         except OSError as error:
-            # The pool ignores some errors of this class, and would wait for a reply.
+            # The pool ignores some OSErrors, and would wait for a reply.
             raise ProtocolError("the request could not be sent") from error
 
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override]
-        """Return the whole reply, and decide whether the connection may be used again. Raises whatever goes wrong."""
+        """Return the whole reply, and close the connection if it must not be used again. Raises any error."""
         reply = super().getresponse()
         trace = current_call.get()
         trace.status, trace.body = reply.status, reply.data
-        # A look at the socket does not show what TLS has already decrypted.
+        # The socket does not show data that TLS has already decrypted.
         if trace.has_trailing_data or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
             self.close()
         elif self.sock is not None and hasattr(socket, "TCP_QUICKACK"):
             # A server may hold back trailing data until the reply is acknowledged. If it is acknowledged at once, the
-            # data is here to be seen before the next request.
+            # data arrives before the next request and is seen.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self.idle = Stopwatch(self.clock)
         return reply
