@@ -1,7 +1,6 @@
-"""``METRICS=true``: what this instance did since it started, in Prometheus' text format.
+"""``METRICS=true``: the metrics of this instance, in Prometheus' text format.
 
-No label has a value from outside: all values are from tables, and every series exists from the start, at zero.
-
+Label values come only from tables, never from a request, and every series exists from the start, at zero.
 Source: https://prometheus.io/docs/instrumenting/exposition_formats, "Text-based format".
 """
 
@@ -9,30 +8,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from prometheus_client import (
-    CONTENT_TYPE_PLAIN_0_0_4,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    Info,
-    disable_created_metrics,
-    generate_latest,
-)
+import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-from signup_bridge.core.outcomes import Result
 
 from . import __version__
 from .core import outcomes
 from .core.actions import CREATE, DELETE, DESCRIBE, SEND
-from .core.outcomes import OUTCOMES, SENT, VERIFIED
+from .core.outcomes import OUTCOMES, SENT, VERIFIED, Result
 from .ledger import Ledger, LedgerUnavailable
 from .telemetry.observer import Observer
-
-_NAMES = {"namespace": "signup_bridge"}
 
 BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
 """The upper bounds of the histograms' buckets: a rate limit slot is 0.05 s, a usual call 0.3 s, the budget 8 s."""
@@ -50,40 +37,36 @@ RESULTS = (
     outcomes.SEND_FAILED,
     outcomes.BRIDGE_MISCONFIGURED,
 )
-"""The outcomes of a call. Verified and sent both count as ``ok``, which is all that other actions can be."""
+"""The outcomes of a call. Every success counts as ``ok``."""
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # it would add a second series for each: the time of its start
-
-
-class Exposition(NamedTuple):
-    """All metrics in Prometheus' text format."""
-
-    content_type: str
-    body: bytes
+# By default each series has a second one: the time of its creation.
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics(Observer):
-    """Counts everything; thread-safe. ``profile`` is ``SENDER_PROFILE``.
+    """The metrics, thread-safe. Without ``reveal``, a contact that was verified before counts as a wrong code."""
 
-    Without ``reveal``, a contact that was verified before counts as a wrong code.
-    """
+    content_type = prometheus.CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self, profile: str, *, reveal: bool = True) -> None:
         self._profile = profile
         self._reveal = reveal
-        self._registry = CollectorRegistry()
-        options: dict[str, Any] = _NAMES | {"registry": self._registry}
-        self._deliveries = Counter(
+        self._registry = prometheus.CollectorRegistry()
+        options: dict[str, Any] = {"namespace": "signup_bridge", "registry": self._registry}
+        self._deliveries = prometheus.Counter(
             "deliveries", "Deliveries that were answered, refused ones, too.", ["outcome", "profile"], **options
         )
-        self._replays = Counter("replays", "Deliveries that were answered as before.", **options)
-        self._calls = Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **options)
-        self._wait = Histogram("wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **options)
-        self._upstream = Histogram(
+        self._replays = prometheus.Counter("replays", "Deliveries that were answered as before.", **options)
+        self._calls = prometheus.Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **options)
+        self._wait = prometheus.Histogram(
+            "wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **options
+        )
+        self._upstream = prometheus.Histogram(
             "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=BUCKETS, **options
         )
-        self._ledger_errors = Counter("ledger_errors", "Steps that the ledger could not do.", **options)
-        Info("build", "What runs.", **options).info({"version": __version__, "python": platform.python_version()})
+        self._ledger_errors = prometheus.Counter("ledger_errors", "Steps that the ledger could not do.", **options)
+        build = {"version": __version__, "python": platform.python_version()}
+        prometheus.Info("build", "What runs.", **options).info(build)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome.code, profile)
         for action in (CREATE, SEND, DESCRIBE, DELETE):
@@ -106,16 +89,15 @@ class Metrics(Observer):
         return code if self._reveal else outcomes.conceal_already_verified(outcomes.BY_CODE[code], action).code
 
     def instrument(self, ledger: Ledger) -> Ledger:
-        """Return the same ledger with its failures counted."""
+        """Return the ledger with its failures counted."""
         return cast(Ledger, InstrumentedLedger(ledger, self._ledger_errors.inc))
 
-    def render(self, unknown: int | None) -> Exposition:
-        """Return all metrics, with how many ``unknown`` outcomes the ledger has; None if it is unavailable."""
-        gauge = GaugeMetricFamily(f"{_NAMES['namespace']}_unknown_outcomes", "Deliveries whose outcome is not known.")
+    def render(self, unknown: int | None) -> bytes:
+        """Return all metrics. ``unknown`` is the ledger's number of unknown outcomes; None if it is unavailable."""
+        gauge = GaugeMetricFamily("signup_bridge_unknown_outcomes", "Deliveries whose outcome is not known.")
         if unknown is not None:
             gauge.add_metric([], unknown)
-        text = generate_latest(_Families([*self._registry.collect(), gauge]))
-        return Exposition(CONTENT_TYPE_PLAIN_0_0_4, text)
+        return prometheus.generate_latest(_Families([*self._registry.collect(), gauge]))
 
 
 class InstrumentedLedger:
@@ -130,14 +112,14 @@ class InstrumentedLedger:
         if not callable(attribute):
             return attribute
 
-        def verb(*args: Any, **kwargs: Any) -> Any:
+        def method(*args: Any, **kwargs: Any) -> Any:
             try:
                 return attribute(*args, **kwargs)
             except LedgerUnavailable:
                 self._on_failure()
                 raise
 
-        return verb
+        return method
 
 
 class _Families(Collector):

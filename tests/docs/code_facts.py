@@ -83,7 +83,7 @@ def emulator_routes() -> list[tuple[str, str]]:
 @cache
 def metrics() -> dict[str, tuple[str, set[str]]]:
     """Return type and labels of each metric by its name."""
-    text = Metrics("status").render(0).body.decode()
+    text = Metrics("status").render(0).decode()
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
             family.type,

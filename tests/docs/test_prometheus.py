@@ -138,7 +138,7 @@ def fires(rules: Path, changed: dict[str, str | None], expected: list[str]) -> N
 
 def test_series_of_rule_tests_exist_in_metrics() -> None:
     """The series that the rules are tried on have the names and labels of a bridge's."""
-    text = Metrics("status").render(0).body.decode()
+    text = Metrics("status").render(0).decode()
     for name in HEALTHY:
         assert name.startswith("up{") or name.replace('le="2"', 'le="2.0"').replace('le="3"', 'le="3.0"') in text
 

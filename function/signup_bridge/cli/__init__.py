@@ -1,4 +1,4 @@
-"""The command ``signup-bridge``. No other part of the function imports this package, so a cold start does not pay."""
+"""The command ``signup-bridge``. No other part of the function imports this package, to keep cold starts short."""
 
 from .main import main
 

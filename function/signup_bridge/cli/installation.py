@@ -1,4 +1,4 @@
-"""Find the parts of this installation: the command itself, and the files beside the package ``signup_bridge``."""
+"""Find the command and the files of this installation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-"""The folder of the package ``signup_bridge``."""
-
 CARRIED = PACKAGE / "files"
-"""The folder in which an installation carries the files that do not belong to a package."""
+"""The folder of the package ``signup_bridge``, and the one for files outside the packages in an installed wheel."""
 
 COMMAND = "signup-bridge"
 
 
 def data_file(name: str) -> Path:
-    """Return the path of a file outside the packages, such as ``gunicorn.conf.py`` or ``serverless.yml``.
+    """Return the path of a file outside the packages, such as ``gunicorn.conf.py``. Raises FileNotFoundError.
 
-    The zip has the function's files beside the package. So has a checkout, with the project's files one folder higher.
-    Raises FileNotFoundError.
+    In the zip and in a checkout it is beside the package, or in the checkout's root.
     """
     for folder in (CARRIED, PACKAGE.parent, PACKAGE.parent.parent):
         if (folder / name).exists():
@@ -29,14 +26,14 @@ def data_file(name: str) -> Path:
 
 
 def command_words() -> list[str]:
-    """Return the words that run ``signup-bridge`` from the current folder, as this process was started."""
+    """Return the command that started this process, as typed in the current folder."""
     program = Path(sys.argv[0])
     if program.stem != COMMAND:
-        return [_typed(sys.executable), "-m", "signup_bridge"]
-    return [COMMAND if shutil.which(COMMAND) == str(program) else _typed(str(program))]
+        return [_shorten(sys.executable), "-m", "signup_bridge"]
+    return [COMMAND if shutil.which(COMMAND) == str(program) else _shorten(str(program))]
 
 
-def _typed(path: str) -> str:
-    """Return a path below the current folder without that folder."""
+def _shorten(path: str) -> str:
+    """Return a path below the current folder relative to it."""
     relative = os.path.relpath(path)
     return path if relative.startswith(os.pardir) else relative

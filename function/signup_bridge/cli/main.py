@@ -37,10 +37,10 @@ NOT_INSTALLED = (
 
 
 class Command(NamedTuple):
-    """A command: its line in ``--help``, and the module whose ``configure_<name>`` describes and implements it.
+    """A command: its line in ``--help``, and the module with its function ``configure_<name>``.
 
-    ``configure_<name>`` receives the command's `argparse.ArgumentParser`. It adds the arguments, and sets the default
-    ``execute`` to a function from the parsed arguments to an exit status. Only the chosen command's module is imported.
+    That function adds the arguments to an `argparse.ArgumentParser`, and sets the default ``execute`` to a function
+    from the parsed arguments to an exit status. Only the module of the chosen command is imported.
     """
 
     summary: str
@@ -60,17 +60,14 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, and return its exit status.
-
-    0 is success, 1 failure, 2 wrong usage (raised as SystemExit by argparse), 130 an interruption by Ctrl-C.
-    """
+    """Run one command. Return its exit status: 0 success, 1 failure, 130 Ctrl-C; argparse exits with 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         options = _parser(name).parse_args(arguments)
         status: int = options.execute(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+    except BrokenPipeError:  # from a reader of the output, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

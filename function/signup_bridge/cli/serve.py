@@ -32,6 +32,6 @@ def gunicorn_command() -> list[str]:
 
 
 def serve(_: argparse.Namespace) -> int:
-    """Replace this process by gunicorn. Raises OSError."""
+    """Replace this process by gunicorn."""
     command = gunicorn_command()
     os.execv(command[0], command)  # noqa: S606  no shell

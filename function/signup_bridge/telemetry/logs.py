@@ -1,7 +1,7 @@
 """The log: one JSON object a line on stdout, with the ids of the request and its trace on every line.
 
-It never contains a contact in the clear, a verification code, a secret or a signature, at any level. So it leaves out
-the messages of exceptions and of other libraries, and logs only where they occurred.
+It never contains an unmasked contact, a verification code, a secret or a signature, at any level. Exceptions and lines
+of other libraries are therefore logged without their messages, only by where they occurred.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger("signup_bridge")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-# The platform's are UUIDs. A value without a letter that is no UUID could be a phone number, sent to be logged.
+# The platform's ids are UUIDs. Another value without a letter could be a phone number, sent to be logged.
 _REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
 
 
@@ -29,12 +29,12 @@ def accept_request_id(received: object) -> str:
     """Return the request id that the platform sent if it is well-formed, else a new one."""
     if isinstance(received, str) and _REQUEST_ID.fullmatch(received):
         return received
-    # It need not be secret, and reading the kernel's random numbers may release the interpreter's lock.
+    # Not secret. Reading random numbers of the kernel may release the interpreter's lock.
     return f"{random.getrandbits(128):032x}"
 
 
 LOG_FIELDS = {
-    # on every line, each where there is one
+    # of every line
     "time": "string",
     "level": "string",
     "message": "string",
@@ -69,11 +69,11 @@ LOG_FIELDS = {
     # of a start that is refused
     "problems": "array",
 }
-"""All that may stand on a line, and of what JSON type it is. docs/operations.md says what each means."""
+"""The JSON types of all fields. docs/operations.md describes them."""
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object, with the fields in ``extra={"fields": {…}}``."""
+    """Format a record as one JSON object, with the fields in ``extra={"fields": {…}}``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -83,12 +83,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.name != log.name:
             line["logger"] = record.name
-        current = request_id.get()
-        if current is not None:
-            line["request_id"] = current
-        trace = trace_id.get()
-        if trace is not None:
-            line["trace_id"] = trace
+        ids = {"request_id": request_id.get(), "trace_id": trace_id.get()}
+        line.update({name: value for name, value in ids.items() if value is not None})
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
@@ -102,16 +98,16 @@ def _message(record: logging.LogRecord) -> str:
     if record.name == log.name:
         return record.getMessage()
     if not record.name.startswith("gunicorn"):
-        return f"{record.filename}:{record.lineno}"  # its words may repeat what it carries
-    # gunicorn writes what it cannot parse, and the URL of what failed, into its messages.
+        return f"{record.filename}:{record.lineno}"
+    # gunicorn's messages contain what it cannot parse, and the URL of a request that failed.
     message = str(record.msg) if record.exc_info else record.getMessage()
     return message.partition(" from ip=")[0]
 
 
 def _filter_gunicorn(record: logging.LogRecord) -> bool:
-    """Drop gunicorn's DEBUG lines, which repeat requests, whatever level its own options set.
+    """Drop gunicorn's DEBUG lines, which repeat requests, even if its own options set that level.
 
-    A caller that stops in the middle of a request is an error with a traceback to gunicorn: anybody could fill the log.
+    gunicorn logs a traceback if a caller stops in the middle of a request, so anybody could fill the log.
     """
     if record.levelno < logging.INFO:
         return False
@@ -122,9 +118,9 @@ def _filter_gunicorn(record: logging.LogRecord) -> bool:
 
 
 def dict_config(level: str) -> dict[str, Any]:
-    """What ``logging.config.dictConfig`` takes: our lines from ``level`` on, gunicorn's from INFO, else from WARNING.
+    """Return the configuration for ``logging.config.dictConfig``. ``level`` is that of the bridge's own lines.
 
-    Whose name is not here stays silent below that whatever ``level`` is: at DEBUG others print what they carry.
+    Other libraries log from WARNING, gunicorn from INFO: their DEBUG lines contain personal data.
     """
     return {
         "version": 1,
@@ -136,6 +132,6 @@ def dict_config(level: str) -> dict[str, Any]:
         "loggers": {
             log.name: {"level": level},
             "gunicorn.error": {"level": "INFO", "handlers": ["stdout"], "filters": ["gunicorn"]},
-            "gunicorn.access": {"level": "CRITICAL"},  # it would print URLs
+            "gunicorn.access": {"level": "CRITICAL"},  # its lines contain URLs
         },
     }

@@ -1,4 +1,4 @@
-"""The events that metrics count. Nothing counts them unless ``METRICS=true``."""
+"""The interface of the metrics, and its null object: nothing is counted unless ``METRICS=true``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from signup_bridge.core.outcomes import Result
 
 
 class Observer:
-    """Sees each event once, at its end, and ignores it."""
+    """Ignores each event, which it receives once, at the event's end."""
 
     def on_response(self, outcome: str, *, replayed: bool) -> None:
-        """A delivery was processed or a request rejected. ``outcome`` is the outcome's code."""
+        """Record that a delivery was processed or a request rejected. ``outcome`` is the outcome's code."""
 
     def on_api_call(self, action: str, result: Result) -> None:
-        """A call of the API ended or could not start, with this result."""
+        """Record that a call of the API ended or could not start."""

@@ -1,4 +1,4 @@
-"""The trace that a request belongs to: from its `traceparent` header to the log's lines and to the API's calls.
+"""The trace id of a request, from its `traceparent` header, for the log and the API calls.
 
 Source: W3C Trace Context, "traceparent Header Field Values".
 """
@@ -9,17 +9,15 @@ import re
 from contextvars import ContextVar
 
 trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""Of the request that is being answered: 32 lower-case hexadecimal digits."""
+"""The trace id of the current request: 32 lower-case hexadecimal digits."""
 
-# A later version may have more behind its flags. What has no letter could be a phone number, sent to be logged.
+# Only a version after 00 may add more behind the flags. An id without a letter could be a phone number, to be logged.
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?=[0-9]*[a-f])[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
+    r"(?!ff|00.{53}-)[0-9a-f]{2}-(?P<trace>(?=[0-9]*[a-f])[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
 )
 
 
 def from_header(traceparent: str) -> str | None:
-    """The trace id in a `traceparent` header's value, None when it is none."""
+    """Return the trace id in the value of a `traceparent` header, None if it is invalid."""
     match = _TRACEPARENT.fullmatch(traceparent.strip())
-    if match is None or (match["more"] is not None and traceparent.strip().startswith("00")):
-        return None
-    return match["trace"]
+    return match["trace"] if match else None

@@ -63,7 +63,7 @@ def create_blueprint(
                 queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline,
             ):
                 unknown = ledger.count_unknown(deadline=deadline)
-            exposition = metrics.render(unknown)
-            return to_flask_response(HttpResponse(200, (("Content-Type", exposition.content_type),), exposition.body))
+            headers = (("Content-Type", metrics.content_type),)
+            return to_flask_response(HttpResponse(200, headers, metrics.render(unknown)))
 
     return blueprint
