@@ -1,23 +1,15 @@
-"""How each setting is read: what is written in the environment becomes a value.
-
-In comes a text, out comes the value, or a ValueError that says what it must be and never repeats it.
-"""
+"""Parsers of settings. Each raises ValueError, whose text says what the value must be and never repeats it."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
 import re
 import ssl
 from collections.abc import Callable, Sequence
 
 MIN_SECRET_SIZE = 16
-"""Bytes below which a secret can be guessed."""
-
-
-def parse_str(value: str) -> str:
-    return value
+"""Bytes. A shorter secret can be guessed."""
 
 
 def credential(value: str) -> str:
@@ -27,30 +19,30 @@ def credential(value: str) -> str:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    def read(value: str) -> float:
+    def parse(value: str) -> float:
         if not re.fullmatch("[0-9]{1,9}([.][0-9]{1,9})?", value) or not low <= float(value) <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
         return float(value)
 
-    return read
+    return parse
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
+    def parse(value: str) -> int:
         if not re.fullmatch("[0-9]{1,9}", value) or not low <= int(value) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(value)
 
-    return read
+    return parse
 
 
 def choice(*choices: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
+    def parse(value: str) -> str:
         if value not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return value
 
-    return read
+    return parse
 
 
 def parse_bool(value: str) -> bool:
@@ -64,7 +56,7 @@ def parse_list(value: str) -> tuple[str, ...]:
 
 
 def is_quoted(value: str) -> bool:
-    """Whether a value is wrapped in quotes, which a shell removes and an env file or a console may not."""
+    """Return whether a value is wrapped in quotes, which a shell removes but an env file may keep."""
     return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
 
 
@@ -80,46 +72,40 @@ _URL = re.compile(
 
 
 def host(value: str) -> str:
-    """The address to listen on, or a name of it."""
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        if not re.fullmatch(f"{_LABEL}([.]{_LABEL})*", value):
-            raise ValueError("must be an IP address or a host name, such as 127.0.0.1") from None
-    return value
+    address = _address(value)
+    if not address and not re.fullmatch(f"{_LABEL}([.]{_LABEL})*", value):
+        raise ValueError("must be an IP address or a host name, such as 127.0.0.1")
+    return str(address or value)
 
 
 def api_url(value: str) -> str:
     value = value.lower()
     match = _URL.fullmatch(value)
-    if not match or int(match["port"] or 443) > 65_535 or not _is_host(match["host"]):
+    address = _address(match["host"].strip("[]")) if match else None
+    if (
+        not match
+        or int(match["port"] or 443) > 65_535
+        or ("[" in match["host"] and not isinstance(address, ipaddress.IPv6Address))
+    ):
         raise ValueError("must be a URL of scheme, host and perhaps port, such as https://domain.tencentcloudapi.com")
-    if match["scheme"] != "https" and not _is_loopback(match["host"]):
+    is_loopback = address.is_loopback if address else match["host"] == "localhost"
+    if match["scheme"] != "https" and not is_loopback:
         raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
     return value.rstrip("/")
 
 
-def _is_host(host: str) -> bool:
-    """Whether what stands in brackets is an IPv6 address."""
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return not host.startswith("[") or ipaddress.ip_address(host.strip("[]")).version == 6
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None
 
 
-def _is_loopback(host: str) -> bool:
+def check_ca_bundle(path: str) -> None:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def ca_bundle(value: str) -> str:
-    try:
-        ssl.create_default_context(cafile=value)
-    except (OSError, ValueError):  # ssl's own error is an OSError, too
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError):  # ssl's errors are OSErrors
         raise ValueError("must be the path of a PEM file of certificates that can be read") from None
-    return value
 
 
 def ledger_key(value: str) -> str:
@@ -129,7 +115,6 @@ def ledger_key(value: str) -> str:
 
 
 def prefixes(value: str) -> tuple[str, ...]:
-    """The beginnings of phone numbers, as digits."""
     prefix = "([+]|00)?(?!00)[0-9]{1,15}"
     if not re.fullmatch(f"{prefix}( +{prefix})*", value):
         raise ValueError("must be the digits that phone numbers may begin with, separated by spaces, such as +86 +1")
@@ -137,11 +122,11 @@ def prefixes(value: str) -> tuple[str, ...]:
 
 
 def standard_webhooks_key(secret: str) -> bytes:
-    """The key in a secret written ``whsec_<base64>`` or ``v1,whsec_<base64>``. Raises ValueError without naming it."""
+    """Return the key in a secret of the form ``whsec_<base64>`` or ``v1,whsec_<base64>``."""
     prefix, _, encoded = secret.removeprefix("v1,").partition("_")
     try:
         key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         key = b""
     if prefix != "whsec" or not key:
         raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces")
@@ -149,7 +134,7 @@ def standard_webhooks_key(secret: str) -> bytes:
 
 
 def webhook_key(secret: str, auth: str) -> bytes:
-    """Return a secret's bytes for a value of ``WEBHOOK_AUTH``. Raises ValueError, which does not repeat the secret."""
+    """Return a secret's bytes for a value of ``WEBHOOK_AUTH``."""
     return standard_webhooks_key(secret) if auth == "standard-webhooks" else secret.encode()
 
 

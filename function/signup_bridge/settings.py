@@ -1,12 +1,9 @@
-"""The settings: read once from the environment, with all problems reported at once.
-
-Defaults are secure, and no error shows the value of a secret.
-"""
+"""The settings, read from the environment. All problems are reported at once, without the value of a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,19 +17,16 @@ from .web.profiles import PROFILES, Profile
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 MAX_QUEUED = 64
-"""Deliveries that may wait at once for another one of the same id or contact to end, beside those worked on."""
+"""Maximum number of deliveries that wait for another one of the same id or contact, beside those in progress."""
 
 MAPPED_BODY_LIMIT = 262_144
 """The default of ``BODY_LIMIT`` with a payload mapping: Supabase sends up to 200 KB, Clerk twice 8 KB of metadata."""
-
-MAPPING_SETTINGS = {"PAYLOAD_PRESET", "PAYLOAD_CONTACT"}
-"""The settings that make a payload mapping."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(Exception):
-    """The bridge does not start. Its text names every setting that is wrong and the remedy."""
+    """Settings are missing or invalid. The text names each of them and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("start refused:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -40,122 +34,85 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """One setting: its name in the environment, its default as it would be written there, and how it is read.
-
-    ``read`` turns what is written into the value; it raises ValueError with a text that says what it must be.
-    """
+    """A setting: its name, its default as a string, and its parser, which raises ValueError with what it must be."""
 
     name: str
     default: str
     parse: Callable[[str], Any]
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("TENCENT_SECRET_ID", "", setting_parsers.credential),
-    Setting("TENCENT_SECRET_KEY", "", setting_parsers.credential),
-    Setting("TENCENT_SESSION_TOKEN", "", setting_parsers.credential),
-    Setting("ROLE_CREDENTIALS_FROM_HEADERS", "false", setting_parsers.parse_bool),
-    Setting("DOMAIN_API_URL", "https://domain.tencentcloudapi.com", setting_parsers.api_url),
-    Setting("DOMAIN_API_CA_BUNDLE", "", setting_parsers.parse_str),
-    Setting("DOMAIN_API_RATE", "20", setting_parsers.number(0.1, 100_000)),
-    Setting("REQUEST_BUDGET", "8", setting_parsers.number(0.1, 900)),
-    Setting("WEBHOOK_AUTH", "standard-webhooks", setting_parsers.choice(*WEBHOOK_AUTHS)),
-    Setting("WEBHOOK_SECRETS", "", setting_parsers.parse_list),
-    Setting("WEBHOOK_TOLERANCE", "300", setting_parsers.number(1, 86_400)),
-    Setting("SENDER_PROFILE", "status", setting_parsers.choice(*PROFILES)),
-    Setting("PAYLOAD_PRESET", "", setting_parsers.choice(*PRESETS)),
-    Setting("PAYLOAD_CONTACT", "", json_pointer.parse),
-    Setting("PAYLOAD_CODE", "", json_pointer.parse),
-    Setting("PAYLOAD_TYPE", "", parse_type),
-    Setting("BODY_LIMIT", "16384", setting_parsers.whole_number(1024, 1_048_576)),
-    Setting("SEND_CODES", "false", setting_parsers.parse_bool),
-    Setting("SEND_INTERVAL", "60", setting_parsers.number(0, 3600)),
-    Setting("SEND_PER_CONTACT", "5", setting_parsers.whole_number(0, 1000)),
-    Setting("SEND_PER_PREFIX", "100", setting_parsers.whole_number(0, 100_000)),
-    Setting("SEND_PER_HOUR", "0", setting_parsers.whole_number(0, 1_000_000)),
-    Setting("SEND_ALLOWED_PREFIXES", "", setting_parsers.prefixes),
-    Setting("LEDGER_URL", "", ledger_url.read),
-    Setting("LEDGER_KEY", "", setting_parsers.ledger_key),
-    Setting("LEDGER_TTL", "345600", setting_parsers.number(1, 31_536_000)),
-    Setting("RESOLVE_UNKNOWN", "describe", setting_parsers.choice("describe", "never")),
-    Setting("REVEAL_ALREADY_VERIFIED", "true", setting_parsers.parse_bool),
-    Setting("MAX_WRONG_CODES", "5", setting_parsers.whole_number(0, 1000)),
-    Setting("WRONG_CODE_WINDOW", "600", setting_parsers.number(1, 86_400)),
-    Setting("AFTER_VERIFIED", "keep", setting_parsers.choice("keep", "release")),
-    Setting("CONCURRENCY", "16", setting_parsers.whole_number(1, 100)),
-    Setting("KEEP_ALIVE", "360", setting_parsers.whole_number(1, 3600)),
-    Setting("METRICS", "false", setting_parsers.parse_bool),
-    Setting("LOG_LEVEL", "INFO", setting_parsers.choice(*LOG_LEVELS)),
-    Setting("HOST", "0.0.0.0", setting_parsers.host),  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
-    Setting("PORT", "9000", setting_parsers.whole_number(1, 65_535)),
-)
+def _setting(default: str, parse: Callable[[str], Any]) -> dict[str, Any]:
+    return {"default": default, "parse": parse}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings under their names in lower case; seconds where they are times. An empty one is None or ``()``."""
+    """The settings under their names in lower case. Times are in seconds. An empty setting is None or ``()``."""
 
-    domain_api_url: str
-    domain_api_rate: float
-    request_budget: float
-    webhook_auth: str
-    webhook_tolerance: float
-    sender_profile: str
-    send_codes: bool
-    send_interval: float
-    send_per_contact: int
-    send_per_prefix: int
-    send_per_hour: int
-    ledger_ttl: float
-    resolve_unknown: str
-    max_wrong_codes: int
-    wrong_code_window: float
-    after_verified: str
-    reveal_already_verified: bool
-    concurrency: int
-    keep_alive: int
-    body_limit: int
-    metrics: bool
-    log_level: str
-    host: str
-    port: int
-    role_credentials_from_headers: bool
-    domain_api_ca_bundle: str | None = None
-    tencent_secret_id: str | None = field(default=None, repr=False)
-    tencent_secret_key: str | None = field(default=None, repr=False)
-    tencent_session_token: str | None = field(default=None, repr=False)
-    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
-    ledger_url: str = field(kw_only=True, repr=False)  # it may hold a password
+    tencent_secret_id: str | None = field(default=None, repr=False, metadata=_setting("", setting_parsers.credential))
+    tencent_secret_key: str | None = field(default=None, repr=False, metadata=_setting("", setting_parsers.credential))
+    tencent_session_token: str | None = field(
+        default=None, repr=False, metadata=_setting("", setting_parsers.credential)
+    )
+    role_credentials_from_headers: bool = field(metadata=_setting("false", setting_parsers.parse_bool))
+    domain_api_url: str = field(metadata=_setting("https://domain.tencentcloudapi.com", setting_parsers.api_url))
+    domain_api_ca_bundle: str | None = field(default=None, metadata=_setting("", str))
+    domain_api_rate: float = field(metadata=_setting("20", setting_parsers.number(0.1, 100_000)))
+    request_budget: float = field(metadata=_setting("8", setting_parsers.number(0.1, 900)))
+    webhook_auth: str = field(metadata=_setting("standard-webhooks", setting_parsers.choice(*WEBHOOK_AUTHS)))
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False, metadata=_setting("", setting_parsers.parse_list))
+    webhook_tolerance: float = field(metadata=_setting("300", setting_parsers.number(1, 86_400)))
+    sender_profile: str = field(metadata=_setting("status", setting_parsers.choice(*PROFILES)))
+    payload_preset: str | None = field(default=None, metadata=_setting("", setting_parsers.choice(*PRESETS)))
+    payload_contact: Pointer | None = field(default=None, metadata=_setting("", json_pointer.parse))
+    payload_code: Pointer | None = field(default=None, metadata=_setting("", json_pointer.parse))
+    payload_type: Pointer | TypeWord | None = field(default=None, metadata=_setting("", parse_type))
+    body_limit: int = field(metadata=_setting("16384", setting_parsers.whole_number(1024, 1_048_576)))
+    send_codes: bool = field(metadata=_setting("false", setting_parsers.parse_bool))
+    send_interval: float = field(metadata=_setting("60", setting_parsers.number(0, 3600)))
+    send_per_contact: int = field(metadata=_setting("5", setting_parsers.whole_number(0, 1000)))
+    send_per_prefix: int = field(metadata=_setting("100", setting_parsers.whole_number(0, 100_000)))
+    send_per_hour: int = field(metadata=_setting("0", setting_parsers.whole_number(0, 1_000_000)))
+    send_allowed_prefixes: tuple[str, ...] = field(default=(), metadata=_setting("", setting_parsers.prefixes))
+    ledger_url: str = field(repr=False, metadata=_setting("", ledger_url.read))
+    ledger_key: str | None = field(default=None, repr=False, metadata=_setting("", setting_parsers.ledger_key))
+    ledger_ttl: float = field(metadata=_setting("345600", setting_parsers.number(1, 31_536_000)))
+    resolve_unknown: str = field(metadata=_setting("describe", setting_parsers.choice("describe", "never")))
+    reveal_already_verified: bool = field(metadata=_setting("true", setting_parsers.parse_bool))
+    max_wrong_codes: int = field(metadata=_setting("5", setting_parsers.whole_number(0, 1000)))
+    wrong_code_window: float = field(metadata=_setting("600", setting_parsers.number(1, 86_400)))
+    after_verified: str = field(metadata=_setting("keep", setting_parsers.choice("keep", "release")))
+    concurrency: int = field(metadata=_setting("16", setting_parsers.whole_number(1, 100)))
+    keep_alive: int = field(metadata=_setting("360", setting_parsers.whole_number(1, 3600)))
+    metrics: bool = field(metadata=_setting("false", setting_parsers.parse_bool))
+    log_level: str = field(metadata=_setting("INFO", setting_parsers.choice(*LOG_LEVELS)))
+    host: str = field(metadata=_setting("0.0.0.0", setting_parsers.host))  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
+    port: int = field(metadata=_setting("9000", setting_parsers.whole_number(1, 65_535)))
     ledger_is_default: bool = False
     event_function: bool = False
-    ledger_key: str | None = field(default=None, repr=False)
-    send_allowed_prefixes: tuple[str, ...] = ()
-    payload_preset: str | None = None
-    payload_contact: Pointer | None = None
-    payload_code: Pointer | None = None
-    payload_type: Pointer | TypeWord | None = None
 
     @property
     def mapping(self) -> PayloadMapping | None:
-        """Where a body has what is asked; None for the bridge's own members. A pointer goes before its preset's."""
-        preset = PRESETS[self.payload_preset] if self.payload_preset else None
-        contact = (self.payload_contact,) if self.payload_contact else preset and preset.contact
-        code = self.payload_code or (preset and preset.code)
-        if not contact or not code:
+        """The payload mapping; None for the bridge's own members. A pointer replaces that of the preset."""
+        contact, code = self.payload_contact, self.payload_code
+        if self.payload_preset:
+            preset = PRESETS[self.payload_preset]
+        elif contact and code:
+            preset = PayloadMapping((contact,), code)
+        else:
             return None
-        return PayloadMapping(
-            contact, code, self.payload_type or (preset and preset.type), bool(preset and preset.event)
-        )
+        contacts = (contact,) if contact else preset.contact
+        return PayloadMapping(contacts, code or preset.code, self.payload_type or preset.type, preset.event)
 
     @property
     def ledger_file(self) -> Path | None:
-        """The SQLite ledger's file; None when the ledger is a Redis."""
+        """The file of the SQLite ledger; None if the ledger is a Redis."""
         parsed = ledger_url.parse(self.ledger_url)
         return parsed if isinstance(parsed, Path) else None
 
     @property
     def verifies_ledger(self) -> bool:
-        """Whether the certificate of a Redis that is reached over TLS is verified."""
+        """Whether TLS verifies the certificate of the Redis; True without one."""
         parsed = ledger_url.parse(self.ledger_url)
         return isinstance(parsed, Path) or parsed.verifies_certificate
 
@@ -165,91 +122,85 @@ class Settings:
 
     @property
     def webhook_keys(self) -> tuple[bytes, ...]:
-        """The secrets as the bytes that are signed or compared with."""
+        """The bytes of the secrets."""
         return tuple(setting_parsers.webhook_key(secret, self.webhook_auth) for secret in self.webhook_secrets)
 
     @property
     def weak_secrets(self) -> list[int]:
-        """The positions, from 1 on, of secrets of less than 16 bytes."""
+        """The positions, from 1, of secrets of less than 16 bytes."""
         keys = enumerate(self.webhook_keys, start=1)
         return [position for position, key in keys if len(key) < setting_parsers.MIN_SECRET_SIZE]
 
     @property
     def quoted_secrets(self) -> list[str]:
         """The names of settings with a secret or key that is wrapped in quotes."""
-        values = {
-            "TENCENT_SECRET_ID": self.tencent_secret_id,
-            "TENCENT_SECRET_KEY": self.tencent_secret_key,
-            "TENCENT_SESSION_TOKEN": self.tencent_session_token,
-            "LEDGER_KEY": self.ledger_key,
-        }
-        quoted = [name for name, value in values.items() if value and setting_parsers.is_quoted(value)]
+        names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY")
+        quoted = [name for name in names if setting_parsers.is_quoted(getattr(self, name.lower()) or "")]
         secrets = (*self.webhook_secrets, " ".join(self.webhook_secrets))
         return [*quoted, "WEBHOOK_SECRETS"] if any(map(setting_parsers.is_quoted, secrets)) else quoted
 
 
-def load(environ: Mapping[str, str], *, event_function: bool = False, check_files: bool = True) -> Settings:
-    """Read and check the settings. ``event_function``: they are for `main_handler`, not for a web server.
+SETTINGS = tuple(Setting(one.name.upper(), **one.metadata) for one in fields(Settings) if one.metadata)
 
-    ``check_files``: also read the files that settings name; False if these are on another machine. A name set to
-    nothing counts as not set. Raises SettingsError with every problem there is.
+
+def load(environ: Mapping[str, str], *, event_function: bool = False, check_files: bool = True) -> Settings:
+    """Return the settings in an environment; an empty variable counts as unset. Raises SettingsError.
+
+    ``event_function``: they are for `main_handler`, not for a web server. ``check_files``: also check the files that
+    settings name; False if these are on another machine.
     """
+    env = {name: value.strip() for name, value in environ.items() if value.strip()}
+    on_scf = environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
     problems: list[str] = []
     values: dict[str, Any] = {}
-    written = {name: value.strip() for name, value in environ.items() if value.strip()}
     for setting in SETTINGS:
-        value = written.get(setting.name, setting.default)
-        if value:
+        if value := env.get(setting.name, setting.default):
             try:
                 values[setting.name.lower()] = setting.parse(value)
             except ValueError as error:
                 problems.append(f"{setting.name}: {error}{setting_parsers.quotes_hint(value)}")
-    problems += _budget(written, values)
-    problems += _unmapped(written)
+    problems += _budget_problems(env, values) + _mapping_problems(env)
     if check_files:
-        problems += _unusable_files(values)
-    if "LEDGER_URL" not in written:
-        values |= {"ledger_url": _default_ledger(environ), "ledger_is_default": True}
-    problems += _missing(written, values, on_scf=_is_scf(environ))
+        problems += _file_problems(values)
+    problems += _missing(env, values, on_scf=on_scf)
     problems += setting_parsers.webhook_secret_problems(values.get("webhook_auth"), values.get("webhook_secrets", ()))
     if values.get("role_credentials_from_headers"):
-        problems += _not_from_headers(written, on_scf=_is_scf(environ), event_function=event_function)
+        problems += _header_credentials_problems(env, on_scf=on_scf, event_function=event_function)
     if problems:
         raise SettingsError(problems)
-    if "BODY_LIMIT" not in written and MAPPING_SETTINGS & set(written):
+    if "REQUEST_BUDGET" not in env:
+        values["request_budget"] = PROFILES[values["sender_profile"]].budget
+    if "BODY_LIMIT" not in env and ("PAYLOAD_PRESET" in env or "PAYLOAD_CONTACT" in env):
         values["body_limit"] = MAPPED_BODY_LIMIT
+    if "LEDGER_URL" not in env:
+        values |= {"ledger_url": _default_ledger(environ, on_scf=on_scf), "ledger_is_default": True}
     return Settings(**values, event_function=event_function)
 
 
-def _budget(written: Mapping[str, str], values: dict[str, Any]) -> list[str]:
-    """Give the budget its profile's default; what is wrong with one that is set."""
+def _budget_problems(env: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
     profile = PROFILES.get(values.get("sender_profile", ""))
-    if profile and "REQUEST_BUDGET" not in written:
-        values["request_budget"] = profile.budget
-    if profile and values.get("request_budget", 0) > profile.longest_budget:
-        most = f"must be {profile.longest_budget:g} at most with SENDER_PROFILE={profile.name}"
-        return [f"REQUEST_BUDGET: {most}, which gives up soon after; or leave it out"]
-    return []
-
-
-def _unmapped(written: Mapping[str, str]) -> list[str]:
-    """What is missing beside pointers that are set without a preset."""
-    given = [name for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE", "PAYLOAD_TYPE") if name in written]
-    if not given or "PAYLOAD_PRESET" in written:
+    if "REQUEST_BUDGET" not in env or not profile or values.get("request_budget", 0) <= profile.longest_budget:
         return []
+    most = f"must be {profile.longest_budget:g} at most with SENDER_PROFILE={profile.name}"
+    return [f"REQUEST_BUDGET: {most}, which gives up soon after; or leave it out"]
+
+
+def _mapping_problems(env: Mapping[str, str]) -> list[str]:
+    """Return which pointers are missing beside others that are set without a preset."""
+    pointers = [name for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE", "PAYLOAD_TYPE") if name in env]
+    if not pointers or "PAYLOAD_PRESET" in env:
+        return []
+    alone = f"{' and '.join(pointers)} alone cannot be used"
     return [
-        f"{name}: is not set; {' and '.join(given)} alone cannot be used: point to it, too, or name a PAYLOAD_PRESET"
+        f"{name}: is not set; {alone}: point to it, too, or name a PAYLOAD_PRESET"
         for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE")
-        if name not in written
+        if name not in env
     ]
 
 
-def _unusable_files(values: Mapping[str, Any]) -> list[str]:
-    checks: dict[str, Callable[[str], object]] = {
-        "DOMAIN_API_CA_BUNDLE": setting_parsers.ca_bundle,
-        "LEDGER_URL": ledger_url.check_files,
-    }
+def _file_problems(values: Mapping[str, Any]) -> list[str]:
     problems = []
+    checks = {"DOMAIN_API_CA_BUNDLE": setting_parsers.check_ca_bundle, "LEDGER_URL": ledger_url.check_files}
     for name, check in checks.items():
         if value := values.get(name.lower()):
             try:
@@ -259,32 +210,27 @@ def _unusable_files(values: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _is_scf(environ: Mapping[str, str]) -> bool:
-    """Whether the platform runs this; its names cannot be configured there."""
-    return environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
-
-
-def _not_from_headers(written: Mapping[str, str], *, on_scf: bool, event_function: bool) -> list[str]:
-    """Why the headers of a request may not say whose account is used."""
+def _header_credentials_problems(env: Mapping[str, str], *, on_scf: bool, event_function: bool) -> list[str]:
+    """Return why the headers of a request must not contain the credentials."""
     reasons = {
         "an event function has its role's credentials in its environment; leave it out": event_function,
         "only SCF puts them on a request, elsewhere a caller would; leave it out": not on_scf,
-        "not with WEBHOOK_AUTH=none, where whoever calls could send them": written.get("WEBHOOK_AUTH") == "none",
+        "not with WEBHOOK_AUTH=none, where whoever calls could send them": env.get("WEBHOOK_AUTH") == "none",
     }
     return [f"ROLE_CREDENTIALS_FROM_HEADERS: {reason}" for reason, holds in reasons.items() if holds]
 
 
-def _missing(written: Mapping[str, str], values: Mapping[str, Any], *, on_scf: bool) -> list[str]:
+def _missing(env: Mapping[str, str], values: Mapping[str, Any], *, on_scf: bool) -> list[str]:
     problems = []
-    absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in written]
-    if len(absent) == 1 or (absent and not on_scf):  # there, an execution role may give them
+    absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in env]
+    if len(absent) == 1 or (absent and not on_scf):  # an execution role can provide both on SCF
         problems += [f"{name}: is not set; it comes with the account's API key" for name in absent]
-    if written.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in written:
+    if env.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in env:
         problems.append(
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
             "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
         )
-    if values.get("ledger_url", "").startswith("redis") and "LEDGER_KEY" not in written:
+    if values.get("ledger_url", "").startswith("redis") and "LEDGER_KEY" not in env:
         problems.append(
             "LEDGER_KEY: is not set; with a Redis all instances need the same one, "
             "32 bytes or more, such as `openssl rand -hex 32` gives"
@@ -292,9 +238,9 @@ def _missing(written: Mapping[str, str], values: Mapping[str, Any], *, on_scf: b
     return problems
 
 
-def _default_ledger(environ: Mapping[str, str]) -> str:
-    """On SCF, where only /tmp can be written, a file there; else one in the user's state folder (XDG)."""
-    if _is_scf(environ):
+def _default_ledger(environ: Mapping[str, str], *, on_scf: bool) -> str:
+    """Return the URL of a file in /tmp on SCF, where only that is writable; else in the user's state folder (XDG)."""
+    if on_scf:
         return "sqlite:////tmp/signup-bridge.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local" / "state"
     return f"sqlite:///{quote(str(Path(state).absolute() / 'signup-bridge' / 'ledger.db'))}"

@@ -81,7 +81,7 @@ def check_files(url: str) -> None:
     options = parsed.options
     if "ssl_ca_certs" in options:
         try:
-            setting_parsers.ca_bundle(options["ssl_ca_certs"])
+            setting_parsers.check_ca_bundle(options["ssl_ca_certs"])
         except ValueError as error:
             raise ValueError(f"the option ssl_ca_certs {error}") from None
     if "ssl_certfile" in options:
