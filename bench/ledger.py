@@ -204,8 +204,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5_000, help="claims and settles (%(default)s)")
     parser.add_argument("--records", type=int, default=1_000_000, help="how many records are many (%(default)s)")
-    given = parser.parse_args()
-    measure_steps(given.pairs, given.records)
+    arguments = parser.parse_args()
+    measure_steps(arguments.pairs, arguments.records)
 
 
 if __name__ == "__main__":

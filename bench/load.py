@@ -52,9 +52,9 @@ class Senders:
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
-    def run(self, what: Callable[..., Any], *given: Any) -> Any:
+    def run(self, what: Callable[..., Any], *arguments: Any) -> Any:
         """Run one of the functions below there; its result."""
-        return self._pool.submit(what, *given).result()
+        return self._pool.submit(what, *arguments).result()
 
 
 @contextmanager
@@ -128,9 +128,9 @@ def _run(target: Target, kind: str, connections: int, goes_on: Callable[[int], b
         while goes_on(number := next(numbers)):
             request = line.request(*make(number))
             began = time.perf_counter()
-            answer = await line.ask(request)
+            response = await line.ask(request)
             each.append(time.perf_counter() - began)
-            _check(answer, expected or target.verified)
+            _check(response, expected or target.verified)
         line.close()
 
     async def all_of_them() -> None:
@@ -156,9 +156,9 @@ def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
             due = began + number / rate
             await asyncio.sleep(due - time.perf_counter())
             line = await free.get()
-            answer = await line.ask(line.request(body, headers))
+            response = await line.ask(line.request(body, headers))
             each.append(time.perf_counter() - due)
-            _check(answer, target.verified)
+            _check(response, target.verified)
             free.put_nowait(line)
 
         await asyncio.gather(*(one(number) for number in range(int(rate * seconds))))
@@ -169,9 +169,9 @@ def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
     return Sample(seconds, tuple(asyncio.run(send())))
 
 
-def _check(answer: bytes, expected: bytes) -> None:
-    if expected not in answer:
-        raise ValueError(f"not what was to be measured: {answer.decode()}")
+def _check(response: bytes, expected: bytes) -> None:
+    if expected not in response:
+        raise ValueError(f"not what was to be measured: {response.decode()}")
 
 
 class Line:

@@ -105,7 +105,7 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def wired(emulator: Emulator) -> Bridge:
+def default_bridge(emulator: Emulator) -> Bridge:
     """Return a bridge in this process that calls the emulator."""
     from tests.support.bridge.instances import bridge
 

@@ -72,10 +72,10 @@ def counted(emulator: Emulator) -> Bridge:
 # -- off --
 
 
-def test_metrics_route_is_off_by_default(wired: Bridge) -> None:
-    response = wired.client.get("/metrics")
+def test_metrics_route_is_off_by_default(default_bridge: Bridge) -> None:
+    response = default_bridge.client.get("/metrics")
     assert (response.status_code, response.json and response.json["code"]) == (404, "not-found")
-    described = wired.client.get("/openapi.json").json
+    described = default_bridge.client.get("/openapi.json").json
     assert described
     assert "/metrics" not in described["paths"]
 
@@ -243,8 +243,8 @@ def test_event_function_returns_same_metrics(counted: Bridge, emulator: Emulator
     )
     assert figures(reported["body"]) == scrape(counted)
     assert figures(reported["body"])["deliveries_total", "verified", "status"] == 1
-    (answer,), _ = invoke(environment(emulator.url, METRICS="true"), event)
-    assert "signup_bridge_build_info" in answer["body"]
+    (response,), _ = invoke(environment(emulator.url, METRICS="true"), event)
+    assert "signup_bridge_build_info" in response["body"]
 
 
 def test_deployed_zip_returns_metrics(scf: Scf, emulator: Emulator) -> None:
@@ -278,13 +278,13 @@ def test_sums_agree_under_concurrent_load(served: tuple[Emulator, str, Path]) ->
             case _:
                 return post(url, body(type="fax"))
 
-    answers = at_once(60, work)
+    responses = at_once(60, work)
     found = figures(requests.get(f"{url}/metrics", timeout=60).text)
     counts = {outcome: count for (outcome, _), count in named(found, "deliveries_total").items()}
-    assert counts == Counter(answer.json["code"] for answer in answers)
+    assert counts == Counter(response.json["code"] for response in responses)
     deliveries = [line for line in lines_of(log.read_text()) if line["message"] == "delivery"]
     assert counts == Counter(line["outcome"] for line in deliveries)
-    assert found["replays_total",] == sum("idempotent-replayed" in answer.headers for answer in answers)
+    assert found["replays_total",] == sum("idempotent-replayed" in response.headers for response in responses)
     assert found["replays_total",] == sum(line.get("replayed", False) for line in deliveries)
     assert sum(named(found, "api_calls_total").values()) == len(emulator.calls)
     assert found["wait_seconds_count",] == sum(call.action == CREATE for call in emulator.calls)

@@ -176,7 +176,7 @@ def test_weak_secret_is_logged_at_start(
 
 
 @pytest.mark.parametrize(
-    ("preset", "profile", "told"),
+    ("preset", "profile", "expected"),
     [
         ("supabase", "ack", ["SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase"]),
         ("supabase", "supabase", []),
@@ -184,10 +184,10 @@ def test_weak_secret_is_logged_at_start(
     ],
 )
 def test_profile_that_supabase_misreads_is_logged_at_start(
-    caplog: pytest.LogCaptureFixture, preset: str, profile: str, told: list[str]
+    caplog: pytest.LogCaptureFixture, preset: str, profile: str, expected: list[str]
 ) -> None:
     application(settings.load(environment(URL, PAYLOAD_PRESET=preset, SENDER_PROFILE=profile)))
-    assert [record.getMessage() for record in caplog.records] == told
+    assert [record.getMessage() for record in caplog.records] == expected
 
 
 def test_settings_repr_and_problems_hide_secrets() -> None:
@@ -267,9 +267,9 @@ def test_load_ledger_url_with_uppercase_scheme_is_rejected() -> None:
 
 
 def test_load_redis_requires_ledger_key() -> None:
-    for given, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
+    for key_settings, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
         with pytest.raises(SettingsError) as raised:
-            settings.load(environment(URL, LEDGER_URL=" rediss://h/0", **given))
+            settings.load(environment(URL, LEDGER_URL=" rediss://h/0", **key_settings))
         (problem,) = raised.value.problems
         assert problem.startswith(f"LEDGER_KEY: {says}")
         assert "kkk" not in problem
@@ -277,7 +277,7 @@ def test_load_redis_requires_ledger_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "file"),
+    ("environ", "file"),
     [
         ({"HOME": "/home/jo"}, "/home/jo/.local/state/signup-bridge/ledger.db"),
         ({"HOME": "/home/jo", "XDG_STATE_HOME": "/state of jo"}, "/state of jo/signup-bridge/ledger.db"),
@@ -286,8 +286,8 @@ def test_load_redis_requires_ledger_key() -> None:
         ({}, str(Path("~/.local/state/signup-bridge/ledger.db").expanduser())),
     ],
 )
-def test_load_default_ledger_file_follows_environment(given: dict[str, str], file: str) -> None:
-    loaded = settings.load({**environment(URL, LEDGER_URL=""), **given})
+def test_load_default_ledger_file_follows_environment(environ: dict[str, str], file: str) -> None:
+    loaded = settings.load({**environment(URL, LEDGER_URL=""), **environ})
     assert (loaded.ledger_file, loaded.ledger_is_default) == (Path(file), True)
 
 

@@ -29,7 +29,7 @@ def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
 
 @pytest.mark.parametrize("auth", ["bearer", "github"])
 @pytest.mark.parametrize(
-    ("secrets", "told"),
+    ("secrets", "expected"),
     [
         (f"{TOKEN} # staging token", [f"number 2 {COMMENT}"]),
         (f"{TOKEN} #the-token-of-the-staging-server", [f"number 2 {COMMENT}"]),
@@ -39,12 +39,12 @@ def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
         (f"x {TOKEN} # y", [f"number 1 {SHORT}", f"number 3 {COMMENT}"]),
     ],
 )
-def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secrets: str, told: list[str]) -> None:
-    assert problems(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: {one}" for one in told]
+def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secrets: str, expected: list[str]) -> None:
+    assert problems(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: {one}" for one in expected]
 
 
 @pytest.mark.parametrize(
-    ("secrets", "told"),
+    ("secrets", "expected"),
     [
         (f"{SECRET} # staging", COMMENT),
         (f"{SECRET} whsec_AA==", SHORT),
@@ -52,8 +52,8 @@ def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secre
         (f"{SECRET} '{SECRET}'", f"{FORM} (it is wrapped in quotes; remove them)"),
     ],
 )
-def test_invalid_standard_webhooks_secret_is_rejected_by_position(secrets: str, told: str) -> None:
-    assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: number 2 {told}"]
+def test_invalid_standard_webhooks_secret_is_rejected_by_position(secrets: str, expected: str) -> None:
+    assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: number 2 {expected}"]
 
 
 def test_unused_secrets_are_not_checked() -> None:
@@ -68,8 +68,8 @@ def test_unused_secrets_are_not_checked() -> None:
 )
 def test_quoted_secret_is_logged_as_warning(caplog: pytest.LogCaptureFixture, name: str, quote: str) -> None:
     base = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": TOKEN}
-    told = f"{name} is wrapped in quotes, which are part of the value; remove them"
-    assert warnings(caplog, **base | {name: f"{quote}{'k' * 32}{quote}"}) == [told]
+    expected = f"{name} is wrapped in quotes, which are part of the value; remove them"
+    assert warnings(caplog, **base | {name: f"{quote}{'k' * 32}{quote}"}) == [expected]
 
 
 @pytest.mark.parametrize("secrets", [f'"{TOKEN} {TOKEN}-2"', f'{TOKEN} "{TOKEN}"'])

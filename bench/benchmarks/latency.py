@@ -27,11 +27,11 @@ class Latency(NamedTuple):
 def measure(harness: Harness) -> Latency:
     with ExitStack() as running:
         api = running.enter_context(harness.api(UPSTREAM))
-        given = (api, harness.bundle, harness.folder)
+        peer_arguments = (api, harness.bundle, harness.folder)
         there = {
             "API": Target(urlsplit(api).port or 0, bundle=harness.tls.bundle),
             "bridge": running.enter_context(servers.bridge(api, harness.bundle, harness.folder / "latency")).target,
-            "baseline": running.enter_context(servers.flask_peer("baseline", *given)).target,
+            "baseline": running.enter_context(servers.flask_peer("baseline", *peer_arguments)).target,
         }
         asked: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):

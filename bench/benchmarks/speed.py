@@ -56,18 +56,18 @@ def measure(harness: Harness) -> Throughput:
 def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
     """The bridge and its peers."""
     api = running.enter_context(stand_in)
-    given = (api, harness.bundle, harness.folder)
+    peer_arguments = (api, harness.bundle, harness.folder)
     there = {
         "bridge": running.enter_context(
             servers.bridge(api, harness.bundle, Path(tempfile.mkdtemp(dir=harness.folder)))
         ),
-        "baseline": running.enter_context(servers.flask_peer("baseline", *given)),
+        "baseline": running.enter_context(servers.flask_peer("baseline", *peer_arguments)),
         "baseline, ten connections": running.enter_context(
-            servers.flask_peer("baseline", *given, KEPT_CONNECTIONS="10")
+            servers.flask_peer("baseline", *peer_arguments, KEPT_CONNECTIONS="10")
         ),
-        "naive": running.enter_context(servers.flask_peer("naive", *given)),
+        "naive": running.enter_context(servers.flask_peer("naive", *peer_arguments)),
     }
-    if node := running.enter_context(servers.node_peer(*given)):
+    if node := running.enter_context(servers.node_peer(*peer_arguments)):
         there["Node"] = node
     return {name: server.target for name, server in there.items()}
 

@@ -164,5 +164,5 @@ def test_bench_unknown_benchmark_lists_known_ones(
     monkeypatch.setattr("sys.argv", ["bench", "nonsense"])
     with pytest.raises(SystemExit):
         command.main()
-    said = capsys.readouterr().err
-    assert all(name in said for name in command.BENCHMARKS)
+    errors = capsys.readouterr().err
+    assert all(name in errors for name in command.BENCHMARKS)

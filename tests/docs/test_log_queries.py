@@ -56,8 +56,8 @@ def ask(question: str, of: Path, **environ: str) -> str:
     if not shutil.which("jq"):
         pytest.skip("no jq on PATH")
     command = ["bash", "-euo", "pipefail", "-c", QUESTIONS[question]]
-    given = {"PATH": os.environ["PATH"]} | environ
-    return subprocess.run(command, cwd=of, env=given, capture_output=True, text=True, check=True).stdout
+    variables = {"PATH": os.environ["PATH"]} | environ
+    return subprocess.run(command, cwd=of, env=variables, capture_output=True, text=True, check=True).stdout
 
 
 def test_documented_sample_equals_log_line(written: Path) -> None:
@@ -74,7 +74,7 @@ def test_documented_queries_return_expected_results(written: Path) -> None:
     deliveries = [line for line in lines if line["message"] == "delivery"]
     assert len(deliveries) == 7
     times = sorted(line["duration_ms"] for line in deliveries)
-    answers: dict[str, Any] = {
+    expected_rows: dict[str, Any] = {
         "how many ended how": Counter(line["outcome"] for line in deliveries),
         "the same by the minute": Counter(f"{line['time'][:16]} {line['outcome']}" for line in deliveries),
         "what needs somebody": [line for line in lines if line["level"] == "ERROR"],
@@ -86,12 +86,12 @@ def test_documented_queries_return_expected_results(written: Path) -> None:
             {"deliveries": 7, "replayed": 1, "resolved": 1}
         ],
     }
-    assert set(answers) == set(QUESTIONS)
-    for question, expected in answers.items():
-        told = ask(question, written, ID="r-1").splitlines()
+    assert set(expected_rows) == set(QUESTIONS)
+    for question, expected in expected_rows.items():
+        output_lines = ask(question, written, ID="r-1").splitlines()
         if isinstance(expected, Counter):
-            counted = (line.split(maxsplit=1) for line in told)
+            counted = (line.split(maxsplit=1) for line in output_lines)
             assert {what: int(count) for count, what in counted} == expected
         else:
-            assert [json.loads(line) for line in told] == expected
-            assert told
+            assert [json.loads(line) for line in output_lines] == expected
+            assert output_lines

@@ -205,11 +205,11 @@ def test_documented_expressions_return_results_in_prometheus(rules: Path) -> Non
         wait_until(url, "rate(signup_bridge_replays_total[1m]) > 0")
         for expression in EXPRESSIONS:
             assert ask(url, "query", query=expression)["result"], expression
-        told = {
+        rates = {
             row["metric"]["outcome"]: float(row["value"][1])
             for row in ask(url, "query", query=EXPRESSIONS[0])["result"]
         }
-        assert [outcome for outcome, rate in told.items() if rate] == ["verified"]
+        assert [outcome for outcome, rate in rates.items() if rate] == ["verified"]
         for expression in ALERTS.values():
             ask(url, "query", query=expression)
             for selector in re.findall(r"\w+\{[^}]*\}|signup_bridge_\w+", expression):

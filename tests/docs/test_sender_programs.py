@@ -36,15 +36,15 @@ from tests.support.tools import node_packages
 def test_program_sends_verified_delivery(
     emulator: Emulator, request: pytest.FixtureRequest, tmp_path: Path, heading: str, name: str, program: str
 ) -> None:
-    given = settings_of(heading)
+    sender_settings = settings_of(heading)
     environ = dict(os.environ)
     if name.endswith(".js"):
         environ = node_packages.environ(request.getfixturevalue("npm_packages"))
     script = tmp_path / name
     script.write_text(program)
-    with serving(application(settings.load(environment(emulator.url, **given)))) as server:
+    with serving(application(settings.load(environment(emulator.url, **sender_settings)))) as server:
         url = f"http://127.0.0.1:{server.port}/webhooks/signup"
-        environ |= {"BRIDGE_URL": url, "SIGNING_SECRET": given["WEBHOOK_SECRETS"], "NO_PROXY": "127.0.0.1"}
+        environ |= {"BRIDGE_URL": url, "SIGNING_SECRET": sender_settings["WEBHOOK_SECRETS"], "NO_PROXY": "127.0.0.1"}
         command = ["node" if name.endswith(".js") else sys.executable, str(script)]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr

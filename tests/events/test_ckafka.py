@@ -41,7 +41,7 @@ def batch(*records: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def wired(emulator: Emulator) -> Bridge:
+def default_bridge(emulator: Emulator) -> Bridge:
     return bridge(emulator.url, StillClock(), REQUEST_BUDGET=2)
 
 
@@ -62,52 +62,54 @@ def contacts(emulator: Emulator) -> list[str]:
     return [call.contact or "" for call in emulator.calls]
 
 
-def test_batch_is_processed_in_order(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_is_processed_in_order(emulator: Emulator, default_bridge: Bridge) -> None:
     one, two, three = send(emulator, 3)
-    response = wired.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
+    response = default_bridge.events.handle(batch(record(1, one), record(2, wrong(two)), record(3, three)), LONG)
     assert response == {"records": 3, "ends": {"verified": 2, "code-incorrect": 1}}
     assert [call.contact for call in emulator.calls] == [one["contact"], two["contact"], three["contact"]]
 
 
-def test_batch_redelivered_makes_no_call(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_redelivered_makes_no_call(emulator: Emulator, default_bridge: Bridge) -> None:
     one, two = send(emulator, 2)
     event = batch(record(1, one), record(2, wrong(two)))
-    response = wired.events.handle(event, LONG)
-    assert wired.events.handle(event, LONG) == response
+    response = default_bridge.events.handle(event, LONG)
+    assert default_bridge.events.handle(event, LONG) == response
     assert len(emulator.calls) == 2
 
 
-def test_record_without_id_is_identified_by_its_offset(emulator: Emulator, wired: Bridge) -> None:
+def test_record_without_id_is_identified_by_its_offset(emulator: Emulator, default_bridge: Bridge) -> None:
     one, two, three = send(emulator, 3)
     event = batch(record(1, one), record(2, two | {"id": "order-7"}), record(2, three, partition=1))
-    wired.events.handle(event, LONG)
+    default_bridge.events.handle(event, LONG)
     ids = ("signups-0-1", "order-7", "signups-1-2", "signups-0-2")
-    assert [ask(wired, delivery_id)[0] for delivery_id in ids] == [200, 200, 200, 404]
+    assert [ask(default_bridge, delivery_id)[0] for delivery_id in ids] == [200, 200, 200, 404]
 
 
-def test_same_message_at_two_offsets_is_two_deliveries(emulator: Emulator, wired: Bridge) -> None:
+def test_same_message_at_two_offsets_is_two_deliveries(emulator: Emulator, default_bridge: Bridge) -> None:
     (one,) = send(emulator, 1)
-    response = wired.events.handle(batch(record(1, one), record(2, one)), LONG)
+    response = default_bridge.events.handle(batch(record(1, one), record(2, one)), LONG)
     assert response["ends"] == {"verified": 1, "already-verified": 1}
 
 
-def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, wired: Bridge) -> None:
+def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, default_bridge: Bridge) -> None:
     (one,) = send(emulator, 1)
     for absent in ("topic", "partition", "offset"):
         there = record(1, one, **{absent: ...})
-        assert wired.events.handle(batch(there, there), LONG)["ends"] == {"verified": 2}
+        assert default_bridge.events.handle(batch(there, there), LONG)["ends"] == {"verified": 2}
     assert len(emulator.calls) == 1
 
 
 def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> None:
     """Else who pumps messages would stop the topic, and be sent all of them in the end."""
-    wired = bridge(emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
+    default_bridge = bridge(
+        emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86"
+    )
     wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
     event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))
-    assert wired.events.handle(event, LONG) == {"records": 3, "ends": {"sent": 1, "send-limited": 2}}
+    assert default_bridge.events.handle(event, LONG) == {"records": 3, "ends": {"sent": 1, "send-limited": 2}}
     emulator.faults.arm(Fault("InternalError.SendVerifyCodeErr"))
     with pytest.raises(BatchRetry, match="1 of 1 records"):
-        wired.events.handle(batch(record(4, wanted | {"contact": "+86 139 0000 0002"})), LONG)
+        default_bridge.events.handle(batch(record(4, wanted | {"contact": "+86 139 0000 0002"})), LONG)
     assert len(emulator.calls) == 2
 
 
@@ -115,9 +117,9 @@ def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> Non
     "message",
     ["", "{", "5", "null", "[]", {"type": "phone"}, "\ud800", "x" * 20_000, {"type": 1, "contact": "nobody"}],
 )
-def test_invalid_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, message: object) -> None:
+def test_invalid_record_does_not_block_the_batch(emulator: Emulator, default_bridge: Bridge, message: object) -> None:
     one, two = send(emulator, 2)
-    response = wired.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
+    response = default_bridge.events.handle(batch(record(1, one), record(2, message), record(3, two)), LONG)
     assert response["ends"].pop("verified") == 2
     ((code, count),) = response["ends"].items()
     assert code in ("body-malformed", "body-invalid", "body-too-large")
@@ -125,35 +127,35 @@ def test_invalid_record_does_not_block_the_batch(emulator: Emulator, wired: Brid
 
 
 @pytest.mark.parametrize("odd", [None, 5, {}, {"Ckafka": None}, {"cos": {}}])
-def test_non_record_does_not_block_the_batch(emulator: Emulator, wired: Bridge, odd: Any) -> None:
+def test_non_record_does_not_block_the_batch(emulator: Emulator, default_bridge: Bridge, odd: Any) -> None:
     one, two = send(emulator, 2)
-    response = wired.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
+    response = default_bridge.events.handle(batch(record(1, one), odd, record(3, two)), LONG)
     assert response == {"records": 3, "ends": {"verified": 2, "body-malformed": 1}}
 
 
-def test_direct_id_does_not_match_an_offset(emulator: Emulator, wired: Bridge) -> None:
+def test_direct_id_does_not_match_an_offset(emulator: Emulator, default_bridge: Bridge) -> None:
     one, two = send(emulator, 2)
-    response = wired.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
+    response = default_bridge.events.handle(batch(record(0, one | {"id": "signups-0-1"}), record(1, two)), LONG)
     assert response["ends"] == {"verified": 2}
 
 
 @pytest.mark.parametrize("message", [..., None, 5, {}, ["x"]])
-def test_message_that_is_no_string_is_malformed(emulator: Emulator, wired: Bridge, message: object) -> None:
+def test_message_that_is_no_string_is_malformed(emulator: Emulator, default_bridge: Bridge, message: object) -> None:
     (one,) = send(emulator, 1)
-    response = wired.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
+    response = default_bridge.events.handle(batch(record(1, "", msgBody=message), record(2, one)), LONG)
     assert response["ends"] == {"body-malformed": 1, "verified": 1}
 
 
 def test_retryable_record_raises_after_the_last_record(
-    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
+    emulator: Emulator, default_bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = send(emulator, 3)
     emulator.faults.arm(Fault("InternalError"))
     event = batch(*(record(offset, message) for offset, message in enumerate(messages)))
     with pytest.raises(BatchRetry, match=r"^1 of 3 records may end otherwise: send the batch again$"):
-        wired.events.handle(event, LONG)
+        default_bridge.events.handle(event, LONG)
     assert [call.contact for call in emulator.calls] == [message["contact"] for message in messages]
-    assert wired.events.handle(event, LONG)["ends"] == {"verified": 3}
+    assert default_bridge.events.handle(event, LONG)["ends"] == {"verified": 3}
     assert Counter(calls(emulator)) == {
         (CREATE, "OK"): 3,
         (CREATE, "InternalError"): 1,
@@ -183,17 +185,17 @@ def test_record_without_a_whole_budget_does_not_start(emulator: Emulator) -> Non
     assert [result for _, result in calls(emulator)] == ["OK"] * 5
 
 
-def test_batch_with_a_time_limit_below_the_budget_is_processed(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_with_a_time_limit_below_the_budget_is_processed(emulator: Emulator, default_bridge: Bridge) -> None:
     event = batch(*(record(offset, message) for offset, message in enumerate(send(emulator, 3))))
-    assert wired.events.handle(event, {"time_limit_in_ms": 1900})["ends"] == {"verified": 3}
+    assert default_bridge.events.handle(event, {"time_limit_in_ms": 1900})["ends"] == {"verified": 3}
 
 
-def test_batch_without_time_starts_nothing(emulator: Emulator, wired: Bridge) -> None:
+def test_batch_without_time_starts_nothing(emulator: Emulator, default_bridge: Bridge) -> None:
     (one,) = send(emulator, 1)
     with pytest.raises(BatchRetry):
-        wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 400})
+        default_bridge.events.handle(batch(record(1, one)), {"time_limit_in_ms": 400})
     assert calls(emulator) == []
-    assert wired.events.handle(batch(record(1, one)), {"time_limit_in_ms": 10**9})["ends"] == {"verified": 1}
+    assert default_bridge.events.handle(batch(record(1, one)), {"time_limit_in_ms": 10**9})["ends"] == {"verified": 1}
 
 
 def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
@@ -216,7 +218,7 @@ def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, ca
 
 
 def test_internal_error_in_a_record_does_not_stop_the_batch(
-    emulator: Emulator, wired: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    emulator: Emulator, default_bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "signup_bridge")
     one, two = send(emulator, 2)
@@ -228,7 +230,7 @@ def test_internal_error_in_a_record_does_not_stop_the_batch(
 
     monkeypatch.setattr(RateLimitedApi, "create", fail_once)
     with pytest.raises(BatchRetry, match="1 of 2 records"):
-        wired.events.handle(batch(record(1, one), record(2, two)), LONG)
+        default_bridge.events.handle(batch(record(1, one), record(2, two)), LONG)
     assert calls(emulator) == [(CREATE, "OK")]
     lines = [json.loads(JsonFormatter().format(line)) for line in caplog.records]
     faults = [(line["level"], line["message"]) for line in lines if line["level"] == "ERROR"]
@@ -238,13 +240,13 @@ def test_internal_error_in_a_record_does_not_stop_the_batch(
 
 
 def test_log_lines_of_an_event_have_its_request_id(
-    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture
+    emulator: Emulator, default_bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.handler.setFormatter(JsonFormatter())
     caplog.set_level("INFO")
     (one,) = send(emulator, 1)
-    wired.events.handle(batch(record(1, one)), LONG)
-    wired.events.handle({"Type": "Timer"}, LONG)
+    default_bridge.events.handle(batch(record(1, one)), LONG)
+    default_bridge.events.handle({"Type": "Timer"}, LONG)
     lines = [json.loads(line) for line in caplog.text.splitlines()]
     assert [(line["message"], line["request_id"]) for line in lines if line["level"] == "INFO"] == [
         (message, CONTEXT["request_id"]) for message in ("delivery", "record", "pruned")
@@ -254,8 +256,8 @@ def test_log_lines_of_an_event_have_its_request_id(
 def test_batch_through_main_handler_is_processed(emulator: Emulator) -> None:
     one, two = send(emulator, 2)
     event = batch(record(0, one), record(1, two))
-    answers, written = invoke(environment(emulator.url), event, {"Type": "Timer", "Message": ""})
-    assert answers == [{"records": 2, "ends": {"verified": 2}}, {"status": "pruned", "records": 0}]
+    responses, written = invoke(environment(emulator.url), event, {"Type": "Timer", "Message": ""})
+    assert responses == [{"records": 2, "ends": {"verified": 2}}, {"status": "pruned", "records": 0}]
     lines = [json.loads(line) for line in written.splitlines()]
     assert [line["record"] for line in lines if line["message"] == "record"] == ["signups-0-0", "signups-0-1"]
     assert one["contact"] not in written

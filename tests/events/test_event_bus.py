@@ -24,34 +24,34 @@ TIMER = {"Type": "Timer", "TriggerName": "prune", "Time": "2026-01-15T09:30:00Z"
 
 
 @pytest.fixture
-def wired(emulator: Emulator) -> Bridge:
+def default_bridge(emulator: Emulator) -> Bridge:
     return bridge(emulator.url, REQUEST_BUDGET=2)
 
 
-def test_bus_event_data_is_the_body(emulator: Emulator, wired: Bridge) -> None:
-    assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
-    assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
+def test_bus_event_data_is_the_body(emulator: Emulator, default_bridge: Bridge) -> None:
+    assert default_bridge.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
+    assert default_bridge.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
     assert calls(emulator) == [("CreateIntlPhoneEmail", "OK")]
 
 
-def test_bus_event_msg_body_is_the_body(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_msg_body_is_the_body(emulator: Emulator, default_bridge: Bridge) -> None:
     data = {"topic": "signups", "partition": 1, "offset": 7, "msgKey": "", "msgBody": json.dumps(DIRECT)}
-    assert wired.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": "verified"}
+    assert default_bridge.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": "verified"}
     assert emulator.calls[0].contact == PHONE
 
 
-def test_bus_event_id_is_unique_within_its_source(emulator: Emulator, wired: Bridge) -> None:
-    wired.events.handle(EVENT, CONTEXT)
+def test_bus_event_id_is_unique_within_its_source(emulator: Emulator, default_bridge: Bridge) -> None:
+    default_bridge.events.handle(EVENT, CONTEXT)
     other = EVENT | {"source": "other"}
-    assert wired.events.handle(other, CONTEXT) == {"outcome": "already-verified"}
+    assert default_bridge.events.handle(other, CONTEXT) == {"outcome": "already-verified"}
     assert len(calls(emulator)) == 2
 
 
-def test_bus_event_with_a_retryable_outcome_raises(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_with_a_retryable_outcome_raises(emulator: Emulator, default_bridge: Bridge) -> None:
     emulator.faults.arm(Fault("LimitExceeded.RequestLimit"))
     with pytest.raises(BatchRetry):
-        wired.events.handle(EVENT, CONTEXT)
-    assert wired.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
+        default_bridge.events.handle(EVENT, CONTEXT)
+    assert default_bridge.events.handle(EVENT, CONTEXT) == {"outcome": "verified"}
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_bus_event_with_a_retryable_outcome_raises(emulator: Emulator, wired: Br
     [({"msgBody": "no json"}, "body-malformed"), ({"msgBody": "{}"}, "body-invalid"), ({"contact": 5}, "body-invalid")],
 )
 def test_bus_event_that_is_unreadable_is_logged_as_an_error(
-    wired: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any], code: str
+    default_bridge: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any], code: str
 ) -> None:
-    assert wired.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": code}
+    assert default_bridge.events.handle(EVENT | {"data": data}, CONTEXT) == {"outcome": code}
     assert "ERROR" in [record.levelname for record in caplog.records]
 
 
 @pytest.mark.parametrize("key", ["httpMethod", "headers", "requestContext", "path", "payload", "Records"])
-def test_bus_event_with_an_http_key_is_rejected(emulator: Emulator, wired: Bridge, key: str) -> None:
-    assert wired.events.handle(EVENT | {key: None}, CONTEXT)["statusCode"] == 400
+def test_bus_event_with_an_http_key_is_rejected(emulator: Emulator, default_bridge: Bridge, key: str) -> None:
+    assert default_bridge.events.handle(EVENT | {key: None}, CONTEXT)["statusCode"] == 400
     assert calls(emulator) == []
 
 
@@ -79,9 +79,9 @@ def test_bus_event_with_an_http_key_is_rejected(emulator: Emulator, wired: Bridg
     ],
 )  # fmt: skip
 def test_bus_event_that_is_incomplete_is_rejected_and_logged(
-    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture, changed: dict[str, Any]
+    emulator: Emulator, default_bridge: Bridge, caplog: pytest.LogCaptureFixture, changed: dict[str, Any]
 ) -> None:
-    assert wired.events.handle(EVENT | changed, CONTEXT)["statusCode"] == 400
+    assert default_bridge.events.handle(EVENT | changed, CONTEXT)["statusCode"] == 400
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.fields == {"event_keys": ["data", "id", "source", "specversion", "type"]}  # type: ignore[attr-defined]
     assert calls(emulator) == []
@@ -96,24 +96,24 @@ def nested(depth: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("data", [nested(100_000), {"contact": b"187"}], ids=["too deep", "not JSON"])
 def test_bus_event_with_data_that_is_no_json_does_not_raise(
-    wired: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any]
+    default_bridge: Bridge, caplog: pytest.LogCaptureFixture, data: dict[str, Any]
 ) -> None:
     """The bus would send it again and again."""
-    assert wired.events.handle(EVENT | {"data": data}, CONTEXT)["statusCode"] == 400
+    assert default_bridge.events.handle(EVENT | {"data": data}, CONTEXT)["statusCode"] == 400
     assert "ERROR" in [record.levelname for record in caplog.records]
 
 
-def test_bus_event_body_id_does_not_identify_the_delivery(emulator: Emulator, wired: Bridge) -> None:
+def test_bus_event_body_id_does_not_identify_the_delivery(emulator: Emulator, default_bridge: Bridge) -> None:
     for event_id in ("1", "2"):
-        wired.events.handle(EVENT | {"id": event_id, "data": DIRECT | {"id": "same"}}, CONTEXT)
+        default_bridge.events.handle(EVENT | {"id": event_id, "data": DIRECT | {"id": "same"}}, CONTEXT)
     assert len(calls(emulator)) == 2
 
 
-def test_bus_event_outcome_is_found_by_id_and_source(wired: Bridge) -> None:
-    wired.events.handle(EVENT, CONTEXT)
+def test_bus_event_outcome_is_found_by_id_and_source(default_bridge: Bridge) -> None:
+    default_bridge.events.handle(EVENT, CONTEXT)
     for source, status in (("signup.system", 200), ("other", 404), ("", 404)):
         headers = signed(b"") | {"ce-source": source}
-        assert wired.client.get(f"/deliveries/{EVENT['id']}", headers=headers).status_code == status
+        assert default_bridge.client.get(f"/deliveries/{EVENT['id']}", headers=headers).status_code == status
 
 
 def test_bus_event_and_http_event_are_two_deliveries(emulator: Emulator) -> None:
@@ -139,21 +139,21 @@ def test_bus_event_with_action_send_sends_a_code(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("event", [BATCH, TIMER, EVENT])
 def test_timeout_without_time_for_a_call_is_logged_for_each_trigger(
-    wired: Bridge, caplog: pytest.LogCaptureFixture, event: dict[str, Any]
+    default_bridge: Bridge, caplog: pytest.LogCaptureFixture, event: dict[str, Any]
 ) -> None:
     with suppress(BatchRetry):
-        wired.events.handle(event, CONTEXT | {"time_limit_in_ms": 500})
+        default_bridge.events.handle(event, CONTEXT | {"time_limit_in_ms": 500})
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings[0].startswith("the function's time-out leaves no time for a call")
 
 
 @pytest.mark.parametrize("milliseconds", [1, 30, 500])
 def test_timeout_without_time_for_a_call_is_logged(
-    emulator: Emulator, wired: Bridge, caplog: pytest.LogCaptureFixture, milliseconds: int
+    emulator: Emulator, default_bridge: Bridge, caplog: pytest.LogCaptureFixture, milliseconds: int
 ) -> None:
     context = CONTEXT | {"time_limit_in_ms": milliseconds}
-    answer = wired.events.handle(DIRECT, context)
-    assert json.loads(answer["body"])["code"] == "overloaded"
+    response = default_bridge.events.handle(DIRECT, context)
+    assert json.loads(response["body"])["code"] == "overloaded"
     (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "time-out" in line.getMessage()
     assert "serverless.yml" in line.getMessage()
@@ -161,6 +161,6 @@ def test_timeout_without_time_for_a_call_is_logged(
     assert CODE not in caplog.text
 
 
-def test_timeout_with_time_for_a_call_is_not_logged(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    wired.events.handle(DIRECT, CONTEXT)
+def test_timeout_with_time_for_a_call_is_not_logged(default_bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    default_bridge.events.handle(DIRECT, CONTEXT)
     assert "time-out" not in caplog.text

@@ -25,29 +25,29 @@ RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", 
 
 
 @pytest.mark.parametrize("event", [url_event, gateway_event])
-def test_http_event_is_verified_with_a_signature_only(emulator: Emulator, wired: Bridge, event: Any) -> None:
-    assert handle(wired, event()).json["status"] == "verified"
-    assert handle(wired, event()).json["code"] == "already-verified"
-    unsigned = handle(wired, event(headers={"content-type": "application/json"}))
+def test_http_event_is_verified_with_a_signature_only(emulator: Emulator, default_bridge: Bridge, event: Any) -> None:
+    assert handle(default_bridge, event()).json["status"] == "verified"
+    assert handle(default_bridge, event()).json["code"] == "already-verified"
+    unsigned = handle(default_bridge, event(headers={"content-type": "application/json"}))
     assert unsigned.json["code"] == "signature-invalid"
     assert len(calls(emulator)) == 2
 
 
-def test_direct_invocation_counts_utf8_bytes_against_the_body_limit(wired: Bridge) -> None:
-    assert handle(wired, DIRECT | {"note": "\u4e2d" * 5000}).status == 200
-    assert handle(wired, DIRECT | {"note": "\u4e2d" * 6000}).json["code"] == "body-too-large"
-    assert handle(wired, DIRECT | {"note": "\ud800"}).json["code"] == "body-malformed"
+def test_direct_invocation_counts_utf8_bytes_against_the_body_limit(default_bridge: Bridge) -> None:
+    assert handle(default_bridge, DIRECT | {"note": "\u4e2d" * 5000}).status == 200
+    assert handle(default_bridge, DIRECT | {"note": "\u4e2d" * 6000}).json["code"] == "body-too-large"
+    assert handle(default_bridge, DIRECT | {"note": "\ud800"}).json["code"] == "body-malformed"
 
 
-def test_direct_invocation_without_a_signature_is_verified(emulator: Emulator, wired: Bridge) -> None:
-    assert handle(wired, DIRECT).json["status"] == "verified"
-    assert handle(wired, {"Type": 1, "Code": PHONE, "VerifyCode": CODE, "id": "order-7"}).status == 409
+def test_direct_invocation_without_a_signature_is_verified(emulator: Emulator, default_bridge: Bridge) -> None:
+    assert handle(default_bridge, DIRECT).json["status"] == "verified"
+    assert handle(default_bridge, {"Type": 1, "Code": PHONE, "VerifyCode": CODE, "id": "order-7"}).status == 409
     assert len(calls(emulator)) == 2
 
 
 @pytest.mark.parametrize("wrong", ["", "x" * 257, "a\nb", 5, None, ["a"]])
-def test_direct_invocation_with_an_invalid_id_is_rejected(wired: Bridge, wrong: object) -> None:
-    response = handle(wired, DIRECT | {"id": wrong})
+def test_direct_invocation_with_an_invalid_id_is_rejected(default_bridge: Bridge, wrong: object) -> None:
+    response = handle(default_bridge, DIRECT | {"id": wrong})
     errors = [{"pointer": "#/id", "detail": "must be a string of 1 to 256 printable characters"}]
     expected = problem("body-invalid", 422, retryable=False, errors=errors)
     check_problem(response, expected, ABORT)
@@ -55,8 +55,10 @@ def test_direct_invocation_with_an_invalid_id_is_rejected(wired: Bridge, wrong: 
 
 @pytest.mark.parametrize("key", ["httpMethod", "headers", "requestContext", "path", "payload", "Records"])
 @pytest.mark.parametrize("value", [None, "", "POST", {}, [], True])
-def test_half_an_http_event_is_no_direct_invocation(emulator: Emulator, wired: Bridge, key: str, value: object) -> None:
-    response = handle(wired, DIRECT | {key: value, "body": body().decode()})
+def test_half_an_http_event_is_no_direct_invocation(
+    emulator: Emulator, default_bridge: Bridge, key: str, value: object
+) -> None:
+    response = handle(default_bridge, DIRECT | {key: value, "body": body().decode()})
     assert response.json["code"] == "body-malformed"
     assert calls(emulator) == []
 
@@ -80,23 +82,25 @@ def test_half_an_http_event_is_no_direct_invocation(emulator: Emulator, wired: B
         url_event(body="é", isBase64Encoded=True),
     ],
 )
-def test_unsupported_event_is_malformed(emulator: Emulator, wired: Bridge, event: object) -> None:
+def test_unsupported_event_is_malformed(emulator: Emulator, default_bridge: Bridge, event: object) -> None:
     headers = {"content-type": "application/problem+json", "webhook-delivery": "abort-message"}
-    check_problem(handle(wired, event), problem("body-malformed", 400, retryable=False), headers)
+    check_problem(handle(default_bridge, event), problem("body-malformed", 400, retryable=False), headers)
     assert calls(emulator) == []
 
 
-def test_unsupported_event_is_logged_with_its_known_keys(wired: Bridge, caplog: pytest.LogCaptureFixture) -> None:
-    handle(wired, {"Records": [{"cos": {}}], "path": "/18766554433", "18766554433": 1})
+def test_unsupported_event_is_logged_with_its_known_keys(
+    default_bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle(default_bridge, {"Records": [{"cos": {}}], "path": "/18766554433", "18766554433": 1})
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert line.getMessage() == "an event of a kind that is not handled"
     assert line.fields == {"event_keys": ["Records", "path"]}  # type: ignore[attr-defined]
 
 
-def test_http_event_with_records_needs_a_signature(emulator: Emulator, wired: Bridge) -> None:
+def test_http_event_with_records_needs_a_signature(emulator: Emulator, default_bridge: Bridge) -> None:
     """And needs a signature."""
     event = {"Records": RECORDS, "httpMethod": "POST", "headers": {}, "path": "/", "body": json.dumps(DIRECT)}
-    assert handle(wired, event).json["code"] == "signature-invalid"
+    assert handle(default_bridge, event).json["code"] == "signature-invalid"
     assert calls(emulator) == []
 
 
@@ -124,25 +128,25 @@ def test_timer_with_a_redis_ledger_prunes_nothing(emulator: Emulator, redis_serv
     assert bridged.events.handle(TIMER, CONTEXT) == {"status": "pruned", "records": 0}
 
 
-def test_http_event_with_a_base64_body_is_verified(wired: Bridge) -> None:
+def test_http_event_with_a_base64_body_is_verified(default_bridge: Bridge) -> None:
     event = url_event(isBase64Encoded=True)
     event["body"] = base64.b64encode(event["body"].encode()).decode()
-    assert handle(wired, event).json["status"] == "verified"
+    assert handle(default_bridge, event).json["status"] == "verified"
 
 
 @pytest.mark.parametrize("event", [None, [], [DIRECT], "text", 5, True, 1.5, {"type"}, b"bytes", {1: {2}}])
-def test_event_that_is_no_object_is_rejected(emulator: Emulator, wired: Bridge, event: object) -> None:
-    assert handle(wired, event).json["code"] in ("body-invalid", "body-malformed")
+def test_event_that_is_no_object_is_rejected(emulator: Emulator, default_bridge: Bridge, event: object) -> None:
+    assert handle(default_bridge, event).json["code"] in ("body-invalid", "body-malformed")
     assert calls(emulator) == []
 
 
-def test_http_event_without_optional_keys_is_handled(wired: Bridge) -> None:
-    assert handle(wired, {"httpMethod": "GET", "headers": {}}).json["code"] == "method-not-allowed"
-    assert handle(wired, {"httpMethod": "GET", "headers": {}, "path": "/health?x=1"}).json["status"] == "ok"
-    assert handle(wired, url_event(headers=...)).json["code"] == "body-malformed"
-    assert handle(wired, url_event(headers=["webhook-id"])).json["code"] == "body-malformed"
-    assert handle(wired, url_event(body=...)).json["code"] == "signature-invalid"
-    assert handle(wired, url_event(path=None), context=None).json["status"] == "verified"
+def test_http_event_without_optional_keys_is_handled(default_bridge: Bridge) -> None:
+    assert handle(default_bridge, {"httpMethod": "GET", "headers": {}}).json["code"] == "method-not-allowed"
+    assert handle(default_bridge, {"httpMethod": "GET", "headers": {}, "path": "/health?x=1"}).json["status"] == "ok"
+    assert handle(default_bridge, url_event(headers=...)).json["code"] == "body-malformed"
+    assert handle(default_bridge, url_event(headers=["webhook-id"])).json["code"] == "body-malformed"
+    assert handle(default_bridge, url_event(body=...)).json["code"] == "signature-invalid"
+    assert handle(default_bridge, url_event(path=None), context=None).json["status"] == "verified"
 
 
 def received(event: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +162,7 @@ def received(event: dict[str, Any]) -> dict[str, Any]:
     return seen
 
 
-def test_http_event_headers_become_wsgi_headers(wired: Bridge) -> None:
+def test_http_event_headers_become_wsgi_headers(default_bridge: Bridge) -> None:
     event = url_event()
     event["headers"] = {name.upper(): [value] for name, value in event["headers"].items()} | {
         "X-Many": ["a", "c", None, 10**5000, {}],
@@ -184,13 +188,13 @@ def test_http_event_headers_become_wsgi_headers(wired: Bridge) -> None:
     assert environ["CONTENT_LENGTH"] == str(len(body()))
     assert environ["CONTENT_TYPE"] == "application/json"
     assert not {"HTTP_BAD NAME", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH"} & set(environ)
-    assert handle(wired, event).json["status"] == "verified"
+    assert handle(default_bridge, event).json["status"] == "verified"
 
 
-def test_http_event_with_two_ids_is_rejected(wired: Bridge) -> None:
+def test_http_event_with_two_ids_is_rejected(default_bridge: Bridge) -> None:
     doubled = url_event()
     doubled["headers"]["Webhook-Id"] = doubled["headers"]["webhook-id"]
-    assert handle(wired, doubled).json["code"] == "signature-invalid"
+    assert handle(default_bridge, doubled).json["code"] == "signature-invalid"
 
 
 @pytest.mark.parametrize("encoded", ["true", 1, "false", None, 0])
@@ -204,19 +208,19 @@ def test_http_event_with_lone_surrogates_is_encoded() -> None:
     assert environ["PATH_INFO"] == "/\xed\xa0\x80A"
 
 
-def test_event_nested_too_deep_is_malformed(wired: Bridge) -> None:
+def test_event_nested_too_deep_is_malformed(default_bridge: Bridge) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    assert handle(wired, DIRECT | {"deep": deep}).json["code"] == "body-malformed"
+    assert handle(default_bridge, DIRECT | {"deep": deep}).json["code"] == "body-malformed"
     while deep:  # taken apart from the top: its own end would recurse
         deep = deep[0]
 
 
-def test_context_sets_the_request_id_and_budget(emulator: Emulator, wired: Bridge) -> None:
+def test_context_sets_the_request_id_and_budget(emulator: Emulator, default_bridge: Bridge) -> None:
     event = url_event()
     event["headers"]["x-scf-request-id"] = "forged"
-    response = wired.events.handle(event, CONTEXT)
+    response = default_bridge.events.handle(event, CONTEXT)
     assert response["headers"]["X-Request-Id"] == CONTEXT["request_id"]
     emulator.faults.arm(Fault("hang"))
     still = bridge(emulator.url, StillClock(), REQUEST_BUDGET=5)
@@ -227,7 +231,7 @@ def test_context_sets_the_request_id_and_budget(emulator: Emulator, wired: Bridg
     short = bridge(emulator.url, StillClock(), REQUEST_BUDGET=0.5)
     assert handle(short, url_event(), {"time_limit_in_ms": 120_000}).json["code"] == "outcome-unknown"
     for senseless in (10**400, float("nan"), -1, True, "3000", None):
-        assert handle(wired, url_event(), {"time_limit_in_ms": senseless}).status in (200, 409)
+        assert handle(default_bridge, url_event(), {"time_limit_in_ms": senseless}).status in (200, 409)
 
 
 any_json = st.recursive(

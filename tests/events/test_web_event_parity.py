@@ -20,7 +20,7 @@ from signup_emulator.server import Emulator
 from tests.support import ROOT
 from tests.support.bridge.event_builders import DIRECT, handle, invoke, url_event
 from tests.support.bridge.instances import Bridge, bridge, environment, gunicorn
-from tests.support.bridge.responses import VARYING, Answer, answer
+from tests.support.bridge.responses import VARYING, HttpResponse, parse_response
 from tests.support.bridge.signed_requests import body, signed
 
 
@@ -62,12 +62,14 @@ def test_web_and_event_function_respond_alike(
     event = url_event(b"", httpMethod=method, path=path, headers=headers, isBase64Encoded=True)
     event["body"] = base64.b64encode(data).decode()
     event_response = bridged.events.handle(event, {})
-    result = answer(event_response["statusCode"], event_response["headers"].items(), event_response["body"].encode())
+    result = parse_response(
+        event_response["statusCode"], event_response["headers"].items(), event_response["body"].encode()
+    )
     assert without_ids(result) == without_ids(web)
     assert result.status < 500
 
 
-def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> Answer:
+def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, str]) -> HttpResponse:
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
@@ -76,7 +78,7 @@ def over_http(url: str, method: str, path: str, data: bytes, headers: dict[str, 
             connection.putheader(name, value.encode("latin-1"))
         connection.endheaders(data)
         response = connection.getresponse()
-        return answer(response.status, response.getheaders(), response.read())
+        return parse_response(response.status, response.getheaders(), response.read())
     finally:
         connection.close()
 
@@ -102,13 +104,13 @@ def test_repeated_signature_header_is_a_list_in_both_functions(both: tuple[str, 
     assert (event_response.status, event_response.json["code"]) == (422, "code-incorrect")
 
 
-def without_ids(one: Answer) -> Answer:
+def without_ids(one: HttpResponse) -> HttpResponse:
     try:
         document = one.json
     except ValueError:
         return one
     document.pop("request_id", None)
-    return Answer(one.status, one.headers, json.dumps(document).encode())
+    return HttpResponse(one.status, one.headers, json.dumps(document).encode())
 
 
 def test_verified_delivery_has_one_response_in_both_functions(tmp_path: Path) -> None:
@@ -120,8 +122,8 @@ def test_verified_delivery_has_one_response_in_both_functions(tmp_path: Path) ->
 
 
 def test_main_handler_processes_http_direct_and_malformed_events(emulator: Emulator) -> None:
-    answers, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
-    assert [one["statusCode"] for one in answers] == [200, 409, 422]
+    responses, written = invoke(environment(emulator.url), url_event(), DIRECT, None)
+    assert [one["statusCode"] for one in responses] == [200, 409, 422]
     lines = [json.loads(line) for line in written.splitlines()]
     assert [(line["message"], line["request_id"], line["status"]) for line in lines] == [
         ("delivery", "r-1", 200),
@@ -135,8 +137,8 @@ def test_main_handler_without_a_key_signs_with_the_execution_role(emulator: Emul
     environ = environment(emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="")
     role = {"TENCENTCLOUD_RUNENV": "SCF", "TENCENTCLOUD_SECRETID": "role-id", "TENCENTCLOUD_SECRETKEY": "role-key"}
     assert invoke(environ | role, DIRECT)[0][0]["statusCode"] == 200
-    answers, written = invoke(environ, DIRECT)
-    assert answers == []
+    responses, written = invoke(environ, DIRECT)
+    assert responses == []
     assert "TENCENT_SECRET_ID: is not set" in written
 
 

@@ -94,37 +94,37 @@ def end() -> None:
 
 def try_one(data: bytes) -> None:
     try:
-        given = json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError):
         return
-    event, context = given if isinstance(given, list) and len(given) == 2 else (given, CONTEXT)
+    event, context = document if isinstance(document, list) and len(document) == 2 else (document, CONTEXT)
     platform = _running()
     is_signed = isinstance(event, dict) and _sign(event)
     try:
-        answer = platform.handle(event, context)
+        response = platform.handle(event, context)
     except BatchRetry:
         assert isinstance(event, dict)
         assert "Records" in event or event_bus.looks_like_event(event), (
             "it raises for what is neither a batch nor a bus's event"
         )
         return
-    assert json.loads(json.dumps(answer)) == answer, "an answer that JSON cannot hold"
-    if "records" in answer and "ends" in answer:
-        _check_batch(platform, event, answer)
-    elif "outcome" in answer:
+    assert json.loads(json.dumps(response)) == response, "an answer that JSON cannot hold"
+    if "records" in response and "ends" in response:
+        _check_batch(platform, event, response)
+    elif "outcome" in response:
         assert event_bus.looks_like_event(event)
         assert not MARKS & set(event), "what has a trigger's mark is read as a bus's event"
-        assert answer["outcome"] in BY_CODE
-        assert answer["outcome"] != "internal-error", "a fault of the bridge"
-    elif "isBase64Encoded" in answer:
-        verified = _check_answer(platform, answer)
+        assert response["outcome"] in BY_CODE
+        assert response["outcome"] != "internal-error", "a fault of the bridge"
+    elif "isBase64Encoded" in response:
+        verified = _check_response(platform, response)
         if isinstance(event, dict) and MARKS & set(event) and not is_signed:
             assert not platform.emulator.calls, "what nobody signed is called for"
             assert not verified, "what nobody signed is verified"
     else:
         assert isinstance(event, dict)
         assert event["Type"] == "Timer"
-        assert answer["status"] == "pruned"
+        assert response["status"] == "pruned"
 
 
 def _sign(event: dict[Any, Any]) -> bool:
@@ -151,27 +151,27 @@ def _signature(headers: dict[str, str], data: bytes) -> str:
     return base64.b64encode(hmac.digest(standard_webhooks_key(SECRET), covered + data, "sha256")).decode()
 
 
-def _check_answer(platform: Platform, answer: dict[str, Any]) -> bool:
+def _check_response(platform: Platform, response: dict[str, Any]) -> bool:
     """Whether it says that a contact is verified."""
-    assert set(answer) == {"isBase64Encoded", "statusCode", "headers", "body"}
-    media_type = answer["headers"]["Content-Type"]
-    told = json.loads(answer["body"]) if answer["body"] else {}
+    assert set(response) == {"isBase64Encoded", "statusCode", "headers", "body"}
+    media_type = response["headers"]["Content-Type"]
+    members = json.loads(response["body"]) if response["body"] else {}
     if media_type == "application/problem+json":
-        outcome = BY_CODE[told["code"]]
+        outcome = BY_CODE[members["code"]]
         assert outcome is not BODY_INCOMPLETE, "an event has its body whole"
-        assert answer["statusCode"] == outcome.status == told["status"]
-        assert told["code"] != "internal-error", "a fault of the bridge"
+        assert response["statusCode"] == outcome.status == members["status"]
+        assert members["code"] != "internal-error", "a fault of the bridge"
         return False
-    assert (answer["statusCode"], media_type) == (200, "application/json"), "an answer of no kind"
-    if told.get("status") != "verified":
+    assert (response["statusCode"], media_type) == (200, "application/json"), "an answer of no kind"
+    if members.get("status") != "verified":
         return False
-    assert told["request_id"] in platform.accepted, "verified without the API's word"
+    assert members["request_id"] in platform.accepted, "verified without the API's word"
     return True
 
 
-def _check_batch(platform: Platform, event: dict[str, Any], answer: dict[str, Any]) -> None:
-    ends = answer["ends"]
-    assert answer["records"] == len(event["Records"]) == sum(ends.values())
+def _check_batch(platform: Platform, event: dict[str, Any], response: dict[str, Any]) -> None:
+    ends = response["ends"]
+    assert response["records"] == len(event["Records"]) == sum(ends.values())
     assert set(ends) <= set(BY_CODE) - {"internal-error"}, "a record that ended in no known way"
     contacts = {contact for contact in platform.accepted.values() if contact}
     may_be = [json.dumps(record) for record in event["Records"]]

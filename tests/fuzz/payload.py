@@ -44,20 +44,24 @@ def try_one(data: bytes) -> None:
         _check_delivery(delivery)
 
 
-def _reading(told: dict[str, str]) -> BodyFormat | None:
+def _reading(options: dict[str, str]) -> BodyFormat | None:
     """As settings and headers tell; None when no bridge would have started with such settings."""
-    mapping = PRESETS.get(told.get("preset", ""))
+    mapping = PRESETS.get(options.get("preset", ""))
     try:
-        if mapping is None and "contact" in told and "code" in told:
-            kind = parse_type(told["type"]) if "type" in told else None
-            mapping = PayloadMapping((_pointer(told["contact"]),), _pointer(told["code"]), kind)
+        if mapping is None and "contact" in options and "code" in options:
+            kind = parse_type(options["type"]) if "type" in options else None
+            mapping = PayloadMapping((_pointer(options["contact"]),), _pointer(options["code"]), kind)
     except ValueError:
         return None
-    origin: Any = told.get("origin") if told.get("origin") in ORIGINS else "request"
-    made = body_format(
-        origin, mapping, content_type=told.get("content-type"), binary="ce-id" in told, trusted="trusted" in told
+    origin: Any = options.get("origin") if options.get("origin") in ORIGINS else "request"
+    result = body_format(
+        origin,
+        mapping,
+        content_type=options.get("content-type"),
+        binary="ce-id" in options,
+        trusted="trusted" in options,
     )
-    return made if told else NATIVE
+    return result if options else NATIVE
 
 
 def _pointer(text: str) -> json_pointer.Pointer:
@@ -82,7 +86,7 @@ def _check_delivery(delivery: Delivery) -> None:
 
 def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) -> None:
     assert refusal.outcome.code in ("body-malformed", "body-invalid")
-    said = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
+    text = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
     assert refusal.outcome.code != "body-invalid" or refusal.errors, "nothing is named that is wrong"
     known = {"#", "#/data", "#/id", "#/source", *_places(read)}
     assert {pointer for pointer, _ in refusal.errors} <= known, "a place that nobody named"
@@ -91,7 +95,7 @@ def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) 
     except (ValueError, RecursionError):
         return
     for value in _values(sent):
-        assert value in OWN_WORDS or value not in said, "what was sent is in the text"
+        assert value in OWN_WORDS or value not in text, "what was sent is in the text"
 
 
 def _places(read: BodyFormat) -> set[str]:
@@ -99,8 +103,8 @@ def _places(read: BodyFormat) -> set[str]:
         before: json_pointer.Pointer = ("data",) if read.event else ()
         return {json_pointer.to_string((*before, name)) for name in (*payload.BRIDGE_NAMES, *payload.API_NAMES)}
     mapping = read.mapping
-    of_type = [mapping.type] if isinstance(mapping.type, tuple) else []
-    return {json_pointer.to_string(pointer) for pointer in (*mapping.contact, mapping.code, *of_type)}
+    type_pointers = [mapping.type] if isinstance(mapping.type, tuple) else []
+    return {json_pointer.to_string(pointer) for pointer in (*mapping.contact, mapping.code, *type_pointers)}
 
 
 def _values(document: Any) -> Iterator[str]:

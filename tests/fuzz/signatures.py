@@ -71,19 +71,21 @@ def signed_ids(request: Request) -> set[str]:
     """The ids of those sets of headers that a sender who knows a secret could have made."""
     good = set()
     for prefix in ("webhook", "svix"):
-        sent, timestamp, given = (request.headers.get(f"{prefix}-{of}", "") for of in ("id", "timestamp", "signature"))
+        sent, timestamp, signature = (
+            request.headers.get(f"{prefix}-{of}", "") for of in ("id", "timestamp", "signature")
+        )
         if not re.fullmatch(r"[!-\-/-~]{1,256}", sent) or not re.fullmatch(r"[0-9]{1,12}", timestamp):
             continue
         right = {"v1," + _sign(f"{sent}.{timestamp}.".encode() + request.body, key) for key in KEYS}
-        if abs(NOW - int(timestamp)) <= TOLERANCE and right.intersection(_entries(given)) and _on_a_wire(given):
+        if abs(NOW - int(timestamp)) <= TOLERANCE and right.intersection(_entries(signature)) and _on_a_wire(signature):
             good.add(sent)
     return good
 
 
-def _entries(given: str) -> set[str]:
+def _entries(signature: str) -> set[str]:
     """Each version in a list of signatures with what stands behind it, wherever a list can be taken apart."""
     found = set()
-    for chunk in given.split(" "):
+    for chunk in signature.split(" "):
         parts = chunk.split(",")
         while parts:
             version = parts.pop(0)
@@ -97,10 +99,10 @@ def _on_a_wire(value: str) -> bool:
 
 
 def is_githubs(request: Request) -> bool:
-    given = request.headers.get("x-hub-signature-256", "")
-    parts = (one.partition("=") for chunk in given.split(" ") for one in chunk.split(","))
+    signature = request.headers.get("x-hub-signature-256", "")
+    parts = (one.partition("=") for chunk in signature.split(" ") for one in chunk.split(","))
     digests = {hmac.new(key, request.body, hashlib.sha256).hexdigest() for key in KEYS}
-    return _on_a_wire(given) and any(name == "sha256" and digest.lower() in digests for name, _, digest in parts)
+    return _on_a_wire(signature) and any(name == "sha256" and digest.lower() in digests for name, _, digest in parts)
 
 
 def is_bearers(request: Request) -> bool:

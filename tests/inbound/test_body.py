@@ -257,8 +257,8 @@ def test_repr_of_a_delivery_contains_nothing_personal() -> None:
     assert CODE not in shown
 
 
-def test_invalid_body_over_http_is_rejected(emulator: Emulator, wired: Bridge) -> None:
-    response = wired.deliver(type=True, verify_code="12 3")
+def test_invalid_body_over_http_is_rejected(emulator: Emulator, default_bridge: Bridge) -> None:
+    response = default_bridge.deliver(type=True, verify_code="12 3")
     errors = [
         {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
         {"pointer": "#/verify_code", "detail": MUST_BE_A_CODE},

@@ -18,7 +18,7 @@ from signup_emulator.server import Emulator
 from tests.support.bridge.deliveries import WRONG, replay_of
 from tests.support.bridge.event_builders import CONTEXT, handle, url_event
 from tests.support.bridge.instances import Bridge, bridge
-from tests.support.bridge.responses import ABORT, Answer, check_problem, problem
+from tests.support.bridge.responses import ABORT, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
@@ -46,7 +46,7 @@ def trusting(request: pytest.FixtureRequest, emulator: Emulator) -> Bridge:
     return bridge(emulator.url, WEBHOOK_AUTH=request.param, WEBHOOK_SECRETS="a-token-of-24-characters")
 
 
-def send(to: Bridge, data: bytes, headers: dict[str, str] | None = None) -> Answer:
+def send(to: Bridge, data: bytes, headers: dict[str, str] | None = None) -> HttpResponse:
     token = {"Authorization": "Bearer a-token-of-24-characters"}
     return to.post(data, token | (STRUCTURED if headers is None else headers))
 
@@ -119,12 +119,12 @@ def test_malformed_attribute_header_is_rejected(emulator: Emulator, header: str)
     with pytest.raises(ValueError, match="must be a string of 1 to 1024 characters, none of them a control character"):
         cloudevents.from_header(header)
     if header.isascii():
-        given = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), binary(header, header))
+        response = bridge(emulator.url, WEBHOOK_AUTH="none").post(body(), binary(header, header))
         errors = [
             {"pointer": name, "detail": "must be a string of 1 to 1024 characters, none of them a control character"}
             for name in ("ce-id", "ce-source")
         ]
-        check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+        check_problem(response, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
 
 
 @given(text=st.from_regex(cloudevents.ATTRIBUTE, fullmatch=True).filter(lambda text: text.isprintable()))
@@ -133,9 +133,9 @@ def test_percent_encoded_attribute_is_decoded(text: str) -> None:
 
 
 def test_cloudevent_without_a_source_is_rejected_in_both_modes(emulator: Emulator, trusting: Bridge) -> None:
-    given = send(trusting, body(), {"ce-id": "A-1"})
+    response = send(trusting, body(), {"ce-id": "A-1"})
     errors = [{"pointer": "ce-source", "detail": "is missing"}]
-    check_problem(given, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
+    check_problem(response, problem("body-invalid", 422, retryable=False, errors=errors), ABORT)
     structured = send(trusting, event(source=None))
     assert structured.json["errors"] == [{"pointer": "#/source", "detail": "is missing"}]
     assert emulator.calls == []
@@ -154,8 +154,8 @@ def test_structured_mode_ignores_attribute_headers(trusting: Bridge) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/CloudEvents+JSON", "", "text/json"])
 def test_media_type_selects_the_mode(trusting: Bridge, content_type: str) -> None:
-    given = send(trusting, event(), {"Content-Type": content_type})
-    assert given.status == {"application/CloudEvents+JSON": 200, "text/json": 415}.get(content_type, 422)
+    response = send(trusting, event(), {"Content-Type": content_type})
+    assert response.status == {"application/CloudEvents+JSON": 200, "text/json": 415}.get(content_type, 422)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_media_type_selects_the_mode(trusting: Bridge, content_type: str) -> Non
 def test_cloudevent_errors_point_to_their_members(
     emulator: Emulator, trusting: Bridge, changed: dict[str, Any], pointers: list[str]
 ) -> None:
-    given = send(trusting, event(**changed))
-    assert [one["pointer"] for one in given.json["errors"]] == pointers
+    response = send(trusting, event(**changed))
+    assert [one["pointer"] for one in response.json["errors"]] == pointers
     assert emulator.calls == []
 
 
@@ -188,11 +188,11 @@ def test_cloudevent_data_with_api_names_is_accepted(trusting: Bridge) -> None:
 
 
 def test_cloudevents_batch_is_rejected(trusting: Bridge) -> None:
-    given = send(trusting, b"[" + event() + b"]", {"Content-Type": "application/cloudevents-batch+json"})
+    response = send(trusting, b"[" + event() + b"]", {"Content-Type": "application/cloudevents-batch+json"})
     expected = problem(
         "body-invalid", 422, retryable=False, errors=[{"pointer": "#", "detail": "must be an object"}]
     )  # fmt: skip
-    check_problem(given, expected, ABORT)
+    check_problem(response, expected, ABORT)
 
 
 def test_cloudevent_above_the_body_limit_is_rejected(trusting: Bridge) -> None:
@@ -211,7 +211,7 @@ def test_signed_id_precedes_the_cloudevents_id(emulator: Emulator) -> None:
 def test_cloudevent_with_a_github_signature_is_identified_by_its_content(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="github", WEBHOOK_SECRETS="a-secret-of-24-characters")
 
-    def post(data: bytes) -> Answer:
+    def post(data: bytes) -> HttpResponse:
         signature = "sha256=" + hmac.digest(b"a-secret-of-24-characters", data, "sha256").hex()
         return bridged.post(data, STRUCTURED | {"X-Hub-Signature-256": signature})
 

@@ -173,13 +173,13 @@ print("idna" in sys.modules)
 # -- through the whole bridge --
 
 
-def test_two_spellings_are_one_delivery_and_content(emulator: Emulator, wired: Bridge) -> None:
+def test_two_spellings_are_one_delivery_and_content(emulator: Emulator, default_bridge: Bridge) -> None:
     written = {"contact": f"\u202a{PHONE.translate(FULL_WIDTH)}\u202c", "verify_code": "１２３\u2013４５６"}
-    first = deliver(wired, "msg_1", **written)
+    first = deliver(default_bridge, "msg_1", **written)
     assert first.json["contact"] == "187****4433"
-    assert deliver(wired, "msg_1") == replay_of(first)
-    assert deliver(wired, "msg_1", verify_code="123 456") == replay_of(first)
-    assert deliver(wired, "msg_1", verify_code="123 457").json["code"] == "idempotency-key-reused"
+    assert deliver(default_bridge, "msg_1") == replay_of(first)
+    assert deliver(default_bridge, "msg_1", verify_code="123 456") == replay_of(first)
+    assert deliver(default_bridge, "msg_1", verify_code="123 457").json["code"] == "idempotency-key-reused"
     (call,) = emulator.calls
     assert call.request == {"Type": 1, "Code": PHONE, "VerifyCode": CODE}
 

@@ -57,22 +57,22 @@ class Served:
 
     server: BaseWSGIServer
     clock: Stopped = field(default_factory=Stopped)
-    made: dict[tuple[str, str, int], tuple[Flask, Verifier]] = field(default_factory=dict)
+    verifiers: dict[tuple[str, str, int], tuple[Flask, Verifier]] = field(default_factory=dict)
 
     def with_settings_of(self, vector: dict[str, Any]) -> tuple[Flask, Verifier]:
         named = vector["scheme"], " ".join(vector["secrets"]), vector["tolerance"]
-        if named not in self.made:
+        if named not in self.verifiers:
             values = (*named[:2], str(named[2]))
-            of_vector = dict(zip(("WEBHOOK_AUTH", "WEBHOOK_SECRETS", "WEBHOOK_TOLERANCE"), values, strict=True))
-            configured = settings.load(environment("http://127.0.0.1:9", **of_vector))
+            vector_settings = dict(zip(("WEBHOOK_AUTH", "WEBHOOK_SECRETS", "WEBHOOK_TOLERANCE"), values, strict=True))
+            bridge_settings = settings.load(environment("http://127.0.0.1:9", **vector_settings))
             verify = signatures.verifier(
-                configured.webhook_auth,
-                configured.webhook_keys,
-                tolerance=configured.webhook_tolerance,
+                bridge_settings.webhook_auth,
+                bridge_settings.webhook_keys,
+                tolerance=bridge_settings.webhook_tolerance,
                 clock=self.clock,
             )
-            self.made[named] = application(configured, self.clock), verify
-        return self.made[named]
+            self.verifiers[named] = application(bridge_settings, self.clock), verify
+        return self.verifiers[named]
 
     def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """What the verifier makes of the vector's request as the server reads it, and how the application answers."""
@@ -128,8 +128,8 @@ def test_vectors_match_their_schema() -> None:
     for vector in VECTORS:
         assert ("body" in vector) != ("body_base64" in vector)
         assert set(vector["expected"]) == {"accept", "id" if vector["expected"]["accept"] else "reason"}
-    _, _, of_reasons = README.partition("\nThe reason is ")
-    described_reasons = re.findall(r"`([^`]+)`", of_reasons.partition("\n\n")[0].replace("\n", " "))
+    _, _, reasons = README.partition("\nThe reason is ")
+    described_reasons = re.findall(r"`([^`]+)`", reasons.partition("\n\n")[0].replace("\n", " "))
     assert set(described_reasons) == {vector["expected"].get("reason") for vector in VECTORS} - {None}
 
 

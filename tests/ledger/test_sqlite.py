@@ -241,9 +241,9 @@ print(ledger.hasher().fingerprint.hex())
         assert process.stdin
         process.stdin.write("x")
         process.stdin.flush()
-    said = [process.communicate(timeout=150)[0] for process in started]
+    outputs = [process.communicate(timeout=150)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 6
-    assert len(set(said)) == 1
+    assert len(set(outputs)) == 1
 
 
 # -- the key beside it --

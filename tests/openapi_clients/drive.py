@@ -35,7 +35,7 @@ def client_of(url: str, token: str = "-") -> AuthenticatedClient:
     )
 
 
-def told(response: Any) -> list[Any]:
+def summarize(response: Any) -> list[Any]:
     parsed = response.parsed
     return [response.status_code, type(parsed).__name__, parsed.to_dict()]
 
@@ -56,15 +56,15 @@ def standard_webhooks(url: str) -> dict[str, Any]:
     first = signup.sync_detailed(client=known, body=by_phone())
     again = signup.sync_detailed(client=known, body=by_phone())
     return {
-        "sent": told(code.sync_detailed(client=client, body=asked)),
-        "wrong": told(wrong),
-        "verified": told(first),
-        "replayed": [told(again) == told(first), again.headers["Idempotent-Replayed"]],
-        "listed": told(signup_at_root.sync_detailed(client=client, body=by_phone())),
-        "delivered": told(delivered.sync_detailed("msg_1", client=client)),
-        "not found": told(delivered.sync_detailed("msg_2", client=client)),
-        "health": told(health.sync_detailed(client=client)),
-        "ready": told(ready.sync_detailed(client=client)),
+        "sent": summarize(code.sync_detailed(client=client, body=asked)),
+        "wrong": summarize(wrong),
+        "verified": summarize(first),
+        "replayed": [summarize(again) == summarize(first), again.headers["Idempotent-Replayed"]],
+        "listed": summarize(signup_at_root.sync_detailed(client=client, body=by_phone())),
+        "delivered": summarize(delivered.sync_detailed("msg_1", client=client)),
+        "not found": summarize(delivered.sync_detailed("msg_2", client=client)),
+        "health": summarize(health.sync_detailed(client=client)),
+        "ready": summarize(ready.sync_detailed(client=client)),
         "openapi": openapi.sync_detailed(client=client).status_code,
         "metrics": str(metrics.sync_detailed(client=client).parsed).splitlines()[0],
     }
@@ -74,11 +74,11 @@ def bearer_and_ack(url: str) -> dict[str, Any]:
     stranger, client = client_of(url), client_of(url, SECRET)
     event = models.DeliveryEvent(id="1", source="/x", data=by_phone("000000"))
     return {
-        "stranger": told(signup.sync_detailed(client=stranger, body=by_phone())),
-        "wrong": told(signup.sync_detailed(client=client, body=event)),
-        "verified": told(signup.sync_detailed(client=client, body=by_phone(), idempotency_key="one")),
-        "reused": told(signup.sync_detailed(client=client, body=by_phone("000000"), idempotency_key="one")),
-        "delivered": told(delivered.sync_detailed("1", client=client, ce_source="/x")),
+        "stranger": summarize(signup.sync_detailed(client=stranger, body=by_phone())),
+        "wrong": summarize(signup.sync_detailed(client=client, body=event)),
+        "verified": summarize(signup.sync_detailed(client=client, body=by_phone(), idempotency_key="one")),
+        "reused": summarize(signup.sync_detailed(client=client, body=by_phone("000000"), idempotency_key="one")),
+        "delivered": summarize(delivered.sync_detailed("1", client=client, ce_source="/x")),
     }
 
 
@@ -89,8 +89,8 @@ def supabase(url: str) -> dict[str, Any]:
 
     client = client_of(url)
     return {
-        "wrong": told(signup.sync_detailed(client=client, body=delivery("000000"))),
-        "verified": told(signup.sync_detailed(client=client, body=delivery(CODE))),
+        "wrong": summarize(signup.sync_detailed(client=client, body=delivery("000000"))),
+        "verified": summarize(signup.sync_detailed(client=client, body=delivery(CODE))),
     }
 
 

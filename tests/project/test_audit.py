@@ -45,19 +45,19 @@ def audit(folder: Path, url: str) -> tuple[int, str]:
 
 @pytest.fixture
 def advisories(request: pytest.FixtureRequest) -> Iterator[Upstream]:
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.sendall(reply(request.param, headers="Content-Type: application/json\r\nConnection: close\r\n"))
 
-    with Upstream(answer) as upstream:
+    with Upstream(respond) as upstream:
         yield upstream
 
 
 @pytest.mark.parametrize("advisories", [{"vulns": [ADVISORY]}], indirect=True)
 def test_known_vulnerability_fails_audit(checkout: Path, advisories: Upstream) -> None:
-    status, said = audit(checkout, advisories.url)
+    status, printed = audit(checkout, advisories.url)
     assert status == 1
-    assert "PYSEC-0000-1" in said
-    assert said.endswith("1 packages audited, 1 with a known vulnerability\n")
+    assert "PYSEC-0000-1" in printed
+    assert printed.endswith("1 packages audited, 1 with a known vulnerability\n")
     assert len(advisories.requests) == 1
     asked = json.loads(advisories.requests[0].partition(b"\r\n\r\n")[2])
     assert asked == {"package": {"name": "flask", "ecosystem": "PyPI"}, "version": "3.1.0"}
@@ -72,22 +72,22 @@ def test_no_vulnerability_passes_audit(checkout: Path, advisories: Upstream) -> 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("advisories", [b"<html>a proxy's own page</html>"], indirect=True)
 def test_foreign_response_is_reported_as_not_audited(checkout: Path, advisories: Upstream) -> None:
-    status, said = audit(checkout, advisories.url)
-    assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
+    status, printed = audit(checkout, advisories.url)
+    assert (status, "NOT AUDITED: nobody could be asked" in printed) == (0, True)
 
 
 @pytest.mark.toolchain
 def test_unreachable_advisories_are_reported_as_not_audited(checkout: Path) -> None:
-    status, said = audit(checkout, f"http://127.0.0.1:{ports.free()}")
-    assert (status, "NOT AUDITED: nobody could be asked" in said) == (0, True)
+    status, printed = audit(checkout, f"http://127.0.0.1:{ports.free()}")
+    assert (status, "NOT AUDITED: nobody could be asked" in printed) == (0, True)
 
 
 @pytest.mark.toolchain
 def test_lock_without_hashes_fails_audit(checkout: Path) -> None:
     (checkout / "requirements.txt").write_text("flask==3.1.0\n")
-    status, said = audit(checkout, "http://127.0.0.1:9")
+    status, printed = audit(checkout, "http://127.0.0.1:9")
     assert status == 1
-    assert "hash" in said
+    assert "hash" in printed
 
 
 def test_unknown_package_is_reported_as_not_audited(capsys: pytest.CaptureFixture[str]) -> None:

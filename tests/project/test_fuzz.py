@@ -39,10 +39,10 @@ def test_fuzzing_for_seconds_finds_nothing(tmp_path: Path) -> None:
         for target in BRANCHES
     }
     for target, process in running.items():
-        said, _ = process.communicate()
-        assert process.returncode == 0, said[-3000:]
-        done = re.search(r"DONE +cov: ([0-9]+)", said)
-        assert done, said[-3000:]
+        output, _ = process.communicate()
+        assert process.returncode == 0, output[-3000:]
+        done = re.search(r"DONE +cov: ([0-9]+)", output)
+        assert done, output[-3000:]
         assert int(done[1]) >= BRANCHES[target]
 
 

@@ -16,7 +16,7 @@ from tests.support.bridge.clocks import SetClock, StillClock
 from tests.support.bridge.deliveries import ask, replay_of
 from tests.support.bridge.event_builders import handle, url_event
 from tests.support.bridge.instances import Bridge, bridge, calls, post
-from tests.support.bridge.responses import Answer, check_problem, problem
+from tests.support.bridge.responses import HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import PHONE, body, signed
 from tests.support.bridge.targets import Scf
 from tests.support.scenarios.scenarios import Request, Way
@@ -30,7 +30,7 @@ def wanted(**members: Any) -> bytes:
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
-def ask_for(of: Bridge, delivery_id: str | None = None, **members: Any) -> Answer:
+def ask_for(of: Bridge, delivery_id: str | None = None, **members: Any) -> HttpResponse:
     data = wanted(**members)
     return of.post(data, signed(data, delivery_id=delivery_id), path="/webhooks/code")
 
@@ -47,7 +47,7 @@ def test_signup_with_send_and_verify_succeeds(emulator: Emulator) -> None:
     of = sending(emulator.url)
     sent = ask_for(of)
     request_id = emulator.calls[-1].request_id
-    assert sent == Answer(
+    assert sent == HttpResponse(
         202,
         {"content-type": "application/json"},
         json.dumps(

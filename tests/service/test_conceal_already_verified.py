@@ -241,9 +241,9 @@ def test_unresolved_outcome_when_concealed_has_the_same_steps(new_world: Any, be
         world.seen()
         world.lose()
         lost = world.deliver(f"lost-{contact}", WRONG, contact)
-        given = world.deliver(f"lost-{contact}", WRONG, contact)
+        response = world.deliver(f"lost-{contact}", WRONG, contact)
         assert lost.json["code"] == "outcome-unknown"
-        reported.append((given.status, given.headers, re.sub(UUID, "…", given.body.decode())))
+        reported.append((response.status, response.headers, re.sub(UUID, "…", response.body.decode())))
         seen.append(re.sub("Verif[A-Za-z]+Err", "refused", world.seen()))
     assert reported[0] == reported[1]
     assert "outcome-unresolved" in reported[0][2]
@@ -254,5 +254,5 @@ def test_lost_verification_when_concealed_is_reconciled(new_world: Any) -> None:
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     world.lose()
     world.deliver("lost")
-    given = world.deliver("lost")
-    assert (given.status, given.json["resolved"]) == (200, True)
+    response = world.deliver("lost")
+    assert (response.status, response.json["resolved"]) == (200, True)

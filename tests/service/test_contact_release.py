@@ -67,8 +67,8 @@ def test_contact_with_a_pending_release_is_not_verified(emulator: Emulator, faul
     instance.deliver()
     renewed = body(verify_code=send_code(emulator))
     emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
-    given = instance.post(renewed, signed(renewed, delivery_id="again"))
-    assert (given.json["code"], given.json["retryable"]) == (code, True)
+    response = instance.post(renewed, signed(renewed, delivery_id="again"))
+    assert (response.json["code"], response.json["retryable"]) == (code, True)
     assert instance.post(renewed, signed(renewed, delivery_id="again")).json["status"] == "verified"
     assert [action[:6] for action, _ in calls(emulator)] == [
         "Create", "Delete", "Delete", "Delete", "Create", "Delete",
@@ -127,8 +127,8 @@ def test_call_after_a_retried_release_reserves_another_slot(
     renewed = body(verify_code=send_code(emulator))
     with monkeypatch.context() as full:
         full.setattr(ledger, "reserve_slot", no_slot)
-        given = instance.post(renewed, signed(renewed, delivery_id="b"))
-        check_problem(given, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
+        response = instance.post(renewed, signed(renewed, delivery_id="b"))
+        check_problem(response, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
     assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
 
 

@@ -15,7 +15,7 @@ from tests.support.bridge.clocks import SetClock, StillClock
 from tests.support.bridge.deliveries import WRONG, Build, at_once, deliver, replay_of
 from tests.support.bridge.event_builders import DIRECT, handle
 from tests.support.bridge.instances import bridge, calls, gunicorn, post, replies_held, wait_for_calls
-from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 # -- replay --
@@ -127,7 +127,7 @@ def test_body_without_id_is_replayed_for_two_minutes(emulator: Emulator, auth: s
     secret = "a-secret-of-some-length"
     instance = bridge(emulator.url, clock, WEBHOOK_AUTH=auth, WEBHOOK_SECRETS=secret)
 
-    def send(data: bytes) -> Answer:
+    def send(data: bytes) -> HttpResponse:
         digest = hmac.digest(secret.encode(), data, "sha256").hex()
         return instance.post(data, {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Delivery": "new"})
 
@@ -165,9 +165,9 @@ def test_known_id_with_another_content_is_rejected(emulator: Emulator, build: Bu
 def test_fifty_concurrent_deliveries_make_one_call(emulator: Emulator, build: Build) -> None:
     emulator.delay = 0.3
     instances = [build(), build()]
-    answers = at_once(50, lambda number: deliver(instances[number % 2]))
-    assert {(one.status, one.body) for one in answers} == {(200, answers[0].body)}
-    assert sum("idempotent-replayed" in one.headers for one in answers) == 49
+    responses = at_once(50, lambda number: deliver(instances[number % 2]))
+    assert {(one.status, one.body) for one in responses} == {(200, responses[0].body)}
+    assert sum("idempotent-replayed" in one.headers for one in responses) == 49
     assert len(emulator.calls) == 1
 
 
@@ -175,8 +175,8 @@ def test_fifty_concurrent_deliveries_over_sockets_make_one_call(emulator: Emulat
     emulator.delay = 0.3
     with gunicorn(emulator.url, tmp_path / "log") as url:
         data = body()
-        answers = at_once(50, lambda _: post(url, data, signed(data, delivery_id="msg_1")))
-    assert {(one.status, one.body) for one in answers} == {(200, answers[0].body)}
+        responses = at_once(50, lambda _: post(url, data, signed(data, delivery_id="msg_1")))
+    assert {(one.status, one.body) for one in responses} == {(200, responses[0].body)}
     assert len(emulator.calls) == 1
 
 
@@ -201,8 +201,8 @@ def test_contact_with_two_deliveries_is_verified_by_one_at_a_time(emulator: Emul
     """Guesses that come at once are made one after the other, and so the count of wrong codes holds."""
     emulator.delay = 0.05
     instances = [build(), build()]
-    answers = at_once(12, lambda n: deliver(instances[n % 2], f"msg_{n}", verify_code=f"{n:06}"))
-    codes = sorted(one.json["code"] for one in answers)
+    responses = at_once(12, lambda n: deliver(instances[n % 2], f"msg_{n}", verify_code=f"{n:06}"))
+    codes = sorted(one.json["code"] for one in responses)
     assert codes == ["attempts-exhausted"] * 7 + ["code-incorrect"] * 5
     assert len(emulator.calls) == 5
 

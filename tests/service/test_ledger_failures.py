@@ -70,9 +70,9 @@ def test_delivery_without_a_ledger_makes_no_call(
 ) -> None:
     path = tmp_path / "state" / "ledger.db"
     path.parent.mkdir()
-    configured = settings.load(environment(emulator.url, LEDGER_URL=f"sqlite:///{path}"))
+    bridge_settings = settings.load(environment(emulator.url, LEDGER_URL=f"sqlite:///{path}"))
     unusable(path, how)
-    instance = Bridge(configured)
+    instance = Bridge(bridge_settings)
     expected = problem("ledger-unavailable", 503, retryable=True)
     check_problem(deliver(instance), expected, PROBLEM | {"retry-after": "2"})
     assert says in result(caplog)

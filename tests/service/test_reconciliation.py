@@ -14,7 +14,7 @@ from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from tests.support.bridge.clocks import SetClock
 from tests.support.bridge.instances import bridge, replies_held, wait_for_calls
-from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import PHONE, signed
 from tests.support.scenarios.lost_replies import CREATE, DESCRIBE, WRONG, World, describe_with, verified
 
@@ -24,12 +24,12 @@ def test_lost_verification_is_found_in_the_list(world: World, fault: str) -> Non
     world.lose(fault)
     assert world.deliver("a").status in (502, 504)
     world.wait(60)
-    given = world.deliver("a")
-    assert given.status == 200
-    assert given.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
+    response = world.deliver("a")
+    assert response.status == 200
+    assert response.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
     assert world.seen() == f"C:{fault} D:OK"
     again = world.deliver("a")
-    assert (again.status, again.body) == (given.status, given.body)
+    assert (again.status, again.body) == (response.status, response.body)
     assert again.headers["idempotent-replayed"] == "true"
     assert world.seen() == ""
 
@@ -37,9 +37,9 @@ def test_lost_verification_is_found_in_the_list(world: World, fault: str) -> Non
 def test_call_that_was_not_processed_is_repeated_once(world: World) -> None:
     world.lose("unprocessed")
     assert world.deliver("a").json["code"] == "outcome-unknown"
-    given = world.deliver("a")
-    assert verified(given)
-    assert given.json["request_id"] == world.emulator.calls[-1].request_id
+    response = world.deliver("a")
+    assert verified(response)
+    assert response.json["request_id"] == world.emulator.calls[-1].request_id
     assert world.seen() == "C:unprocessed D:OK C:OK"
 
 
@@ -69,11 +69,11 @@ def test_second_delivery_without_the_list_stays_unknown(world: World) -> None:
 def test_lost_wrong_code_is_unresolved(world: World) -> None:
     world.lose()
     world.deliver("a", WRONG)
-    given = world.deliver("a", WRONG)
+    response = world.deliver("a", WRONG)
     request_id = world.emulator.calls[2].request_id
-    check_problem(given, problem("outcome-unresolved", 409, retryable=False, request_id=request_id), ABORT)
+    check_problem(response, problem("outcome-unresolved", 409, retryable=False, request_id=request_id), ABORT)
     assert world.seen() == "C:close D:OK C:VerifyCodeErr D:OK"
-    assert world.deliver("a", WRONG).body == given.body
+    assert world.deliver("a", WRONG).body == response.body
     assert world.seen() == ""
     assert world.deliver("b").json["status"] == "verified"
 
@@ -82,8 +82,8 @@ def test_two_lost_replies_are_unresolved(world: World) -> None:
     for fault in ("unprocessed", "unprocessed"):
         world.lose(fault)
         assert world.deliver("a").json["code"] == "outcome-unknown"
-    given = world.deliver("a")
-    check_problem(given, problem("outcome-unresolved", 409, retryable=False), ABORT)
+    response = world.deliver("a")
+    check_problem(response, problem("outcome-unresolved", 409, retryable=False), ABORT)
     assert world.seen() == "C:unprocessed D:OK C:unprocessed D:OK"
 
 
@@ -195,8 +195,8 @@ def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[...,
     hasty.clock = SetClock()
     hasty.clock.wall = 20.0
     hasty.bridge = bridge(slow.emulator.url, hasty.clock, LEDGER_URL=slow.ledger)
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(slow.deliver("a")))
+    responses: list[HttpResponse] = []
+    thread = threading.Thread(target=lambda: responses.append(slow.deliver("a")))
     asked, found_out = threading.Event(), threading.Event()
 
     def hold(call: Call) -> None:
@@ -214,9 +214,9 @@ def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[...,
     found_out.set()
     thread.join()
     assert verified(taken_over)
-    assert (answers[0].json.get("code") or answers[0].json["status"]) == code
+    assert (responses[0].json.get("code") or responses[0].json["status"]) == code
     if code == "verified":
-        assert answers[0].body == taken_over.body
+        assert responses[0].body == taken_over.body
     assert slow.deliver("a").body == taken_over.body
     assert slow.seen() == "C:OK D:OK"
 
@@ -269,8 +269,8 @@ def test_second_call_that_was_not_processed_stays_unknown(world: World, fault: s
     world.deliver("a")
     world.emulator.domain.perform("DeleteIntlPhoneEmail", {"Type": 1, "Code": PHONE})
     world.lose(fault)
-    given = world.deliver("a")
-    assert given.json["code"] == code
-    assert "retry-after" not in given.headers
+    response = world.deliver("a")
+    assert response.json["code"] == code
+    assert "retry-after" not in response.headers
     assert world.deliver("a", WRONG).json["code"] == "idempotency-key-reused"
     assert world.deliver("a").json["code"] == "outcome-unresolved"

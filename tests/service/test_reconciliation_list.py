@@ -30,7 +30,7 @@ def factor(of: Bridge, action: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "answered",
+    "reply",
     [
         {"PhoneEmailList": [], "TotalCount": "0"},
         {"PhoneEmailList": [], "TotalCount": True},
@@ -40,10 +40,10 @@ def factor(of: Bridge, action: str) -> float:
         {"PhoneEmailList": [{"Code": 5}], "TotalCount": 1},
     ],
 )
-def test_malformed_list_stays_unknown(world: World, answered: dict[str, Any]) -> None:
+def test_malformed_list_stays_unknown(world: World, reply: dict[str, Any]) -> None:
     world.lose()
     world.deliver("a")
-    describe_with(world, lambda *_: answered)
+    describe_with(world, lambda *_: reply)
     assert world.deliver("a").json["code"] == "outcome-unknown"
 
 

@@ -8,7 +8,7 @@ import pytest
 from signup_bridge.ledger import CallWindow, UnknownOutcome
 from signup_bridge.service.reconciliation import is_own_call
 
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import CODE, PHONE, body
 from tests.support.scenarios.lost_replies import CREATE, WRONG, World, describe_with, listed_rows, verified
 
@@ -96,7 +96,7 @@ def test_competing_call_repeated_after_an_hour_counts(new_world: Callable[..., W
     """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
     world = new_world(WEBHOOK_AUTH="none")
 
-    def post(code: str, contact: str = PHONE) -> Answer:
+    def post(code: str, contact: str = PHONE) -> HttpResponse:
         return world.bridge.post(body(contact=contact, verify_code=code), {})
 
     world.lose("unprocessed")

@@ -18,7 +18,7 @@ from signup_emulator.server import Emulator
 from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.deliveries import Build, at_once, deliver, replay_of
 from tests.support.bridge.instances import bridge, calls, gunicorn, post, replies_held, wait_for_calls
-from tests.support.bridge.responses import PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.responses import PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import body, signed
 
 # -- places --
@@ -81,16 +81,16 @@ def test_deliveries_beyond_the_queue_size_are_rejected(
     assert MAX_QUEUED >= 49
     monkeypatch.setattr("signup_bridge.settings.MAX_QUEUED", 2)
     instance = build(REQUEST_BUDGET=60)
-    answers: list[Answer] = []
-    threads = [threading.Thread(target=lambda: answers.append(deliver(instance))) for _ in range(6)]
+    responses: list[HttpResponse] = []
+    threads = [threading.Thread(target=lambda: responses.append(deliver(instance))) for _ in range(6)]
     with replies_held(emulator):
         for thread in threads:
             thread.start()
-        while len(answers) < 3:
+        while len(responses) < 3:
             time.sleep(0.005)
     for thread in threads:
         thread.join()
-    assert sorted(one.status for one in answers) == [200, 200, 200, 503, 503, 503]
+    assert sorted(one.status for one in responses) == [200, 200, 200, 503, 503, 503]
 
 
 # -- the server's threads --
@@ -100,7 +100,7 @@ def test_budget_includes_time_in_the_server_queue(emulator: Emulator, tmp_path: 
     """There is one thread; who stood in line for most of its budget is told so, and nothing is called."""
     emulator.faults.arm(Fault("hang", times=5))
     with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
-        response: list[Answer] = []
+        response: list[HttpResponse] = []
         data = [body(contact=f"{number:09}") for number in range(5)]
         threads = [threading.Thread(target=lambda one: response.append(post(url, one)), args=(one,)) for one in data]
         for thread in threads:
@@ -136,7 +136,7 @@ def test_hanging_ledger_leaves_threads_for_other_routes(emulator: Emulator, tmp_
 def test_stop_during_deliveries_finishes_them(emulator: Emulator, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     data = body()
-    response: list[Answer] = []
+    response: list[HttpResponse] = []
     held = ExitStack()
     held.enter_context(replies_held(emulator))
     with gunicorn(emulator.url, tmp_path / "log", LEDGER_URL=ledger, REQUEST_BUDGET=60) as url:

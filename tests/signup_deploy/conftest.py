@@ -29,5 +29,5 @@ def config(tmp_path: Path) -> Config:
 def deployed(cloud: ScfCloud, config: Config) -> ScfCloud:
     """Deploy the function to the account and clear the recorded calls."""
     deployments.deploy(cloud, config)
-    cloud.forget()
+    cloud.clear_calls()
     return cloud

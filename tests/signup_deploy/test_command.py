@@ -176,8 +176,8 @@ def test_deploy_without_key_builds_nothing(cloud: ScfCloud, environ: dict[str, s
 def test_malformed_key_is_rejected(name: str, value: str) -> None:
     with pytest.raises(DeployError) as raised:
         read_credentials({**DEPLOYER, name: value}, needed=True)
-    told = f"deploy refused: {name} must be visible ASCII characters without spaces; check it"
-    assert str(raised.value) == told
+    expected = f"deploy refused: {name} must be visible ASCII characters without spaces; check it"
+    assert str(raised.value) == expected
 
 
 def test_incomplete_key_is_rejected_in_dry_run_too(cloud: ScfCloud) -> None:
@@ -221,10 +221,10 @@ def test_ctrl_c_stops_deploy_which_can_be_repeated(cloud: ScfCloud, package: str
             assert time.monotonic() < end
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=150)
+        printed, errors = process.communicate(timeout=150)
     assert process.returncode == 130
-    assert told == "\nstopped; run the command again to continue\n"
-    assert_no_secret(printed + told)
+    assert errors == "\nstopped; run the command again to continue\n"
+    assert_no_secret(printed + errors)
     cloud.turns = cloud.function.turns = 0
     assert run(cloud, "--package", package).returncode == 0
     assert cloud.writes == ["CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
@@ -238,7 +238,7 @@ def test_help_explains_keys(cloud: ScfCloud) -> None:
 
 
 def test_make_deploy_creates_environment_first() -> None:
-    of_make_test = ("MAKE", "PYTHON", "VENV_DIR")  # `make test PYTHON=…` exports its variables to the tests
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(of_make_test)}
+    make_variables = ("MAKE", "PYTHON", "VENV_DIR")  # `make test PYTHON=…` exports its variables to the tests
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(make_variables)}
     done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["python3 tools/venv.py", ".venv/bin/signup-bridge deploy"]

@@ -42,7 +42,7 @@ def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
     log = tmp_path_factory.mktemp("run") / "log"
-    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    port_settings = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     mine = {
         "TENCENT_SECRET_ID": "mine",
         "DOMAIN_API_URL": "https://domain.tencentcloudapi.com",
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         process = subprocess.Popen(
             [*COMMAND, "run"],
             cwd=ROOT,
-            env=os.environ | IMPORTS | given | mine,
+            env=os.environ | IMPORTS | port_settings | mine,
             stdout=output,
             stderr=output,
         )
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             assert time.monotonic() < end
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        yield log.read_text(), f"http://127.0.0.1:{given['EMULATOR_PORT']}"
+        yield log.read_text(), f"http://127.0.0.1:{port_settings['EMULATOR_PORT']}"
     finally:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)  # a second one, of somebody impatient

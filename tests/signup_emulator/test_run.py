@@ -59,9 +59,9 @@ def test_codes_send_and_deliveries_commands_query_emulator(pair: Pair) -> None:
     assert refused.stderr.startswith("signup-bridge codes: ")
 
     wrong = ask("send", "--contact", "jo@example.com", "--code", "0000", "--json", emulator=url)
-    told = json.loads(wrong.stdout)
-    assert (wrong.returncode, told["status"], told["body"]["code"]) == (1, 422, "code-incorrect")
-    assert told["headers"]["webhook-delivery"] == "abort-message"
+    document = json.loads(wrong.stdout)
+    assert (wrong.returncode, document["status"], document["body"]["code"]) == (1, 422, "code-incorrect")
+    assert document["headers"]["webhook-delivery"] == "abort-message"
     lost = ask("send", "--contact", "jo@example.com", "--code", sent[1], "--fault", "reset", emulator=url)
     assert lost.stdout.startswith("504 ")
     assert ask("send", "--fault", "nothing", emulator=url).stderr.startswith(
@@ -82,16 +82,16 @@ def test_deliveries_follow_prints_new_deliveries(pair: Pair) -> None:
     )
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    told, end = b"", time.monotonic() + 120
+    output, end = b"", time.monotonic() + 120
     try:
-        while not told.endswith(b"\n"):  # it may not be watching yet
+        while not output.endswith(b"\n"):  # it may not be watching yet
             pair.post("deliveries", {"contact": "10086", "verify_code": "000000"})
             pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
             with suppress(BlockingIOError):
-                told += os.read(process.stdout.fileno(), 65_536)
+                output += os.read(process.stdout.fileno(), 65_536)
             assert time.monotonic() < end
             time.sleep(0.1)
-        first = json.loads(told.splitlines()[0])
+        first = json.loads(output.splitlines()[0])
         assert (first["contact"], first["state"]) == ("187****5678", "done")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
@@ -124,8 +124,8 @@ def test_host_option_listens_on_all_addresses_and_warns(tmp_path: Path, host: st
 
 def test_malformed_state_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
-    given = os.environ | IMPORTS | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
+    environ = os.environ | IMPORTS | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 1
     assert "is not a state of the emulator; remove it" in done.stderr

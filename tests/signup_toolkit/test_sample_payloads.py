@@ -89,8 +89,8 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
 
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
         assert pair.get("status")["preset"] == "supabase"
-        status, told = send()
-        assert (status, told["status"], told["contact"]) == (0, "verified", "187****4433")
+        status, result = send()
+        assert (status, result["status"], result["contact"]) == (0, "verified", "187****4433")
         assert send("--contact", EMAIL, "--code", "000000") == (
             1, {"error": {"http_code": 422, "message": "The verification code is wrong"}},
         )  # fmt: skip
@@ -107,8 +107,8 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
             check=False,
         )
         assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
-        status, told = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
-        assert (status, told["error"]["http_code"]) == (1, 422)
+        status, result = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
+        assert (status, result["error"]["http_code"]) == (1, 422)
 
 
 def test_unknown_preset_is_rejected(tmp_path: Path) -> None:

@@ -101,40 +101,40 @@ class Engine:
         self.clock.wall += seconds
         self.shift(self.clock.wall)
 
-    def claim(self, of: Keys | None = None, token: str | None = None, **given: float) -> Claim:
-        given = {"lease": 10.0, "max_wait": 6.0} | given
-        return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **given)
+    def claim(self, of: Keys | None = None, token: str | None = None, **options: float) -> Claim:
+        options = {"lease": 10.0, "max_wait": 6.0} | options
+        return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **options)
 
-    def acquire(self, of: Keys | None = None, token: str | None = None, **given: float) -> Acquired:
+    def acquire(self, of: Keys | None = None, token: str | None = None, **options: float) -> Acquired:
         """Claim a delivery, which must succeed."""
-        claim = self.claim(of, token, **given)
+        claim = self.claim(of, token, **options)
         assert isinstance(claim, Acquired), claim
         return claim
 
-    def acquire_unknown(self, of: Keys | None = None, token: str | None = None, **given: float) -> UnknownOutcome:
+    def acquire_unknown(self, of: Keys | None = None, token: str | None = None, **options: float) -> UnknownOutcome:
         """Claim a delivery whose outcome is unknown; return what reconciliation gets."""
-        unknown = self.acquire(of, token, **given).unknown_outcome
+        unknown = self.acquire(of, token, **options).unknown_outcome
         assert unknown is not None
         return unknown
 
-    def own(self, of: Keys | None = None, **given: float) -> str:
+    def own(self, of: Keys | None = None, **options: float) -> str:
         """Claim a delivery, which must succeed; return the token."""
         token = secrets.token_hex(8)
-        self.acquire(of, token, **given)
+        self.acquire(of, token, **options)
         return token
 
-    def settle(self, token: str, record: Record | None, of: Keys | None = None, **given: Any) -> bool:
+    def settle(self, token: str, record: Record | None, of: Keys | None = None, **options: Any) -> bool:
         times = {
-            name: given.pop(name, default)
+            name: options.pop(name, default)
             for name, default in (("sent_at", 0.3), ("gave_up_at", 0.0), ("requested", 1e9))
         }
         watches: dict[str, Any] = {name: None if ago is None else Ago(ago) for name, ago in times.items()}
-        settlement = Settlement(record)._replace(**watches, **given)
+        settlement = Settlement(record)._replace(**watches, **options)
         return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
 
-    def end(self, record: Record | None, of: Keys | None = None, **given: Any) -> None:
+    def end(self, record: Record | None, of: Keys | None = None, **options: Any) -> None:
         """Claim it and settle it."""
-        assert self.settle(self.own(of), record, of, **given)
+        assert self.settle(self.own(of), record, of, **options)
 
     def release(self, token: str, of: Keys | None = None) -> None:
         self.ledger.release(of or keys(), token, deadline=self.deadline)

@@ -15,7 +15,7 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.bridge.deliveries import at_once
 from tests.support.bridge.instances import calls, post
-from tests.support.bridge.responses import ABORT, PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.bridge.targets import Running, Scf, running_tree
 
@@ -81,8 +81,8 @@ def test_api_member_names_are_accepted(running: Running) -> None:
 
 
 def test_unsigned_delivery_calls_nothing(running: Running) -> None:
-    given = post(f"{running.url}/webhooks/signup", body(), {"Content-Type": "application/json"})
-    check_problem(given, problem("signature-invalid", 401, retryable=False), PROBLEM)
+    response = post(f"{running.url}/webhooks/signup", body(), {"Content-Type": "application/json"})
+    check_problem(response, problem("signature-invalid", 401, retryable=False), PROBLEM)
     assert calls(running.emulator) == []
 
 
@@ -121,7 +121,7 @@ def test_redelivery_is_replayed_and_found_by_id(running: Running) -> None:
     first = post(running.url, data, headers)
     assert first.json["code"] == "code-incorrect"
     again = post(f"{running.url}/webhooks/signup", data, headers)
-    assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+    assert again == HttpResponse(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
     asked = requests.get(
         f"{running.url}/deliveries/{headers['webhook-id']}", headers=signed(b"", delivery_id="q"), timeout=60
     )
@@ -133,9 +133,9 @@ def test_ten_concurrent_redeliveries_make_one_call(running: Running) -> None:
     running.emulator.delay = 0.3
     data = body(contact=f"20{len(running.url)}86")
     headers = signed(data)
-    answers = at_once(10, lambda _: post(running.url, data, headers))
+    responses = at_once(10, lambda _: post(running.url, data, headers))
     running.emulator.delay = 0.0
-    assert {(one.status, one.body) for one in answers} == {(422, answers[0].body)}
+    assert {(one.status, one.body) for one in responses} == {(422, responses[0].body)}
     assert len(running.emulator.calls) == 1
 
 
@@ -143,8 +143,8 @@ def test_ten_concurrent_redeliveries_make_one_call(running: Running) -> None:
 def test_api_error_returns_outcome_of_its_code(running: Running, api_code: str) -> None:
     expected = error_codes.outcome_for(api_code)
     running.emulator.faults.arm(Fault(api_code, times=100))
-    given = post(running.url, body(contact=f"3{zlib.crc32(api_code.encode()):010}"))
-    assert (given.status, given.json["code"]) == (expected.status, expected.code)
+    response = post(running.url, body(contact=f"3{zlib.crc32(api_code.encode()):010}"))
+    assert (response.status, response.json["code"]) == (expected.status, expected.code)
 
 
 def test_lost_reply_is_resolved(running: Running) -> None:
@@ -159,11 +159,11 @@ def test_lost_reply_is_resolved(running: Running) -> None:
 
 def test_stale_and_tampered_deliveries_are_rejected(running: Running) -> None:
     data = body()
-    for given in (
+    for response in (
         post(running.url, data, signed(data, at=time.time() - 400)),
         post(running.url, data + b" ", signed(data)),
     ):
-        check_problem(given, problem("signature-invalid", 401, retryable=False), PROBLEM)
+        check_problem(response, problem("signature-invalid", 401, retryable=False), PROBLEM)
     assert calls(running.emulator) == []
 
 
@@ -176,9 +176,9 @@ def test_service_routes_return_expected_status(running: Running, path: str, stat
 def test_response_headers_stay_below_limit_of_scf(running: Running) -> None:
     """SCF takes 4 KB in all."""
     data = body()
-    told = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]
-    told += [
+    responses = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]
+    responses += [
         requests.get(running.url + path, timeout=60) for path in ("/health", "/ready", "/openapi.json", "/nowhere")
     ]
-    assert {one.status_code for one in told} == {200, 401, 404}
-    assert max(sum(len(f"{name}: {value}") for name, value in one.headers.items()) for one in told) < 1024
+    assert {one.status_code for one in responses} == {200, 401, 404}
+    assert max(sum(len(f"{name}: {value}") for name, value in one.headers.items()) for one in responses) < 1024

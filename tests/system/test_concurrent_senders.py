@@ -42,7 +42,7 @@ SHARED_KEY = "a key of thirty-two bytes, or more"
 
 
 @dataclass(frozen=True)
-class Heard:
+class SenderResponse:
     """What a sender keeps of an answer."""
 
     status: int
@@ -61,7 +61,7 @@ class Sent:
     number: int
     contact: str
     data: bytes
-    heard: Heard | None = None
+    response: SenderResponse | None = None
 
     @property
     def delivery_id(self) -> str:
@@ -75,11 +75,11 @@ class Senders:
     urls: list[str]
     deliveries: list[Sent]
     path: str = "/webhooks/signup"
-    answers: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
 
     @property
     def requests(self) -> int:
-        return self.answers.total()
+        return self.outcomes.total()
 
     async def send_all(self, *, within: float = 0.0) -> float:
         """Send them, spread evenly over so many seconds; the seconds until the last one was over."""
@@ -94,10 +94,10 @@ class Senders:
 
         async def again(one: Sent) -> None:
             async with places:
-                heard = await self.post(one, self.urls[one.number % len(self.urls)])
-            assert one.heard is not None
-            assert (heard.status, heard.body) == (one.heard.status, one.heard.body)
-            assert heard.headers["idempotent-replayed"] == "true"
+                response = await self.post(one, self.urls[one.number % len(self.urls)])
+            assert one.response is not None
+            assert (response.status, response.body) == (one.response.status, one.response.body)
+            assert response.headers["idempotent-replayed"] == "true"
 
         await asyncio.gather(*map(again, self.deliveries))
 
@@ -105,19 +105,19 @@ class Senders:
         await asyncio.sleep(after)
         for attempt in itertools.count(one.number):
             try:
-                heard = await asyncio.wait_for(self.post(one, self.urls[attempt % len(self.urls)]), SENDER_TIMEOUT)
+                response = await asyncio.wait_for(self.post(one, self.urls[attempt % len(self.urls)]), SENDER_TIMEOUT)
             except (OSError, EOFError, asyncio.TimeoutError):
-                self.answers["nothing"] += 1
+                self.outcomes["nothing"] += 1
                 await asyncio.sleep(SENDER_PAUSE)
                 continue
-            members = json.loads(heard.body)
-            self.answers[members.get("code", "verified")] += 1
-            if heard.definitive:
-                one.heard = heard
+            members = json.loads(response.body)
+            self.outcomes[members.get("code", "verified")] += 1
+            if response.definitive:
+                one.response = response
                 return
-            await asyncio.sleep(float(heard.headers.get("retry-after", SENDER_PAUSE)))
+            await asyncio.sleep(float(response.headers.get("retry-after", SENDER_PAUSE)))
 
-    async def post(self, one: Sent, url: str) -> Heard:
+    async def post(self, one: Sent, url: str) -> SenderResponse:
         """One request on a connection of its own. Raises OSError or EOFError."""
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -131,8 +131,10 @@ class Senders:
             writer.write("\r\n".join(lines).encode() + one.data)
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             first, *rest = head.strip().split("\r\n")
-            told = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
-            return Heard(int(first.split()[1]), told, await reader.readexactly(int(told["content-length"])))
+            fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+            return SenderResponse(
+                int(first.split()[1]), fields, await reader.readexactly(int(fields["content-length"]))
+            )
         finally:
             writer.close()
 
@@ -187,8 +189,8 @@ def sent_codes(emulator: Emulator, count: int) -> list[Sent]:
 
 def assert_each_verified_once(senders: Senders, calls: list[Call]) -> None:
     """Every sender heard "verified", and the API decided one call for each contact: the one that it accepted."""
-    heard = Counter(one.heard.status for one in senders.deliveries if one.heard)
-    assert heard == {200: len(senders.deliveries)}, senders.answers
+    statuses = Counter(one.response.status for one in senders.deliveries if one.response)
+    assert statuses == {200: len(senders.deliveries)}, senders.outcomes
     decided = Counter((call.contact, call.result) for call in calls if call.action == CREATE and call.result in DECIDED)
     assert decided == {(one.contact, "OK"): 1 for one in senders.deliveries}
 
@@ -229,7 +231,7 @@ def test_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
         asyncio.run(run())
         assert_each_verified_once(senders, emulator.calls)
-        assert senders.answers["nothing"] > 0
+        assert senders.outcomes["nothing"] > 0
         asyncio.run(senders.send_all_again())
 
 
@@ -257,7 +259,7 @@ def test_restarted_redis_loses_and_doubles_nothing(tmp_path: Path) -> None:
             while len(account.calls) < 60:
                 await asyncio.sleep(0.05)
             await asyncio.to_thread(server.stop)
-            while not senders.answers["ledger-unavailable"]:
+            while not senders.outcomes["ledger-unavailable"]:
                 await asyncio.sleep(0.05)
             await asyncio.to_thread(server.start)
 
@@ -276,11 +278,11 @@ def test_fifty_concurrent_redeliveries_make_one_call(tmp_path: Path) -> None:
         (one,) = sent_codes(emulator, 1)
         senders = Senders([url], [one])
 
-        async def run() -> list[Heard]:
+        async def run() -> list[SenderResponse]:
             return await asyncio.gather(*(senders.post(one, url) for _ in range(50)))
 
-        heard = asyncio.run(run())
+        responses = asyncio.run(run())
 
-        assert {(each.status, each.body) for each in heard} == {(200, heard[0].body)}
+        assert {(each.status, each.body) for each in responses} == {(200, responses[0].body)}
         assert [(call.action, call.result) for call in emulator.calls] == [(CREATE, "OK")]
-        assert sum("idempotent-replayed" in each.headers for each in heard) == 49
+        assert sum("idempotent-replayed" in each.headers for each in responses) == 49

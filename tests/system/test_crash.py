@@ -23,7 +23,7 @@ from signup_emulator.server import Emulator
 from tests.support import ROOT, log_audit
 from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.instances import bridge, environment
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.ledgers import KEY, SHIFTED
 
@@ -70,7 +70,7 @@ class World:
         self.kill(environment(self.emulator.url, **self.settings), *moment.split(), delivery_id, code)
         self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the process that died had the machine's clock
 
-    def deliver(self, delivery_id: str = "a", code: str = CODE) -> Answer:
+    def deliver(self, delivery_id: str = "a", code: str = CODE) -> HttpResponse:
         """What a bridge that took its place answers."""
         instance = bridge(self.emulator.url, self.clock, **self.settings)
         data = body(verify_code=code)
@@ -97,18 +97,18 @@ def lease_over(world: World) -> None:
     world.clock.wall += 8
 
 
-def shape(given: Answer) -> tuple[int, str, bool | None, bool]:
-    document: Any = given.json
+def shape(response: HttpResponse) -> tuple[int, str, bool | None, bool]:
+    document: Any = response.json
     return (
-        given.status,
+        response.status,
         document.get("code") or document["status"],
         document.get("resolved"),
-        "idempotent-replayed" in given.headers,
+        "idempotent-replayed" in response.headers,
     )
 
 
 @pytest.mark.parametrize(
-    ("moment", "code", "answered", "seen"),
+    ("moment", "code", "expected", "seen"),
     [
         ("before claim 1", CODE, (200, "verified", None, False), "C:OK"),
         ("after claim 1", CODE, (200, "verified", True, False), "D:OK C:OK"),
@@ -120,16 +120,16 @@ def shape(given: Answer) -> tuple[int, str, bool | None, bool]:
         ("after settle 1", WRONG, (422, "code-incorrect", None, True), "C:VerifyCodeErr"),
     ],
 )  # fmt: skip
-def test_crash_during_first_call_is_resolved(world: World, moment: str, code: str, answered: Any, seen: str) -> None:
+def test_crash_during_first_call_is_resolved(world: World, moment: str, code: str, expected: Any, seen: str) -> None:
     world.die(moment, code=code)
     if moment != "before claim 1" and "after settle" not in moment:
         assert shape(world.deliver(code=code)) == (409, "in-progress", None, False)
     lease_over(world)
-    given = world.deliver(code=code)
-    assert shape(given) == answered
+    response = world.deliver(code=code)
+    assert shape(response) == expected
     assert world.seen() == seen
     again = world.deliver(code=code)
-    assert (again.status, again.body) == (given.status, given.body)
+    assert (again.status, again.body) == (response.status, response.body)
     assert world.seen() == ""
 
 
@@ -145,7 +145,7 @@ def test_crash_during_throttled_call_is_resolved(world: World, moment: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("moment", "answered", "seen"),
+    ("moment", "expected", "seen"),
     [
         ("after claim 1", (200, "verified", True, False), "D:OK C:OK"),
         ("after reserve_slot 1", (200, "verified", True, False), "D:OK C:OK"),
@@ -155,13 +155,13 @@ def test_crash_during_throttled_call_is_resolved(world: World, moment: str) -> N
         ("after settle 1", (200, "verified", True, True), "D:OK C:OK"),
     ],
 )
-def test_crash_during_reconciliation_is_resolved(world: World, moment: str, answered: Any, seen: str) -> None:
+def test_crash_during_reconciliation_is_resolved(world: World, moment: str, expected: Any, seen: str) -> None:
     world.emulator.faults.arm(Fault("unprocessed"))
     assert world.deliver().json["code"] == "outcome-unknown"
     world.seen()
     world.die(moment)
     lease_over(world)
-    assert shape(world.deliver()) == answered
+    assert shape(world.deliver()) == expected
     assert world.seen() == seen
 
 

@@ -29,7 +29,7 @@ from signup_emulator.server import Emulator
 from tests.support import ROOT
 from tests.support.bridge.event_builders import DIRECT
 from tests.support.bridge.instances import post
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.bridge.targets import Scf
 from tests.support.network.upstream import SUCCESS, Upstream, cut, reply
@@ -153,23 +153,23 @@ def test_forged_platform_headers_are_not_passed_on(scf: Scf, emulator: Emulator)
         "web", emulator.url, TENCENT_SECRET_ID="", TENCENT_SECRET_KEY="", ROLE_CREDENTIALS_FROM_HEADERS="true"
     ) as platform:
         data = body()
-        given = requests.post(platform.url, data=data, headers=signed(data) | forged, timeout=60)
-    assert given.json()["code"] == "bridge-misconfigured"
-    assert given.headers["X-Request-Id"] != "forged"
+        response = requests.post(platform.url, data=data, headers=signed(data) | forged, timeout=60)
+    assert response.json()["code"] == "bridge-misconfigured"
+    assert response.headers["X-Request-Id"] != "forged"
 
 
 @both_shapes
 def test_body_above_platform_limit_is_rejected_by_platform(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url) as platform:
-        given = requests.post(platform.url, data=b"x" * (6 * 2**20 + 1), timeout=60)
-        assert (given.status_code, platform.log.read_text()) == (413, "")
+        response = requests.post(platform.url, data=b"x" * (6 * 2**20 + 1), timeout=60)
+        assert (response.status_code, platform.log.read_text()) == (413, "")
 
 
 @both_shapes
 def test_body_above_bridge_limit_is_rejected_by_bridge(scf: Scf, emulator: Emulator, shape: Shape) -> None:
     with scf.start(shape, emulator.url) as platform:
-        given = requests.post(platform.url, data=b"x" * 4 * 2**20, timeout=60)
-        assert (given.status_code, given.json()["code"]) == (413, "body-too-large")
+        response = requests.post(platform.url, data=b"x" * 4 * 2**20, timeout=60)
+        assert (response.status_code, response.json()["code"]) == (413, "body-too-large")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_redis_ledger_works_in_package(scf: Scf, emulator: Emulator, redis_serve
         first, again = (post(platform.url, data, headers) for _ in range(2))
         assert requests.get(f"{platform.url}/ready", timeout=60).json()["ledger"]["engine"] == "redis"
     assert first.json["status"] == "verified"
-    assert again == Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+    assert again == HttpResponse(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
 
 
 def test_events_of_every_kind_are_processed(scf: Scf, emulator: Emulator) -> None:
@@ -274,8 +274,8 @@ def _parse("""
 @both_shapes
 def test_invalid_settings_are_logged_at_start(scf: Scf, shape: Shape) -> None:
     with scf.start(shape, "http://127.0.0.1:9", WEBHOOK_SECRETS="") as platform:
-        given = requests.get(f"{platform.url}/health", timeout=60)
-        assert given.status_code in (405, 430)
+        response = requests.get(f"{platform.url}/health", timeout=60)
+        assert response.status_code in (405, 430)
         assert "WEBHOOK_SECRETS: is not set" in platform.log.read_text()
 
 

@@ -63,9 +63,9 @@ def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.Monkey
     monkeypatch.setattr(hmac, "compare_digest", compare)
     secrets, data = (b"one secret", b"two secrets", b"3 secrets"), body()
     of = b"a stranger's" if right is None else secrets[right]
-    given = {"x-hub-signature-256": f"sha256={hmac.digest(of, data, 'sha256').hex()}"}
+    signature = {"x-hub-signature-256": f"sha256={hmac.digest(of, data, 'sha256').hex()}"}
     token = {"authorization": f"Bearer {of.decode()}"}
-    for verify, headers in ((signatures.github(secrets), given), (signatures.bearer(secrets), token)):
+    for verify, headers in ((signatures.github(secrets), signature), (signatures.bearer(secrets), token)):
         compared.clear()
         try:
             verify(headers, data)
@@ -142,8 +142,8 @@ def test_request_cannot_change_api_address(emulator: Emulator) -> None:
             "X-Scf-Region",
         )
         where = trap.url.removeprefix("http://")
-        given = bridged.post(data, headers | dict.fromkeys(names, where), path="/")
-        assert given.json["status"] == "verified"
+        response = bridged.post(data, headers | dict.fromkeys(names, where), path="/")
+        assert response.json["status"] == "verified"
         assert trap.connections == 0
 
 

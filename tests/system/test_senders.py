@@ -16,7 +16,7 @@ from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.instances import bridge, post
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.serving import serving
 from tests.support.bridge.signed_requests import CODE, PHONE
 from tests.support.scenarios.lost_replies import CREATE
@@ -41,7 +41,7 @@ class Scene:
     fault: str | None = None
     wrong: bool = False
     before: bool = False
-    unheard: bool = False
+    response_lost: bool = False
 
 
 NO = (1, False)
@@ -60,7 +60,7 @@ SCENES = {
     "a wrong code, and the answer lost": Scene(
         "outcome-unresolved", calls=2, needs=2, at_first=NO, fault="reset", wrong=True, listed=False
     ),
-    "answered, but the sender did not hear it": Scene("verified", needs=2, unheard=True),
+    "answered, but the sender did not hear it": Scene("verified", needs=2, response_lost=True),
 }
 
 ONE, ALL = False, True
@@ -107,17 +107,17 @@ class Sending:
     contact: str
     data: bytes
     end: Judgement = "again"
-    heard: list[Answer] = field(default_factory=list)
+    responses: list[HttpResponse] = field(default_factory=list)
 
     def go_on(self, street: Street, tries: int) -> None:
         """Send it once more, and judge what comes back."""
         delivery_id = f"msg_{self.number}" + (f"_{tries}" if self.policy.new_id else "")
-        url = street.hasty if self.scene.fault == "hang" and not self.heard else street.url
+        url = street.hasty if self.scene.fault == "hang" and not self.responses else street.url
         headers = street.signing.headers(self.policy, self.data, delivery_id, street.clock.time())
-        given = post(f"{url}/webhooks/signup", self.data, headers)
-        unheard = self.scene.unheard and not self.heard
-        self.heard.append(given)
-        self.end = self.policy.judge(None if unheard else given)
+        response = post(f"{url}/webhooks/signup", self.data, headers)
+        response_lost = self.scene.response_lost and not self.responses
+        self.responses.append(response)
+        self.end = self.policy.judge(None if response_lost else response)
 
 
 @dataclass
@@ -161,7 +161,7 @@ def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
     calls = sum(call.action == CREATE and call.contact == one.contact for call in street.emulator.calls)
     return (
         one.end,
-        len(one.heard),
+        len(one.responses),
         calls,
         any(contact == one.contact for _, contact in street.emulator.domain.verified()),
     )
@@ -170,12 +170,12 @@ def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
 def goes_on(policy: Policy, profile: str, scene: Scene) -> bool:
     """Supabase takes 502 and 504, which other profiles tell it, for the end."""
     at_home = policy.name != "Supabase" or profile == "supabase"
-    return at_home or scene.needs == 1 or scene.unheard or scene.fault == "LimitExceeded.RequestLimit"
+    return at_home or scene.needs == 1 or scene.response_lost or scene.fault == "LimitExceeded.RequestLimit"
 
 
-def is_forgotten(policy: Policy, profile: str) -> bool:
+def is_expired_before_retry(policy: Policy, profile: str) -> bool:
     """Whether its next try is another delivery: too late for one without an id, or under an id of its own."""
-    return policy.forgotten or (policy.new_id and profile != "supabase")
+    return policy.expires_before_retry or (policy.new_id and profile != "supabase")
 
 
 def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int, int, bool]:
@@ -183,14 +183,14 @@ def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int
     if scene.needs > tries or not goes_on(policy, profile, scene):  # it never hears the outcome
         return "stop", 1, *scene.at_first
     end, by = REFUSED[policy.name.partition(",")[0], profile] if scene.ends != "verified" else ("done", ONE)
-    if scene.unheard and is_forgotten(policy, profile):  # called for once more, and told that it is so
+    if scene.response_lost and is_expired_before_retry(policy, profile):  # called for once more, and told that it is so
         return "stop" if profile == "status" else "done", scene.needs, scene.calls + 1, scene.listed
     return end, tries if by is ALL else scene.needs, scene.calls, scene.listed
 
 
-def told(answer: Answer) -> str:
+def outcome_code(response: HttpResponse) -> str:
     """The outcome that an answer tells; a hook's tells its title alone."""
-    members = answer.json
+    members = response.json
     title: str = members.get("error", {}).get("message") or members.get("code") or members["status"]
     return next((outcome.code for outcome in OUTCOMES if outcome.title == title), title)
 
@@ -248,9 +248,11 @@ def test_deliveries_of_each_sender_and_profile_end_as_expected(
     ends = {name: end_of(street, one) for name, one in sendings.items()}
     assert ends == {name: expected(policy, profile, scene) for name, scene in SCENES.items()}
     for one in sendings.values():
-        if len(one.heard) >= one.scene.needs and not (one.scene.unheard and is_forgotten(policy, profile)):
-            assert {told(answer) for answer in one.heard[one.scene.needs - 1 :]} == {one.scene.ends}
-            assert len({answer.body for answer in one.heard[one.scene.needs - 1 :]}) == 1
+        if len(one.responses) >= one.scene.needs and not (
+            one.scene.response_lost and is_expired_before_retry(policy, profile)
+        ):
+            assert {outcome_code(response) for response in one.responses[one.scene.needs - 1 :]} == {one.scene.ends}
+            assert len({response.body for response in one.responses[one.scene.needs - 1 :]}) == 1
 
 
 RETRYING = [
@@ -272,7 +274,7 @@ def test_unreachable_api_at_first_is_retried_by_sender(
 
         def start(tries: int) -> None:
             if tries == 2:
-                assert told(sending.heard[0]) == "upstream-unreachable"
+                assert outcome_code(sending.responses[0]) == "upstream-unreachable"
                 street.emulator = servers.enter_context(Emulator(port=port, rate=0))
                 street.emulator.domain.now = street.clock.time
 

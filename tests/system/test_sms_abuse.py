@@ -16,7 +16,7 @@ from signup_bridge.core.actions import SEND
 from local_services.redis_server import RedisServer
 from signup_emulator.server import Emulator
 from tests.support.bridge.instances import bridge, gunicorn, post
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import PHONE
 from tests.support.log_lines import lines_of
 from tests.system.test_concurrent_senders import SHARED_KEY, Senders, Sent
@@ -32,30 +32,30 @@ def wanted(contact: str) -> bytes:
 def test_thousand_concurrent_requests_for_one_contact_send_one_message(
     redis_server: RedisServer, tmp_path: Path, shared: bool, count: int
 ) -> None:
-    of_redis = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY} if shared else {}
+    redis_settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY} if shared else {}
     with Emulator(rate=0) as emulator, ExitStack() as running:
         urls = [
-            running.enter_context(gunicorn(emulator.url, tmp_path / str(number), SEND_CODES="true", **of_redis))
+            running.enter_context(gunicorn(emulator.url, tmp_path / str(number), SEND_CODES="true", **redis_settings))
             for number in range(2 if shared else 1)
         ]
         senders = Senders(urls, [], path="/webhooks/code")
-        heard: Counter[tuple[int, str]] = Counter()
+        counts: Counter[tuple[int, str]] = Counter()
 
         async def ask(number: int, places: asyncio.Semaphore) -> None:
             one = Sent(number, PHONE, wanted(PHONE))
             async with places:
-                answer = await senders.post(one, urls[number % len(urls)])
-            members = json.loads(answer.body)
-            heard[answer.status, members.get("code", members["status"])] += 1
+                response = await senders.post(one, urls[number % len(urls)])
+            members = json.loads(response.body)
+            counts[response.status, members.get("code", members["status"])] += 1
 
         async def ask_all() -> None:
             places = asyncio.Semaphore(200)
             await asyncio.gather(*(ask(number, places) for number in range(count)))
 
         asyncio.run(ask_all())
-        assert heard.total() == count
-        assert heard[202, "sent"] == 1
-        assert set(heard) <= {(202, "sent"), (429, "send-limited"), (503, "overloaded")}, heard
+        assert counts.total() == count
+        assert counts[202, "sent"] == 1
+        assert set(counts) <= {(202, "sent"), (429, "send-limited"), (503, "overloaded")}, counts
         assert [call.action for call in emulator.calls] == [SEND]
 
 
@@ -76,13 +76,13 @@ def test_many_contacts_of_one_prefix_stop_at_limit(
 def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
     """Whoever is refused here was sent his codes by the other instance."""
     limits = {"SEND_PER_CONTACT": 2, "SEND_PER_PREFIX": 4, "SEND_PER_HOUR": 6, "SEND_ALLOWED_PREFIXES": "+86 +44"}
-    of_redis = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
+    redis_settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
     logs = [tmp_path / name for name in "ab"]
-    given = limits | of_redis | {"SEND_CODES": "true"}
+    environ = limits | redis_settings | {"SEND_CODES": "true"}
     with ExitStack() as running:
-        urls = itertools.cycle([running.enter_context(gunicorn(emulator.url, log, **given)) for log in logs])
+        urls = itertools.cycle([running.enter_context(gunicorn(emulator.url, log, **environ)) for log in logs])
 
-        def ask(contact: str) -> Answer:
+        def ask(contact: str) -> HttpResponse:
             kind = "email" if "@" in contact else "phone"
             return post(f"{next(urls)}/webhooks/code", json.dumps({"type": kind, "contact": contact}).encode())
 

@@ -22,7 +22,7 @@ from signup_emulator.api.account.domain import Contact
 from signup_emulator.api.account.error_codes import ApiError
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.ledgers import SHIFTED
 from tests.support.scenarios.invariants import (
     CONTACTS,
@@ -74,7 +74,7 @@ class Machine(Model):
 
     @rule(target=deliveries, contact=contacts, code=codes, of=instances, faults=fault_plans, crash=crash_plans)
     def deliver(self, contact: Contact, code: str, of: int, faults: list[Fault], crash: Crash | None) -> Sent:
-        return self.post(self.made(contact, code), of, faults, crash)
+        return self.post(self.new_delivery(contact, code), of, faults, crash)
 
     @rule(target=deliveries, earlier=deliveries, of=instances, faults=fault_plans, crash=crash_plans)
     def click_again(self, earlier: Sent, of: int, faults: list[Fault], crash: Crash | None) -> Sent:
@@ -107,7 +107,7 @@ class Machine(Model):
         """A contact that is not verified gets a code, whoever tries one is near in time, and all of them try again."""
         self.remove_from_the_list(contact)
         self.send_a_code(contact)
-        crowd = [(self.made(contact, code), lost) for code, lost in several]
+        crowd = [(self.new_delivery(contact, code), lost) for code, lost in several]
         for delivery, lost in crowd:
             self.post(delivery, of, [Fault(lost, CREATE)] if lost else [], None)
         for what in again:
@@ -122,8 +122,8 @@ class Machine(Model):
         if other == delivery.code or not self.is_remembered(delivery) or not (delivery.pending or delivery.settled):
             return
         before = len(self.emulator.calls)
-        given = self.request(delivery, of, delivery.body_of(other))
-        assert code_of(given.json) == "idempotency-key-reused"
+        response = self.request(delivery, of, delivery.body_of(other))
+        assert code_of(response.json) == "idempotency-key-reused"
         assert self.emulator.calls[before:] == []
 
     @rule(delivery=deliveries, of=instances)
@@ -156,9 +156,9 @@ class Machine(Model):
         other = {
             "same": lambda: delivery,
             "again": lambda: self.clone(delivery),
-            "other": lambda: self.made(delivery.contact, code),
+            "other": lambda: self.new_delivery(delivery.contact, code),
         }[then]()
-        within: list[tuple[Answer, int, int]] = []
+        within: list[tuple[HttpResponse, int, int]] = []
         begun, over = threading.Event(), threading.Event()
 
         def meanwhile() -> None:
@@ -167,18 +167,18 @@ class Machine(Model):
             self.clock.leap(seconds)
             before = len(self.emulator.calls)
             try:
-                given = self.request(other, 1 - of)
-                within.append((given, before, len(self.emulator.calls)))
+                response = self.request(other, 1 - of)
+                within.append((response, before, len(self.emulator.calls)))
             finally:
                 over.set()
 
         before = len(self.emulator.calls)
         self.domain.meanwhile, self.domain.processed_first = meanwhile, processed_first
         with self.armed(faults):
-            given = self.request(delivery, of)
+            response = self.request(delivery, of)
         self.domain.meanwhile = None
         if not begun.is_set():
-            self.heard(delivery, given, self.emulator.calls[before:])
+            self.check_response(delivery, response, self.emulator.calls[before:])
             self.look(delivery, of)
             return delivery
         assert over.wait(20)
@@ -189,8 +189,8 @@ class Machine(Model):
         self.left(delivery)
         if inner.status == 200:
             assert other.content in self.domain.accepted
-        self.heard(other, inner, self.emulator.calls[start:end])
-        assert given.status != 200 or delivery.content in self.domain.accepted
+        self.check_response(other, inner, self.emulator.calls[start:end])
+        assert response.status != 200 or delivery.content in self.domain.accepted
         self.count(delivery, calls[: start - before] + calls[end - before :])
         for one in (delivery, other):
             self.look(one, of)

@@ -44,10 +44,10 @@ def raw(url: str, data: bytes) -> bytes:
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
-        answered = b""
+        received = b""
         while chunk := connection.recv(65_536):
-            answered += chunk
-        return answered
+            received += chunk
+        return received
 
 
 def every_scenario(emulator: Emulator, url: str) -> None:
@@ -131,7 +131,7 @@ def test_event_function_log_and_response_hide_personal_data() -> None:
     data = body(contact=CONTACT, verify_code=WRONG)
     with Emulator(rate=0) as emulator:
         with_a_code(emulator)
-        answers, written = invoke(
+        responses, written = invoke(
             environment(emulator.url, LOG_LEVEL="DEBUG"),
             url_event(data),
             gateway_event(body(contact=CONTACT, verify_code=GOOD)),
@@ -143,12 +143,12 @@ def test_event_function_log_and_response_hide_personal_data() -> None:
         )
         for fault in ("http-502", "truncate", "redirect", "error-with-charset", "AuthFailure.TokenFailure"):
             emulator.faults.arm(Fault(fault))
-        more, told = invoke(environment(emulator.url, LOG_LEVEL="DEBUG"), *[url_event(data)] * 5)
+        more, more_written = invoke(environment(emulator.url, LOG_LEVEL="DEBUG"), *[url_event(data)] * 5)
         dead = environment(f"http://127.0.0.1:{ports.free()}", LOG_LEVEL="DEBUG")
         last, end = invoke(dead, url_event(data))
-        answers, written = answers + more + last, written + told + end
-    assert len(answers) == 13
-    assert [one for one in HIDDEN if one in written + json.dumps(answers)] == []
+        responses, written = responses + more + last, written + more_written + end
+    assert len(responses) == 13
+    assert [one for one in HIDDEN if one in written + json.dumps(responses)] == []
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def output() -> io.StringIO:
 
 
 @pytest.fixture
-def configured(output: io.StringIO) -> logging.Handler:
+def log_handler(output: io.StringIO) -> logging.Handler:
     handler = logging.StreamHandler(output)
     handler.setFormatter(logs.JsonFormatter())
     return handler
@@ -172,20 +172,25 @@ def configured(output: io.StringIO) -> logging.Handler:
     ],
 )
 def test_lines_of_other_libraries_are_reduced(
-    configured: logging.Handler, output: io.StringIO, name: str, message: str, arguments: tuple[object, ...], shown: str
+    log_handler: logging.Handler,
+    output: io.StringIO,
+    name: str,
+    message: str,
+    arguments: tuple[object, ...],
+    shown: str,
 ) -> None:
-    configured.handle(logging.LogRecord(name, logging.WARNING, "/lib/connection.py", 75, message, arguments, None))
+    log_handler.handle(logging.LogRecord(name, logging.WARNING, "/lib/connection.py", 75, message, arguments, None))
     line = json.loads(output.getvalue())
     assert (line["message"], line["logger"], line["level"]) == (shown, name, "WARNING")
     assert "request_id" not in line
 
 
-def test_exception_is_logged_by_class_and_place_only(configured: logging.Handler, output: io.StringIO) -> None:
+def test_exception_is_logged_by_class_and_place_only(log_handler: logging.Handler, output: io.StringIO) -> None:
     with pytest.raises(ValueError, match=CONTACT) as raised:
         int(CONTACT + "x")
     details = (raised.type, raised.value, raised.tb)
     record = logging.LogRecord("gunicorn.error", logging.ERROR, "", 0, "Error handling request %s", (MAIL,), details)
-    configured.handle(record)
+    log_handler.handle(record)
     line = json.loads(output.getvalue())
     assert (line["message"], line["error"]) == ("Error handling request %s", "ValueError")
     assert "telemetry/test_logs.py" in line["stack"][0]

@@ -33,10 +33,10 @@ def test_trace_id_is_on_every_line_and_call(tmp_path: Path) -> None:
             assert requests.post(url, data=data, headers={"traceparent": TRACEPARENT}, timeout=60).status_code == 401
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert trace_ids(upstream) == [TRACE.encode()]
-    of_requests = [line for line in lines if "request_id" in line]
-    assert {line["outcome"] for line in of_requests} == {"verified", "signature-invalid"}
-    assert {line["trace_id"] for line in of_requests} == {TRACE}
-    assert [line for line in lines if line not in of_requests and "trace_id" in line] == []
+    request_lines = [line for line in lines if "request_id" in line]
+    assert {line["outcome"] for line in request_lines} == {"verified", "signature-invalid"}
+    assert {line["trace_id"] for line in request_lines} == {TRACE}
+    assert [line for line in lines if line not in request_lines and "trace_id" in line] == []
 
 
 def test_call_without_trace_has_its_own_id() -> None:
@@ -57,14 +57,14 @@ def test_http_event_trace_reaches_api() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [TRACEPARENT, f" {TRACEPARENT}\t", f"01-{TRACE}-00f067aa0ba902b7-01-more", "cc" + TRACEPARENT[2:]]
+    "header", [TRACEPARENT, f" {TRACEPARENT}\t", f"01-{TRACE}-00f067aa0ba902b7-01-more", "cc" + TRACEPARENT[2:]]
 )
-def test_from_header_valid_traceparent_returns_trace_id(given: str) -> None:
-    assert tracing.from_header(given) == TRACE
+def test_from_header_valid_traceparent_returns_trace_id(header: str) -> None:
+    assert tracing.from_header(header) == TRACE
 
 
 @pytest.mark.parametrize(
-    "given",
+    "header",
     [
         "",
         TRACE,
@@ -79,5 +79,5 @@ def test_from_header_valid_traceparent_returns_trace_id(given: str) -> None:
         f"01-{TRACE}-00f067aa0ba902b7-01-\nmore",
     ],
 )
-def test_from_header_invalid_traceparent_returns_none(given: str) -> None:
-    assert tracing.from_header(given) is None
+def test_from_header_invalid_traceparent_returns_none(header: str) -> None:
+    assert tracing.from_header(header) is None

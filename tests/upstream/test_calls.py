@@ -19,14 +19,14 @@ from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support.bridge.clocks import SetClock, StillClock
 from tests.support.bridge.instances import Bridge, bridge, calls
-from tests.support.bridge.responses import PROBLEM, Answer, check_problem, problem
+from tests.support.bridge.responses import PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
 UNREACHABLE = problem("upstream-unreachable", 503, retryable=True)
 
 
-def deliver(to: Bridge, number: int, clock: SetClock | None = None) -> Answer:
+def deliver(to: Bridge, number: int, clock: SetClock | None = None) -> HttpResponse:
     data = body(contact=f"{number:09}")
     return to.post(data, signed(data, at=clock.time() if clock else None))
 
@@ -210,13 +210,13 @@ def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
     known = instance.deliver()
     emulator.faults.arm(Fault("hang", "CreateIntlPhoneEmail", times=1000))
     lost = body(contact="10086")
-    answers = [instance.post(lost, signed(lost, delivery_id="lost"))]
-    threads = [threading.Thread(target=lambda n: answers.append(deliver(instance, n)), args=(n,)) for n in range(9)]
+    responses = [instance.post(lost, signed(lost, delivery_id="lost"))]
+    threads = [threading.Thread(target=lambda n: responses.append(deliver(instance, n)), args=(n,)) for n in range(9)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [one.json["code"] for one in answers] == ["outcome-unknown"] * 10
+    assert [one.json["code"] for one in responses] == ["outcome-unknown"] * 10
     calls_before, time_before = len(emulator.calls), clock.run
     for number in range(20, 25):
         check_problem(deliver(instance, number), UNREACHABLE, PROBLEM | {"retry-after": "1"})

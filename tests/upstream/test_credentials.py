@@ -15,7 +15,7 @@ from signup_emulator.server import Emulator
 from tests.support.bridge.deliveries import deliver
 from tests.support.bridge.event_builders import DIRECT, handle, url_event
 from tests.support.bridge.instances import Bridge, calls, environment
-from tests.support.bridge.responses import Answer, check_problem, problem
+from tests.support.bridge.responses import HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import PHONE, body, signed
 from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
@@ -41,7 +41,7 @@ def web(url: str, **changed: str) -> Bridge:
     return Bridge(settings.load(environment(url, **FROM_HEADERS | changed)))
 
 
-def post(to: Bridge, headers: dict[str, Any], **members: Any) -> Answer:
+def post(to: Bridge, headers: dict[str, Any], **members: Any) -> HttpResponse:
     data = body(**members)
     return to.post(data, signed(data) | headers)
 

@@ -28,12 +28,12 @@ class SlowApi(Upstream):
     """An API whose calls take as many seconds of the bridge's clock as ``seconds`` says, and none of the test's."""
 
     def __init__(self, clock: SetClock) -> None:
-        super().__init__(self._answer)
+        super().__init__(self._reply)
         self.clock = clock
         self.seconds: dict[str, float] = {}
         self.replies: dict[str, Any] = {}
 
-    def _answer(self, connection: socket.socket) -> None:
+    def _reply(self, connection: socket.socket) -> None:
         action = self.actions()[-1]
         self.clock.run += self.seconds.get(action, 0.0)
         connection.sendall(reply(self.replies.get(action, SUCCESS)))

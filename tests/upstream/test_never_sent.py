@@ -172,8 +172,8 @@ def test_host_name_that_idna_rejects_is_unreachable(monkeypatch: pytest.MonkeyPa
 def test_delivery_without_budget_sends_nothing(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     data = body()
-    answered = bridged.client.post("/", data=data, headers=signed(data), environ_overrides={BUDGET: 0.0})
-    assert (answered.status_code, answered.json and answered.json["code"]) == (503, "overloaded")
+    response = bridged.client.post("/", data=data, headers=signed(data), environ_overrides={BUDGET: 0.0})
+    assert (response.status_code, response.json and response.json["code"]) == (503, "overloaded")
     assert calls(emulator) == []
 
 

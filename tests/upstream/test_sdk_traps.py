@@ -329,18 +329,18 @@ def test_system_without_quick_acknowledgements_keeps_connections(
 
 
 def test_connection_that_the_server_closed_is_not_used_again() -> None:
-    answered, gone = threading.Event(), threading.Event()
+    replied, gone = threading.Event(), threading.Event()
 
-    def answer_and_go(connection: socket.socket) -> None:
+    def reply_and_close(connection: socket.socket) -> None:
         succeed(connection)
-        answered.wait()
+        replied.wait()
         cut(connection)
         gone.set()
 
-    with Upstream(answer_and_go) as upstream:
+    with Upstream(reply_and_close) as upstream:
         api = api_at(upstream.url)
         call(api)
-        answered.set()
+        replied.set()
         gone.wait()
         assert isinstance(call(api).result, Reply)
         assert len(upstream.requests) == 2

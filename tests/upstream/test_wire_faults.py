@@ -52,9 +52,11 @@ def test_fault_on_the_wire_has_its_outcome(emulator: Emulator, fault: str) -> No
 
 
 @pytest.mark.parametrize("fault", ["error-with-charset", "error-without-content-type"])
-def test_error_that_the_sdk_takes_for_success_is_an_error(emulator: Emulator, wired: Bridge, fault: str) -> None:
+def test_error_that_the_sdk_takes_for_success_is_an_error(
+    emulator: Emulator, default_bridge: Bridge, fault: str
+) -> None:
     emulator.faults.arm(Fault(fault))
-    response = wired.deliver()
+    response = default_bridge.deliver()
     request_id = emulator.calls[0].request_id
     check_problem(response, problem("code-incorrect", 422, retryable=False, request_id=request_id), ABORT)
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
@@ -200,19 +202,19 @@ def test_trailing_data_is_not_the_next_reply(tls: Tls, size: int | None, secure:
 def test_trailing_data_in_a_second_write_is_not_the_next_reply(tls: Tls) -> None:
     """A second write, which the server's machine holds back until the first one is acknowledged."""
 
-    said = threading.Semaphore(0)
+    called = threading.Semaphore(0)
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(WRONG)
         connection.sendall(STRANGER)
-        said.release()
+        called.release()
 
     with Upstream(talk, tls.context) as upstream:
         bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
         codes = []
         for number in range(20):
             codes.append(bridged.deliver(contact=f"10086{number:02}").json.get("code"))
-            assert said.acquire(timeout=60)
+            assert called.acquire(timeout=60)
             time.sleep(0.02)
         assert codes == ["code-incorrect"] * 20
 
@@ -256,11 +258,11 @@ def test_long_reply_is_read_whole() -> None:
 
 
 def test_reply_that_ends_with_the_connection_is_read() -> None:
-    def answer_and_close(connection: socket.socket) -> None:
+    def reply_and_close(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS, headers="Connection: close\r\n"))
         connection.close()
 
-    with Upstream(answer_and_close) as upstream:
+    with Upstream(reply_and_close) as upstream:
         bridged = bridge(upstream.url)
         assert bridged.deliver().status == bridged.deliver().status == 200
         assert len(upstream.requests) == upstream.connections == 2

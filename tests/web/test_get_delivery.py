@@ -56,7 +56,7 @@ def test_get_delivery_needs_a_signature_over_an_empty_body(build: Build) -> None
 
 
 @pytest.mark.parametrize(
-    ("auth", "given", "asked"),
+    ("auth", "delivery_headers", "query_headers"),
     [
         ("none", {"Idempotency-Key": '"a b"'}, {}),
         ("none", {"ce-id": "a b", "ce-source": "/s"}, {"ce-source": "/s"}),
@@ -64,13 +64,13 @@ def test_get_delivery_needs_a_signature_over_an_empty_body(build: Build) -> None
     ],
 )
 def test_get_delivery_by_a_header_id_finds_it(
-    build: Build, auth: str, given: dict[str, str], asked: dict[str, str]
+    build: Build, auth: str, delivery_headers: dict[str, str], query_headers: dict[str, str]
 ) -> None:
     instance = build(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-token-of-some-length")
     token = {"Authorization": "Bearer a-token-of-some-length"}
-    instance.post(body(), token | given)
-    assert instance.client.get("/deliveries/a%20b", headers=token | asked).status_code == 200
-    assert instance.client.get("/deliveries/b", headers=token | asked).status_code == 404
+    instance.post(body(), token | delivery_headers)
+    assert instance.client.get("/deliveries/a%20b", headers=token | query_headers).status_code == 200
+    assert instance.client.get("/deliveries/b", headers=token | query_headers).status_code == 404
 
 
 def test_get_delivery_of_a_direct_invocation_finds_it(build: Build) -> None:

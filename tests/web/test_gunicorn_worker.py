@@ -127,12 +127,12 @@ def test_handle_error_of_an_unexpected_exception_reveals_nothing(caplog: pytest.
     here, there = socket.socketpair()
     with here, there:
         Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("secret-of-somebody"))
-        answered = there.recv(65_536)
-    assert answered.startswith(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n")
-    assert json.loads(answered.partition(b"\r\n\r\n")[2])["code"] == "internal-error"
+        received = there.recv(65_536)
+    assert received.startswith(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n")
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["code"] == "internal-error"
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert "secret-of-somebody" not in "".join(lines)
-    assert f"\r\nX-Request-Id: {json.loads(lines[0])['request_id']}\r\n".encode() in answered
+    assert f"\r\nX-Request-Id: {json.loads(lines[0])['request_id']}\r\n".encode() in received
     Worker.handle_error(object.__new__(Worker), None, here, ("", 0), RuntimeError("the caller has gone"))
 
 
@@ -318,19 +318,19 @@ def test_budget_on_a_kept_connection_starts_with_the_request(running: Running, t
 
 def test_pipelined_requests_are_served_in_order(running: Running) -> None:
     question = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-    *first, last = (part.split(b"\r\n") for part in answered_by(running.url, (question + b"\r\n") * 9 + question))
+    *first, last = (part.split(b"\r\n") for part in responses_to(running.url, (question + b"\r\n") * 9 + question))
     assert [part[0] for part in first] == [b" 200 OK"] * 9
     assert (last[0], b"Connection: close" in last) == (b" 200 OK", True)
 
 
-def answered_by(url: str, questions: bytes) -> list[bytes]:
+def responses_to(url: str, questions: bytes) -> list[bytes]:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(questions + b"Connection: close\r\n\r\n")
-        answered = b""
+        received = b""
         while chunk := connection.recv(65_536):
-            answered += chunk
-    return answered.split(b"HTTP/1.1")[1:]
+            received += chunk
+    return received.split(b"HTTP/1.1")[1:]
 
 
 def test_busy_kept_connection_shares_the_only_thread(running: Running, tmp_path: Path) -> None:

@@ -142,24 +142,24 @@ def close(schema: Any) -> None:
 def test_describe_covers_response_of_every_outcome_and_profile(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, profile: str
 ) -> None:
-    bridged, given = SCENES[code].play(Way("http"), emulator, monkeypatch, SENDER_PROFILE=profile)
+    bridged, response = SCENES[code].play(Way("http"), emulator, monkeypatch, SENDER_PROFILE=profile)
     if code in ("not-found", "method-not-allowed"):  # no path and no method that is described
         return
     document = bridged.client.get("/openapi.json").json
     described, schema = schema_of(
-        document, SCENES[code].request.path, "post", given.status, given.headers["content-type"]
+        document, SCENES[code].request.path, "post", response.status, response.headers["content-type"]
     )
-    jsonschema_rs.validate(schema, given.json)
-    assert set(given.headers) <= {name.lower() for name in described["headers"]} | {"content-type"}
-    for name, value in given.headers.items():
+    jsonschema_rs.validate(schema, response.json)
+    assert set(response.headers) <= {name.lower() for name in described["headers"]} | {"content-type"}
+    for name, value in response.headers.items():
         allowed = {n.lower(): header["schema"].get("enum") for n, header in described["headers"].items()}.get(name)
         assert allowed in (None, [value])
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_describe_lists_headers_only_for_their_statuses(profile: Profile) -> None:
-    configured = settings.load(environment("", SENDER_PROFILE=profile.name))
-    responses = describe(configured)["paths"]["/"]["post"]["responses"]
+    bridge_settings = settings.load(environment("", SENDER_PROFILE=profile.name))
+    responses = describe(bridge_settings)["paths"]["/"]["post"]["responses"]
     may = {
         name: {status for status, response in responses.items() if name in response["headers"]}
         for name in ("Retry-After", "webhook-delivery")

@@ -101,40 +101,40 @@ def drive(scenario: str, folder: Path, **changed: str) -> Any:
         return json.loads(openapi_tools.run([python, script, scenario, url], cwd=folder, env=environ))
 
 
-def members(answer: list[Any], *names: str) -> list[Any]:
+def members(result: list[Any], *names: str) -> list[Any]:
     """The status, the class, and some members of what was read."""
-    status, kind, told = answer
-    return [status, kind, *(told.get(name) for name in names)]
+    status, kind, document = result
+    return [status, kind, *(document.get(name) for name in names)]
 
 
 def test_python_client_standard_webhooks_drives_bridge(tmp_path: Path) -> None:
-    told = drive("standard_webhooks", tmp_path, SEND_CODES="true", METRICS="true")
-    assert members(told["sent"], "status", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
-    assert members(told["wrong"], "code", "retryable") == [422, "SignupProblem422", "code-incorrect", False]
-    assert members(told["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
-    assert told["replayed"] == [True, "true"]
-    assert members(told["listed"], "code") == [409, "SignupProblem409", "already-verified"]
-    assert members(told["delivered"], "status", "type", "contact") == [200, "Verified", "verified", "phone", None]
-    assert members(told["not found"], "code") == [404, "DeliveredProblem404", "not-found"]
-    assert members(told["health"], "status") == [200, "Health", "ok"]
-    assert members(told["ready"], "ledger") == [200, "Ready", {"engine": "sqlite", "reach": "instance"}]
-    assert (told["openapi"], told["metrics"][:6]) == (200, "# HELP")
+    results = drive("standard_webhooks", tmp_path, SEND_CODES="true", METRICS="true")
+    assert members(results["sent"], "status", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
+    assert members(results["wrong"], "code", "retryable") == [422, "SignupProblem422", "code-incorrect", False]
+    assert members(results["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+    assert results["replayed"] == [True, "true"]
+    assert members(results["listed"], "code") == [409, "SignupProblem409", "already-verified"]
+    assert members(results["delivered"], "status", "type", "contact") == [200, "Verified", "verified", "phone", None]
+    assert members(results["not found"], "code") == [404, "DeliveredProblem404", "not-found"]
+    assert members(results["health"], "status") == [200, "Health", "ok"]
+    assert members(results["ready"], "ledger") == [200, "Ready", {"engine": "sqlite", "reach": "instance"}]
+    assert (results["openapi"], results["metrics"][:6]) == (200, "# HELP")
 
 
 def test_python_client_bearer_and_ack_names_deliveries(tmp_path: Path) -> None:
-    told = drive("bearer_and_ack", tmp_path, WEBHOOK_AUTH="bearer", SENDER_PROFILE="ack", WEBHOOK_SECRETS=SECRET)
-    assert members(told["stranger"], "code") == [401, "SignupProblem401", "signature-invalid"]
-    assert members(told["wrong"], "status", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
-    assert members(told["verified"], "status") == [200, "Verified", "verified"]
-    assert members(told["reused"], "status") == [200, "SignupAcknowledged", "idempotency-key-reused"]
-    assert members(told["delivered"], "status") == [200, "DeliveredAcknowledged", "code-incorrect"]
+    results = drive("bearer_and_ack", tmp_path, WEBHOOK_AUTH="bearer", SENDER_PROFILE="ack", WEBHOOK_SECRETS=SECRET)
+    assert members(results["stranger"], "code") == [401, "SignupProblem401", "signature-invalid"]
+    assert members(results["wrong"], "status", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
+    assert members(results["verified"], "status") == [200, "Verified", "verified"]
+    assert members(results["reused"], "status") == [200, "SignupAcknowledged", "idempotency-key-reused"]
+    assert members(results["delivered"], "status") == [200, "DeliveredAcknowledged", "code-incorrect"]
 
 
 def test_python_client_sends_mapped_supabase_body(tmp_path: Path) -> None:
-    told = drive("supabase", tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase")
-    status, kind, document = told["wrong"]
+    results = drive("supabase", tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase")
+    status, kind, document = results["wrong"]
     assert (status, kind, document["error"]["http_code"]) == (200, "HookError", 422)
-    assert members(told["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+    assert members(results["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
 
 
 COMPILER = ["--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
@@ -156,13 +156,16 @@ def test_typescript_client_drives_bridge(tmp_path: Path) -> None:
             [str(programs / "openapi-typescript"), "openapi.json", "-o", "bridge.d.ts"], cwd=tmp_path, env=environ
         )
         openapi_tools.run([str(programs / "tsc"), *COMPILER, "drive.ts"], cwd=tmp_path, env=environ)
-        told = json.loads(openapi_tools.run(["node", "drive.js", url], cwd=tmp_path, env=environ))
-    assert told == {
+        results = json.loads(openapi_tools.run(["node", "drive.js", url], cwd=tmp_path, env=environ))
+    assert results == {
         "sent": [202, 60],
         "wrong": [422, "code-incorrect", False],
         "verified": [200, "verified", MASKED],
         "listed": [409, "already-verified"],
-        "delivered": [200, {"status": "verified", "type": "phone", "request_id": told["delivered"][1]["request_id"]}],
+        "delivered": [
+            200,
+            {"status": "verified", "type": "phone", "request_id": results["delivered"][1]["request_id"]},
+        ],
         "ready": [200, "sqlite"],
     }
 

@@ -163,8 +163,8 @@ def mutants(draw: st.DrawFn, samples: list[Any]) -> Any:
 @pytest.mark.parametrize("changed", [{}, FOLDERS, *({"PAYLOAD_PRESET": preset} for preset in PRESETS)], ids=name_of)
 @pytest.mark.parametrize("auth", ["standard-webhooks", "none"])
 def test_describe_matches_bodies_that_parse_accepts(changed: dict[str, str], auth: str) -> None:
-    configured = settings.load(environment("", WEBHOOK_AUTH=auth, **changed))
-    described = describe(configured)
+    bridge_settings = settings.load(environment("", WEBHOOK_AUTH=auth, **changed))
+    described = describe(bridge_settings)
     validators = {media_type: validator(described, media_type) for media_type in (JSON, EVENT)}
     fields = {"fields": [{"value": PHONE}, {"value": CODE}]}
     samples = [fields] if changed else [OWN, IN_API_NAMES, {"data": OWN, "id": "1", "source": "/"}]
@@ -175,7 +175,7 @@ def test_describe_matches_bodies_that_parse_accepts(changed: dict[str, str], aut
     @given(mutants(samples), st.sampled_from([JSON, EVENT]), st.booleans())
     @example(samples[0], JSON, False)
     def check(body: Any, media_type: str, binary: bool) -> None:
-        mapping = configured.mapping
+        mapping = bridge_settings.mapping
         trusted = auth == "none"
         reading = cloudevents.body_format("request", mapping, content_type=media_type, binary=binary, trusted=trusted)
         try:
@@ -230,5 +230,5 @@ def test_each_described_media_type_is_accepted(emulator: Emulator, preset: str) 
     bridged = bridge(emulator.url, PAYLOAD_PRESET=preset)
     data = json.dumps(SAMPLES[preset]).encode()
     for media_type in document(PAYLOAD_PRESET=preset)["paths"]["/"]["post"]["requestBody"]["content"]:
-        given = bridged.post(data, signed(data) | {"Content-Type": media_type})
-        assert given.json.get("code", "verified") not in ("media-type-unsupported", "body-invalid", "body-malformed")
+        response = bridged.post(data, signed(data) | {"Content-Type": media_type})
+        assert response.json.get("code", "verified") not in ("media-type-unsupported", "body-invalid", "body-malformed")

@@ -18,7 +18,7 @@ from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.deliveries import WRONG, replay_of
 from tests.support.bridge.event_builders import CONTEXT, DIRECT, handle
 from tests.support.bridge.instances import Bridge, bridge, calls, environment
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.scenarios.scenarios import SCENES, Way
 
@@ -61,7 +61,7 @@ ERRORS = [
 JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "application/problem+json"}
 
 
-def expected(code: str, profile: str, request_id: str | None) -> Answer:
+def expected(code: str, profile: str, request_id: str | None) -> HttpResponse:
     """The whole answer, from the contract's words."""
     status, action, member = int(ROWS[code][0]), ROWS[code][1], ROWS[code][2]
     outcome = BY_CODE[code]
@@ -69,20 +69,20 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
     more |= {"errors": ERRORS} if member == "errors" else {}
     if code == "verified":
         document = {"status": "verified", "type": "phone", "contact": "187****4433", **more}
-        return Answer(200, JSON, json.dumps(document).encode() + b"\n")
+        return HttpResponse(200, JSON, json.dumps(document).encode() + b"\n")
     if code == "sent":
         document = {"status": "sent", "type": "phone", "contact": "187****4433", **more, "resend_after": 60}
-        return Answer(202, JSON, json.dumps(document).encode() + b"\n")
+        return HttpResponse(202, JSON, json.dumps(document).encode() + b"\n")
     detail = "Send at most 16384 bytes." if code == "body-too-large" else outcome.detail
     texts = {"title": outcome.title, "detail": detail}
     if action == "abort" and profile == "ack":
-        return Answer(200, JSON, json.dumps({"status": code, "verified": False} | texts | more).encode() + b"\n")
+        return HttpResponse(200, JSON, json.dumps({"status": code, "verified": False} | texts | more).encode() + b"\n")
     if action == "abort" and profile == "supabase":
         error = {"http_code": status, "message": outcome.title}
-        return Answer(200, JSON, json.dumps({"error": error}).encode() + b"\n")
+        return HttpResponse(200, JSON, json.dumps({"error": error}).encode() + b"\n")
     if action.startswith("retry") and profile == "supabase":
         error = {"http_code": 503, "message": outcome.title}
-        return Answer(503, JSON | {"retry-after": "1"}, json.dumps({"error": error}).encode() + b"\n")
+        return HttpResponse(503, JSON | {"retry-after": "1"}, json.dumps({"error": error}).encode() + b"\n")
     headers = PROBLEM | {
         "abort": {"webhook-delivery": "abort-message"},
         "allow": {"allow": "POST"},
@@ -97,7 +97,7 @@ def expected(code: str, profile: str, request_id: str | None) -> Answer:
         "code": code,
         "retryable": action.startswith("retry"),
     }
-    return Answer(status, headers, json.dumps(document | more).encode() + b"\n")
+    return HttpResponse(status, headers, json.dumps(document | more).encode() + b"\n")
 
 
 def test_outcomes_are_complete_and_each_has_a_scenario() -> None:
@@ -119,19 +119,19 @@ def test_response_in_each_profile_matches_its_format(
         return  # an event has its body whole
     if (code, profile) == ("idempotency-key-reused", "supabase"):
         return  # no delivery has an id there: see the test below
-    _, given = SCENES[code].play(Way(way), emulator, monkeypatch, SENDER_PROFILE=profile)
+    _, response = SCENES[code].play(Way(way), emulator, monkeypatch, SENDER_PROFILE=profile)
     if (code, profile) == ("send-limited", "supabase"):
-        assert given.headers["idempotent-replayed"] == "true"  # the same body asks for nothing new
+        assert response.headers["idempotent-replayed"] == "true"  # the same body asks for nothing new
         return
     request_id = emulator.calls[-1].request_id if emulator.calls else None
-    assert given == expected(code, profile, request_id)
+    assert response == expected(code, profile, request_id)
 
 
 def test_supabase_rejects_only_direct_ids_as_reused(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
     handle(bridged, DIRECT | {"id": "msg_1"})
-    given = handle(bridged, DIRECT | {"id": "msg_1", "verify_code": WRONG})
-    assert given == expected("idempotency-key-reused", "supabase", None)
+    response = handle(bridged, DIRECT | {"id": "msg_1", "verify_code": WRONG})
+    assert response == expected("idempotency-key-reused", "supabase", None)
 
 
 @pytest.mark.parametrize("code", SCENES)
@@ -164,10 +164,10 @@ def test_redelivery_in_each_profile_gets_identical_bytes(
 def test_get_delivery_in_each_profile_has_its_format(emulator: Emulator, profile: str) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE=profile)
 
-    def ask(delivery_id: str) -> Answer:
+    def ask(delivery_id: str) -> HttpResponse:
         response = bridged.client.get(f"/deliveries/{delivery_id}", headers=signed(b""))
         kept = {"content-type", "retry-after", "webhook-delivery"}
-        return Answer(
+        return HttpResponse(
             response.status_code,
             {name.lower(): value for name, value in response.headers if name.lower() in kept},
             response.data,
@@ -234,14 +234,14 @@ def test_supabase_hook_error_tells_the_user_what_to_correct(
     emulator: Emulator, user: dict[str, Any], message: str
 ) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
-    given = bridged.post(json.dumps({"user": user}).encode(), {})
-    assert given.json == {"error": {"http_code": 422, "message": message}}
+    response = bridged.post(json.dumps({"user": user}).encode(), {})
+    assert response.json == {"error": {"http_code": 422, "message": message}}
 
 
 def test_hook_error_to_a_code_request_tells_what_to_correct(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
-    given = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
-    assert given.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
+    response = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
+    assert response.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
     with_a_code = bridged.post(body(contact="1008"), {}, path="/webhooks/code")
     assert with_a_code.json["error"]["message"] == "The request has invalid members"
 
@@ -260,8 +260,8 @@ def test_supabase_identifies_a_delivery_by_its_content(emulator: Emulator) -> No
 def test_supabase_ignores_ids_in_headers(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase", WEBHOOK_AUTH="none")
     for key in ("one", "two", 'a malformed "one'):
-        given = bridged.post(body(), {"Idempotency-Key": key, "ce-id": key})
-        assert given.status == 200
+        response = bridged.post(body(), {"Idempotency-Key": key, "ce-id": key})
+        assert response.status == 200
     assert len(emulator.calls) == 1
 
 
@@ -278,8 +278,8 @@ def test_service_routes_in_every_profile_respond_alike(emulator: Emulator, profi
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_unsupported_event_in_each_profile_has_its_status(emulator: Emulator, profile: str) -> None:
-    given = handle(bridge(emulator.url, SENDER_PROFILE=profile), {"headers": {}, "body": "{}"})
-    assert given.status == expected("body-malformed", profile, None).status
+    response = handle(bridge(emulator.url, SENDER_PROFILE=profile), {"headers": {}, "body": "{}"})
+    assert response.status == expected("body-malformed", profile, None).status
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -24,8 +24,8 @@ def plain(response: Any) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/webhooks//signup", "/webhooks", "/health/", "/deliveries/"])
-def test_unknown_path_is_not_found(wired: Bridge, path: str) -> None:
-    check_problem(wired.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
+def test_unknown_path_is_not_found(default_bridge: Bridge, path: str) -> None:
+    check_problem(default_bridge.post(body(), path=path), problem("not-found", 404, retryable=False), PROBLEM)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,10 @@ def test_unknown_path_is_not_found(wired: Bridge, path: str) -> None:
         *((method, path, "GET, HEAD") for method in ("POST", "OPTIONS") for path in ("/health", "/openapi.json")),
     ],
 )  # fmt: skip
-def test_method_not_allowed_names_the_allowed_ones(wired: Bridge, method: str, path: str, allowed: str) -> None:
-    response = wired.client.open(path, method=method)
+def test_method_not_allowed_names_the_allowed_ones(
+    default_bridge: Bridge, method: str, path: str, allowed: str
+) -> None:
+    response = default_bridge.client.open(path, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, allowed)
     assert response.content_type == "application/problem+json"
     assert json.loads(response.data or '{"code": "method-not-allowed"}')["code"] == "method-not-allowed"
@@ -45,24 +47,24 @@ def test_method_not_allowed_names_the_allowed_ones(wired: Bridge, method: str, p
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
-def test_media_type_other_than_json_is_unsupported(emulator: Emulator, wired: Bridge, media_type: str) -> None:
-    given = wired.post(body(), signed(body()) | {"Content-Type": media_type})
-    check_problem(given, problem("media-type-unsupported", 415, retryable=False), PROBLEM)
+def test_media_type_other_than_json_is_unsupported(emulator: Emulator, default_bridge: Bridge, media_type: str) -> None:
+    response = default_bridge.post(body(), signed(body()) | {"Content-Type": media_type})
+    check_problem(response, problem("media-type-unsupported", 415, retryable=False), PROBLEM)
     assert calls(emulator) == []
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "BR"])
-def test_content_encoding_is_unsupported(emulator: Emulator, wired: Bridge, coding: str) -> None:
-    response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Encoding": coding})
+def test_content_encoding_is_unsupported(emulator: Emulator, default_bridge: Bridge, coding: str) -> None:
+    response = default_bridge.client.post("/", data=body(), headers=signed(body()) | {"Content-Encoding": coding})
     assert plain(response) == (415, "media-type-unsupported")
     assert response.headers["Accept-Encoding"] == "identity"
     assert calls(emulator) == []
-    unsigned = wired.client.post("/", data=body(), headers={"Content-Encoding": coding})
+    unsigned = default_bridge.client.post("/", data=body(), headers={"Content-Encoding": coding})
     assert plain(unsigned) == (401, "signature-invalid")
 
 
-def test_openapi_names_accept_encoding_for_415(wired: Bridge) -> None:
-    described = wired.client.get("/openapi.json").json
+def test_openapi_names_accept_encoding_for_415(default_bridge: Bridge) -> None:
+    described = default_bridge.client.get("/openapi.json").json
     assert described
     responses = described["paths"]["/webhooks/signup"]["post"]["responses"]
     named = [status for status, response in responses.items() if "Accept-Encoding" in response["headers"]]
@@ -70,15 +72,15 @@ def test_openapi_names_accept_encoding_for_415(wired: Bridge) -> None:
     assert responses["415"]["headers"]["Accept-Encoding"]["schema"]["enum"] == ["identity"]
 
 
-def test_unsupported_media_type_has_no_accept_encoding(wired: Bridge) -> None:
-    response = wired.client.post("/", data=body(), headers=signed(body()) | {"Content-Type": "text/plain"})
+def test_unsupported_media_type_has_no_accept_encoding(default_bridge: Bridge) -> None:
+    response = default_bridge.client.post("/", data=body(), headers=signed(body()) | {"Content-Type": "text/plain"})
     assert response.status_code == 415
     assert "Accept-Encoding" not in response.headers
 
 
 @pytest.mark.parametrize("coding", ["", "identity", "Identity "])
-def test_content_encoding_identity_is_accepted(wired: Bridge, coding: str) -> None:
-    assert wired.post(body(), signed(body()) | {"Content-Encoding": coding}).status == 200
+def test_content_encoding_identity_is_accepted(default_bridge: Bridge, coding: str) -> None:
+    assert default_bridge.post(body(), signed(body()) | {"Content-Encoding": coding}).status == 200
 
 
 @pytest.mark.parametrize("path", ["/webhooks/signup/", "/webhooks/code/"])
@@ -87,40 +89,40 @@ def test_webhook_path_with_a_trailing_slash_is_routed(emulator: Emulator, path: 
     assert bridge(emulator.url, SEND_CODES="true").post(data, path=path).status in (200, 202)
 
 
-def test_missing_media_type_is_json(wired: Bridge) -> None:
+def test_missing_media_type_is_json(default_bridge: Bridge) -> None:
     headers = signed(body())
     del headers["Content-Type"]
-    assert wired.post(body(), headers).status == 200
+    assert default_bridge.post(body(), headers).status == 200
 
 
-def test_body_that_is_no_json_is_malformed(wired: Bridge) -> None:
-    check_problem(wired.post(b"{"), problem("body-malformed", 400, retryable=False), ABORT)
+def test_body_that_is_no_json_is_malformed(default_bridge: Bridge) -> None:
+    check_problem(default_bridge.post(b"{"), problem("body-malformed", 400, retryable=False), ABORT)
 
 
-def test_invalid_signature_precedes_a_malformed_body(wired: Bridge) -> None:
-    assert wired.post(b"{", {"Content-Type": "text/plain"}).json["code"] == "signature-invalid"
+def test_invalid_signature_precedes_a_malformed_body(default_bridge: Bridge) -> None:
+    assert default_bridge.post(b"{", {"Content-Type": "text/plain"}).json["code"] == "signature-invalid"
 
 
 @pytest.mark.parametrize("size", [16_384, 16_385, 16_386, 1_000_000])
-def test_body_limit_is_inclusive(wired: Bridge, size: int) -> None:
+def test_body_limit_is_inclusive(default_bridge: Bridge, size: int) -> None:
     data = body(padding="")
     data = data.replace(b'"padding": ""', b'"padding": "' + b"x" * (size - len(data)) + b'"')
     assert len(data) == size
-    given = wired.post(data)
+    response = default_bridge.post(data)
     if size <= 16_384:
-        assert given.status == 200
+        assert response.status == 200
     else:
-        check_problem(given, problem("body-too-large", 413, retryable=False), PROBLEM)
+        check_problem(response, problem("body-too-large", 413, retryable=False), PROBLEM)
 
 
 def test_body_limit_with_a_mapping_is_larger(emulator: Emulator) -> None:
     mapped: dict[str, Any] = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code"}
     bridged = bridge(emulator.url, **mapped)
     assert bridged.post(body(metadata="x" * 200_000)).status == 200
-    given = bridged.post(body(metadata="x" * 262_144))
-    assert (given.status, given.json["detail"]) == (413, "Send at most 262144 bytes.")
-    given = bridge(emulator.url, **mapped, BODY_LIMIT=2000).post(body(metadata="x" * 2000))
-    assert (given.status, given.json["detail"]) == (413, "Send at most 2000 bytes.")
+    response = bridged.post(body(metadata="x" * 262_144))
+    assert (response.status, response.json["detail"]) == (413, "Send at most 262144 bytes.")
+    response = bridge(emulator.url, **mapped, BODY_LIMIT=2000).post(body(metadata="x" * 2000))
+    assert (response.status, response.json["detail"]) == (413, "Send at most 2000 bytes.")
 
 
 def test_body_that_breaks_off_is_incomplete(emulator: Emulator) -> None:
@@ -140,8 +142,8 @@ def test_body_that_breaks_off_is_incomplete(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
-def test_malformed_host_is_a_bad_request(wired: Bridge, path: str) -> None:
-    response = wired.client.open(path, method="GET", environ_overrides={"HTTP_HOST": "a..b"})
+def test_malformed_host_is_a_bad_request(default_bridge: Bridge, path: str) -> None:
+    response = default_bridge.client.open(path, method="GET", environ_overrides={"HTTP_HOST": "a..b"})
     assert plain(response) == (400, "body-malformed")
     assert response.json
     assert response.json["detail"] == "The request is malformed."
@@ -207,7 +209,7 @@ def test_delivery_writes_one_log_line(
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("header", "kept"),
     [
         ("7f3c2f1e-0000-4000-8000-000000000000", True),
         ("00000000-0000-4000-8000-000000000000", True),
@@ -220,15 +222,15 @@ def test_delivery_writes_one_log_line(
         ("é", False),
     ],
 )
-def test_request_id_of_the_platform_is_kept_if_well_formed(wired: Bridge, given: str, kept: bool) -> None:
-    response = wired.client.get("/health", headers={"X-Scf-Request-Id": given})
+def test_request_id_of_the_platform_is_kept_if_well_formed(default_bridge: Bridge, header: str, kept: bool) -> None:
+    response = default_bridge.client.get("/health", headers={"X-Scf-Request-Id": header})
     request_id = response.headers["X-Request-Id"]
-    assert (request_id == given) is kept
+    assert (request_id == header) is kept
     assert re.fullmatch("[0-9A-Za-z-]{1,64}", request_id)
 
 
-def test_server_timing_shows_wait_and_upstream(wired: Bridge) -> None:
-    response = wired.client.post("/", data=body(), headers=signed(body()))
+def test_server_timing_shows_wait_and_upstream(default_bridge: Bridge) -> None:
+    response = default_bridge.client.post("/", data=body(), headers=signed(body()))
     match = re.fullmatch(r"wait;dur=([0-9.]+), upstream;dur=([0-9.]+)", response.headers["Server-Timing"])
     assert match
     assert float(match[1]) < 1000
@@ -245,12 +247,18 @@ def test_server_timing_shows_wait_and_upstream(wired: Bridge) -> None:
     ],
 )
 def test_api_error_maps_to_its_response(  # noqa: PLR0917  pytest's fixtures and parameters
-    emulator: Emulator, wired: Bridge, fault: str, code: str, status: int, retryable: bool, headers: dict[str, str]
+    emulator: Emulator,
+    default_bridge: Bridge,
+    fault: str,
+    code: str,
+    status: int,
+    retryable: bool,
+    headers: dict[str, str],
 ) -> None:
     emulator.faults.arm(Fault(fault))
-    given = wired.deliver()
+    response = default_bridge.deliver()
     request_id = emulator.calls[0].request_id
-    check_problem(given, problem(code, status, retryable=retryable, request_id=request_id), headers)
+    check_problem(response, problem(code, status, retryable=retryable, request_id=request_id), headers)
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
 
 
@@ -266,14 +274,14 @@ def test_wrong_key_is_logged_with_its_remedy(emulator: Emulator, caplog: pytest.
 
 
 def test_internal_error_shows_no_details(
-    monkeypatch: pytest.MonkeyPatch, wired: Bridge, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, default_bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"with {PHONE} and {CODE}")
 
     monkeypatch.setattr("signup_bridge.upstream.calls.RateLimitedApi.create", fail)
     caplog.set_level(logging.INFO, "signup_bridge")
-    check_problem(wired.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
+    check_problem(default_bridge.deliver(), problem("internal-error", 500, retryable=True), PROBLEM)
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert [json.loads(line)["message"] for line in lines] == ["internal error", "delivery"]
     assert json.loads(lines[0])["error"] == "RuntimeError"

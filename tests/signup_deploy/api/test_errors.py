@@ -28,7 +28,7 @@ def refused(cloud: ScfCloud, config: Config) -> str:
 
 
 @pytest.mark.parametrize(
-    ("action", "code", "message", "told"),
+    ("action", "code", "message", "expected"),
     [
         (
             "CreateFunction",
@@ -64,11 +64,11 @@ def refused(cloud: ScfCloud, config: Config) -> str:
     ],
 )
 def test_api_error_is_explained_with_remedy(
-    cloud: ScfCloud, config: Config, action: str, code: str, message: str, told: str
+    cloud: ScfCloud, config: Config, action: str, code: str, message: str, expected: str
 ) -> None:
     cloud.refuse(action, code, message)
     text = refused(cloud, config)
-    assert text.startswith(told), text
+    assert text.startswith(expected), text
     assert f"\n  the API said: {code}: " in text
 
 
@@ -89,7 +89,7 @@ def test_failed_function_reason_hides_values(cloud: ScfCloud, config: Config) ->
 
 
 @pytest.mark.parametrize(
-    ("secret_id", "secret_key", "token", "told"),
+    ("secret_id", "secret_key", "token", "expected"),
     [
         (SECRET_ID, "wrong", None, "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID"),
         ("AKIDofNobody", SECRET_KEY, None, "the key of TENCENT_SECRET_ID does not exist, or is disabled"),
@@ -98,11 +98,11 @@ def test_failed_function_reason_hides_values(cloud: ScfCloud, config: Config) ->
     ],
 )
 def test_wrong_key_is_explained(
-    cloud: ScfCloud, config: Config, secret_id: str, secret_key: str, token: str | None, told: str
+    cloud: ScfCloud, config: Config, secret_id: str, secret_key: str, token: str | None, expected: str
 ) -> None:
     with pytest.raises(DeployError) as raised:
         api(cloud, config, credentials=Credentials(secret_id, secret_key, token)).call("GetFunction", WHO)
-    assert told in str(raised.value)
+    assert expected in str(raised.value)
     assert secret_key not in str(raised.value)
 
 
@@ -148,7 +148,7 @@ def test_read_call_is_retried_after_platform_failure(cloud: ScfCloud, config: Co
     assert cloud.function.about["Status"] == "Active"
     cloud.refuse("UpdateFunctionConfiguration", "InternalError")
     cloud.function.about["Timeout"] = 1
-    cloud.forget()
+    cloud.clear_calls()
     assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run the command again")
     assert cloud.writes == ["UpdateFunctionConfiguration"]
 
@@ -184,7 +184,7 @@ def test_unreachable_api_is_reported(config: Config) -> None:
 def test_foreign_response_is_not_taken_for_success(
     cloud: ScfCloud, config: Config, content_type: str, body: bytes
 ) -> None:
-    cloud.answer = content_type, body
+    cloud.replacement = content_type, body
     with pytest.raises(DeployError, match="the reply is not the API's"):
         api(cloud, config).call("GetFunction", WHO)
 
@@ -207,7 +207,7 @@ def test_incomplete_response_is_reported(action: str, reply: dict[str, Any], nee
 
 def test_error_with_other_content_type_is_recognised(cloud: ScfCloud, config: Config) -> None:
     body = b'{"Response": {"Error": {"Code": "LimitExceeded.Function", "Message": "No."}, "RequestId": "r"}}'
-    cloud.answer = "application/json; charset=utf-8", body
+    cloud.replacement = "application/json; charset=utf-8", body
     with pytest.raises(ApiError, match="the quota of functions is used up"):
         api(cloud, config).call("GetFunction", WHO)
 
@@ -217,13 +217,13 @@ def test_truncated_response_is_reported(config: Config) -> None:
         port = listening.getsockname()[1]
         client = api(cloud, config, endpoint=f"http://127.0.0.1:{port}")
 
-        def answer() -> None:
+        def send_reply() -> None:
             connection, _ = listening.accept()
             with connection:
                 connection.recv(65_536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=send_reply)
         thread.start()
         with pytest.raises(DeployError, match=re.escape(f"127.0.0.1:{port} did not respond")):
             client.call("GetFunction", WHO)

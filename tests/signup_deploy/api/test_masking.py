@@ -20,7 +20,7 @@ SHORT = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12"}
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "shown"),
     [
         (ODD, ODD["LEDGER_URL"]),
         (ODD, json.dumps(ODD["LEDGER_URL"])),
@@ -40,8 +40,8 @@ SHORT = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12"}
         ({}, f"without its beginning: {SECRET.removeprefix('whsec_')}"),
     ],
 )
-def test_no_encoding_of_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: dict[str, str], said: str) -> None:
-    cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"The value {said} is faulty.")
+def test_no_encoding_of_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: dict[str, str], shown: str) -> None:
+    cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"The value {shown} is faulty.")
     with pytest.raises(DeployError) as raised:
         deploy(cloud, load(tmp_path, YAML, ENVIRON, **environ))  # which looks for canaries, too
     text = str(raised.value)

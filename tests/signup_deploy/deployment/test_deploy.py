@@ -70,7 +70,7 @@ def test_changed_code_is_uploaded_and_marked(deployed: ScfCloud, config: Config)
     assert "Handler" not in deployed.parameters("UpdateFunctionCode")
     assert deployed.parameters(UPDATE) == {"Description": f"Signup bridge, package {archive('changed').marker}"}
     assert "uploading the code, 0.00 MiB …" in run.printed
-    deployed.forget()
+    deployed.clear_calls()
     deploy(deployed, config, archive("changed"))
     assert deployed.writes == []
 
@@ -80,7 +80,7 @@ def test_interrupted_upload_is_repeated(deployed: ScfCloud, config: Config) -> N
     with pytest.raises(DeployError, match="the platform failed; run the command again"):
         deploy(deployed, config, archive("changed"))
     assert deployed.function.code == archive("changed").data
-    deployed.forget()
+    deployed.clear_calls()
     deploy(deployed, config)
     assert deployed.writes == ["UpdateFunctionCode", UPDATE]
     assert deployed.function.code == archive().data
@@ -144,7 +144,7 @@ def test_other_changed_settings_are_updated(deployed: ScfCloud, tmp_path: Path) 
         "ClsLogsetId": "00000000-0000-0000-0000-000000000000",
         "ClsTopicId": "00000000-0000-0000-0000-000000000000",
     }
-    deployed.forget()
+    deployed.clear_calls()
     deploy(deployed, config)
     assert deployed.writes == []
     deployed.function.about["ClsTopicId"] = "another"
@@ -237,7 +237,7 @@ def test_event_function_gets_ckafka_trigger(cloud: ScfCloud, tmp_path: Path) -> 
     }
     name = "ckafka-xxxxxxxx-signups"
     assert trigger == {"TriggerName": name, "Type": "ckafka", "Qualifier": "$DEFAULT", "Enable": "OPEN"}
-    cloud.forget()
+    cloud.clear_calls()
     assert deploy(cloud, config).printed == "nothing to change\n"
     assert cloud.writes == []
     more = load(tmp_path, event_function().replace("maxMsgNum: 10 ", "maxMsgNum: 20 "), ENVIRON, **REDIS)
@@ -275,7 +275,7 @@ def test_dry_run_of_missing_or_failed_function_reports_calls(cloud: ScfCloud, co
     cloud.fails.append("CreateFailed")
     with pytest.raises(DeployError):
         deploy(cloud, config)
-    cloud.forget()
+    cloud.clear_calls()
     again = deploy(cloud, config, dry=True).printed
     assert cloud.writes == []
     assert "  would call DeleteFunction\n" in again
@@ -319,5 +319,5 @@ def test_code_changed_elsewhere_is_replaced(deployed: ScfCloud, config: Config) 
     deployed.function.code = ours + b"theirs"
     deploy(deployed, config)
     assert deployed.function.code == ours
-    deployed.forget()
+    deployed.clear_calls()
     assert deploy(deployed, config).printed == "nothing to change\n"

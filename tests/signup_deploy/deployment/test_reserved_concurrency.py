@@ -16,38 +16,38 @@ PUT, DELETE = "PutReservedConcurrencyConfig", "DeleteReservedConcurrencyConfig"
 UPDATE = "UpdateFunctionConfiguration"
 
 
-def configured(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
+def make_config(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
     return load(tmp_path, YAML.replace("memorySize: 128", f"memorySize: {memory}"), ENVIRON, **environ)
 
 
 def deployed(cloud: ScfCloud, config: Config) -> None:
     """Deploy it, and forget the calls."""
     deploy(cloud, config)
-    cloud.forget()
+    cloud.clear_calls()
 
 
 def test_first_deploy_never_allows_two_instances(cloud: ScfCloud, tmp_path: Path) -> None:
-    deploy(cloud, configured(tmp_path))
+    deploy(cloud, make_config(tmp_path))
     assert max(cloud.instances) == 1
     assert cloud.function.instances == 1
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 128)])
 def test_memory_change_never_allows_two_instances(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
-    deployed(cloud, configured(tmp_path, memory))
-    run = deploy(cloud, configured(tmp_path, other), archive("changed"))
+    deployed(cloud, make_config(tmp_path, memory))
+    run = deploy(cloud, make_config(tmp_path, other), archive("changed"))
     assert max(cloud.instances) == 1
     assert cloud.function.reserved == other
     assert cloud.writes.count(PUT) == 1
-    told = f"the memory changes from {memory} to {other} MB: for some seconds no instance may respond\n"
-    assert run.printed.startswith(told)
+    expected = f"the memory changes from {memory} to {other} MB: for some seconds no instance may respond\n"
+    assert run.printed.startswith(expected)
 
 
 @pytest.mark.parametrize("memory", [128, 256, 512])
 def test_missing_limit_is_set_before_other_changes(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
-    deployed(cloud, configured(tmp_path, 256))
+    deployed(cloud, make_config(tmp_path, 256))
     cloud.function.reserved = None  # as `scf deploy` makes it
-    deploy(cloud, configured(tmp_path, memory), archive("changed"))
+    deploy(cloud, make_config(tmp_path, memory), archive("changed"))
     assert cloud.writes[0] == PUT
     limited = [one != math.inf for one in cloud.instances]
     assert limited == sorted(limited), "once it is there, it stays"
@@ -59,8 +59,8 @@ def test_missing_limit_is_set_before_other_changes(cloud: ScfCloud, tmp_path: Pa
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 128), (128, 256), (256, 128)])
 def test_change_from_redis_to_sqlite_sets_limit_first(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
-    deployed(cloud, configured(tmp_path, memory, **REDIS))
-    deploy(cloud, configured(tmp_path, other))
+    deployed(cloud, make_config(tmp_path, memory, **REDIS))
+    deploy(cloud, make_config(tmp_path, other))
     assert cloud.writes[:2] == [PUT, UPDATE]
     update = [action for action, _ in cloud.calls].index(UPDATE)
     assert max(cloud.instances[update:]) <= 1
@@ -68,10 +68,10 @@ def test_change_from_redis_to_sqlite_sets_limit_first(cloud: ScfCloud, tmp_path:
 
 
 def test_limit_that_cannot_be_set_stops_deploy(cloud: ScfCloud, tmp_path: Path) -> None:
-    deployed(cloud, configured(tmp_path, 128, **REDIS))
+    deployed(cloud, make_config(tmp_path, 128, **REDIS))
     cloud.refuse(PUT, "FailedOperation.ReservedExceedTotal")
     with pytest.raises(DeployError, match="the account's concurrency quota is too small"):
-        deploy(cloud, configured(tmp_path))
+        deploy(cloud, make_config(tmp_path))
     assert cloud.writes == [PUT]
     assert "LEDGER_URL" in cloud.function.variables
 
@@ -79,27 +79,27 @@ def test_limit_that_cannot_be_set_stops_deploy(cloud: ScfCloud, tmp_path: Path) 
 def test_limit_is_waited_for(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.reserving_turns = 1_000_000
     with pytest.raises(DeployError, match="128 MB are not reserved after 1 s; check the function's concurrency"):
-        deploy(cloud, configured(tmp_path))
+        deploy(cloud, make_config(tmp_path))
     assert not cloud.function.triggers
 
 
 def test_redis_ledger_needs_no_limit(cloud: ScfCloud, tmp_path: Path) -> None:
-    deploy(cloud, configured(tmp_path, 128, **REDIS))
+    deploy(cloud, make_config(tmp_path, 128, **REDIS))
     assert cloud.writes == ["CreateFunction", "CreateTrigger"]
 
 
 @pytest.mark.parametrize("memory", [128, 256])
 def test_change_from_sqlite_to_redis_lifts_limit_last(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
-    deployed(cloud, configured(tmp_path))
-    run = deploy(cloud, configured(tmp_path, memory, **REDIS))
+    deployed(cloud, make_config(tmp_path))
+    run = deploy(cloud, make_config(tmp_path, memory, **REDIS))
     assert cloud.writes == [UPDATE, DELETE]
     assert "removing the limit to one instance: the instances share a Redis" in run.printed
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 512)])
 def test_limit_without_room_for_instance_is_lifted(cloud: ScfCloud, tmp_path: Path, memory: int, other: int) -> None:
-    deployed(cloud, configured(tmp_path, memory))
-    config = configured(tmp_path, other, **REDIS)
+    deployed(cloud, make_config(tmp_path, memory))
+    config = make_config(tmp_path, other, **REDIS)
     cloud.refuse(DELETE, "InternalError")
     with pytest.raises(DeployError):
         deploy(cloud, config)
@@ -109,14 +109,14 @@ def test_limit_without_room_for_instance_is_lifted(cloud: ScfCloud, tmp_path: Pa
 
 
 def test_reservation_of_others_is_kept(cloud: ScfCloud, tmp_path: Path) -> None:
-    deployed(cloud, configured(tmp_path))
+    deployed(cloud, make_config(tmp_path))
     cloud.function.reserved = 1280
-    run = deploy(cloud, configured(tmp_path, 128, **REDIS))
+    run = deploy(cloud, make_config(tmp_path, 128, **REDIS))
     assert cloud.writes == [UPDATE]
     assert "a reservation of 1280 MB, room for 10 instances, stays; if it is not yours" in run.printed
 
 
 def test_dry_run_reports_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:
-    deployed(cloud, configured(tmp_path, 256))
-    printed = deploy(cloud, configured(tmp_path), dry=True).printed
+    deployed(cloud, make_config(tmp_path, 256))
+    printed = deploy(cloud, make_config(tmp_path), dry=True).printed
     assert [line.split()[2] for line in printed.splitlines() if "would call" in line] == [PUT, UPDATE]

@@ -37,7 +37,7 @@ def test_failed_creation_is_removed_first(cloud: ScfCloud, config: Config) -> No
     cloud.fails.append("CreateFailed")
     with pytest.raises(DeployError, match="CreateFunction: the function is CreateFailed: something is wrong inside"):
         deploy(cloud, config)
-    cloud.forget()
+    cloud.clear_calls()
     run = deploy(cloud, config)
     assert cloud.writes == ["DeleteFunction", "CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
     assert run.printed.startswith("the creation of the function failed: something is wrong inside\ndeleting the rest")

@@ -117,11 +117,11 @@ def test_find_without_python_3_10_returns_none(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.toolchain
 def test_build_without_python_3_10_has_no_bytecode_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python310, "find", lambda: None)
-    told: list[str] = []
-    done = build(tmp_path / "build", report=told.append)
+    lines: list[str] = []
+    done = build(tmp_path / "build", report=lines.append)
     assert not done.precompiled
     assert not list(done.folder.rglob("*.pyc"))
-    assert any(line.startswith("!!! No Python 3.10 on this machine") for line in told)
+    assert any(line.startswith("!!! No Python 3.10 on this machine") for line in lines)
 
 
 def test_files_that_are_not_code_are_skipped_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

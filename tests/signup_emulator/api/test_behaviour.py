@@ -164,7 +164,7 @@ def test_list_zone_option_shifts_times(account: Account, hours: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "offset", "given", "wanted"),
+    ("order", "offset", "start", "wanted"),
     [
         ("newest-first", "rows", 0, "ed"),
         ("newest-first", "rows", 1, "dc"),
@@ -177,13 +177,13 @@ def test_list_zone_option_shifts_times(account: Account, hours: float) -> None:
     ],
 )
 def test_list_order_and_offset_options_decide_page(
-    account: Account, order: str, offset: str, given: int, wanted: str
+    account: Account, order: str, offset: str, start: int, wanted: str
 ) -> None:
     account.change(list_order=order, list_offset=offset)
     for name in "abcde":
         account.emulator.domain.accept((2, f"{name}@example.com"))
         account.clock.wall += 1
-    assert "".join(row["Code"][0] for row in account.rows(Limit=2, Offset=given)) == wanted
+    assert "".join(row["Code"][0] for row in account.rows(Limit=2, Offset=start)) == wanted
 
 
 @pytest.mark.parametrize("order", ["newest-first", "oldest-first"])
@@ -195,10 +195,10 @@ def test_bridge_resolves_lost_reply_with_any_list_order_and_offset(account: Acco
         account.emulator.domain.accept((2, f"{number}@example.com"))
     bridged, code = bridge(account.emulator.url, account.clock), account.send()
     account.emulator.faults.arm(Fault("close"))
-    given = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
-    assert given.json["code"] == "outcome-unknown"
-    given = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
-    assert (given.json.get("status"), given.json.get("resolved")) == ("verified", True)
+    response = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
+    assert response.json["code"] == "outcome-unknown"
+    response = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
+    assert (response.json.get("status"), response.json.get("resolved")) == ("verified", True)
 
 
 @pytest.mark.parametrize(("masked", "shown"), [(False, EMAIL), (True, "jo@****.com")])

@@ -200,8 +200,8 @@ def test_get_request_returns_method_not_match(emulator: Emulator) -> None:
     unsigned = requests.get(emulator.url, headers={"X-TC-Action": action}, timeout=5).json()
     assert unsigned["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
-        answer = requests.request(method, emulator.url, headers={"X-TC-Action": action}, json={}, timeout=5)
-        assert answer.json()["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
+        response = requests.request(method, emulator.url, headers={"X-TC-Action": action}, json={}, timeout=5)
+        assert response.json()["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
     assert requests.get(emulator.url, timeout=5).headers["Content-Type"] == "text/html; charset=utf-8"
     sdk(emulator).call_json(action, EXAMPLE)  # nothing was verified
 

@@ -158,8 +158,8 @@ def test_http_1_0_client_gets_no_100_continue(emulator: Emulator) -> None:
     ],
 )
 def test_malformed_request_returns_json_error(emulator: Emulator, request_line: str, status: int) -> None:
-    given, headers, rest = raw(emulator.url, request_line)
-    assert given.startswith(f"HTTP/1.1 {status} ")
+    status_line, headers, rest = raw(emulator.url, request_line)
+    assert status_line.startswith(f"HTTP/1.1 {status} ")
     assert "Content-Type: application/json" in headers
     assert json.loads(rest)["error"]
 
@@ -175,5 +175,5 @@ def test_body_without_length_or_too_long_closes_connection(emulator: Emulator) -
 
 def test_api_connection_stays_open(emulator: Emulator) -> None:
     with requests.Session() as session:
-        answers: list[Any] = [session.post(emulator.url, json={}, timeout=5) for _ in range(2)]
-    assert ["Connection" in answer.headers for answer in answers] == [False, False]
+        responses: list[Any] = [session.post(emulator.url, json={}, timeout=5) for _ in range(2)]
+    assert ["Connection" in response.headers for response in responses] == [False, False]

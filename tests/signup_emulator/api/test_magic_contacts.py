@@ -27,11 +27,11 @@ from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
 
-def given(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -> tuple[str, int]:
+def deliver_code(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -> tuple[str, int]:
     """What the bridge answers: code and status."""
     data = body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
-    answer = bridged.post(data, signed(data, delivery_id=delivery_id))
-    return answer.json.get("code", answer.json["status"]), answer.status
+    response = bridged.post(data, signed(data, delivery_id=delivery_id))
+    return response.json.get("code", response.json["status"]), response.status
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_magic_contact_ends_as_table_says(
 ) -> None:
     bridged = patient(emulator, row.fault)
     contact = getattr(row, form)
-    assert given(bridged, contact, "msg_1") == (row.outcome, row.status)
-    given(bridged, contact, "msg_1")
-    assert given(bridged, contact, "msg_1") == (row.end, row.end_status)
+    assert deliver_code(bridged, contact, "msg_1") == (row.outcome, row.status)
+    deliver_code(bridged, contact, "msg_1")
+    assert deliver_code(bridged, contact, "msg_1") == (row.end, row.end_status)
     assert (row.status, row.end_status) == (BY_CODE[row.outcome].status, BY_CODE[row.end].status)
     assert at_once == ([row.delay] if row.delay else [])
 
@@ -65,18 +65,18 @@ def test_definitive_magic_contact_has_same_outcome_each_time(
     """Another delivery, another code, an emulator that knows nothing any more: the same."""
     bridged = patient(emulator, row.fault)
     for code in ("4711", "4712"):
-        assert given(bridged, row.email, f"msg_{code}", code) == (row.outcome, row.status)
+        assert deliver_code(bridged, row.email, f"msg_{code}", code) == (row.outcome, row.status)
     emulator.reset()
-    assert given(bridged, row.email, "msg_3", "4713") == (row.outcome, row.status)
+    assert deliver_code(bridged, row.email, "msg_3", "4713") == (row.outcome, row.status)
 
 
-def test_other_contacts_are_not_magic(emulator: Emulator, wired: Bridge) -> None:
+def test_other_contacts_are_not_magic(emulator: Emulator, default_bridge: Bridge) -> None:
     others = ("jo@outcome.example", "wrong-code@example.com", "wrong-code@other.outcome.example", "12025550199")
     for number, contact in enumerate(others):
         assert [find_magic_contact(action, contact) for action in ACTIONS] == [None] * 4
         emulator.domain.perform(SEND, {"Type": 2 if "@" in contact else 1, "Code": contact})
         code = emulator.domain.sent_codes()[0].code
-        assert given(wired, contact, f"msg_{number}", code) == ("verified", 200)
+        assert deliver_code(default_bridge, contact, f"msg_{number}", code) == ("verified", 200)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,11 @@ def test_other_contacts_are_not_magic(emulator: Emulator, wired: Bridge) -> None
         "wrong-code+of-my-test-7@outcome.example",
     ],
 )
-def test_every_spelling_of_magic_contact_is_recognised(emulator: Emulator, wired: Bridge, contact: str) -> None:
+def test_every_spelling_of_magic_contact_is_recognised(
+    emulator: Emulator, default_bridge: Bridge, contact: str
+) -> None:
     assert find_magic_contact(CREATE, contact) is BY_NAME["wrong-code"]
-    assert given(wired, contact, "msg_1") == ("code-incorrect", 422)
+    assert deliver_code(default_bridge, contact, "msg_1") == ("code-incorrect", 422)
 
 
 def test_magic_contact_affects_only_its_action(emulator: Emulator) -> None:

@@ -50,7 +50,7 @@ def node(packages: Path, script: Path, url: str) -> Any:
 
 
 def test_node_sdk_signup_verifies_contact(npm_packages: Path, serving: str) -> None:
-    told = node(npm_packages, node_packages.HERE / "signup.js", serving)
+    results = node(npm_packages, node_packages.HERE / "signup.js", serving)
     calls = requests.get(f"{serving}/emulator/calls", timeout=60).json()[::-1]
     assert [(call["action"], call["result"]) for call in calls] == [
         ("SendIntlPhoneEmailCode", "OK"),
@@ -62,7 +62,7 @@ def test_node_sdk_signup_verifies_contact(npm_packages: Path, serving: str) -> N
     ]
     ids = [call["request_id"] for call in calls]
     assert all(re.fullmatch(REQUEST_ID, one) for one in ids)
-    (row,) = told["listed"].pop("PhoneEmailList")
+    (row,) = results["listed"].pop("PhoneEmailList")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", row.pop("CreatedOn"))
     assert row == {"Code": "jo@example.com", "Type": 2}
     wrong, listed = (
@@ -72,7 +72,7 @@ def test_node_sdk_signup_verifies_contact(npm_packages: Path, serving: str) -> N
             ("InternalError.VerifiedPhoneEmailErr", "The contact has already been verified.", ids[3]),
         )
     )
-    assert told == {
+    assert results == {
         "sent": {"RequestId": ids[0]},
         "wrong": wrong,
         "verified": {"RequestId": ids[2]},

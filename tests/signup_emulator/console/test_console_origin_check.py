@@ -16,19 +16,19 @@ from tests.support.bridge.instances import bridge
 @pytest.mark.parametrize("path", ["/", "/emulator/codes", "/emulator/events", "/emulator/reset", "/webhooks/signup"])
 def test_forged_host_header_is_rejected(emulator: Emulator, path: str) -> None:
     method = "POST" if path.endswith(("reset", "signup")) else "GET"
-    answer = requests.request(method, emulator.url + path, headers={"Host": "evil.example"}, data=b"", timeout=60)
-    assert answer.status_code == 403
-    assert "127.0.0.1" in answer.json()["error"]
-    assert "--allow-host" in answer.json()["error"]
+    response = requests.request(method, emulator.url + path, headers={"Host": "evil.example"}, data=b"", timeout=60)
+    assert response.status_code == 403
+    assert "127.0.0.1" in response.json()["error"]
+    assert "--allow-host" in response.json()["error"]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
 def test_cross_site_request_is_rejected(emulator: Emulator, origin: str) -> None:
     for method, path in (("POST", "reset"), ("POST", "codes"), ("DELETE", "faults"), ("PATCH", "behaviour")):
-        answer = requests.request(
+        response = requests.request(
             method, f"{emulator.url}/emulator/{path}", headers={"Origin": origin}, json={}, timeout=60
         )
-        assert answer.status_code == 403
+        assert response.status_code == 403
     own = requests.post(f"{emulator.url}/emulator/reset", headers={"Origin": emulator.url}, json={}, timeout=60)
     assert own.status_code == 200
 
@@ -49,15 +49,15 @@ def test_every_response_has_security_headers(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["127.0.0.1:9010", "localhost", "a.localhost:1", "[::1]:9010", "192.0.2.7", "LOCALHOST"]
+    "host", ["127.0.0.1:9010", "localhost", "a.localhost:1", "[::1]:9010", "192.0.2.7", "LOCALHOST"]
 )
-def test_is_own_host_accepts_local_hosts(given: str) -> None:
-    assert is_own_host(given, "127.0.0.1")
+def test_is_own_host_accepts_local_hosts(host: str) -> None:
+    assert is_own_host(host, "127.0.0.1")
 
 
-@pytest.mark.parametrize("given", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "user@evil"])
-def test_is_own_host_rejects_foreign_hosts(given: str) -> None:
-    assert not is_own_host(given, "127.0.0.1")
+@pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "user@evil"])
+def test_is_own_host_rejects_foreign_hosts(host: str) -> None:
+    assert not is_own_host(host, "127.0.0.1")
 
 
 def test_is_own_host_accepts_machine_name_if_others_may_connect() -> None:
@@ -73,8 +73,8 @@ def test_allowed_host_is_accepted() -> None:
             f"emulator.test:{port}": 200, "EMULATOR.TEST": 200, "ci": 200, "127.0.0.1": 200,
             "evil.example": 403, "x.emulator.test": 403, "emulator.test.evil.example": 403,
         }.items():  # fmt: skip
-            answer = requests.get(f"{emulator.url}/emulator/codes", headers={"Host": host}, timeout=5)
-            assert answer.status_code == status, host
+            response = requests.get(f"{emulator.url}/emulator/codes", headers={"Host": host}, timeout=5)
+            assert response.status_code == status, host
         headers = {"Host": "emulator.test", "Origin": "http://emulator.test"}
         assert requests.post(f"{emulator.url}/emulator/reset", headers=headers, data=b"", timeout=5).status_code == 200
         headers["Origin"] = "http://ci"

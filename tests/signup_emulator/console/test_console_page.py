@@ -165,10 +165,10 @@ def test_copy_works_without_clipboard_permission(console: Console) -> None:
 
 
 def post_signed(url: str, data: bytes) -> int:
-    answer = requests.post(
+    response = requests.post(
         f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=60
     )
-    return answer.status_code
+    return response.status_code
 
 
 def test_delivery_of_signup_system_is_shown(console: Console, pair: Pair) -> None:

@@ -31,8 +31,8 @@ def signed_up(pair: Pair, sender: str = "standard", contact: str = CONTACT) -> A
 
 
 def refusal(pair: Pair, method: str, path: str, document: Any = None) -> tuple[int, str]:
-    answer = requests.request(method, f"{pair.url}/emulator/{path}", json=document, timeout=60)
-    return answer.status_code, answer.json()["error"]
+    response = requests.request(method, f"{pair.url}/emulator/{path}", json=document, timeout=60)
+    return response.status_code, response.json()["error"]
 
 
 def test_delivery_document_describes_whole_signup(pair: Pair) -> None:
@@ -161,8 +161,8 @@ def test_faults_are_listed_and_disarmed(pair: Pair) -> None:
     assert {"hang", "reset", "truncate"} <= {one["fault"] for one in known["wire"]}
     assert "InternalError.VerifyCodeErr" in {one["code"] for one in known["api_codes"]}
     pair.post("faults", {"fault": "RequestLimitExceeded", "action": "SendIntlPhoneEmailCode", "times": 2})
-    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
-    assert (answer.status_code, answer.json()["api_code"]) == (409, "RequestLimitExceeded")
+    response = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
+    assert (response.status_code, response.json()["api_code"]) == (409, "RequestLimitExceeded")
     assert requests.delete(f"{pair.url}/emulator/faults", timeout=60).json() == {"armed": 0}
     assert code_for(pair)
 
@@ -170,8 +170,8 @@ def test_faults_are_listed_and_disarmed(pair: Pair) -> None:
 @pytest.mark.parametrize("fault", ["html", "empty-response", "error-without-content-type", "reset"])
 def test_send_code_with_broken_reply_returns_409(pair: Pair, fault: str) -> None:
     pair.post("faults", {"fault": fault, "action": "SendIntlPhoneEmailCode"})
-    answer = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
-    assert answer.status_code == 409, answer.text
+    response = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
+    assert response.status_code == 409, response.text
 
 
 def test_reset_clears_bridge_too(pair: Pair) -> None:
@@ -215,15 +215,15 @@ def test_event_stream_reports_each_event(pair: Pair) -> None:
         assert events.headers["Content-Type"].startswith("text/event-stream")
         signed_up(pair)
         pair.reset()
-        told = []
+        received = []
         for line in events.iter_lines(chunk_size=1):
             if line.startswith(b"event: "):
-                told.append(line.decode().removeprefix("event: "))
-            if told[-1:] == ["reset"]:
+                received.append(line.decode().removeprefix("event: "))
+            if received[-1:] == ["reset"]:
                 break
-    assert told[0] == "code"
-    assert told.count("delivery") >= 2
-    assert set(told) == {"code", "delivery", "reset"}
+    assert received[0] == "code"
+    assert received.count("delivery") >= 2
+    assert set(received) == {"code", "delivery", "reset"}
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_event_stream_reports_each_event(pair: Pair) -> None:
 def test_invalid_request_is_explained(
     pair: Pair, method: str, path: str, document: Any, status: int, words: str
 ) -> None:
-    given, error = refusal(pair, method, path, document)
-    assert given == status
+    response_status, error = refusal(pair, method, path, document)
+    assert response_status == status
     assert words in error
 
 
@@ -259,9 +259,9 @@ def test_emulator_without_bridge_has_codes_but_no_deliveries(emulator: Emulator)
     assert requests.post(f"{url}/codes", json={"contact": CONTACT}, timeout=60).status_code == 201
     for path in ("emulator/deliveries", "webhooks/signup"):
         order = {"contact": CONTACT, "verify_code": "000000"}
-        answer = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
-        assert answer.status_code == 409
-        assert "signup-bridge run" in answer.json()["error"]
+        response = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
+        assert response.status_code == 409
+        assert "signup-bridge run" in response.json()["error"]
 
 
 def test_delivery_in_progress_at_reset_is_discarded(pair: Pair) -> None:
@@ -304,5 +304,5 @@ def test_signup_by_two_webhooks_through_bridge(pair: Pair) -> None:
 def test_bridge_without_send_codes_requires_code(tmp_path: Path) -> None:
     with running_pair(tmp_path, SEND_CODES="false") as pair:
         assert pair.get("status")["sends"] is False
-        given, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})
-        assert (given, error.startswith("verify_code: is required")) == (409, True)
+        response_status, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})
+        assert (response_status, error.startswith("verify_code: is required")) == (409, True)

@@ -35,7 +35,7 @@ sys.exit(main(sys.argv[3:]))
 def start(
     archive: Path, log: Path, *arguments: str, python310: str = "with", **environ: str
 ) -> subprocess.Popen[bytes]:
-    given = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free()), "LOG_LEVEL": "DEBUG"}
+    defaults = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free()), "LOG_LEVEL": "DEBUG"}
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     command = [
         sys.executable,
@@ -50,7 +50,7 @@ def start(
     ]
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | IMPORTS | given | environ, stdout=output, stderr=output
+            command, cwd=ROOT, env=os.environ | IMPORTS | defaults | environ, stdout=output, stderr=output
         )
 
 
@@ -105,7 +105,7 @@ def test_run_scf_reports_missing_zip_or_python(
 def test_run_scf_reports_invalid_setting_before_start(scf: Scf, tmp_path: Path) -> None:
     process = start(scf.archive, tmp_path / "log", "--scf", "web", WEBHOOK_TOLERANCE="soon")
     assert process.wait(timeout=60) == 1
-    told = (tmp_path / "log").read_text()
+    printed = (tmp_path / "log").read_text()
     assert re.fullmatch(
-        r"signup-bridge run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", told
-    ), told
+        r"signup-bridge run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", printed
+    ), printed

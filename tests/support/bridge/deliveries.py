@@ -7,31 +7,31 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.bridge.instances import Bridge
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import body, signed
 
 Build = Callable[..., Bridge]
 WRONG = "000000"
 
 
-def deliver(to: Bridge, delivery_id: str = "msg_1", **members: Any) -> Answer:
+def deliver(to: Bridge, delivery_id: str = "msg_1", **members: Any) -> HttpResponse:
     data = body(**members)
     return to.post(data, signed(data, delivery_id=delivery_id))
 
 
-def at_once(count: int, work: Callable[[int], Answer]) -> list[Answer]:
-    answers: list[Answer] = []
-    threads = [threading.Thread(target=lambda n: answers.append(work(n)), args=(number,)) for number in range(count)]
+def at_once(count: int, work: Callable[[int], HttpResponse]) -> list[HttpResponse]:
+    responses: list[HttpResponse] = []
+    threads = [threading.Thread(target=lambda n: responses.append(work(n)), args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(answers) == count
-    return answers
+    assert len(responses) == count
+    return responses
 
 
-def replay_of(first: Answer) -> Answer:
-    return Answer(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
+def replay_of(first: HttpResponse) -> HttpResponse:
+    return HttpResponse(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
 
 
 def ask(of: Bridge, delivery_id: str, **headers: str) -> tuple[int, Any]:

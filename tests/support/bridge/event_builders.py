@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support import ROOT, log_audit
 from tests.support.bridge.instances import Bridge
-from tests.support.bridge.responses import Answer, answer
+from tests.support.bridge.responses import HttpResponse, parse_response
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.log_lines import lines_of
 
@@ -51,12 +51,12 @@ def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
     )
 
 
-def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> Answer:
+def handle(bridged: Bridge, event: object, context: object = CONTEXT) -> HttpResponse:
     response = bridged.events.handle(event, context)
     assert set(response) == {"isBase64Encoded", "statusCode", "headers", "body"}
     assert response["isBase64Encoded"] is False
     assert json.loads(json.dumps(response)) == response
-    return answer(response["statusCode"], response["headers"].items(), response["body"].encode())
+    return parse_response(response["statusCode"], response["headers"].items(), response["body"].encode())
 
 
 INVOKE = """
@@ -67,14 +67,14 @@ for line in sys.stdin:
 """
 
 
-def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[str, Any]], str]:
+def invoke(environ: dict[str, str], *events: object) -> tuple[list[dict[str, Any]], str]:
     """Call the deployed entry point in a process of its own; the answers and what it wrote."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-c", INVOKE],
         cwd=ROOT / "function",
         env=kept | environ,
-        input="".join(json.dumps(event) + "\n" for event in given_events),
+        input="".join(json.dumps(event) + "\n" for event in events),
         capture_output=True,
         text=True,
         timeout=60,
@@ -82,7 +82,7 @@ def invoke(environ: dict[str, str], *given_events: object) -> tuple[list[dict[st
     )
     lines = done.stdout.splitlines()
     assert log_audit.leaks(done.stdout + done.stderr) == []
-    answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
+    responses = [json.loads(line.removeprefix("ANSWER ")) for line in lines if line.startswith("ANSWER ")]
     written = "\n".join([line for line in lines if not line.startswith("ANSWER ")] + [done.stderr])
     lines_of(written)
-    return answers, written
+    return responses, written

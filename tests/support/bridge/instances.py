@@ -33,7 +33,7 @@ from signup_emulator.server import Emulator
 from signup_toolkit import ports
 from tests.support import ROOT, log_audit
 from tests.support.bridge.clocks import StillClock
-from tests.support.bridge.responses import Answer, answer
+from tests.support.bridge.responses import HttpResponse, parse_response
 from tests.support.bridge.signed_requests import SECRET, body, signed
 from tests.support.log_lines import lines_of
 
@@ -84,9 +84,9 @@ LEDGERS: WeakSet[Ledger] = WeakSet()
 """Those of all applications that exist; each is closed after the test that opened it."""
 
 
-def application(configured: Settings | None = None, clock: Clock | None = None) -> Flask:
+def application(bridge_settings: Settings | None = None, clock: Clock | None = None) -> Flask:
     """Create the application, whose ledger is closed after the test. Without settings they are the environment's."""
-    app = create_app(configured, clock=clock)
+    app = create_app(bridge_settings, clock=clock)
     LEDGERS.add(app.extensions["ledger"])
     return app
 
@@ -94,18 +94,18 @@ def application(configured: Settings | None = None, clock: Clock | None = None) 
 class Bridge:
     """A bridge in this process: its socket to the API is real, its caller is Flask's test client."""
 
-    def __init__(self, configured: Settings, clock: Clock | None = None) -> None:
-        self.app = application(configured, clock)
+    def __init__(self, bridge_settings: Settings, clock: Clock | None = None) -> None:
+        self.app = application(bridge_settings, clock)
         self.app.test_client_class = _Client
         self.client: FlaskClient = self.app.test_client()
-        self.timed = configured.reveal_already_verified
+        self.timed = bridge_settings.reveal_already_verified
         self.events = _Events(create_event_handler(self.app))
 
-    def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> Answer:
+    def post(self, data: bytes, headers: dict[str, str] | None = None, path: str = "/webhooks/signup") -> HttpResponse:
         response = self.client.post(path, data=data, headers=signed(data) if headers is None else headers)
-        return answer(response.status_code, list(response.headers), response.data, timed=self.timed)
+        return parse_response(response.status_code, list(response.headers), response.data, timed=self.timed)
 
-    def deliver(self, **members: Any) -> Answer:
+    def deliver(self, **members: Any) -> HttpResponse:
         """Post one signed delivery of the reference example, with members changed."""
         return self.post(body(**members))
 
@@ -120,8 +120,8 @@ def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
     """A bridge under gunicorn on a free port, started as the contract says; its own URL. ``log`` takes its output."""
     port = ports.free()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
-    given = {name: str(value) for name, value in changed.items()}
-    environ = kept | environment(url, **{"HOST": "127.0.0.1", "PORT": str(port)} | given)
+    values = {name: str(value) for name, value in changed.items()}
+    environ = kept | environment(url, **{"HOST": "127.0.0.1", "PORT": str(port)} | values)
     log_audit.watch_log(log)
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
     with log.open("wb") as output:
@@ -146,29 +146,29 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.05)
 
 
-def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> Answer:
+def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> HttpResponse:
     """Post over a real socket."""
     headers = signed(data) if headers is None else headers
     log_audit.carry_body(data)
     log_audit.carry_headers(headers)
     response = requests.post(url, data=data, headers=headers, timeout=60)
-    return answer(response.status_code, list(response.headers.items()), response.content)
+    return parse_response(response.status_code, list(response.headers.items()), response.content)
 
 
 @contextmanager
 def replies_held(emulator: Emulator) -> Iterator[None]:
     """Hold back every reply of the API until the end of the block; its calls can be seen at once."""
-    released, told = threading.Event(), emulator.on_call
+    released, on_call = threading.Event(), emulator.on_call
 
     def hold(call: Call) -> None:
-        told(call)
+        on_call(call)
         released.wait()
 
     emulator.on_call = hold
     try:
         yield
     finally:
-        emulator.on_call = told
+        emulator.on_call = on_call
         released.set()
 
 
@@ -183,14 +183,14 @@ def patient(emulator: Emulator, fault: str | None) -> Bridge:
 
     It waits half a second for a reply that never ends. Its budget is over as soon as a reply begins to drip.
     """
-    clock, told = StillClock(), emulator.on_call
+    clock, on_call = StillClock(), emulator.on_call
 
-    def hear(call: Call) -> None:
-        told(call)
+    def advance_on_drip(call: Call) -> None:
+        on_call(call)
         if call.fault == "drip":
             clock.advance(8)
 
-    emulator.on_call = hear
+    emulator.on_call = advance_on_drip
     budget = 0.5 if fault in ("hang", "stall-body") else 8
     return bridge(emulator.url, clock, REQUEST_BUDGET=budget, DOMAIN_API_RATE=10)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Answer:
+class HttpResponse:
     """What came back, without the headers that differ at each request or belong to the server."""
 
     status: int
@@ -23,11 +23,11 @@ class Answer:
 VARYING = {"x-request-id", "server-timing", "date", "server", "connection", "content-length"}
 
 
-def answer(status: int, headers: Any, data: bytes, *, timed: bool = True) -> Answer:
+def parse_response(status: int, headers: Any, data: bytes, *, timed: bool = True) -> HttpResponse:
     assert "x-request-id" in {name.lower() for name, _ in headers}
     assert not timed or "server-timing" in {name.lower() for name, _ in headers}
     kept = {name.lower(): value for name, value in headers if name.lower() not in VARYING}
-    return Answer(status, kept, data)
+    return HttpResponse(status, kept, data)
 
 
 def problem(code: str, status: int, *, retryable: bool, request_id: Any = None, errors: Any = None) -> dict[str, Any]:
@@ -51,10 +51,10 @@ ABORT = {"content-type": "application/problem+json", "webhook-delivery": "abort-
 PROBLEM = {"content-type": "application/problem+json"}
 
 
-def check_problem(given: Answer, expected: dict[str, Any], headers: dict[str, str]) -> None:
+def check_problem(response: HttpResponse, expected: dict[str, Any], headers: dict[str, str]) -> None:
     """The whole answer: status, headers, every member; the texts are there and say something."""
-    members = given.json
+    members = response.json
     assert members.pop("title")
     assert members.pop("detail")
-    assert replace(given, body=b"") == Answer(expected["status"], headers, b"")
+    assert replace(response, body=b"") == HttpResponse(expected["status"], headers, b"")
     assert members == expected

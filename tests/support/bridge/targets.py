@@ -54,11 +54,11 @@ class Scf:
         **changed: str,
     ) -> Platform:
         environ = environment(url, **changed)
-        given = {name: value for name, value in environ.items() if value}
+        variables = {name: value for name, value in environ.items() if value}
         archive = archive or self.archive
         if archive not in self.codes:
             self.codes[archive] = self.unpacking.enter_context(unpacked(archive))
-        function = Function(archive, shape, given, self.python, timeout=timeout)
+        function = Function(archive, shape, variables, self.python, timeout=timeout)
         log = self.folder("scf") / f"{uuid.uuid4().hex}.log"
         log_audit.watch_log(log)
         return Platform(function, log, role=role, code=self.codes[archive])

@@ -77,11 +77,16 @@ class Run:
     url: str | None
 
 
-def api(cloud: ScfCloud, configured: Config, **changed: Any) -> ScfApi:
+def api(cloud: ScfCloud, config: Config, **changed: Any) -> ScfApi:
     credentials = Credentials(SECRET_ID, SECRET_KEY)
-    secrets = collect_secrets(configured.variables)
-    given: dict[str, Any] = {"credentials": credentials, "region": REGION, "secrets": secrets, "endpoint": cloud.url}
-    return ScfApi(**{**given, **changed})
+    secrets = collect_secrets(config.variables)
+    arguments: dict[str, Any] = {
+        "credentials": credentials,
+        "region": REGION,
+        "secrets": secrets,
+        "endpoint": cloud.url,
+    }
+    return ScfApi(**{**arguments, **changed})
 
 
 class LeapingTime:
@@ -100,15 +105,13 @@ class LeapingTime:
 QUICK = PollPolicy(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
-def deploy(
-    cloud: ScfCloud, configured: Config, code: Archive | None = None, *, dry: bool = False, **options: Any
-) -> Run:
+def deploy(cloud: ScfCloud, config: Config, code: Archive | None = None, *, dry: bool = False, **options: Any) -> Run:
     """One run against the stand-in; whatever it prints or raises holds no secret."""
     out = io.StringIO()
     progress = ProgressReporter(out, live=not dry)
-    real: Api = api(cloud, configured)
+    real: Api = api(cloud, config)
     called = DryRunApi(real, progress.say) if dry else real
-    run = Deployment(configured, code or archive(), called, progress, polling=QUICK, **options)
+    run = Deployment(config, code or archive(), called, progress, polling=QUICK, **options)
     time = LeapingTime()
     try:
         with (

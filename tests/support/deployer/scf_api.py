@@ -103,7 +103,7 @@ class ScfCloud(ThreadingHTTPServer):
         self.instances: list[float] = []  # how many had room after each call
         self.vanishing = False  # whether somebody else removes a function that is being changed
         self.status = 200
-        self.answer: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
+        self.replacement: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -120,7 +120,7 @@ class ScfCloud(ThreadingHTTPServer):
         found = next(parameters for name, parameters in reversed(self.calls) if name == action)
         return {key: value for key, value in found.items() if key not in _WHO}
 
-    def forget(self) -> None:
+    def clear_calls(self) -> None:
         self.calls.clear()
         self.instances.clear()
 
@@ -129,7 +129,7 @@ class ScfCloud(ThreadingHTTPServer):
     ) -> None:
         self.refusals.append(Refusal(action, code, message, times, after))
 
-    def refusal_of(self, action: str) -> Refusal | None:
+    def next_refusal(self, action: str) -> Refusal | None:
         for one in self.refusals:
             if one.action == action and one.after:
                 one.after -= 1
@@ -153,24 +153,24 @@ class ScfCloud(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
 
-    def perform(self, action: str, given: dict[str, Any]) -> dict[str, Any]:
+    def perform(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """One call; the content of its reply. Raises ApiError."""
         known = PARAMETERS.get(action)
         if known is None:
             raise ApiError("InvalidAction", f"The action {action} does not exist.")
-        if unknown := set(given) - known - _WHO:
+        if unknown := set(parameters) - known - _WHO:
             raise ApiError("UnknownParameter", f"The parameter {unknown} is not recognized.")
-        name = given["FunctionName"]
-        if given.get("Namespace") != "default":
+        name = parameters["FunctionName"]
+        if parameters.get("Namespace") != "default":
             raise ApiError("ResourceNotFound.Namespace", "The namespace does not exist.")
         function = self.functions.get(name)
         if action == "CreateFunction":
-            return self._create(function, given)
+            return self._create(function, parameters)
         if function is None:
             raise ApiError("ResourceNotFound.FunctionName", "The function does not exist.")
         if action not in READING and action != "DeleteFunction" and function.about["Status"] not in _USABLE:
             raise ApiError(f"FailedOperation.{_BUSY.get(action, action)}", "The function's status does not allow it.")
-        reply: dict[str, Any] = getattr(self, f"_{_snake(action)}")(function, given)
+        reply: dict[str, Any] = getattr(self, f"_{_snake(action)}")(function, parameters)
         self.instances.append(function.instances)
         return reply
 
@@ -179,20 +179,20 @@ class ScfCloud(ThreadingHTTPServer):
         function.about["StatusReasons"] = []
         function.turns, function.then = self.turns, self.fails.pop(0) if self.fails else "Active"
 
-    def _create(self, present: Function | None, given: dict[str, Any]) -> dict[str, Any]:
+    def _create(self, present: Function | None, parameters: dict[str, Any]) -> dict[str, Any]:
         if present:
             raise ApiError("ResourceInUse.FunctionName", "The function exists.")
-        about = {**_EMPTY, "Type": given.get("Type", "Event"), "Runtime": given["Runtime"]}
-        about |= {"Handler": given.get("Handler", ""), "Tags": given.get("Tags", [])}
-        function = Function(about, _zip_of(given))
-        if (about["Type"] == "Event") != ("Handler" in given):
+        about = {**_EMPTY, "Type": parameters.get("Type", "Event"), "Runtime": parameters["Runtime"]}
+        about |= {"Handler": parameters.get("Handler", ""), "Tags": parameters.get("Tags", [])}
+        function = Function(about, _zip_bytes(parameters))
+        if (about["Type"] == "Event") != ("Handler" in parameters):
             raise ApiError("InvalidParameterValue.Handler", "The handler is invalid.")
-        _configure(function, given)
-        self.functions[given["FunctionName"]] = function
+        _configure(function, parameters)
+        self.functions[parameters["FunctionName"]] = function
         self._work_on(function, "Creating")
         return {}
 
-    def _get_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _get_function(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         if self.lag:
             self.lag -= 1
             raise ApiError("ResourceNotFound.FunctionName", "The function does not exist.")
@@ -206,23 +206,23 @@ class ScfCloud(ThreadingHTTPServer):
             if "Failed" in function.about["Status"]:
                 function.about["StatusReasons"] = [{"ErrorCode": "Oops", "ErrorMessage": self.reason}]
         # The API's models (PyPI tencentcloud-sdk-python-scf 3.1.100) have CodeSize here, and no hash of the code.
-        return {**function.about, "FunctionName": given["FunctionName"], "CodeSize": len(function.code)}
+        return {**function.about, "FunctionName": parameters["FunctionName"], "CodeSize": len(function.code)}
 
-    def _update_function_code(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
-        function.code = _zip_of(given)
+    def _update_function_code(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
+        function.code = _zip_bytes(parameters)
         self._work_on(function, "Updating")
         return {}
 
-    def _update_function_configuration(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
-        _configure(function, given)
+    def _update_function_configuration(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
+        _configure(function, parameters)
         self._work_on(function, "Updating")
         return {}
 
-    def _delete_function(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _delete_function(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         self._work_on(function, "Deleting")
         return {}
 
-    def _get_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _get_reserved_concurrency_config(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         if function.reserving:
             turns, memory = function.reserving
             if turns:
@@ -231,15 +231,15 @@ class ScfCloud(ThreadingHTTPServer):
                 function.reserved, function.reserving = memory, None
         return {"ReservedMem": function.reserved}
 
-    def _put_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
-        function.reserving = self.reserving_turns, given["ReservedConcurrencyMem"]
+    def _put_reserved_concurrency_config(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
+        function.reserving = self.reserving_turns, parameters["ReservedConcurrencyMem"]
         return {}
 
-    def _delete_reserved_concurrency_config(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _delete_reserved_concurrency_config(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         function.reserved = None
         return {}
 
-    def _list_triggers(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _list_triggers(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         for one in function.triggers:
             described = json.loads(one["TriggerDesc"])
             if one["Type"] == "http":
@@ -250,23 +250,27 @@ class ScfCloud(ThreadingHTTPServer):
         shown = [{key: value for key, value in one.items() if key != "looks"} for one in function.triggers]
         return {"TotalCount": len(shown), "Triggers": shown}
 
-    def _create_trigger(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
-        if any(one["TriggerName"] == given["TriggerName"] for one in function.triggers):
+    def _create_trigger(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
+        if any(one["TriggerName"] == parameters["TriggerName"] for one in function.triggers):
             raise ApiError("ResourceInUse.TriggerName", "The trigger exists.")
-        if function.about["Type"] == "HTTP" and given["Type"] != "http":
+        if function.about["Type"] == "HTTP" and parameters["Type"] != "http":
             raise ApiError("InvalidParameterValue.Type", "A web function has URLs only.")
-        trigger = {"Type": given["Type"], "TriggerName": given["TriggerName"], "CustomArgument": None}
-        trigger |= {"Qualifier": given.get("Qualifier", "$LATEST"), "AvailableStatus": "Available", "BindStatus": "on"}
+        trigger = {"Type": parameters["Type"], "TriggerName": parameters["TriggerName"], "CustomArgument": None}
+        trigger |= {
+            "Qualifier": parameters.get("Qualifier", "$LATEST"),
+            "AvailableStatus": "Available",
+            "BindStatus": "on",
+        }
         function.triggers.append(trigger)
-        _describe(trigger, given)
+        _describe(trigger, parameters)
         return {"TriggerInfo": trigger}
 
-    def _update_trigger(self, function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    def _update_trigger(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
         names = [(one["TriggerName"], one["Type"], one["Qualifier"]) for one in function.triggers]
-        wanted = (given["TriggerName"], given["Type"], given.get("Qualifier", "$LATEST"))
+        wanted = (parameters["TriggerName"], parameters["Type"], parameters.get("Qualifier", "$LATEST"))
         if wanted not in names:
             raise ApiError("ResourceNotFound.Trigger", "The trigger does not exist.")
-        _describe(function.triggers[names.index(wanted)], given)
+        _describe(function.triggers[names.index(wanted)], parameters)
         return {}
 
 
@@ -286,35 +290,35 @@ def _snake(action: str) -> str:
     return re.sub("(?<!^)([A-Z])", r"_\1", action).lower()
 
 
-def _zip_of(given: dict[str, Any]) -> bytes:
-    if set(given["Code"]) != {"ZipFile"}:
+def _zip_bytes(parameters: dict[str, Any]) -> bytes:
+    if set(parameters["Code"]) != {"ZipFile"}:
         raise ApiError("InvalidParameterValue.Code", "The code is invalid.")
-    return base64.b64decode(given["Code"]["ZipFile"], validate=True)
+    return base64.b64decode(parameters["Code"]["ZipFile"], validate=True)
 
 
-def _configure(function: Function, given: dict[str, Any]) -> None:
-    _check_configuration(function, given)
-    function.about |= {key: value for key, value in given.items() if key in _CONFIGURATION}
-    if "Environment" in given:  # in an order of the service's own
-        function.about["Environment"] = {"Variables": given["Environment"]["Variables"][::-1]}
-    if "PublicNetConfig" in given:
-        eip = {**given["PublicNetConfig"]["EipConfig"], "EipAddress": []}
-        function.about["PublicNetConfig"] = {**given["PublicNetConfig"], "EipConfig": eip}
-    if "InstanceConcurrencyConfig" in given:
+def _configure(function: Function, parameters: dict[str, Any]) -> None:
+    _check_configuration(function, parameters)
+    function.about |= {key: value for key, value in parameters.items() if key in _CONFIGURATION}
+    if "Environment" in parameters:  # in an order of the service's own
+        function.about["Environment"] = {"Variables": parameters["Environment"]["Variables"][::-1]}
+    if "PublicNetConfig" in parameters:
+        eip = {**parameters["PublicNetConfig"]["EipConfig"], "EipAddress": []}
+        function.about["PublicNetConfig"] = {**parameters["PublicNetConfig"], "EipConfig": eip}
+    if "InstanceConcurrencyConfig" in parameters:
         more = {"InstanceIsolationEnabled": "", "Type": "", "MixNodeConfig": []}
-        function.about["InstanceConcurrencyConfig"] = {**given["InstanceConcurrencyConfig"], **more}
+        function.about["InstanceConcurrencyConfig"] = {**parameters["InstanceConcurrencyConfig"], **more}
 
 
-def _check_configuration(function: Function, given: dict[str, Any]) -> None:
-    variables = given.get("Environment", {"Variables": []})["Variables"]
+def _check_configuration(function: Function, parameters: dict[str, Any]) -> None:
+    variables = parameters.get("Environment", {"Variables": []})["Variables"]
     checks = {
         "Environment": all(set(one) == {"Key", "Value"} and one["Key"] and one["Value"] for one in variables),
-        "Description": re.fullmatch(r"[A-Za-z0-9 ,.\n]{0,1000}", given.get("Description", "")) is not None,
-        "MemorySize": type(given.get("MemorySize", 128)) is int,
-        "Timeout": type(given.get("Timeout", 3)) is int,
-        "InitTimeout": type(given.get("InitTimeout", 3)) is int,
-        "InstanceConcurrencyConfig": "InstanceConcurrencyConfig" not in given or function.about["Type"] == "HTTP",
-        "ClsRole": "ClsTopicId" not in given or "Role" in given,
+        "Description": re.fullmatch(r"[A-Za-z0-9 ,.\n]{0,1000}", parameters.get("Description", "")) is not None,
+        "MemorySize": type(parameters.get("MemorySize", 128)) is int,
+        "Timeout": type(parameters.get("Timeout", 3)) is int,
+        "InitTimeout": type(parameters.get("InitTimeout", 3)) is int,
+        "InstanceConcurrencyConfig": "InstanceConcurrencyConfig" not in parameters or function.about["Type"] == "HTTP",
+        "ClsRole": "ClsTopicId" not in parameters or "Role" in parameters,
     }
     for name, holds in checks.items():
         if not holds:
@@ -323,21 +327,21 @@ def _check_configuration(function: Function, given: dict[str, Any]) -> None:
         raise ApiError("InvalidParameterValue.EnvironmentExceededLimit", "More than 4 KB.")
 
 
-def _describe(trigger: dict[str, Any], given: dict[str, Any]) -> None:
-    described = json.loads(given["TriggerDesc"])
-    if given["Type"] == "http":
+def _describe(trigger: dict[str, Any], parameters: dict[str, Any]) -> None:
+    described = json.loads(parameters["TriggerDesc"])
+    if parameters["Type"] == "http":
         network = described["NetConfig"]
         if set(described) != {"AuthType", "NetConfig"} or set(network) != {"EnableIntranet", "EnableExtranet"}:
             raise ApiError("InvalidParameterValue.TriggerDesc", "The description is invalid.")
         network |= {"ExtranetUrl": "", "IntranetUrl": "", "WsExtranetUrl": ""}
     else:
         name = f"{described.pop('InstanceId')}-{described.pop('Topic')}"
-        if given["TriggerName"] != name:
+        if parameters["TriggerName"] != name:
             raise ApiError("InvalidParameterValue.TriggerName", "The name is invalid.")
         described |= {"consumerGroupName": described["consumerGroupName"] or f"scf_{name}", "topicStatus": "ok"}
         described["maxMsgNum"] = str(described["maxMsgNum"])
     trigger["TriggerDesc"] = json.dumps(described)
-    trigger["Enable"] = {"OPEN": 1, "CLOSE": 0}[given.get("Enable", "OPEN")]
+    trigger["Enable"] = {"OPEN": 1, "CLOSE": 0}[parameters.get("Enable", "OPEN")]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -356,20 +360,20 @@ class _Handler(BaseHTTPRequestHandler):
         response: dict[str, Any]
         try:
             self._check(headers, body)
-            given = json.loads(body)
-            self.server.calls.append((action, given))
-            if refusal := self.server.refusal_of(action):
+            parameters = json.loads(body)
+            self.server.calls.append((action, parameters))
+            if refusal := self.server.next_refusal(action):
                 if refusal.code is None:
                     self.close_connection = True
                     return
                 raise ApiError(refusal.code, refusal.message)  # noqa: TRY301  as the API itself would
-            response = self.server.perform(action, given)
+            response = self.server.perform(action, parameters)
         except KeyError as missing:
             response = {"Error": {"Code": "MissingParameter", "Message": f"{missing} is missing."}}
         except ApiError as error:
             response = {"Error": {"Code": error.code, "Message": error.message}}
         document = json.dumps({"Response": {**response, "RequestId": str(uuid.uuid4())}}).encode()
-        media_type, document = self.server.answer or ("application/json", document)
+        media_type, document = self.server.replacement or ("application/json", document)
         self.send_response(self.server.status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(document)))

@@ -39,8 +39,8 @@ class Console:
     """The page, open in a browser, and what a person does with it. ``problems``: what the browser complained of."""
 
     def __init__(self, browser: Browser, pair: Pair, **options: Any) -> None:
-        given: dict[str, Any] = {"viewport": WIDE, "reduced_motion": "reduce", "locale": "en-GB", **options}
-        self.context = browser.new_context(**given)
+        context_options: dict[str, Any] = {"viewport": WIDE, "reduced_motion": "reduce", "locale": "en-GB", **options}
+        self.context = browser.new_context(**context_options)
         self.context.set_default_timeout(PATIENCE)
         self.pair = pair
         self.problems: list[str] = []

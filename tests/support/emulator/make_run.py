@@ -33,9 +33,9 @@ class Pair:
         assert self.post("reset", {}) == {"reset": True}
 
     def post(self, path: str, document: dict[str, Any]) -> Any:
-        answer = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=60)
-        assert answer.ok, answer.text
-        return answer.json()
+        response = requests.post(f"{self.url}/emulator/{path}", json=document, timeout=60)
+        assert response.ok, response.text
+        return response.json()
 
     def get(self, path: str) -> Any:
         return requests.get(f"{self.url}/emulator/{path}", timeout=60).json()

@@ -20,10 +20,10 @@ def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, 
 
 def read_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     """Return the status, headers and body of a response after which the server closes the connection."""
-    answered = b""
+    response = b""
     while chunk := connection.recv(65_536):
-        answered += chunk
-    head, _, document = answered.partition(b"\r\n\r\n")
+        response += chunk
+    head, _, document = response.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     return (
         int(first.split()[1]),

@@ -21,11 +21,11 @@ from tests.support.bridge.signed_requests import body, signed
 
 def fork(line: str) -> int:
     """Fork a process that works until it is killed; its status."""
-    given, *arguments = json.loads(line)
+    environ, *arguments = json.loads(line)
     child = os.fork()
     if not child:
         try:
-            os.environ |= given
+            os.environ |= environ
             die(*arguments)
         finally:
             os._exit(1)  # it was not killed

@@ -25,7 +25,7 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.bridge.clocks import SetClock
 from tests.support.bridge.instances import Bridge, bridge
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.ledgers import KEY
 
@@ -116,11 +116,11 @@ class Sent:
     until: float = 0.0
     calls: int = 0
     open: int = 0
-    answered: int = 0
+    decided: int = 0
     accepted: bool = False
     pending: bool = False
     settled: bool = False
-    answer: Answer | None = None
+    final_response: HttpResponse | None = None
 
     @property
     def content(self) -> tuple[Contact, str]:
@@ -133,10 +133,10 @@ class Sent:
     def body_of(self, code: str) -> bytes:
         return body(type=WORDS[self.contact[0]], contact=self.contact[1], verify_code=code)
 
-    def forget(self) -> None:
-        self.calls = self.open = self.answered = 0
+    def reset(self) -> None:
+        self.calls = self.open = self.decided = 0
         self.accepted = self.pending = self.settled = False
-        self.answer = None
+        self.final_response = None
 
 
 def code_of(document: Any) -> str:
@@ -174,7 +174,7 @@ class Model(RuleBasedStateMachine):
             return "wrong"
         return sent[0] if which == "latest" else sent[-1]
 
-    def made(self, contact: Contact, code: str) -> Sent:
+    def new_delivery(self, contact: Contact, code: str) -> Sent:
         self.sent.append(Sent(contact, self.code(contact, code)))
         return self.sent[-1]
 
@@ -182,7 +182,7 @@ class Model(RuleBasedStateMachine):
         self.sent.append(Sent(earlier.contact, earlier.code))
         return self.sent[-1]
 
-    def request(self, delivery: Sent, of: int, data: bytes | None = None) -> Answer:
+    def request(self, delivery: Sent, of: int, data: bytes | None = None) -> HttpResponse:
         data = delivery.body if data is None else data
         return self.bridges[of].post(data, signed(data, delivery_id=delivery.id, at=self.clock.time()))
 
@@ -201,7 +201,7 @@ class Model(RuleBasedStateMachine):
             if crash is not None:
                 doomed.enter_context(self.dying(of, crash))
             try:
-                given = self.request(delivery, of)
+                response = self.request(delivery, of)
             except Died:
                 self.bridges[of].app.extensions["ledger"].close()
                 self.bridges[of] = self.instance()
@@ -209,7 +209,7 @@ class Model(RuleBasedStateMachine):
                     self.left(delivery)
                 self.count(delivery, self.emulator.calls[before:])
             else:
-                self.heard(delivery, given, self.emulator.calls[before:])
+                self.check_response(delivery, response, self.emulator.calls[before:])
         self.look(delivery, 1 - of)
         return delivery
 
@@ -245,7 +245,7 @@ class Model(RuleBasedStateMachine):
     def left(self, delivery: Sent) -> None:
         """It was claimed, and nobody heard what became of it."""
         if not self.is_remembered(delivery):
-            delivery.forget()
+            delivery.reset()
         delivery.pending = True
         delivery.until = self.clock.time() + TTL
 
@@ -265,29 +265,29 @@ class Model(RuleBasedStateMachine):
             one for one in self.sent if one.content == delivery.content and (one is delivery or self.is_remembered(one))
         ]
 
-    def heard(self, delivery: Sent, given: Answer, calls: list[Call]) -> None:
+    def check_response(self, delivery: Sent, response: HttpResponse, calls: list[Call]) -> None:
         """An answer reached the sender."""
-        code = code_of(given.json)
-        replayed = given.headers.get("idempotent-replayed") == "true"
+        code = code_of(response.json)
+        replayed = response.headers.get("idempotent-replayed") == "true"
         if not self.is_remembered(delivery):
-            delivery.forget()
+            delivery.reset()
         if delivery.settled:
             assert replayed
-        if delivery.answer is not None:
-            assert (given.status, given.body) == (delivery.answer.status, delivery.answer.body)
+        if delivery.final_response is not None:
+            assert (response.status, response.body) == (delivery.final_response.status, delivery.final_response.body)
         if replayed:
             assert calls == []
         if any(one.pending for one in self.alike(delivery)):
             assert not calls or calls[0].action == DESCRIBE, "called as if nothing had happened"
-        if given.status == 200:
+        if response.status == 200:
             assert delivery.content in self.domain.accepted, "verified, and the API never said so"
 
-        delivery.answered += self.count(delivery, calls)
-        assert delivery.answered <= 1
+        delivery.decided += self.count(delivery, calls)
+        assert delivery.decided <= 1
         if code in ("code-incorrect", "already-verified"):
             assert not any(one.accepted for one in self.alike(delivery)), "refused, and the API had accepted it"
         if code in DEFINITIVE:
-            delivery.answer = given
+            delivery.final_response = response
             self.end(delivery)
         else:
             assert code in UNKNOWN or not [one for one in calls if one.action == CREATE and one.fault is None]
@@ -310,8 +310,11 @@ class Model(RuleBasedStateMachine):
         assert self.emulator.calls[before:] == []
         if not self.is_remembered(delivery):
             return
-        if delivery.answer is not None:
-            assert (response.status_code, code) == (delivery.answer.status, code_of(delivery.answer.json))
+        if delivery.final_response is not None:
+            assert (response.status_code, code) == (
+                delivery.final_response.status,
+                code_of(delivery.final_response.json),
+            )
         elif delivery.settled:
             assert code in DEFINITIVE
         elif delivery.pending:

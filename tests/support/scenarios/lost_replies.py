@@ -11,7 +11,7 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.bridge.clocks import SetClock
 from tests.support.bridge.instances import Bridge, bridge
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
 CREATE = "CreateIntlPhoneEmail"
@@ -35,7 +35,7 @@ class World:
         """Lose the answer to the next call; by default it has been processed."""
         self.emulator.faults.arm(Fault(fault, action))
 
-    def deliver(self, delivery_id: str, code: str = CODE, contact: str = PHONE, **members: Any) -> Answer:
+    def deliver(self, delivery_id: str, code: str = CODE, contact: str = PHONE, **members: Any) -> HttpResponse:
         data = body(contact=contact, verify_code=code, **members)
         return self.bridge.post(data, signed(data, delivery_id=delivery_id, at=self.clock.time()))
 
@@ -61,13 +61,13 @@ def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
     return world
 
 
-def describe_with(world: World, answer: Callable[..., dict[str, Any]]) -> None:
+def describe_with(world: World, list_contacts: Callable[..., dict[str, Any]]) -> None:
     """Let a function of type, limit and offset return the list."""
     perform = world.emulator.domain.perform
 
     def replaced(action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         if action == DESCRIBE:
-            return answer(parameters["Type"], parameters.get("Limit", 20), parameters.get("Offset", 0))
+            return list_contacts(parameters["Type"], parameters.get("Limit", 20), parameters.get("Offset", 0))
         return perform(action, parameters)
 
     world.emulator.domain.perform = replaced  # type: ignore[method-assign]
@@ -84,5 +84,5 @@ def listed_rows(world: World, kind: int = 1) -> list[dict[str, Any]]:
         rows += page
 
 
-def verified(given: Answer, *, resolved: bool = True) -> bool:
-    return given.status == 200 and given.json.get("resolved") == (resolved or None)
+def verified(response: HttpResponse, *, resolved: bool = True) -> bool:
+    return response.status == 200 and response.json.get("resolved") == (resolved or None)

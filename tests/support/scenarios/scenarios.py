@@ -17,7 +17,7 @@ from signup_toolkit import ports
 from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.event_builders import CONTEXT, handle, url_event
 from tests.support.bridge.instances import Bridge, bridge
-from tests.support.bridge.responses import Answer, answer
+from tests.support.bridge.responses import HttpResponse, parse_response
 from tests.support.bridge.signed_requests import PHONE, body, signed
 from tests.support.network.queued_connection import QueuedConnection
 
@@ -30,7 +30,7 @@ class Way:
 
     name: str
 
-    def ask(self, of: Bridge, request: Request) -> Answer:
+    def ask(self, of: Bridge, request: Request) -> HttpResponse:
         headers = request.headers(request.data)
         if self.name == "http":
             environ: dict[str, Any] = {"gunicorn.socket": QueuedConnection(100.0)} if request.late else {}
@@ -39,7 +39,7 @@ class Way:
             response = of.client.open(
                 request.path, method=request.method, data=request.data, headers=headers, environ_overrides=environ
             )
-            return answer(response.status_code, list(response.headers), response.data)
+            return parse_response(response.status_code, list(response.headers), response.data)
         context = CONTEXT | ({"time_limit_in_ms": 1} if request.late else {})
         event = url_event(request.data, httpMethod=request.method, path=request.path, headers=headers)
         return handle(of, event, context)
@@ -71,9 +71,9 @@ class Scene:
 
     def play(
         self, way: Way, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, **settings: Any
-    ) -> tuple[Bridge, Answer]:
-        given = {"REQUEST_BUDGET": 4} | self.settings | settings
-        played = bridge(given.pop("url", emulator.url), StillClock(), **given)
+    ) -> tuple[Bridge, HttpResponse]:
+        changed = {"REQUEST_BUDGET": 4} | self.settings | settings
+        played = bridge(changed.pop("url", emulator.url), StillClock(), **changed)
         if self.before:
             self.before(way, played, emulator)
         with monkeypatch.context() as patch:

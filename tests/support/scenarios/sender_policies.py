@@ -20,7 +20,7 @@ import standardwebhooks
 import svix.webhooks
 
 from tests.support import ROOT
-from tests.support.bridge.responses import Answer
+from tests.support.bridge.responses import HttpResponse
 from tests.support.bridge.signed_requests import CODE, SECRET, body
 from tests.support.tools import node_packages
 
@@ -45,12 +45,12 @@ class Policy:
 
     name: str
     sign: str
-    judge: Callable[[Answer | None], Judgement]
+    judge: Callable[[HttpResponse | None], Judgement]
     waits: tuple[float, ...] = ()
     preset: str | None = None
     new_id: bool = False
     auth: str = "standard-webhooks"
-    forgotten: bool = False
+    expires_before_retry: bool = False
 
     @property
     def environ(self) -> dict[str, str]:
@@ -68,54 +68,66 @@ class Policy:
         return text.replace("jo@example.com", contact).replace(CODE, code).encode()
 
 
-def of_any_2xx(answer: Answer | None) -> Judgement:
+def judge_any_2xx(response: HttpResponse | None) -> Judgement:
     """Standard Webhooks, section "Delivery"; Auth0's "Events Best Practices"."""
-    return "done" if answer and 200 <= answer.status < 300 else "again"
+    return "done" if response and 200 <= response.status < 300 else "again"
 
 
-def of_svix(answer: Answer | None) -> Judgement:
+def judge_svix(response: HttpResponse | None) -> Judgement:
     """https://docs.svix.com/retries and https://docs.svix.com/receiving/delivery-control."""
-    if answer and answer.headers.get("webhook-delivery") == "abort-message":
+    if response and response.headers.get("webhook-delivery") == "abort-message":
         return "stop"
-    return of_any_2xx(answer)
+    return judge_any_2xx(response)
 
 
-def of_one_try(answer: Answer | None) -> Judgement:
+def judge_one_try(response: HttpResponse | None) -> Judgement:
     """GitHub sends once; a person may send it again."""
-    return "done" if of_any_2xx(answer) == "done" else "stop"
+    return "done" if judge_any_2xx(response) == "done" else "stop"
 
 
-def of_4xx_is_final(answer: Answer | None) -> Judgement:
+def judge_4xx_final(response: HttpResponse | None) -> Judgement:
     """Zapier and Brevo: 429, 5xx and no answer come again, any other 4xx does not."""
-    return "stop" if answer and answer.status < 500 and answer.status not in (200, 429) else of_any_2xx(answer)
+    return (
+        "stop" if response and response.status < 500 and response.status not in (200, 429) else judge_any_2xx(response)
+    )
 
 
-def of_supabase(answer: Answer | None) -> Judgement:
+def judge_supabase(response: HttpResponse | None) -> Judgement:
     """github.com/supabase/auth, internal/hooks/hookshttp and hookserrors: ``done`` lets the user be created."""
-    if answer is None or (answer.status in (429, 503) and answer.headers.get("retry-after")):
+    if response is None or (response.status in (429, 503) and response.headers.get("retry-after")):
         return "again"
-    if answer.status == 204:
+    if response.status == 204:
         return "done"
-    if answer.status not in (200, 202) or answer.headers.get("content-type", "").split(";")[0] != "application/json":
+    if (
+        response.status not in (200, 202)
+        or response.headers.get("content-type", "").split(";")[0] != "application/json"
+    ):
         return "stop"
-    error = json.loads(answer.body).get("error")
+    error = json.loads(response.body).get("error")
     return "stop" if error and error.get("message") else "done"
 
 
 STANDARD_WAITS = (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
 SVIX_WAITS = (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR)
 POLICIES = (
-    Policy("Standard Webhooks, PyPI", "standardwebhooks", of_any_2xx, STANDARD_WAITS),
-    Policy("Standard Webhooks, npm", "standardwebhooks of npm", of_any_2xx, STANDARD_WAITS),
-    Policy("Svix, PyPI", "svix", of_svix, SVIX_WAITS),
-    Policy("Svix, npm", "svix of npm", of_svix, SVIX_WAITS),
-    Policy("Clerk", "svix", of_svix, SVIX_WAITS, preset="clerk"),
-    Policy("Supabase", "supabase", of_supabase, (0, 0), preset="supabase", new_id=True),
+    Policy("Standard Webhooks, PyPI", "standardwebhooks", judge_any_2xx, STANDARD_WAITS),
+    Policy("Standard Webhooks, npm", "standardwebhooks of npm", judge_any_2xx, STANDARD_WAITS),
+    Policy("Svix, PyPI", "svix", judge_svix, SVIX_WAITS),
+    Policy("Svix, npm", "svix of npm", judge_svix, SVIX_WAITS),
+    Policy("Clerk", "svix", judge_svix, SVIX_WAITS, preset="clerk"),
+    Policy("Supabase", "supabase", judge_supabase, (0, 0), preset="supabase", new_id=True),
     # How often, and after what time, is not documented.
-    Policy("Auth0", "bearer", of_any_2xx, (MINUTE, 10 * MINUTE, HOUR), preset="auth0", auth="bearer"),
-    Policy("GitHub", "github", of_one_try, auth="github"),
-    Policy("Zapier", "idempotency-key", of_4xx_is_final, (10 * MINUTE, 15 * MINUTE), auth="bearer"),
-    Policy("Brevo", "bearer", of_4xx_is_final, (10 * MINUTE, HOUR, 2 * HOUR, 8 * HOUR), auth="bearer", forgotten=True),
+    Policy("Auth0", "bearer", judge_any_2xx, (MINUTE, 10 * MINUTE, HOUR), preset="auth0", auth="bearer"),
+    Policy("GitHub", "github", judge_one_try, auth="github"),
+    Policy("Zapier", "idempotency-key", judge_4xx_final, (10 * MINUTE, 15 * MINUTE), auth="bearer"),
+    Policy(
+        "Brevo",
+        "bearer",
+        judge_4xx_final,
+        (10 * MINUTE, HOUR, 2 * HOUR, 8 * HOUR),
+        auth="bearer",
+        expires_before_retry=True,
+    ),
 )
 
 
@@ -128,8 +140,8 @@ class Signers:
         self._webhooks: dict[str, Sign] = {
             "standardwebhooks": standardwebhooks.Webhook(SECRET).sign,
             "svix": svix.webhooks.Webhook(SECRET).sign,
-            "standardwebhooks of npm": self._of_npm("standardwebhooks"),
-            "svix of npm": self._of_npm("svix"),
+            "standardwebhooks of npm": self._npm_sign("standardwebhooks"),
+            "svix of npm": self._npm_sign("svix"),
             "supabase": _rotation,
         }
 
@@ -149,7 +161,7 @@ class Signers:
         values = {"id": delivery_id, "timestamp": str(int(at)), "signature": signature}
         return headers | {f"{prefix}-{name}": value for name, value in values.items()}
 
-    def _of_npm(self, library: str) -> Sign:
+    def _npm_sign(self, library: str) -> Sign:
         def sign(delivery_id: str, moment: datetime, text: str) -> str:
             assert self._npm
             assert self._npm.stdin
