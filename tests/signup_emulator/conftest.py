@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from tests.support.emulator.browser import Console
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the browser tests of a file on one worker (`--dist loadgroup`), which starts one Chromium for them."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def pair_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with running_pair(tmp_path_factory.mktemp("pair")) as pair:
