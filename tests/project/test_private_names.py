@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 
 
 def private_uses(source: str) -> Iterator[str]:
-    """Return the private names that a module imports or reaches, and neither defines nor reaches by self or cls."""
+    """Return the private names that a module imports or uses and does not define; `Classes` checks those of self."""
     tree = ast.parse(source)
     own = set(_defined(tree))
     for node in ast.walk(tree):
@@ -59,13 +61,116 @@ def _is_private(name: object) -> bool:
     return isinstance(name, str) and name.startswith("_") and not name.endswith("__") and name not in DOCUMENTED
 
 
-def uses_of_the_product() -> set[tuple[str, str]]:
-    paths = sorted(path for path in FUNCTION.rglob("*.py") if "__pycache__" not in path.parts)
-    return {(str(path.relative_to(FUNCTION)), name) for path in paths for name in private_uses(path.read_text())}
+class Classes:
+    """The classes of some modules, whose sources are under their paths. All other classes are a library's."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self.found: list[tuple[str, str, ast.ClassDef]] = []  # path, qualified name, class
+        self._named: dict[str, tuple[str, ast.ClassDef]] = {}
+        self._imported: dict[str, str] = {}
+        for path, source in sources.items():
+            parts = path.removesuffix(".py").split("/")
+            module = ".".join(parts).removesuffix(".__init__")
+            for node in ast.walk(ast.parse(source)):
+                match node:
+                    case ast.ClassDef(name=name):
+                        self.found.append((path, f"{module}.{name}", node))
+                        self._named[f"{module}.{name}"] = module, node
+                    case ast.Import(names=names):
+                        self._imported |= {f"{module}.{one.asname}": one.name for one in names if one.asname}
+                    case ast.ImportFrom(module=origin, names=names, level=level):
+                        package = ".".join([*(parts[:-level] if level else []), *([origin] if origin else [])])
+                        for one in names:
+                            self._imported[f"{module}.{one.asname or one.name}"] = f"{package}.{one.name}"
+
+    def inherited_uses(self) -> set[tuple[str, str]]:
+        """Return path and private name of each use by self, cls or super() that no class of these modules defines."""
+        return {
+            (path, name)
+            for path, qualified, node in self.found
+            for name, above in _uses(node)
+            if name not in self._members(qualified.rpartition(".")[0], node, own=not above)
+        }
+
+    def _members(self, module: str, node: ast.ClassDef, *, own: bool = True) -> set[str]:
+        """Return what a class and its bases in these modules define; only the bases unless ``own``."""
+        members = set(defined_members(node)) if own else set()
+        for base in node.bases:
+            name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+            if found := self._resolve(f"{module}.{name}"):
+                members |= self._members(*found)
+        return members
+
+    def _resolve(self, name: str) -> tuple[str, ast.ClassDef] | None:
+        """Return module and class of a qualified name, which a module may have imported."""
+        for _ in range(5):  # modules that import from each other
+            if name in self._named:
+                return self._named[name]
+            prefixes = (name[:end] for end in range(len(name), 0, -1) if f"{name}."[end] == ".")
+            prefix = next((one for one in prefixes if one in self._imported), None)
+            if prefix is None:
+                return None
+            name = self._imported[prefix] + name[len(prefix) :]
+        return None
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Return the nodes of a class without those of classes in it, whose self is another object."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.ClassDef):
+            yield child
+            yield from _nodes(child)
+
+
+def _uses(node: ast.ClassDef) -> Iterator[tuple[str, bool]]:
+    """Return the private names that a class uses by self or cls, or (True) by super()."""
+    for one in _nodes(node):
+        match one:
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if _is_private(name):
+                yield name, False
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name) if _is_private(name):
+                yield name, True
+
+
+def defined_members(node: ast.ClassDef) -> Iterator[str]:
+    """Return the names that the body of a class defines, and those that its methods assign; `+=` defines none."""
+    read = [one.target for one in _nodes(node) if isinstance(one, ast.AugAssign)]
+    for one in _nodes(node):
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and one not in read:
+            yield one.attr
+    for one in node.body:
+        match one:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign() | ast.AnnAssign():
+                yield from (part.id for part in ast.walk(one) if isinstance(part, ast.Name))
+
+
+def sources_below(root: Path, *folders: str) -> dict[str, str]:
+    paths = [path for folder in folders for path in sorted((root / folder).rglob("*.py"))]
+    return {path.relative_to(root).as_posix(): path.read_text() for path in paths}
+
+
+def uses_in(sources: dict[str, str]) -> set[tuple[str, str]]:
+    """Return path and name of each use of another module's private name."""
+    direct = {(path, name) for path, source in sources.items() for name in private_uses(source)}
+    return direct | Classes(sources).inherited_uses()
 
 
 def test_product_uses_no_private_name() -> None:
-    assert uses_of_the_product() == EXCEPTIONS
+    assert uses_in(sources_below(FUNCTION, ".")) == EXCEPTIONS
+
+
+def test_product_overrides_no_private_name() -> None:
+    overridden = set()
+    for _, qualified, node in Classes(sources_below(FUNCTION, "signup_bridge")).found:
+        module, _, name = qualified.rpartition(".")
+        one = getattr(importlib.import_module(module), name)
+        private = {member for member in defined_members(node) if _is_private(member)}
+        for base in one.__mro__[1:]:
+            if not base.__module__.startswith("signup_bridge"):
+                overridden |= {(qualified, member) for member in private & vars(base).keys()}
+    assert overridden == set()
 
 
 TEST_EXCEPTIONS = {("bench/peers/baseline/app.py", "_session")}
@@ -73,9 +178,7 @@ TEST_EXCEPTIONS = {("bench/peers/baseline/app.py", "_session")}
 
 
 def test_tests_and_benchmarks_use_no_private_name() -> None:
-    paths = [path for folder in ("tests", "bench") for path in (ROOT / folder).rglob("*.py")]
-    found = {(path.relative_to(ROOT).as_posix(), name) for path in paths for name in private_uses(path.read_text())}
-    assert found == TEST_EXCEPTIONS
+    assert uses_in(sources_below(ROOT, "tests", "bench")) == TEST_EXCEPTIONS
 
 
 @pytest.mark.parametrize(
@@ -99,3 +202,50 @@ def test_tests_and_benchmarks_use_no_private_name() -> None:
 )
 def test_private_uses_finds_what_is_reached_in_another_module(source: str, expected: list[str]) -> None:
     assert list(private_uses(source)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("class Own(Thread):\n    def stop(self):\n        self._tstate_lock.release()", {"_tstate_lock"}),
+        ("class Own(Thread):\n    def stop(self):\n        return lambda: self._stderr", {"_stderr"}),
+        ("class Own(Thread):\n    def stop(self):\n        self._retries += 1", {"_retries"}),
+        ("class Own(Thread):\n    @classmethod\n    def make(cls):\n        return cls._counter()", {"_counter"}),
+        ("class Own(Thread):\n    def _stop(self):\n        super()._stop()", {"_stop"}),
+        ("class Own(Generic[T]):\n    def get(self):\n        return self._is_protocol", {"_is_protocol"}),
+        ("class Own(Thread):\n    def run(self):\n        self._x = 1\n    def x(self):\n        self._x", set()),
+        ("class Own(Thread):\n    _name: str\n    def name(self):\n        return self._name", set()),
+        ("class Own(Thread):\n    def _run(self):\n        pass\n    def run(self):\n        self._run()", set()),
+        (
+            "class Base(Thread):\n    _x = 1\nclass Own(Base[int]):\n    def x(self):\n        self._x, super()._x",
+            set(),
+        ),
+        (
+            "class Outer:\n    _x = 1\n    class Own(Thread):\n        def get(self):\n            return self._x",
+            {"_x"},
+        ),
+        ("class Own(NamedTuple):\n    def moved(self):\n        return self._replace(x=1)", set()),
+    ],
+)
+def test_inherited_uses_finds_private_names_of_library_bases(source: str, expected: set[str]) -> None:
+    assert {name for _, name in Classes({"own.py": source}).inherited_uses()} == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from own.base import Base\nclass Own(Base):\n    def get(self):\n        return self._x", False),
+        ("from .base import Base as One\nclass Own(One):\n    def get(self):\n        return self._x", False),
+        ("from . import Base\nclass Own(Base):\n    def get(self):\n        return self._x", False),
+        ("from . import base\nclass Own(base.Base):\n    def get(self):\n        return self._x", False),
+        ("import own.base as one\nclass Own(one.Base):\n    def get(self):\n        return self._x", False),
+        ("from other.base import Base\nclass Own(Base):\n    def get(self):\n        return self._x", True),
+    ],
+)
+def test_inherited_uses_resolves_bases_of_other_modules(source: str, found: bool) -> None:
+    modules = {
+        "own/__init__.py": "from .base import Base",
+        "own/base.py": "class Base(Thread):\n    def __init__(self):\n        self._x = 1",
+        "own/user.py": source,
+    }
+    assert Classes(modules).inherited_uses() == ({("own/user.py", "_x")} if found else set())
