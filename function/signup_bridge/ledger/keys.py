@@ -10,6 +10,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 from signup_bridge.core.contact import Contact, ContactType
@@ -112,13 +113,9 @@ def load_or_create_key(file: Path) -> bytes:
 
 def _create(path: Path, key: bytes) -> None:
     """Link a complete file into place: no reader sees a part of a key, and the first of several workers wins."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            os.fsync(descriptor)
+    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.") as draft:
+        draft.write(key)
+        draft.flush()
+        os.fsync(draft.fileno())
         with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+            os.link(draft.name, path)

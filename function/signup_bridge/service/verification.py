@@ -14,7 +14,7 @@ from signup_bridge.core.delivery import Delivery, IdempotencyKey
 from signup_bridge.core.outcomes import Outcome, Result
 from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Settlement
 from signup_bridge.ledger.keys import Keys
-from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
+from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi
 from signup_bridge.upstream.credentials import Credentials
 
 from .contact_release import LOCK_TIMEOUT, ContactRelease
@@ -126,8 +126,8 @@ class _VerificationWork(NamedTuple):
                 return self.reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
             if claim.release_pending:  # the claim's slot has passed
                 reserved = self.api.reserve_slot(CREATE, deadline)
-                if not isinstance(reserved, SlotReservation):
-                    return CallAttempt(Result(self.api.no_slot(CREATE, deadline), retry_after=reserved))
+                if isinstance(reserved, Result):
+                    return CallAttempt(reserved)
                 slot = reserved
         except LedgerUnavailable as error:  # no call was made whose outcome is not stored
             return CallAttempt(ledger_unavailable_result(error))

@@ -20,7 +20,6 @@ from signup_bridge.core.outcomes import (
     UPSTREAM_THROTTLED,
     UPSTREAM_UNREACHABLE,
     VERIFIED,
-    Outcome,
     Result,
 )
 from signup_bridge.ledger import Ledger, LedgerUnavailable
@@ -113,10 +112,6 @@ class RateLimitedApi:
         left = deadline.remaining()
         return left - max(min(CALL_TIME_RESERVE, left / 4), self._min_call_time(action, deadline))
 
-    def no_slot(self, action: str, deadline: Deadline) -> Outcome:
-        """Return why no slot was available: the quota, or too little time for a call."""
-        return IN_PROGRESS if self._is_late(action, deadline) else UPSTREAM_THROTTLED
-
     def _min_call_time(self, action: str, deadline: Deadline) -> float:
         return min(max(MIN_CALL_TIME, self._latencies[action].p95()), deadline.total / 2)
 
@@ -169,18 +164,19 @@ class RateLimitedApi:
                 if delay is None or self._is_late(action, deadline.earlier(delay)):
                     return None
                 self._clock.sleep(delay)
-            return self.reserve_slot(action, deadline)
+            slot = self.reserve_slot(action, deadline)
         except LedgerUnavailable:
             return None
+        return slot.retry_after if isinstance(slot, Result) else slot
 
-    def reserve_slot(self, action: str, deadline: Deadline) -> SlotReservation | float:
-        """Reserve the next slot for an action; if it is too late, return the seconds until it.
-
-        Raises LedgerUnavailable.
-        """
+    def reserve_slot(self, action: str, deadline: Deadline) -> SlotReservation | Result:
+        """Reserve the action's next slot. Return a result if it is too late. Raises LedgerUnavailable."""
         requested = Stopwatch(self._clock)
         slot = self._ledger.reserve_slot(action, max_wait=self.max_slot_wait(action, deadline), deadline=deadline)
-        return SlotReservation.from_ledger(slot.wait, requested, self._clock) if slot.fits else slot.wait
+        if slot.fits:
+            return SlotReservation.from_ledger(slot.wait, requested, self._clock)
+        outcome = IN_PROGRESS if self._is_late(action, deadline) else UPSTREAM_THROTTLED
+        return Result(outcome, retry_after=slot.wait)
 
     def _wait_until(self, slot: SlotReservation, action: str, deadline: Deadline) -> None:
         """Wait for the slot. A late call reserves another one, so that it does not cluster with punctual calls."""
@@ -214,10 +210,10 @@ class RateLimitedApi:
     def _call_once(
         self, action: str, params: Mapping[str, object], deadline: Deadline
     ) -> tuple[Result, CallResult | None]:
-        """Reserve a slot and make one call in it, None if there is no time. Raises LedgerUnavailable."""
+        """Reserve a slot and make one call in it. The call is None if it is too late. Raises LedgerUnavailable."""
         slot = self.reserve_slot(action, deadline)
-        if not isinstance(slot, SlotReservation):
-            return Result(self.no_slot(action, deadline), retry_after=slot), None
+        if isinstance(slot, Result):
+            return slot, None
         self._wait_until(slot, action, deadline)
         if self._is_late(action, deadline):
             return Result(IN_PROGRESS), None
