@@ -142,12 +142,12 @@ def build_services(
         static = Credentials(settings.tencent_secret_id, settings.tencent_secret_key, settings.tencent_session_token)
     domain_api = DomainApi(
         settings.domain_api_url,
-        credentials=credentials.provider(static, from_environment=settings.event_function),
         connections=settings.concurrency,
         clock=clock,
         ca_bundle=settings.domain_api_ca_bundle,
     )
-    api = RateLimitedApi(domain_api, ledger, clock, observer)
+    provider = credentials.provider(static, from_environment=settings.event_function)
+    api = RateLimitedApi(domain_api, provider, ledger, clock, observer)
     permits = ConcurrencyLimiter(
         settings.concurrency,
         interval(settings.domain_api_rate) / RETRY_SPREAD_FACTOR,

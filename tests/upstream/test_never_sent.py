@@ -52,12 +52,11 @@ def test_untrusted_certificate_is_logged_for_every_action(
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         api = DomainApi(
             upstream.url.replace("127.0.0.1", host),
-            credentials=lambda: Credentials("id", "key"),
             connections=1,
             clock=clock,
             ca_bundle=str(tls.bundle) if host == "localhost" else None,
         )
-        call = api.call(action, {}, Deadline(clock, 5))
+        call = api.call(action, {}, Credentials("id", "key"), Deadline(clock, 5))
         assert upstream.requests == []
     assert (call.result, call.error) == ("never-sent", "SSLCertVerificationError")
     (line,) = (json.loads(JsonFormatter().format(record)) for record in caplog.records)

@@ -43,14 +43,15 @@ def upstream() -> Iterator[Upstream]:
         yield running
 
 
-def api_at(url: str, *, connections: int = 4, clock: SystemClock | None = None, secret: str = "key") -> DomainApi:
-    return DomainApi(
-        url, credentials=lambda: Credentials("id", secret), connections=connections, clock=clock or SystemClock()
-    )
+CREDENTIALS = Credentials("id", "key")
 
 
-def call(api: DomainApi, budget: float = 5.0) -> CallResult:
-    return api.call(CREATE, PARAMS, Deadline(SystemClock(), budget))
+def api_at(url: str, *, clock: SystemClock | None = None) -> DomainApi:
+    return DomainApi(url, connections=4, clock=clock or SystemClock())
+
+
+def call(api: DomainApi, budget: float = 5.0, *, credentials: Credentials = CREDENTIALS) -> CallResult:
+    return api.call(CREATE, PARAMS, credentials, Deadline(SystemClock(), budget))
 
 
 def header_of(request: bytes, name: str) -> str | None:
@@ -111,11 +112,10 @@ def test_sdk_never_uses_its_own_transport(upstream: Upstream, monkeypatch: pytes
     assert isinstance(call(api_at(upstream.url)).result, Reply)
 
 
-def test_credentials_are_read_at_every_call(upstream: Upstream) -> None:
-    stored = iter([Credentials("first", "key"), Credentials("second", "key", "a-token")])
-    api = DomainApi(upstream.url, credentials=lambda: next(stored), connections=1, clock=SystemClock())
-    call(api)
-    call(api)
+def test_call_is_signed_with_its_own_credentials(upstream: Upstream) -> None:
+    api = api_at(upstream.url)
+    for credentials in (Credentials("first", "key"), Credentials("second", "key", "a-token")):
+        call(api, credentials=credentials)
     ids = [re.findall("Credential=([a-z]+)/", header_of(one, "Authorization") or "") for one in upstream.requests]
     assert ids == [["first"], ["second"]]
     assert [header_of(one, "X-TC-Token") for one in upstream.requests] == [None, "a-token"]
@@ -215,7 +215,7 @@ def test_sdk_never_retries(fail: Script, outcome: str) -> None:
 def test_sdk_logger_never_prints(upstream: Upstream, caplog: pytest.LogCaptureFixture, level: int) -> None:
     caplog.set_level(level)
     caplog.set_level(level, "tencentcloud_sdk_common")
-    call(api_at(upstream.url, secret="a-secret"))
+    call(api_at(upstream.url), credentials=Credentials("id", "a-secret"))
     assert [record for record in caplog.records if record.name.startswith("tencent")] == []
     assert PHONE not in caplog.text
 
@@ -299,7 +299,7 @@ def test_kept_connection_after_a_freeze_before_the_send_sends_nothing(
         send_request(connection, *args, **options)
 
     monkeypatch.setattr(DeadlineConnection, "request", sleep_before)
-    result = api.call(CREATE, PARAMS, Deadline(clock, 5))
+    result = api.call(CREATE, PARAMS, CREDENTIALS, Deadline(clock, 5))
     assert (result.result, len(upstream.requests)) == ("never-sent", 1)
 
 
@@ -384,10 +384,7 @@ def test_connection_that_fails_after_the_reply_loses_no_reply(
 
 
 def test_request_with_an_invalid_header_is_never_sent() -> None:
-    bad = DomainApi(
-        "http://127.0.0.1:1", credentials=lambda: Credentials("id", "key", "a\nb"), connections=1, clock=SystemClock()
-    )
-    result = call(bad)
+    result = call(api_at("http://127.0.0.1:1"), credentials=Credentials("id", "key", "a\nb"))
     assert (result.result, result.error) == ("never-sent", "ValueError")
 
 

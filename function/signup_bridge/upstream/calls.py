@@ -30,7 +30,7 @@ from signup_bridge.upstream.error_codes import remedy_for
 from . import reply
 from .circuit_breaker import CircuitBreaker
 from .client import DomainApi
-from .credentials import Credentials
+from .credentials import Credentials, CredentialsProvider
 from .latency import RecentLatency
 from .reply import CallResult, ContactListPage
 
@@ -79,10 +79,13 @@ class CallAttempt(NamedTuple):
 
 
 class RateLimitedApi:
-    """The API's actions, each with its own rate limit."""
+    """The API's actions, each with its own rate limit. ``credentials`` is called for each call."""
 
-    def __init__(self, api: DomainApi, ledger: Ledger, clock: Clock, observer: Observer) -> None:
-        self.api = api
+    def __init__(
+        self, api: DomainApi, credentials: CredentialsProvider, ledger: Ledger, clock: Clock, observer: Observer
+    ) -> None:
+        self._api = api
+        self.credentials = credentials
         self._ledger = ledger
         self._breakers = {action: CircuitBreaker(clock) for action in (CREATE, SEND)}
         self._latencies = {action: RecentLatency(clock) for action in (CREATE, SEND, DESCRIBE, DELETE)}
@@ -92,7 +95,7 @@ class RateLimitedApi:
     def with_credentials(self, credentials: Credentials) -> RateLimitedApi:
         """Return an object with the same state whose calls are signed with these credentials."""
         bound = copy(self)
-        bound.api = self.api.with_credentials(credentials)
+        bound.credentials = lambda: credentials
         return bound
 
     def create(self, delivery: Delivery, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
@@ -138,7 +141,7 @@ class RateLimitedApi:
                 return CallAttempt(result.with_queue_time(before))
             started, replied = Stopwatch(self._clock), False
             try:
-                call = self.api.call(action, params, deadline)
+                call = self._api.call(action, params, self.credentials(), deadline)
                 replied = call.result not in ("never-sent", "no-reply")
             finally:
                 breaker.record(replied=replied)
@@ -217,7 +220,7 @@ class RateLimitedApi:
         self._wait_until(slot, action, deadline)
         if self._is_late(action, deadline):
             return Result(IN_PROGRESS), None
-        call = self.api.call(action, params, deadline)
+        call = self._api.call(action, params, self.credentials(), deadline)
         result = self._classify(action, call)
         self._throttle(action, result, deadline)
         return result, call

@@ -22,7 +22,7 @@ from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.tracing import trace_id
 
-from .credentials import Credentials, CredentialsProvider
+from .credentials import Credentials
 from .reply import CallResult, Reply
 from .transport import CallTrace, HttpTransport, trace_call
 
@@ -34,19 +34,11 @@ logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
 class DomainApi:
     """The Domain API (product ``domain``, version ``2018-08-08``). All threads share one object.
 
-    ``ca_bundle`` is the path of a PEM file (None: certifi's), ``connections`` the number kept alive. ``credentials`` is
-    called for each call. Raises OSError if the CA bundle cannot be read.
+    ``ca_bundle`` is the path of a PEM file (None: certifi's), ``connections`` the number kept alive. Raises OSError if
+    the CA bundle cannot be read.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        credentials: CredentialsProvider,
-        connections: int,
-        clock: Clock,
-        ca_bundle: str | None = None,
-    ) -> None:
+    def __init__(self, url: str, *, connections: int, clock: Clock, ca_bundle: str | None = None) -> None:
         parts = urlsplit(url)
         profile = ClientProfile(
             language="en-US",
@@ -55,21 +47,15 @@ class DomainApi:
             retryer=NoopRetryer(),
         )
         self._clock = clock
-        self.credentials = credentials
         self._client = CommonClient("domain", "2018-08-08", None, "", profile)
         self._client.request.conn = HttpTransport(
             url, ca_bundle=ca_bundle or certifi.where(), connections=connections, clock=clock
         )
 
-    def with_credentials(self, credentials: Credentials) -> DomainApi:
-        """Return an object for the same connections whose calls are signed with these credentials."""
-        bound = copy(self)
-        bound.credentials = lambda: credentials
-        return bound
-
-    def call(self, action: str, params: Mapping[str, object], deadline: Deadline) -> CallResult:
+    def call(
+        self, action: str, params: Mapping[str, object], credentials: Credentials | None, deadline: Deadline
+    ) -> CallResult:
         """Make one call by the deadline."""
-        credentials = self.credentials()
         if credentials is None:
             return CallResult("no-credentials", 0.0, "NoCredentials")
         elapsed = Stopwatch(self._clock)

@@ -38,7 +38,7 @@ image functions."""
 def provider(static: Credentials | None, *, from_environment: bool) -> CredentialsProvider:
     """Return a function that returns the credentials of a call, or None if there are none.
 
-    Those in a request's headers apply to its own calls only: see `DomainApi.with_credentials`.
+    Those in a request's headers apply to its own calls only: see `RateLimitedApi.with_credentials`.
     """
     return _from_environment if from_environment and not static else lambda: static
 

@@ -90,7 +90,7 @@ _CLAIM_CONTEXT = f"""
 def load_claim_context(db: sqlite3.Connection, keys: Keys, policy: Policy, now: float) -> ClaimContext:
     """Return the context of the claim of a verification, with at most ``policy.wrong_codes`` wrong codes.
 
-    One statement reads it, with one column for all flags: a statement or a column costs more than what it reads.
+    One statement with one column for all flags reads it, because each statement and column adds a fixed cost.
     """
     parameters = keys._asdict() | {
         "action": CREATE,
