@@ -18,11 +18,11 @@ import yaml
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
 from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_bridge.settings import LOG_LEVELS, SETTINGS
-from signup_bridge.telemetry.logs import LOG_FIELDS
 
 from tests.docs import code_facts, senders
 from tests.support.deployer import scf_api
 from tests.support.documents import ROOT, blocks, broken_links, cells, column, read, section, table
+from tests.support.log_lines import LOG_FIELDS
 from tests.support.scenarios.sender_policies import POLICIES
 from tests.support.tools.node_packages import HERE as NODE
 

@@ -33,45 +33,6 @@ def accept_request_id(received: object) -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-LOG_FIELDS = {
-    # of every line
-    "time": "string",
-    "level": "string",
-    "message": "string",
-    "logger": "string",
-    "request_id": "string",
-    "trace_id": "string",
-    "error": "string",
-    "stack": "array",
-    # of a delivery
-    "action": "string",
-    "outcome": "string",
-    "status": "integer",
-    "type": "string",
-    "contact": "string",
-    "duration_ms": "number",
-    "wait_ms": "number",
-    "upstream_ms": "number",
-    "api_code": "string",
-    "api_request_id": "string",
-    "upstream_error": "string",
-    "replayed": "boolean",
-    "resolved": "boolean",
-    "remedy": "string",
-    "limit": "string",
-    "reason": "string",
-    "invalid_members": "array",
-    # of events
-    "record": "string",
-    "records": "integer",
-    "outcomes": "object",
-    "event_keys": "array",
-    # of a start that is refused
-    "problems": "array",
-}
-"""The JSON types of all fields. docs/operations.md describes them."""
-
-
 class JsonFormatter(logging.Formatter):
     """Format a record as one JSON object, with the fields in ``extra={"fields": {…}}``."""
 
