@@ -391,6 +391,21 @@ class Connection:
     sock: socket.socket
 
 
+@pytest.mark.parametrize(
+    ("data", "alive", "lingering", "expected"),
+    [(b"P", True, 1, True), (b"", True, 1, False), (b"P", False, 1, False), (b"P", True, 0, False)],
+)
+def test_has_next_request_only_if_it_is_here_and_a_thread_may_linger(
+    data: bytes, alive: bool, lingering: int, expected: bool
+) -> None:
+    caller, accepted = socket.socketpair()
+    worker = object.__new__(Worker)
+    worker.alive, worker.lingering = alive, threading.Semaphore(lingering)
+    with caller, accepted:
+        caller.sendall(data)
+        assert [worker.has_next_request(Connection(accepted)) for _ in range(2)] == [expected] * 2
+
+
 def test_expired_read_ends_once() -> None:
     """A deadline that stayed would keep the event loop busy until the response."""
     caller, accepted = socket.socketpair()
