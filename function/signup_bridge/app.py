@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
 from . import settings as settings_module
 from .core.clock import Clock, Deadline, SystemClock
 from .core.rate_limit import interval
+from .events.service_caller import ServiceCaller
 from .inbound import signatures
 from .inbound.idempotency_key import KeyPolicy
 from .ledger import Ledger, LedgerUnavailable, Policy
@@ -30,7 +31,6 @@ from .upstream.calls import RateLimitedApi
 from .upstream.client import DomainApi
 from .upstream.credentials import Credentials
 from .web import middleware, service_routes
-from .web.delivery_log import DeliveryLog
 from .web.openapi import document
 from .web.openapi.request_schemas import Features
 from .web.responses import Responder
@@ -38,22 +38,9 @@ from .web.routes import WebhookViews
 
 if TYPE_CHECKING:
     from .events.handler import Handler
-    from .metrics import Metrics
 
 RETRY_SPREAD_FACTOR = 2
 """Rejected senders retry at this multiple of the API call rate: no slot stays free, and most senders retry once."""
-
-
-class Components(NamedTuple):
-    """The parts of one bridge, which the web application and the event handler share. ``budget`` is in seconds."""
-
-    ledger: Ledger
-    service: SignupService
-    responder: Responder
-    deliveries: DeliveryLog
-    metrics: Metrics | None
-    clock: Clock
-    budget: float
 
 
 class _App(Flask):
@@ -65,58 +52,37 @@ class _App(Flask):
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None) -> Flask:
     """Return the WSGI application. The settings default to the environment's. Raises SettingsError."""
     settings = settings or settings_module.load(os.environ)
+    clock = clock or SystemClock()
     warn_weak_settings(settings)
-    bridge = build_components(settings, clock or SystemClock())
-    check_ledger(bridge.ledger, bridge.clock)
-    queries = LedgerQueryLimiter()
-    app = _App(__name__, static_folder=None)
-    app.extensions["ledger"] = bridge.ledger
-    app.extensions["signup_bridge"] = bridge
-    app.config.update(MAX_CONTENT_LENGTH=settings.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.url_map.merge_slashes = False
-    middleware.init_app(app, settings.profile, bridge.deliveries, bridge.clock)
-    views = WebhookViews(bridge.service, bridge.responder, queries, bridge.clock, bridge.budget, settings.body_limit)
-    views.register(app, send_codes=settings.send_codes)
-    app.register_blueprint(
-        service_routes.create_blueprint(
-            bridge.ledger, queries, bridge.clock, describe=partial(describe, settings), metrics=bridge.metrics
-        )
-    )
-    return app
-
-
-def create_event_handler(app: Flask) -> Handler:
-    """Return the event function's handler, which shares the application's parts."""
-    from .events.handler import Handler  # noqa: PLC0415  a web function does not need it
-    from .events.service_caller import ServiceCaller  # noqa: PLC0415
-
-    bridge: Components = app.extensions["signup_bridge"]
-    caller = ServiceCaller(bridge.service, bridge.responder, bridge.deliveries, bridge.clock, bridge.budget)
-    return Handler(app, caller, bridge.ledger, bridge.clock)
-
-
-def build_components(settings: Settings, clock: Clock) -> Components:
-    """Create the parts that the settings describe."""
     ledger, metrics = build_ledger(settings, clock), None
     if settings.metrics:
         from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
 
         metrics = Metrics(settings.sender_profile, reveal=settings.reveal_already_verified)
         ledger = metrics.instrument(ledger)
+    check_ledger(ledger, clock)
     observer = metrics or Observer()
-    rules = RequestRules(
-        verify_signature=signatures.verifier(
-            settings.webhook_auth, settings.webhook_keys, tolerance=settings.webhook_tolerance, clock=clock
-        ),
-        keys=_key_policy(settings),
-        mapping=settings.mapping,
-        body_limit=settings.body_limit,
-        send_codes=settings.send_codes,
-        role_credentials=settings.role_credentials_from_headers and not settings.tencent_secret_id,
-    )
-    service = SignupService(rules, *build_services(settings, ledger, clock, observer))
+    service = build_service(settings, ledger, clock, observer)
     responder = Responder(settings.profile, settings.send_interval, timed=settings.reveal_already_verified)
-    return Components(ledger, service, responder, DeliveryLog(observer), metrics, clock, settings.request_budget)
+    queries = LedgerQueryLimiter()
+    app = _App(__name__, static_folder=None)
+    app.extensions["ledger"] = ledger
+    app.extensions["service_caller"] = ServiceCaller(service, responder, observer, clock, settings.request_budget)
+    app.config.update(MAX_CONTENT_LENGTH=settings.body_limit + 1, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.merge_slashes = False
+    views = WebhookViews(service, responder, queries, clock, settings.request_budget, settings.body_limit)
+    views.register(app, send_codes=settings.send_codes)
+    describe_api = partial(describe, settings)
+    app.register_blueprint(service_routes.create_blueprint(ledger, queries, clock, describe_api, metrics))
+    middleware.init_app(app, settings.profile, observer, clock)
+    return app
+
+
+def create_event_handler(app: Flask) -> Handler:
+    """Return the event function's handler, which shares the application's parts."""
+    from .events.handler import Handler  # noqa: PLC0415  a web function does not need it
+
+    return Handler(app, app.extensions["service_caller"], app.extensions["ledger"])
 
 
 def build_ledger(settings: Settings, clock: Clock) -> Ledger:
@@ -133,10 +99,8 @@ def build_ledger(settings: Settings, clock: Clock) -> Ledger:
     )
 
 
-def build_services(
-    settings: Settings, ledger: Ledger, clock: Clock, observer: Observer
-) -> tuple[Verification, CodeSender]:
-    """Create the verification and the code sending, which share the API's client, the ledger and the permits."""
+def build_service(settings: Settings, ledger: Ledger, clock: Clock, observer: Observer) -> SignupService:
+    """Create the service, whose two parts share the API's client, the ledger and the permits."""
     static = None
     if settings.tencent_secret_id and settings.tencent_secret_key:
         static = Credentials(settings.tencent_secret_id, settings.tencent_secret_key, settings.tencent_session_token)
@@ -171,7 +135,21 @@ def build_services(
         per_hour=settings.send_per_hour,
         allowed=settings.send_allowed_prefixes,
     )
-    return verification, CodeSender(processor, ledger, api, limits, reveal=settings.reveal_already_verified)
+    sender = CodeSender(processor, ledger, api, limits, settings.reveal_already_verified)
+    return SignupService(_request_rules(settings, clock), verification, sender)
+
+
+def _request_rules(settings: Settings, clock: Clock) -> RequestRules:
+    return RequestRules(
+        verify_signature=signatures.verifier(
+            settings.webhook_auth, settings.webhook_keys, tolerance=settings.webhook_tolerance, clock=clock
+        ),
+        keys=_key_policy(settings),
+        mapping=settings.mapping,
+        body_limit=settings.body_limit,
+        send_codes=settings.send_codes,
+        role_credentials=settings.role_credentials_from_headers and not settings.tencent_secret_id,
+    )
 
 
 def describe(settings: Settings) -> dict[str, Any]:

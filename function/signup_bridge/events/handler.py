@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signup_bridge.core import strict_json
-from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.clock import Deadline
 from signup_bridge.core.outcomes import BODY_MALFORMED, RequestRejected
 from signup_bridge.ledger import Ledger, LedgerUnavailable
 from signup_bridge.telemetry import logs
@@ -38,7 +38,6 @@ class Handler(NamedTuple):
     app: WSGIApplication
     service: ServiceCaller
     ledger: Ledger
-    clock: Clock
 
     def handle(self, event: object, context: object) -> dict[str, Any]:
         """Return the result of one event: a dict that JSON can hold.
@@ -67,7 +66,7 @@ class Handler(NamedTuple):
             if keys == {"Timer"}:
                 return self._prune(invocation)
             if keys == {"Records"} and (batch := ckafka.parse_records(event["Records"])) is not None:
-                return ckafka.process_batch(batch, self.service, Deadline(self.clock, invocation.budget))
+                return ckafka.process_batch(batch, self.service, Deadline(self.service.clock, invocation.budget))
             if not keys and (bus_event := event_bus.parse(event)):
                 return event_bus.process(bus_event, self.service, invocation.budget)
             if http_event.is_http_event(event):
@@ -77,7 +76,7 @@ class Handler(NamedTuple):
             return http_event.to_result(self.service.reject(rejection).response, request_id)
 
     def _prune(self, invocation: Invocation) -> dict[str, Any]:
-        deadline = Deadline(self.clock, min(PRUNE_TIMEOUT, invocation.budget))
+        deadline = Deadline(self.service.clock, min(PRUNE_TIMEOUT, invocation.budget))
         try:
             pruned = self.ledger.prune(deadline=deadline)
         except LedgerUnavailable as error:

@@ -9,8 +9,8 @@ from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import INTERNAL_ERROR, Outcome, RequestRejected
 from signup_bridge.service.signup_service import Request, SignupService
 from signup_bridge.telemetry.logs import log
+from signup_bridge.telemetry.observer import Observer
 from signup_bridge.web import delivery_log
-from signup_bridge.web.delivery_log import DeliveryLog
 from signup_bridge.web.responses import HttpResponse, Responder, from_rejection
 
 
@@ -27,7 +27,7 @@ class ServiceCaller(NamedTuple):
 
     service: SignupService
     responder: Responder
-    deliveries: DeliveryLog
+    observer: Observer
     clock: Clock
     budget: float
 
@@ -49,11 +49,11 @@ class ServiceCaller(NamedTuple):
             log.error("internal error", exc_info=error)
             return self.reject(RequestRejected(INTERNAL_ERROR), elapsed)
         response = self.responder.from_result(delivery)
-        self.deliveries.write(delivery_log.from_result(delivery), status=response.status, elapsed=elapsed)
+        delivery_log.write(delivery_log.from_result(delivery), self.observer, response.status, elapsed)
         return EventResult(delivery.result.outcome, delivery.public_result.outcome, response)
 
     def reject(self, rejection: RequestRejected, elapsed: Stopwatch | None = None) -> EventResult:
         """Reject an event before or after the service saw it."""
         response, entry = from_rejection(rejection, self.responder.profile), delivery_log.from_rejection(rejection)
-        self.deliveries.write(entry, status=response.status, elapsed=elapsed or Stopwatch(self.clock))
+        delivery_log.write(entry, self.observer, response.status, elapsed or Stopwatch(self.clock))
         return EventResult(rejection.outcome, rejection.outcome, response)

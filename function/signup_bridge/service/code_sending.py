@@ -40,8 +40,8 @@ class CodeSender(NamedTuple):
         """Send a code to the contact, once, by the deadline. ``credentials`` are the request's own, if it has any."""
         if not self.limits.allow(request.contact):
             return Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
-        api = self.api.with_credentials(credentials) if credentials else self.api
-        result = self.processor.process(_SendWork(request, self.ledger, api, self.limits, self.reveal), deadline)
+        bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
+        result = self.processor.process(_SendWork(request, bound), deadline)
         if self.reveal:
             return result
         # The ledger may have stored the outcome while REVEAL_ALREADY_VERIFIED was set.
@@ -52,21 +52,19 @@ class _SendWork(NamedTuple):
     """The work for one code, as `idempotency.Work` describes it."""
 
     delivery: CodeRequest
-    ledger: Ledger
-    api: RateLimitedApi
-    limits: SendLimits
-    reveal: bool
+    sender: CodeSender
     action: str = SEND
 
     def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        limits = self.limits.limits_for(self.delivery.contact, self.ledger.hasher())
-        return self.ledger.claim_send(keys, token, limits=limits, lease=lease, max_wait=max_wait, deadline=deadline)
+        ledger = self.sender.ledger
+        limits = self.sender.limits.limits_for(self.delivery.contact, ledger.hasher())
+        return ledger.claim_send(keys, token, limits=limits, lease=lease, max_wait=max_wait, deadline=deadline)
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
-        attempt = self.api.send(self.delivery.contact, claimed.slot, deadline)
+        attempt = self.sender.api.send(self.delivery.contact, claimed.slot, deadline)
         result = attempt.result
         outcome = _SEND_OUTCOMES.get(result.outcome, result.outcome)
-        if not self.reveal:
+        if not self.sender.reveal:
             outcome = outcomes.conceal_already_verified(outcome, SEND)
         if outcome is outcomes.UPSTREAM_THROTTLED and result.api_code:
             outcome = outcomes.SEND_LIMITED  # the API rejected the call for the contact's own quota of messages
@@ -74,7 +72,7 @@ class _SendWork(NamedTuple):
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
         # After the interval, the same body without an id requests another message.
-        return settlement(claimed, attempt)._replace(content_replay=self.limits.interval or CONTENT_REPLAY)
+        return settlement(claimed, attempt)._replace(content_replay=self.sender.limits.interval or CONTENT_REPLAY)
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
         """Nothing follows a message."""

@@ -10,26 +10,12 @@ import secrets
 from contextlib import suppress
 from typing import Literal, NamedTuple, Protocol
 
+from signup_bridge import ledger
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.core.delivery import CodeRequest, Delivery
 from signup_bridge.core.outcomes import Result
-from signup_bridge.ledger import (
-    Acquired,
-    Claim,
-    ContactBusy,
-    InFlight,
-    KeyMismatch,
-    Ledger,
-    LedgerUnavailable,
-    RateLimited,
-    Record,
-    Replay,
-    SendLimited,
-    Settlement,
-    ShortCircuited,
-    assert_never,
-)
+from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Record, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.telemetry.logs import log
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReservation
@@ -64,7 +50,7 @@ class ClaimedDelivery(NamedTuple):
 
     keys: Keys
     token: str
-    claim: Acquired
+    claim: ledger.Acquired
     requested: Stopwatch
     slot: SlotReservation
 
@@ -128,24 +114,24 @@ class IdempotentProcessor(NamedTuple):
         max_wait = self.api.max_slot_wait(work.action, deadline)
         claim = work.acquire_claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
         match claim:
-            case Acquired():
+            case ledger.Acquired():
                 slot = SlotReservation.from_ledger(claim.wait, requested, self.clock)
                 return self._execute_and_settle(work, ClaimedDelivery(keys, token, claim, requested, slot), deadline)
-            case Replay(record):
+            case ledger.Replay(record):
                 return result_from_record(record, replayed=True)
-            case ShortCircuited(record):
+            case ledger.ShortCircuited(record):
                 return result_from_record(record)
-            case InFlight() | ContactBusy():
+            case ledger.InFlight() | ledger.ContactBusy():
                 return None
-            case KeyMismatch():
+            case ledger.KeyMismatch():
                 return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
-            case RateLimited(wait):
+            case ledger.RateLimited(wait):
                 is_late = max_wait < 0  # no slot was looked for
                 return Result(outcomes.IN_PROGRESS if is_late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
-            case SendLimited(wait, limit):
+            case ledger.SendLimited(wait, limit):
                 return Result(outcomes.SEND_LIMITED, retry_after=wait, limit=limit)
             case _ as never:
-                return assert_never(never)
+                return ledger.assert_never(never)
 
     def _wait_in_queue(self, work: Work, keys: Keys, deadline: Deadline, result: Result | None) -> Result | None:
         """Wait for a permit, or for the delivery's owner.

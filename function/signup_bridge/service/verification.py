@@ -11,20 +11,15 @@ from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Clock, Deadline
 from signup_bridge.core.contact import ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
-from signup_bridge.core.outcomes import Outcome, Result
+from signup_bridge.core.outcomes import Result
 from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Settlement
 from signup_bridge.ledger.keys import Keys
 from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi
 from signup_bridge.upstream.credentials import Credentials
 
+from . import idempotency
 from .contact_release import LOCK_TIMEOUT, ContactRelease
-from .idempotency import (
-    ClaimedDelivery,
-    IdempotentProcessor,
-    ledger_unavailable_result,
-    result_from_record,
-    settlement,
-)
+from .idempotency import ClaimedDelivery, IdempotentProcessor
 from .reconciliation import Reconciler
 
 COUNTED_OUTCOMES = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
@@ -62,17 +57,8 @@ class Verification(NamedTuple):
 
         ``credentials`` are the request's own, if it has any.
         """
-        api = self.api.with_credentials(credentials) if credentials else self.api
-        work = _VerificationWork(
-            delivery,
-            self.ledger,
-            api,
-            Reconciler(api, self.ledger, self.clock, self.describe, self.reveal),
-            ContactRelease(api, self.ledger),
-            release=self.release,
-            counted=COUNTED_OUTCOMES if self.reveal else (*COUNTED_OUTCOMES, outcomes.ALREADY_VERIFIED),
-        )
-        return self.processor.process(work, deadline)
+        bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
+        return self.processor.process(_VerificationWork(delivery, bound), deadline)
 
     def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> StoredResult | None:
         """Return what the ledger stores about the delivery of one of these keys, None if it stores nothing."""
@@ -82,12 +68,12 @@ class Verification(NamedTuple):
                 stored = self.ledger.get(self.ledger.hasher().delivery(key), deadline=deadline)
                 if stored is None:
                     continue
-                if stored.record is not None:
-                    return StoredResult(result_from_record(stored.record), key, ContactType(stored.record.contact_type))
+                if record := stored.record:
+                    return StoredResult(idempotency.result_from_record(record), key, ContactType(record.contact_type))
                 outcome = outcomes.OUTCOME_UNKNOWN if stored.state == "unknown" else outcomes.IN_PROGRESS
                 return StoredResult(Result(outcome), key)
         except LedgerUnavailable as error:
-            return StoredResult(ledger_unavailable_result(error), key)
+            return StoredResult(idempotency.ledger_unavailable_result(error), key)
         return None
 
     def conceal(self, result: Result, key: IdempotencyKey) -> Result:
@@ -104,44 +90,44 @@ class _VerificationWork(NamedTuple):
     """The work for one delivery, as `idempotency.Work` describes it."""
 
     delivery: Delivery
-    ledger: Ledger
-    api: RateLimitedApi
-    reconciler: Reconciler
-    contact_release: ContactRelease
-    release: bool
-    counted: tuple[Outcome, ...]
+    verification: Verification
     action: str = CREATE
 
     def acquire_claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        return self.ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
+        return self.verification.ledger.claim(keys, token, lease=lease, max_wait=max_wait, deadline=deadline)
 
     def execute(self, claimed: ClaimedDelivery, deadline: Deadline) -> CallAttempt:
-        keys, claim, slot = claimed.keys, claimed.claim, claimed.slot
+        api, ledger, clock = self.verification.api, self.verification.ledger, self.verification.clock
+        keys, token, claim, slot = claimed.keys, claimed.token, claimed.claim, claimed.slot
         try:
             if claim.release_pending:
-                failure = self.contact_release.retry_pending(self.delivery.contact, keys, claimed.token, deadline)
+                failure = ContactRelease(api, ledger).retry_pending(self.delivery.contact, keys, token, deadline)
                 if failure is not None:
                     return CallAttempt(failure)
             if claim.unknown_outcome is not None:
-                return self.reconciler.reconcile(self.delivery, keys, claimed.token, claim.unknown_outcome, deadline)
+                reconciler = Reconciler(api, ledger, clock, self.verification.describe, self.verification.reveal)
+                return reconciler.reconcile(self.delivery, keys, token, claim.unknown_outcome, deadline)
             if claim.release_pending:  # the claim's slot has passed
-                reserved = self.api.reserve_slot(CREATE, deadline)
+                reserved = api.reserve_slot(CREATE, deadline)
                 if isinstance(reserved, Result):
                     return CallAttempt(reserved)
                 slot = reserved
         except LedgerUnavailable as error:  # no call was made whose outcome is not stored
-            return CallAttempt(ledger_unavailable_result(error))
-        return self.api.create(self.delivery, slot, deadline)
+            return CallAttempt(idempotency.ledger_unavailable_result(error))
+        return api.create(self.delivery, slot, deadline)
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
-        return settlement(claimed, attempt)._replace(
-            counts_as_wrong=attempt.result.outcome in self.counted,
+        outcome = attempt.result.outcome
+        is_concealed = outcome is outcomes.ALREADY_VERIFIED and not self.verification.reveal
+        return idempotency.settlement(claimed, attempt)._replace(
+            counts_as_wrong=outcome in COUNTED_OUTCOMES or is_concealed,
             release_lock=LOCK_TIMEOUT if self._should_release(attempt) else 0.0,
         )
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
         if self._should_release(attempt):
-            self.contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
+            contact_release = ContactRelease(self.verification.api, self.verification.ledger)
+            contact_release.release(self.delivery.contact, claimed.keys, claimed.token, deadline)
 
     def _should_release(self, attempt: CallAttempt) -> bool:
-        return self.release and attempt.result.outcome is outcomes.VERIFIED
+        return self.verification.release and attempt.result.outcome is outcomes.VERIFIED

@@ -54,22 +54,17 @@ def from_rejection(rejection: RequestRejected) -> LogEntry:
     return LogEntry(fields, level=logging.ERROR if rejection.outcome is INTERNAL_ERROR else logging.INFO)
 
 
-class DeliveryLog(NamedTuple):
-    """Logs and counts each delivery once."""
-
-    observer: Observer
-
-    def write(self, entry: LogEntry, *, status: int, elapsed: Stopwatch, message: str = "delivery") -> None:
-        """Write a log line and count the outcome. ``status`` is the HTTP status of the response."""
-        self.observer.on_response(entry.fields["outcome"], replayed="replayed" in entry.fields)
-        fields = {
-            **entry.fields,
-            "status": status,
-            "duration_ms": _ms(elapsed.seconds()),
-            "wait_ms": _ms(entry.timing.queue_seconds),
-            "upstream_ms": _ms(entry.timing.upstream_seconds),
-        }
-        log.log(entry.level, message, extra={"fields": fields})
+def write(entry: LogEntry, observer: Observer, status: int, elapsed: Stopwatch, message: str = "delivery") -> None:
+    """Write a log line and count the outcome. ``status`` is the HTTP status of the response."""
+    observer.on_response(entry.fields["outcome"], replayed="replayed" in entry.fields)
+    fields = {
+        **entry.fields,
+        "status": status,
+        "duration_ms": _ms(elapsed.seconds()),
+        "wait_ms": _ms(entry.timing.queue_seconds),
+        "upstream_ms": _ms(entry.timing.upstream_seconds),
+    }
+    log.log(entry.level, message, extra={"fields": fields})
 
 
 def _ms(seconds: float) -> float:

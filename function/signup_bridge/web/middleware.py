@@ -5,7 +5,6 @@ Every request gets a response, without a traceback; every POST gets one log line
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from flask import Flask, Response, g, request
@@ -17,9 +16,10 @@ from signup_bridge.core.clock import Clock, Stopwatch
 from signup_bridge.core.outcomes import RequestRejected, Timing
 from signup_bridge.telemetry import logs, tracing
 from signup_bridge.telemetry.logs import log
+from signup_bridge.telemetry.observer import Observer
 
 from . import delivery_log, responses
-from .delivery_log import DeliveryLog, LogEntry
+from .delivery_log import LogEntry
 from .profiles import STATUS, Profile
 from .responses import HttpResponse
 from .wsgi_environ import close_after_response
@@ -34,9 +34,9 @@ SERVICE_BLUEPRINT = "service"
 """The routes that no sender requests: no profile changes their responses."""
 
 
-def init_app(app: Flask, profile: Profile, deliveries: DeliveryLog, clock: Clock) -> None:
-    """Register the hooks and error handlers of the application."""
-    _register_hooks(app, deliveries, clock)
+def init_app(app: Flask, profile: Profile, observer: Observer, clock: Clock) -> None:
+    """Register the hooks and error handlers of an application that has all its routes."""
+    _register_hooks(app, observer, clock)
     _register_error_handlers(app, profile)
 
 
@@ -72,25 +72,21 @@ def _target_check(app: Flask) -> Callable[[str], bool]:
 
     ``//metrics`` and ``/%6Detrics`` must not bypass a proxy's rule for ``/metrics``.
     """
-
-    @cache
-    def routes() -> tuple[set[str], tuple[str, ...]]:
-        rules = list(app.url_map.iter_rules())
-        paths = {rule.rule for rule in rules if not rule.arguments}
-        paths |= {f"{rule.rule.rstrip('/')}/" for rule in rules if not rule.arguments and rule.strict_slashes is False}
-        return paths, tuple(rule.rule.partition("<")[0] for rule in rules if rule.arguments)
+    rules = list(app.url_map.iter_rules())
+    paths = {rule.rule for rule in rules if not rule.arguments}
+    paths |= {f"{rule.rule.rstrip('/')}/" for rule in rules if not rule.arguments and rule.strict_slashes is False}
+    prefixes = tuple(rule.rule.partition("<")[0] for rule in rules if rule.arguments)
 
     def is_route(target: str) -> bool:
         path = target.partition("?")[0]
         if not path.startswith("/"):  # the absolute form (RFC 9112, section 3.2.2)
             path = "/" + path.partition("://")[2].partition("/")[2]
-        paths, prefixes = routes()
         return path in paths or path.startswith(prefixes)
 
     return is_route
 
 
-def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
+def _register_hooks(app: Flask, observer: Observer, clock: Clock) -> None:
     is_route = _target_check(app)
 
     @app.before_request
@@ -112,7 +108,7 @@ def _register_hooks(app: Flask, deliveries: DeliveryLog, clock: Clock) -> None:
         if request.method == "POST" and sent.entry:
             is_routed = request.url_rule and sent.entry.fields["outcome"] != outcomes.NOT_FOUND.code
             message = "delivery" if is_routed else "request refused"
-            deliveries.write(sent.entry, status=sent.status_code, elapsed=context.elapsed, message=message)
+            delivery_log.write(sent.entry, observer, sent.status_code, context.elapsed, message)
         return sent
 
     @app.teardown_request

@@ -26,7 +26,6 @@ def create_blueprint(
     ledger: Ledger,
     queries: LedgerQueryLimiter,
     clock: Clock,
-    *,
     describe: Callable[[], dict[str, Any]],
     metrics: Metrics | None,
 ) -> Blueprint:

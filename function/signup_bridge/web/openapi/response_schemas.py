@@ -8,14 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from signup_bridge.core.contact import ContactType
-from signup_bridge.core.outcomes import (
-    MEDIA_TYPE_UNSUPPORTED,
-    SENT,
-    VERIFIED,
-    EncodingUnsupported,
-    Outcome,
-    RequestRejected,
-)
+from signup_bridge.core.outcomes import SENT, VERIFIED, EncodingUnsupported, Outcome, RequestRejected
 from signup_bridge.web.profiles import Profile
 from signup_bridge.web.responses import PROBLEM_TYPE, from_rejection, http_status, response_format
 
@@ -68,8 +61,9 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
     for outcome in outcomes:
         media_type, body_format = "application/json", outcome.code
         if outcome.kind != "success":
-            is_encoding = outcome is MEDIA_TYPE_UNSUPPORTED
-            rejection = EncodingUnsupported() if is_encoding else RequestRejected(outcome)
+            rejection: RequestRejected = EncodingUnsupported()
+            if outcome is not rejection.outcome:
+                rejection = RequestRejected(outcome)
             sent = dict(from_rejection(rejection, profile).headers)
             media_type, body_format = sent.pop("Content-Type"), response_format(outcome, profile)
             headers |= set(sent)
