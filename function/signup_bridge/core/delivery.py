@@ -1,11 +1,12 @@
-"""The request of one webhook, and the key that identifies it."""
+"""The request of one webhook, the key that identifies it, and its result."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from signup_bridge.core.contact import Contact
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.outcomes import Result
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,17 @@ class CodeRequest:
 
     contact: Contact
     key: IdempotencyKey
+
+
+class DeliveryResult(NamedTuple):
+    """The end of one request: its ``result``, and the ``public_result`` that the sender may see.
+
+    ``action`` is the API's. ``contact`` is None if only the ledger was read, which does not store it; its type is None
+    if that is unknown, too.
+    """
+
+    result: Result
+    public_result: Result
+    action: str
+    contact_type: ContactType | None
+    contact: Contact | None

@@ -101,14 +101,11 @@ def _environ(method: str, path: object, body: bytes) -> dict[str, Any]:
 def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
     """Add a header as a server would: several values joined, the bytes read as Latin-1 (PEP 3333)."""
     values = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-    if not values:
-        return
-    text = ",".join(values).strip()
     key = name.upper().replace("-", "_")
-    if key in TRANSPORT_HEADERS:
+    if not values or key in TRANSPORT_HEADERS:
         return
-    if key != "CONTENT_TYPE":
-        key = f"HTTP_{key}"
+    key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+    text = ",".join(values).strip()
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:

@@ -55,7 +55,7 @@ class ConcurrencyLimiter:
                     self._lock.notify()
 
     def is_in_flight(self, delivery: bytes) -> bool:
-        """Whether the delivery has a permit. The ledger may not have it yet."""
+        """Return whether the delivery has a permit. The ledger may not have it yet."""
         with self._lock:
             return delivery in self._in_flight
 

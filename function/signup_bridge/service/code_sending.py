@@ -10,7 +10,7 @@ from typing import NamedTuple
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import SEND
 from signup_bridge.core.clock import Deadline
-from signup_bridge.core.delivery import CodeRequest
+from signup_bridge.core.delivery import CodeRequest, DeliveryResult
 from signup_bridge.core.outcomes import Result
 from signup_bridge.ledger import CONTENT_REPLAY, SEND_LIMIT_WINDOW, Claim, Ledger, Settlement
 from signup_bridge.ledger.keys import Keys
@@ -36,16 +36,17 @@ class CodeSender(NamedTuple):
     limits: SendLimits
     reveal: bool
 
-    def send(self, request: CodeRequest, deadline: Deadline, credentials: Credentials | None = None) -> Result:
+    def send(self, request: CodeRequest, deadline: Deadline, credentials: Credentials | None = None) -> DeliveryResult:
         """Send a code to the contact, once, by the deadline. ``credentials`` are the request's own, if it has any."""
-        if not self.limits.allow(request.contact):
-            return Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
-        bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
-        result = self.processor.process(_SendWork(request, bound), deadline)
-        if self.reveal:
-            return result
-        # The ledger may have stored the outcome while REVEAL_ALREADY_VERIFIED was set.
-        return result._replace(outcome=outcomes.conceal_already_verified(result.outcome, SEND))
+        contact = request.contact
+        if self.limits.allow(contact):
+            bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
+            result = self.processor.process(_SendWork(request, bound), deadline)
+        else:
+            result = Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
+        if not self.reveal:  # the ledger may have stored the outcome while it was revealed
+            result = result._replace(outcome=outcomes.conceal_already_verified(result.outcome, SEND))
+        return DeliveryResult(result, result, SEND, contact.type, contact)
 
 
 class _SendWork(NamedTuple):
@@ -75,4 +76,4 @@ class _SendWork(NamedTuple):
         return settlement(claimed, attempt)._replace(content_replay=self.sender.limits.interval or CONTENT_REPLAY)
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
-        """Nothing follows a message."""
+        """Do nothing."""

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from signup_bridge.core import outcomes
-from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Deadline
-from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.core.delivery import CodeRequest, Delivery, IdempotencyKey
-from signup_bridge.core.outcomes import EncodingUnsupported, RequestRejected, Result
+from signup_bridge.core.delivery import CodeRequest, Delivery, DeliveryResult, IdempotencyKey
+from signup_bridge.core.outcomes import EncodingUnsupported, RequestRejected
 from signup_bridge.inbound import body, cloudevents, idempotency_key
 from signup_bridge.inbound.cloudevents import Source
 from signup_bridge.inbound.idempotency_key import KeyPolicy
@@ -41,20 +39,6 @@ class Request:
     action: Literal["auto", "send"] = "auto"
 
 
-class DeliveryResult(NamedTuple):
-    """The end of one request: its ``result``, and the ``public_result`` that the sender may see.
-
-    ``action`` is the API's. ``contact`` is None if only the ledger was read, which does not store it; its type is None
-    if that is unknown, too.
-    """
-
-    result: Result
-    public_result: Result
-    action: str
-    contact_type: ContactType | None
-    contact: Contact | None
-
-
 class RequestRules(NamedTuple):
     """Which requests the service accepts and how it reads them.
 
@@ -80,13 +64,10 @@ class SignupService(NamedTuple):
     def handle(self, request: Request) -> DeliveryResult:
         """Verify the contact or send the code by the request's deadline. Raises RequestRejected."""
         delivery = self._read(request)
-        contact, deadline = delivery.contact, request.deadline
         role = credentials.from_headers(request.headers) if self.rules.role_credentials else None
         if isinstance(delivery, CodeRequest):
-            result = self.sender.send(delivery, deadline, role)
-            return DeliveryResult(result, result, SEND, contact.type, contact)
-        result = self.verification.verify(delivery, deadline, role)
-        return DeliveryResult(result, self.verification.conceal(result, delivery.key), CREATE, contact.type, contact)
+            return self.sender.send(delivery, request.deadline, role)
+        return self.verification.verify(delivery, request.deadline, role)
 
     def authenticate(self, headers: Headers) -> None:
         """Verify the signature of a request without a body. Raises RequestRejected."""
@@ -95,11 +76,10 @@ class SignupService(NamedTuple):
     def lookup(self, delivery_id: str, headers: Headers, deadline: Deadline) -> DeliveryResult:
         """Return what the ledger stores about a delivery. Raises RequestRejected, also if it stores nothing."""
         keys = idempotency_key.candidates(delivery_id, headers, self.rules.keys)
-        stored = self.verification.lookup(keys, deadline)
-        if stored is None:
+        result = self.verification.lookup(keys, deadline)
+        if result is None:
             raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
-        public_result = self.verification.conceal(stored.result, stored.key)
-        return DeliveryResult(stored.result, public_result, CREATE, stored.contact_type, None)
+        return result
 
     def _read(self, request: Request) -> Delivery | CodeRequest:
         """Authenticate the sender, then parse the body. Raises RequestRejected."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE
 from signup_bridge.core.clock import Clock, Deadline
-from signup_bridge.core.contact import ContactType
-from signup_bridge.core.delivery import Delivery, IdempotencyKey
+from signup_bridge.core.contact import Contact, ContactType
+from signup_bridge.core.delivery import Delivery, DeliveryResult, IdempotencyKey
 from signup_bridge.core.outcomes import Result
 from signup_bridge.ledger import Claim, Ledger, LedgerUnavailable, Settlement
 from signup_bridge.ledger.keys import Keys
@@ -24,17 +24,6 @@ from .reconciliation import Reconciler
 
 COUNTED_OUTCOMES = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 """The outcomes that count as a wrong code."""
-
-
-class StoredResult(NamedTuple):
-    """The result of the delivery with this key, as the ledger has it.
-
-    ``contact_type`` is None until the result is definitive.
-    """
-
-    result: Result
-    key: IdempotencyKey
-    contact_type: ContactType | None = None
 
 
 class Verification(NamedTuple):
@@ -52,38 +41,43 @@ class Verification(NamedTuple):
     release: bool
     reveal: bool
 
-    def verify(self, delivery: Delivery, deadline: Deadline, credentials: Credentials | None = None) -> Result:
-        """Verify the delivery's code for its contact, once, by the deadline.
-
-        ``credentials`` are the request's own, if it has any.
-        """
+    def verify(self, delivery: Delivery, deadline: Deadline, credentials: Credentials | None = None) -> DeliveryResult:
+        """Verify the delivery's code, once, by the deadline. ``credentials`` are the request's own, if it has any."""
         bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
-        return self.processor.process(_VerificationWork(delivery, bound), deadline)
+        result = self.processor.process(_VerificationWork(delivery, bound), deadline)
+        return self._conceal(result, delivery.key, delivery.contact.type, delivery.contact)
 
-    def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> StoredResult | None:
-        """Return what the ledger stores about the delivery of one of these keys, None if it stores nothing."""
-        key = keys[0]
+    def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> DeliveryResult | None:
+        """Return what the ledger stores about the delivery with one of these keys, None if it stores nothing."""
         try:
             for key in keys:
                 stored = self.ledger.get(self.ledger.hasher().delivery(key), deadline=deadline)
                 if stored is None:
                     continue
                 if record := stored.record:
-                    return StoredResult(idempotency.result_from_record(record), key, ContactType(record.contact_type))
+                    result = idempotency.result_from_record(record)
+                    return self._conceal(result, key, ContactType(record.contact_type))
                 outcome = outcomes.OUTCOME_UNKNOWN if stored.state == "unknown" else outcomes.IN_PROGRESS
-                return StoredResult(Result(outcome), key)
+                return self._conceal(Result(outcome), key)
         except LedgerUnavailable as error:
-            return StoredResult(idempotency.ledger_unavailable_result(error), key)
+            return self._conceal(idempotency.ledger_unavailable_result(error), keys[0])
         return None
 
-    def conceal(self, result: Result, key: IdempotencyKey) -> Result:
-        """Return the result as the sender may see it. The placeholder of a delivery is the same each time."""
+    def _conceal(
+        self,
+        result: Result,
+        key: IdempotencyKey,
+        contact_type: ContactType | None = None,
+        contact: Contact | None = None,
+    ) -> DeliveryResult:
+        """Return the result with what the sender may see. The placeholder of a delivery is the same each time."""
 
         def placeholder_id() -> str:
             digest = hashlib.sha256(b"stand-in " + self.ledger.hasher().delivery(key)).digest()[:16]
             return str(uuid.UUID(bytes=digest, version=4))
 
-        return result if self.reveal else outcomes.conceal_in_result(result, placeholder_id)
+        public_result = result if self.reveal else outcomes.conceal_in_result(result, placeholder_id)
+        return DeliveryResult(result, public_result, CREATE, contact_type, contact)
 
 
 class _VerificationWork(NamedTuple):

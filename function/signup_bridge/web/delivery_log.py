@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from signup_bridge.core.actions import SEND
 from signup_bridge.core.clock import Stopwatch
+from signup_bridge.core.delivery import DeliveryResult
 from signup_bridge.core.outcomes import BRIDGE_MISCONFIGURED, INTERNAL_ERROR, NO_TIME, RequestRejected, Timing
 from signup_bridge.inbound.signatures import SignatureInvalid
-from signup_bridge.service.signup_service import DeliveryResult
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.observer import Observer
 from signup_bridge.upstream import error_codes

@@ -41,8 +41,6 @@ def init_app(app: Flask, profile: Profile, observer: Observer, clock: Clock) -> 
 
 
 class _RequestContext(NamedTuple):
-    """What is known of a request before its view runs."""
-
     request_id: str
     elapsed: Stopwatch
     request_id_token: Token[str | None]

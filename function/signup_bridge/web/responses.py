@@ -9,8 +9,8 @@ import json
 import math
 from typing import Any, NamedTuple
 
+from signup_bridge.core.delivery import DeliveryResult
 from signup_bridge.core.outcomes import NO_TIME, SENT, EncodingUnsupported, Outcome, RequestRejected, Timing
-from signup_bridge.service.signup_service import DeliveryResult
 
 from .profiles import Profile, ResponseFormat
 

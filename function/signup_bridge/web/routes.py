@@ -9,9 +9,10 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.delivery import DeliveryResult
 from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.service.admission import LedgerQueryLimiter
-from signup_bridge.service.signup_service import DeliveryResult, Request, SignupService, body_too_large
+from signup_bridge.service.signup_service import Request, SignupService, body_too_large
 
 from . import delivery_log
 from .middleware import to_flask_response

@@ -70,7 +70,6 @@ def build(features: Features) -> Schema:
 
 
 def _operations(features: Features, schemas: Schema) -> dict[str, Schema]:
-    """Return the operations by their paths."""
     failures = (outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED)
     ready = _ok("Ready") | response_schemas.responses(failures, STATUS, "Ready", schemas)
     metrics = response_schemas.content("Metrics in the Prometheus text format.", "text/plain", TEXT)
