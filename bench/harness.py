@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import api, load, servers
+from bench import api, earlier, load, servers
 from local_services import certificates
 
 CONNECTIONS = 16
@@ -22,6 +22,8 @@ class Harness(NamedTuple):
     bundle: Path
     """What every client of the API trusts."""
     senders: load.Senders
+    earlier: Path | None
+    """The files of `earlier.COMMIT`; None if this clone does not have it."""
 
     def api(self, latency: float = 0.0) -> AbstractContextManager[str]:
         """The API's stand-in; its URL."""
@@ -33,7 +35,7 @@ def start_harness() -> Iterator[Harness]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name, load.process() as senders:
         folder = Path(name)
         tls = certificates.self_signed(folder)
-        yield Harness(folder, tls, servers.trusted(tls.bundle, folder), senders)
+        yield Harness(folder, tls, servers.trusted(tls.bundle, folder), senders, earlier.checkout(folder / "earlier"))
 
 
 def show_progress(text: str) -> None:

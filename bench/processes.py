@@ -30,6 +30,13 @@ def seconds_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def processor_seconds(leader: int) -> float:
+    """The processor seconds that a process, its children and all their threads have taken, to the nanosecond."""
+    children = (PROC / str(leader) / "task" / str(leader) / "children").read_text().split()
+    files = [file for pid in [leader, *children] for file in (PROC / str(pid) / "task").glob("*/schedstat")]
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+
 def resident(leader: int) -> int:
     """Bytes of resident memory of a process and its children."""
     total = 0

@@ -117,8 +117,11 @@ def _cold_starts(cold: ColdStart) -> str:
             peer.name,
             f"{statistics.median(peer.health) * 1000:.0f} ms",
             f"{statistics.median(peer.verified) * 1000:.0f} ms",
+            f"{statistics.median(peer.processor) * 1000:.0f} ms",
             f"{statistics.median(peer.memory) / 2**20:.1f} MiB",
         )
         for peer in cold.peers
     ]
-    return documents.table(("", "first 200", "first verified delivery", "memory of all processes"), rows)
+    return documents.table(
+        ("", "first 200", "first verified delivery", "processor time until then", "memory of all processes"), rows
+    )

@@ -40,8 +40,8 @@ def trusted(own: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def bridge(api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
-    """The bridge, with a ledger of its own in the folder unless ``settings`` name one."""
+def bridge(api: str, bundle: Path, folder: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
+    """The bridge in the tree at ``root``, with a ledger of its own in the folder unless ``settings`` name one."""
     folder.mkdir(exist_ok=True)
     environ = {
         "DOMAIN_API_CA_BUNDLE": str(bundle),
@@ -51,7 +51,7 @@ def bridge(api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Se
         **settings,
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
-    with _started(command, ROOT, api, environ, folder / "bridge.log") as (port, pid):
+    with _started(command, root, api, environ, folder / "bridge.log") as (port, pid):
         yield Server(Target(port, verified=b'"verified"'), pid)
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bench import load, servers, targets
+from bench import earlier, load, servers, targets
 from bench.harness import Harness, show_progress
 from bench.load import Target
 from bench.targets import Result
@@ -33,6 +33,11 @@ def measure(harness: Harness) -> Latency:
             "bridge": running.enter_context(servers.bridge(api, harness.bundle, harness.folder / "latency")).target,
             "baseline": running.enter_context(servers.flask_peer("baseline", *peer_arguments)).target,
         }
+        if harness.earlier:
+            folder = harness.folder / "latency-earlier"
+            there[earlier.COMMIT] = running.enter_context(
+                servers.bridge(api, harness.bundle, folder, harness.earlier)
+            ).target
         asked: dict[str, list[float]] = {name: [] for name in there}
         for turn in range(TURNS + 1):
             for name in random.sample(list(there), len(there)):
@@ -48,6 +53,8 @@ def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: f
     """What the bridge adds at this part of all requests."""
     own, baseline, bridge = (at(asked[name], part) for name in ("API", "baseline", "bridge"))
     times = f"{bridge:.1f} ms, the API itself {own:.1f} ms, the baseline {baseline:.1f} ms"
+    if earlier.COMMIT in asked:
+        times += f", {earlier.COMMIT} {at(asked[earlier.COMMIT], part):.1f} ms"
     detail = f"{times}; {len(asked['bridge'])} requests each"
     return Result(target, bridge - own, detail)
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import load, servers, targets
+from bench import earlier, load, servers, targets
 from bench.harness import CONNECTIONS, Harness, show_progress
 from bench.load import Target
 from bench.targets import Result
@@ -46,6 +46,7 @@ def measure(harness: Harness) -> Throughput:
         kinds = _interleaved(harness, "costs", asked)
     results = (
         _beside(targets.BESIDE_BASELINE, peers, "bridge", "baseline"),
+        _beside(targets.BESIDE_EARLIER, peers, "bridge", earlier.COMMIT),
         _beside(targets.BESIDE_NAIVE, peers, "bridge", "naive"),
         _beside(targets.REPLAY, kinds, "first", "again"),
         _beside(targets.REFUSED, kinds, "first", "refused"),
@@ -67,6 +68,9 @@ def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextMana
         ),
         "naive": running.enter_context(servers.flask_peer("naive", *peer_arguments)),
     }
+    if harness.earlier:
+        folder = Path(tempfile.mkdtemp(dir=harness.folder))
+        there[earlier.COMMIT] = running.enter_context(servers.bridge(api, harness.bundle, folder, harness.earlier))
     if node := running.enter_context(servers.node_peer(*peer_arguments)):
         there["Node"] = node
     return {name: server.target for name, server in there.items()}
@@ -87,6 +91,8 @@ def _interleaved(harness: Harness, what: str, these: Mapping[str, tuple[Target, 
 
 def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: str, other: str) -> Result:
     """How many times as fast one is as the other."""
+    if other not in rates:
+        return Result(target, None, earlier.ABSENT)
     ratios = [mine / its for mine, its in zip(rates[one], rates[other], strict=True)]
     first, second = (statistics.median(rates[name]) for name in (one, other))
     low, _, high = statistics.quantiles(ratios, n=4)

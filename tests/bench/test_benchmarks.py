@@ -96,7 +96,7 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
         "speed": Throughput(rates, rates, kinds, (result,)),
         "profile": Profile({"first delivery": {"ledger": 120.0}}),
         "latency": Latency(times, ()),
-        "cold-start": ColdStart([Peer("bridge", tmp_path, [0.3], [0.4], [50 * 2**20])], ()),
+        "cold-start": ColdStart([Peer("bridge", tmp_path, [0.3], [0.4], [0.2], [50 * 2**20])], ()),
         "memory": Memory(((0, 70.0), (100_000, 71.0)), ()),
     }
     report.write(measured)
@@ -105,7 +105,7 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| baseline | 2 | 2.00 | 2 | 2.00 |" in written
     assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written
-    assert "| bridge | 300 ms | 400 ms | 50.0 MiB |" in written
+    assert "| bridge | 300 ms | 400 ms | 200 ms | 50.0 MiB |" in written
     report.write(measured | {"cold-start": ColdStart((), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
     assert "Not measured: no CPython 3.10." in (tmp_path / "performance.md").read_text()
     pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
