@@ -14,19 +14,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
 from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_bridge.settings import LOG_LEVELS, SETTINGS
 
-from tests.docs import code_facts, senders
+from tests.docs import code_facts, operations, senders
 from tests.support.deployer import scf_api
-from tests.support.documents import ROOT, blocks, broken_links, cells, column, read, section, table
+from tests.support.documents import ROOT, blocks, broken_links, column, read, table
 from tests.support.log_lines import LOG_FIELDS
 from tests.support.scenarios.sender_policies import POLICIES
 from tests.support.tools.node_packages import HERE as NODE
 
 DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
 SEMANTICS, OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (
     f"docs/{name}.md" for name in ("semantics", "operations", "security", "emulator", "deploying", "senders")
 )
@@ -91,66 +91,6 @@ def documented_constants() -> dict[tuple[str, str], tuple[float, ...]]:
         (name, module): tuple(float(n) * (2**20 if "MiB" in value else 1) for n in re.findall("[0-9.]+", value))
         for name, value, module in table(SEMANTICS, "Constants", 0, 1, 2)
     }
-
-
-# -- docs/operations.md --
-
-
-def empty_cells(heading: str, first: int) -> list[tuple[str, ...]]:
-    """Return the rows of a table that have an empty cell from a column on."""
-    return [row for row in table(OPERATIONS, heading) if not all(row[first:])]
-
-
-def documented_metrics() -> dict[str, tuple[str, set[str]]]:
-    rows = table(OPERATIONS, "Metrics", 0, 1, 2)
-    return {name: (kind, set(re.findall("[a-z]+", labels))) for name, kind, labels in rows}
-
-
-def queried_labels() -> set[str]:
-    text = read(OPERATIONS)
-    used = re.findall(r"by \(([a-z, ]+)\)", text) + re.findall(r"\{([a-z]+)=", text)
-    return {name for names in used for name in re.findall("[a-z]+", names)}
-
-
-def queried_codes() -> set[str]:
-    text = read(OPERATIONS)
-    queries = re.findall(r'(?:outcome|result)=~?"([^"]+)"', text) + re.findall(r'outcome:\(?"([^)`]+)"', text)
-    return {code for query in queries for code in re.findall("[a-z]+(?:-[a-z]+)+", query)}
-
-
-def documented_fields() -> dict[str, str]:
-    return {name: kind.split(" ")[0].rstrip(",") for name, kind in table(OPERATIONS, "Fields", 0, 1)}
-
-
-def queried_fields() -> set[str]:
-    (queries,) = re.findall(r"```text\n(message:.*?)```", read(OPERATIONS), re.DOTALL)
-    fields = set(re.findall(r"([a-z_]+):", queries)) | set(re.findall(r"percentile\(([a-z_]+),", queries))
-    return fields | {name for names in re.findall(r"select ([a-z_, ]+), count", queries) for name in names.split(", ")}
-
-
-def documented_lines() -> set[tuple[str, str]]:
-    """Return message and level of each line; a message that `…` shortens is completed if the code logs one like it."""
-    logged = code_facts.log_lines()
-
-    def complete(message: str, level: str) -> set[tuple[str, str]]:
-        pattern = ".*".join(map(re.escape, message.split("…")))
-        return {one for one in logged if re.fullmatch(pattern, one[0]) and one[1] == level} or {(message, level)}
-
-    return {line for message, level in table(OPERATIONS, "Lines", 0, 1) for line in complete(message, level)}
-
-
-def documented_levels() -> set[str]:
-    return {level for _, levels in table(OPERATIONS, "Lines", 0, 1) for level in levels.split(", ")}
-
-
-def alarms_in_table() -> set[str]:
-    rows = [cells(line) for line in section(OPERATIONS, "## Alarms").splitlines() if line.startswith("|")]
-    return {name for _, rule, *_ in rows[2:] for name in re.findall("`(SignupBridge[A-Za-z]+)`", rule)}
-
-
-def alarms_in_rules() -> set[str]:
-    rules = yaml.safe_load(blocks(OPERATIONS, "yaml")[1])
-    return {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
 
 
 # -- docs/security.md --
@@ -254,16 +194,16 @@ CHECKS: list[Check] = [
     # docs/operations.md
     Check(OPERATIONS, "codes with something to do", lambda: column(OPERATIONS, "What to do for each code", 0),
           lambda: code_facts.CODES),
-    none(OPERATIONS, "codes with nothing to do", lambda: empty_cells("What to do for each code", 1)),
-    Check(OPERATIONS, "metrics, types, labels", documented_metrics, code_facts.metrics),
-    known(OPERATIONS, "labels in queries", queried_labels, code_facts.labels, 3),
-    known(OPERATIONS, "codes in queries", queried_codes, lambda: code_facts.CODES, 6),
-    Check(OPERATIONS, "log fields and types", documented_fields, lambda: LOG_FIELDS),
-    none(OPERATIONS, "log fields without a meaning", lambda: empty_cells("Fields", 2)),
-    Check(OPERATIONS, "log messages and levels", documented_lines, code_facts.log_lines),
-    known(OPERATIONS, "log levels", documented_levels, lambda: LOG_LEVELS, 3),
-    known(OPERATIONS, "log fields in queries of CLS", queried_fields, lambda: LOG_FIELDS, 9),
-    Check(OPERATIONS, "alarms", alarms_in_table, alarms_in_rules),
+    none(OPERATIONS, "codes with nothing to do", lambda: operations.empty_cells("What to do for each code", 1)),
+    Check(OPERATIONS, "metrics, types, labels", operations.documented_metrics, code_facts.metrics),
+    known(OPERATIONS, "labels in queries", operations.queried_labels, code_facts.labels, 3),
+    known(OPERATIONS, "codes in queries", operations.queried_codes, lambda: code_facts.CODES, 6),
+    Check(OPERATIONS, "log fields and types", operations.documented_fields, lambda: LOG_FIELDS),
+    none(OPERATIONS, "log fields without a meaning", lambda: operations.empty_cells("Fields", 2)),
+    Check(OPERATIONS, "log messages and levels", operations.documented_lines, code_facts.log_lines),
+    known(OPERATIONS, "log levels", operations.documented_levels, lambda: LOG_LEVELS, 3),
+    known(OPERATIONS, "log fields in queries of CLS", operations.queried_fields, lambda: LOG_FIELDS, 9),
+    Check(OPERATIONS, "alarms", operations.alarms_in_table, operations.alarms_in_rules),
     # docs/security.md
     known(SECURITY, "tests that show a claim", named_tests, existing_tests, 3),
     none(SECURITY, "claims without a test", claims_without_a_test),

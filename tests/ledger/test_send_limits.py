@@ -2,77 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
-import sqlite3
-import threading
-from pathlib import Path
-
 import pytest
-from signup_bridge.core.contact import Contact, ContactType
-from signup_bridge.core.delivery import CodeRequest, IdempotencyKey
 from signup_bridge.ledger import (
     Acquired,
-    Claim,
     InFlight,
-    KeyMismatch,
-    RateLimited,
-    Record,
     Replay,
-    SendLimit,
-    SendLimited,
 )
-from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.service.send_limits import SendLimits
 
-from tests.support.bridge.signed_requests import PHONE
-from tests.support.ledgers import FAST, KEY, Engine, Make, keys, sqlite_engine
-
-SENT = Record("sent", "r-1", contact_type=1)
-LIMITS = SendLimits(interval=60, per_contact=5, per_prefix=100, per_hour=0, allowed=())
-
-
-def contact(value: str = PHONE) -> Contact:
-    return Contact(ContactType.EMAIL if "@" in value else ContactType.PHONE, value)
-
-
-def request(name: str, to: str = PHONE) -> Keys:
-    return Hasher(KEY).keys(CodeRequest(contact(to), IdempotencyKey("signed", name)))
-
-
-def limits_for(to: str = PHONE, limits: SendLimits = LIMITS) -> list[SendLimit]:
-    return limits.limits_for(contact(to), Hasher(KEY))
-
-
-def claim(
-    engine: Engine,
-    name: str,
-    to: str = PHONE,
-    *,
-    limits: SendLimits = LIMITS,
-    token: str | None = None,
-    wait: float = 6.0,
-) -> Claim:
-    return engine.ledger.claim_send(
-        request(name, to),
-        token or secrets.token_hex(8),
-        limits=limits_for(to, limits),
-        lease=10,
-        max_wait=wait,
-        deadline=engine.deadline,
-    )
-
-
-def send(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> None:
-    token = secrets.token_hex(8)
-    assert isinstance(claim(engine, name, to, limits=limits, token=token), Acquired)
-    assert engine.settle(token, SENT, request(name, to))
-
-
-def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> tuple[str, float]:
-    """Which guard lets no message out, and the seconds to wait, to the next ten."""
-    limited = claim(engine, name, to, limits=limits)
-    assert isinstance(limited, SendLimited)
-    return limited.limit, round(limited.wait, -1)
+from tests.support.ledgers import FAST, Make
+from tests.support.send_limits import LIMITS, SENT, claim, limits_for, refusal, request, send
 
 
 def test_interval_allows_one_message_per_contact(make: Make) -> None:
@@ -205,120 +144,3 @@ def test_expired_claim_of_message_is_unknown_and_counted(make: Make) -> None:
     assert refusal(engine, "a") == ("interval", 50)
     engine.pass_by(50)
     send(engine, "a")
-
-
-def test_messages_have_their_own_rate(make: Make) -> None:
-    engine = make(interval=4.0)
-    engine.own(keys("v"))
-    first, second = claim(engine, "a", "10086"), claim(engine, "b", "10010")
-    assert first == Acquired()
-    assert isinstance(second, Acquired)
-    assert second.wait == pytest.approx(4, abs=1)
-    late = claim(engine, "c", "10000")
-    assert isinstance(late, RateLimited)
-    assert late.wait == pytest.approx(8, abs=1)
-    assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "nothing was counted that found no slot"
-
-
-def test_message_and_verification_with_same_id_do_not_match(make: Make) -> None:
-    """An id belongs to one content, and a message is another than a verification of the same contact."""
-    engine = make(interval=FAST.interval)
-    send(engine, "a")
-    assert engine.claim(keys("a")) == KeyMismatch()
-    engine.end(Record("code-incorrect", "r", contact_type=1), keys("b"))
-    assert claim(engine, "b") == KeyMismatch()
-    own = engine.own(keys("c"))
-    engine.pass_by(60.1)
-    send(engine, "d")
-    assert engine.settle(own, None, keys("c"))
-    unknown = engine.acquire_unknown(keys("e"))
-    assert (len(unknown.calls), unknown.competing_calls) == (1, ())
-
-
-@pytest.mark.parametrize("back", [-30.0, -86_400.0])
-def test_clock_set_back_does_not_extend_interval(make: Make, back: float) -> None:
-    engine = make(interval=FAST.interval)
-    send(engine, "a")
-    engine.pass_by(back)
-    assert refusal(engine, "b") == ("interval", 60)
-    engine.pass_by(60.1)
-    send(engine, "b")
-
-
-def test_clock_set_back_does_not_extend_replay_of_content_key(make: Make) -> None:
-    engine = make(interval=FAST.interval)
-    known_by_body = Hasher(KEY).keys(CodeRequest(contact(), IdempotencyKey("content", b"body")))
-
-    def ask(token: str) -> Claim:
-        return engine.ledger.claim_send(
-            known_by_body, token, limits=limits_for(), lease=10, max_wait=6, deadline=engine.deadline
-        )
-
-    assert isinstance(ask("one"), Acquired)
-    assert engine.settle("one", SENT, known_by_body, content_replay=60.0)
-    assert isinstance(ask("two"), Replay)
-    engine.pass_by(-86_400)
-    limited = ask("two")
-    assert isinstance(limited, SendLimited)
-    assert (limited.limit, round(limited.wait, -1)) == ("interval", 60)
-    engine.pass_by(60.1)
-    assert isinstance(ask("two"), Acquired)
-    assert engine.settle("two", SENT, known_by_body, content_replay=60.0)
-    assert isinstance(ask("three"), Replay)
-
-
-def test_clock_jump_ahead_opens_each_limit_once(make: Make) -> None:
-    engine, limits = make(interval=FAST.interval), LIMITS._replace(interval=0, per_contact=2)
-    for name in "ab":
-        send(engine, name, limits=limits)
-    engine.pass_by(7200)
-    for name in "cd":
-        send(engine, name, limits=limits)
-    engine.pass_by(-7200)
-    assert refusal(engine, "e", limits=limits) == ("per-contact", 3600)
-
-
-def test_concurrent_requests_send_one_message(make: Make) -> None:
-    engine = make(interval=FAST.interval)
-    claims: list[Claim] = []
-    threads = [
-        threading.Thread(target=lambda name: claims.append(claim(engine, name)), args=(str(number),))
-        for number in range(20)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(type(one).__name__ for one in claims) == ["Acquired"] + ["SendLimited"] * 19
-
-
-def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
-    """A ledger that was made before messages were counted keeps what it remembers."""
-    before = sqlite_engine(tmp_path, FAST)
-    before.end(Record("verified", "r", contact_type=1), keys("v"))
-    before.ledger.close()
-    with sqlite3.connect(tmp_path / "ledger.db") as db:
-        db.executescript("DROP TABLE sends; DROP INDEX by_call; DROP INDEX by_second_call; PRAGMA user_version = 1")
-    db.close()
-    engine = sqlite_engine(tmp_path, FAST)
-    assert isinstance(engine.claim(keys("v")), Replay)
-    send(engine, "a")
-    engine.ledger.close()
-
-
-@pytest.mark.parametrize("ahead", [0.0, 31_536_000.0])
-def test_send_counts_are_deleted_after_an_hour(tmp_path: Path, ahead: float) -> None:
-    """Also behind what was counted while the clock was ahead."""
-    engine = sqlite_engine(tmp_path, FAST)
-    engine.pass_by(ahead)
-    for number in range(8):
-        send(engine, f"a{number}", f"jo{number}@example.com")
-    engine.pass_by(-ahead)
-    for number in range(30):
-        send(engine, str(number), f"+1 202 555 01{number:02}")
-        engine.pass_by(400)
-    engine.ledger.close()
-    with sqlite3.connect(tmp_path / "ledger.db") as db:
-        (count,) = db.execute("SELECT count(*) FROM sends").fetchone()
-    db.close()
-    assert count <= 8 + 2 * 10

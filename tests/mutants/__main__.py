@@ -29,15 +29,21 @@ TESTS = {
         "tests/service/test_conceal_already_verified.py",
         "tests/web/test_responses.py",
         "tests/web/test_profiles.py",
+        "tests/web/test_hook_errors.py",
         "tests/project/test_project.py",
     ),
     "signup_bridge.upstream.error_codes": ("tests/core/test_outcomes.py",),
-    "signup_bridge.web.profiles": ("tests/web/test_profiles.py", "tests/test_settings.py"),
+    "signup_bridge.web.profiles": (
+        "tests/web/test_profiles.py",
+        "tests/web/test_hook_errors.py",
+        "tests/test_settings.py",
+    ),
     "signup_bridge.web.responses": (
         "tests/web/test_responses.py",
         "tests/service/test_conceal_already_verified.py",
         "tests/service/test_code_sending.py",
         "tests/web/test_profiles.py",
+        "tests/web/test_hook_errors.py",
         "tests/web/test_routes.py",
     ),
 }

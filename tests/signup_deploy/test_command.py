@@ -18,11 +18,10 @@ from signup_deploy.command import format_result, read_credentials
 from signup_deploy.packaging.package import Package
 from tests.support import ROOT
 from tests.support.deployer.deployments import ENVIRON, FUNCTION_KEY, YAML, archive, assert_no_secret, load
-from tests.support.deployer.scf_api import SECRET_ID, SECRET_KEY, ScfCloud
+from tests.support.deployer.scf_api import FUNCTION_URL, SECRET_ID, SECRET_KEY, ScfCloud
 from tests.support.emulator.command import IMPORTS
 
 DEPLOYER = {"TENCENT_SECRET_ID": SECRET_ID, "TENCENT_SECRET_KEY": SECRET_KEY}
-URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
 KEPT = ("PATH", "HOME", "COV")
 
 
@@ -80,16 +79,16 @@ def test_deploy_prints_url_and_command_to_try_it(cloud: ScfCloud, package: str) 
     done = run(cloud, "--package", package)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[-6] == URL
+    assert lines[-6] == FUNCTION_URL
     assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set")
-    sent = f" -m signup_bridge send --url {URL}/webhooks/signup --contact … --code …"
+    sent = f" -m signup_bridge send --url {FUNCTION_URL}/webhooks/signup --contact … --code …"
     assert lines[-1].endswith(sent)
     interpreter = lines[-1].strip().removesuffix(sent)
     assert os.access(ROOT / interpreter, os.X_OK)
     again = run(cloud, "--package", package)
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.splitlines()[0] == "nothing to change"
-    assert URL in again.stdout
+    assert FUNCTION_URL in again.stdout
 
 
 def test_deploy_uploads_built_package(cloud: ScfCloud, built: Package) -> None:
@@ -100,14 +99,17 @@ def test_deploy_uploads_built_package(cloud: ScfCloud, built: Package) -> None:
 
 def test_deploy_prints_send_command_for_webhook_auth(cloud: ScfCloud, package: str) -> None:
     done = run(cloud, "--package", package, environ={**ENVIRON, **DEPLOYER, "WEBHOOK_AUTH": "github"})
-    assert f"send --url {URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
+    assert f"send --url {FUNCTION_URL}/webhooks/signup --sender github --contact … --code …" in done.stdout
 
 
 def test_greeting_without_url_or_with_cam_says_what_to_do(tmp_path: Path) -> None:
     config = load(tmp_path)
     assert format_result(config, None).startswith("\nSCF has no URL yet; run the command again")
     config = load(tmp_path, YAML.replace("authType: NONE", "authType: CAM"))
-    assert format_result(config, URL) == f"\n{URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
+    assert (
+        format_result(config, FUNCTION_URL)
+        == f"\n{FUNCTION_URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
+    )
 
 
 def test_dry_run_without_key_shows_first_deployment(cloud: ScfCloud, package: str) -> None:

@@ -26,17 +26,15 @@ from tests.support.bridge.responses import HttpResponse
 from tests.support.ledgers import SHIFTED
 from tests.support.scenarios.invariants import (
     CONTACTS,
-    CREATE,
-    DESCRIBE,
     LOST,
     NOT_PROCESSED,
     UNDER_WAY,
-    Clock,
     Crash,
     Model,
-    Sent,
     code_of,
 )
+from tests.support.scenarios.lost_replies import CREATE, DESCRIBE
+from tests.support.scenarios.model_state import Clock, Sent
 
 fault_plans = st.lists(
     st.sampled_from([Fault(name, CREATE) for name in LOST + NOT_PROCESSED] + [Fault(name, DESCRIBE) for name in LOST]),

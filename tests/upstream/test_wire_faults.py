@@ -17,8 +17,7 @@ from signup_emulator.server import Emulator
 from tests.support.bridge.clocks import StillClock
 from tests.support.bridge.instances import Bridge, bridge, calls, patient
 from tests.support.bridge.responses import ABORT, PROBLEM, check_problem, problem
-from tests.support.bridge.signed_requests import PHONE
-from tests.support.network.upstream import SUCCESS, Script, Upstream, cut, reply, send
+from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
 UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 FAILED = problem("upstream-failed", 502, retryable=True)
@@ -266,43 +265,6 @@ def test_reply_that_ends_with_the_connection_is_read() -> None:
         bridged = bridge(upstream.url)
         assert bridged.deliver().status == bridged.deliver().status == 200
         assert len(upstream.requests) == upstream.connections == 2
-
-
-@pytest.mark.parametrize("break_off", [cut, lambda connection: connection.close()], ids=["reset", "no-goodbye"])
-def test_tls_that_breaks_after_the_request_is_unknown(tls: Tls, break_off: Script) -> None:
-    """Its error has the class of a handshake that failed, yet the code may be spent."""
-    with Upstream(break_off, tls.context) as upstream:
-        check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
-        assert len(upstream.requests) == 1
-        assert PHONE.encode() in upstream.requests[0]
-
-
-def test_tls_that_replies_with_nonsense_is_unknown(tls: Tls) -> None:
-    def nonsense(connection: socket.socket) -> None:
-        with socket.socket(fileno=connection.detach()) as plain:
-            plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            time.sleep(0.2)
-
-    with Upstream(nonsense, tls.context) as upstream:
-        check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
-        assert len(upstream.requests) == 1
-
-
-def test_tls_that_stalls_in_the_body_is_unknown(tls: Tls) -> None:
-    def stall(connection: socket.socket) -> None:
-        connection.sendall(reply(SUCCESS)[:-9])
-        connection.recv(1)  # until the bridge has gone
-
-    with Upstream(stall, tls.context) as upstream:
-        bridged = bridge(upstream.url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.8)
-        check_problem(bridged.deliver(), UNKNOWN, PROBLEM)
-
-
-def test_tls_connection_is_kept(tls: Tls) -> None:
-    with Emulator(rate=0, tls=tls.context) as emulator:
-        bridged = bridge(emulator.url, DOMAIN_API_CA_BUNDLE=tls.bundle)
-        assert bridged.deliver().json["status"] == "verified"
-        assert bridged.deliver().json["code"] == "already-verified"
 
 
 def test_code_and_contact_are_sent_unchanged(emulator: Emulator) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
@@ -21,106 +19,15 @@ import pytest
 import requests
 from signup_bridge.telemetry.logs import JsonFormatter
 from signup_bridge.web.gunicorn_worker import Worker
-from signup_bridge.web.profiles import PROFILES
 
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.bridge.instances import gunicorn, post
-from tests.support.bridge.signed_requests import body, signed
-from tests.support.bridge.targets import Running, running_tree
-from tests.support.network.raw_requests import raw, read_response
+from tests.support.bridge.signed_requests import body
+from tests.support.bridge.targets import Running
+from tests.support.network.raw_requests import delivery_request, read_response
 
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running_tree(tmp_path_factory.mktemp("bridge") / "log") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def fresh(running: Running) -> None:
-    running.emulator.reset()
-
-
-CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"POST / HTTP/9.9\r\n\r\n",
-        b"POST  /\x00 HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nsecret-of-somebody\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nX: secret-of-somebody\x00\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\n" + b"X: secret-of-somebody\r\n" * 500 + b"\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 8300 + b"\r\n\r\n",
-        b"POST /" + b"y" * 8300 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: secret-of-somebody\r\n\r\n",
-        CHUNKED + b"zz\r\n",
-        CHUNKED + b"-1\r\nx\r\n",
-        CHUNKED + b"1\r\nxy",
-        CHUNKED + b"0\r\nsecret-of-somebody\r\n\r\n",
-    ],
-)  # fmt: skip
-def test_malformed_http_returns_a_problem_document(running: Running, data: bytes) -> None:
-    status, headers, document = raw(running.url, data)
-    assert (status, headers["content-type"]) == (400, "application/problem+json")
-    assert json.loads(document)["code"] == "body-malformed"
-    assert {"x-request-id", "server-timing"} <= set(headers)
-    assert b"secret-of-somebody" not in document
-    assert "secret-of-somebody" not in running.log.read_text()
-
-
-LENGTH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\n\r\n"
-INCOMPLETE = {
-    "body": LENGTH + b'{"type": "phone"',
-    "no body": LENGTH,
-    "no chunk": CHUNKED,
-    "chunk size": CHUNKED + b"1",
-    "chunk": CHUNKED + b"5\r\nxy",
-    "chunk's end": CHUNKED + b"2\r\nxy",
-    "half of a chunk's end": CHUNKED + b"2\r\nxy\r",
-    "next chunk": CHUNKED + b"2\r\nxy\r\n",
-    "trailers": CHUNKED + b"2\r\nxy\r\n0\r\n",
-}
-
-
-@pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("bridge") / "log"
-    with Emulator(rate=0) as emulator, gunicorn(
-        emulator.url, log, REQUEST_BUDGET=0.3, SENDER_PROFILE=request.param
-    ) as url:  # fmt: skip
-        yield url
-
-
-@pytest.mark.parametrize("hasty", ["status"], indirect=True)
-@pytest.mark.parametrize("data", INCOMPLETE.values(), ids=INCOMPLETE)
-def test_incomplete_body_is_retryable(hasty: str, data: bytes) -> None:
-    assert_retryable(hasty, data)
-
-
-@pytest.mark.parametrize("hasty", PROFILES, indirect=True)
-@pytest.mark.parametrize("data", [INCOMPLETE["body"], INCOMPLETE["chunk"]], ids=["length", "chunked"])
-@pytest.mark.parametrize("silent", [False, True], ids=["closed", "silent"])
-def test_incomplete_body_is_retryable_in_every_profile(hasty: str, data: bytes, silent: bool) -> None:
-    assert_retryable(hasty, data, silent=silent)
-
-
-def assert_retryable(url: str, data: bytes, *, silent: bool = False) -> None:
-    status, headers, document = raw(url, data, silent=silent)
-    assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-    assert "webhook-delivery" not in headers
-    members = json.loads(document)
-    assert (members.get("code", "body-incomplete"), members.get("retryable", True)) == ("body-incomplete", True)
-
-
-def test_malformed_http_returns_a_response_of_the_profile(tmp_path: Path) -> None:
-    with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", SENDER_PROFILE="ack") as url:
-        status, headers, document = raw(url, b"POST / HTTP/9.9\r\n\r\n")
-    members = json.loads(document)
-    assert (status, headers["content-type"]) == (200, "application/json")
-    assert (members["status"], members["verified"]) == ("body-malformed", False)
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def test_handle_error_of_an_unexpected_exception_reveals_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,20 +94,6 @@ def parent_of(process_id: int) -> int:
     return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2].split()[1])
 
 
-def test_silent_connections_do_not_block_others(tmp_path: Path) -> None:
-    """There are more of them than the worker accepts, and than it has threads."""
-    arguments = "--worker-connections 140 --threads 100"
-    with (
-        ExitStack() as open_still,
-        Emulator(rate=0) as emulator,
-        gunicorn(emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS=arguments) as url,
-    ):
-        parts = urlsplit(url)
-        for _ in range(200):
-            open_still.enter_context(socket.create_connection((parts.hostname, parts.port or 80), timeout=10))
-        assert requests.get(f"{url}/health", timeout=10).status_code == 200
-
-
 def test_health_responds_while_all_deliveries_wait(running: Running, tmp_path: Path) -> None:
     running.emulator.faults.arm(Fault("hang", times=2))
     with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=20) as url:
@@ -227,93 +120,6 @@ def test_graceful_stop_completes_the_requests_in_progress(running: Running, tmp_
             time.sleep(0.02)
         running.emulator.close_connections()
         assert response.result().json["code"] == "outcome-unknown"
-
-
-def test_stalled_requests_are_cut_at_the_budget(running: Running, tmp_path: Path) -> None:
-    with gunicorn(running.emulator.url, tmp_path / "log", CONCURRENCY=2, REQUEST_BUDGET=4) as url:
-        parts = urlsplit(url)
-        half = (b"POST / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-        stopped = [socket.create_connection((parts.hostname, parts.port or 80)) for _ in range(6)]
-        try:
-            for number, connection in enumerate(stopped):
-                connection.sendall(half[number % 2])
-            assert post(url, body()).json["status"] == "verified"
-            assert_cut(stopped, tmp_path / "log")
-        finally:
-            for connection in stopped:
-                connection.close()
-
-
-def assert_cut(stopped: list[socket.socket], log: Path) -> None:
-    """The bridge ends each connection, and logs no error."""
-    for connection in stopped:
-        connection.settimeout(10)
-        while connection.recv(4096):
-            pass
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {line["level"] for line in lines} == {"INFO"}
-
-
-def test_early_connection_occupies_no_thread(running: Running, tmp_path: Path) -> None:
-    """Its budget starts with its first byte, not when it connects."""
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
-            time.sleep(1.2)  # longer than the budget
-            assert post(url, body(contact="10086")).json["code"] == "code-incorrect"
-            connection.sendall(delivery())
-            assert b"HTTP/1.1 200" in connection.recv(65_536)
-
-
-def delivery() -> bytes:
-    """Return a signed request that asks for its connection to be closed."""
-    data = body()
-    headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
-    lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-    return "\r\n".join(lines).encode() + data
-
-
-@pytest.mark.parametrize(
-    ("start", "response"),
-    [
-        (b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: ", b""),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n", b"HTTP/1.1 503 "),
-    ],
-    ids=["head", "body"],
-)
-def test_dripping_request_is_cut_at_the_budget(running: Running, tmp_path: Path, start: bytes, response: bytes) -> None:
-    """Each byte arrives in time, but the request does not."""
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.6) as url:
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
-            connection.sendall(start)
-            while not select.select([connection], [], [], 0.05)[0]:
-                connection.sendall(b"y")
-            assert connection.recv(65_536).startswith(response)
-
-
-def test_connection_that_the_caller_keeps_open_does_not_block_others(running: Running, tmp_path: Path) -> None:
-    """gunicorn would wait for it in its event loop."""
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=20) as url:
-        parts = urlsplit(url)
-        with ExitStack() as open_still:
-            address = (parts.hostname, parts.port or 80)
-            callers = [open_still.enter_context(socket.create_connection(address, timeout=60)) for _ in range(5)]
-            for caller in callers:
-                caller.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            for caller in callers:
-                assert caller.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
-            assert requests.get(f"{url}/health", timeout=60).status_code == 200
-
-
-def test_budget_on_a_kept_connection_starts_with_the_request(running: Running, tmp_path: Path) -> None:
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=3) as url, requests.Session() as session:
-        began = time.monotonic()
-        while time.monotonic() - began < 3.2:  # without a pause that would give the connection back to the event loop
-            time.sleep(0.01)
-            assert session.get(f"{url}/health", timeout=60).status_code == 200
-        data = body()
-        assert session.post(f"{url}/", data, headers=signed(data), timeout=60).json()["status"] == "verified"
 
 
 def test_pipelined_requests_are_served_in_order(running: Running) -> None:
@@ -353,21 +159,6 @@ def test_busy_kept_connection_shares_the_only_thread(running: Running, tmp_path:
             asking.join()
 
 
-def test_unread_responses_disconnect_the_caller(running: Running, tmp_path: Path) -> None:
-    """They occupy the only thread until the kernel has waited for the budget."""
-    with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
-        parts = urlsplit(url)
-        with socket.socket() as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect((parts.hostname, parts.port or 80))
-            connection.settimeout(60)
-            request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
-            with suppress(ConnectionError):
-                while True:
-                    connection.sendall(request * 100)
-            assert requests.get(f"{url}/health", timeout=60).status_code == 200
-
-
 def test_request_queued_too_long_is_rejected(running: Running, tmp_path: Path) -> None:
     """The only thread reads an incomplete request while another one waits for three quarters of the budget."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=4, GUNICORN_CMD_ARGS="--threads 1") as url:
@@ -378,7 +169,7 @@ def test_request_queued_too_long_is_rejected(running: Running, tmp_path: Path) -
             socket.create_connection(address, timeout=60) as second,
         ):
             first.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n")
-            second.sendall(delivery())
+            second.sendall(delivery_request())
             time.sleep(3.1)
             first.sendall(b"\r\n")
             status, _, document = read_response(second)

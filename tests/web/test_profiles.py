@@ -54,10 +54,12 @@ media-type-unsupported 415 -       -
 """In the profile ``status``: the status, what the sender is told to do, and what there is beside the texts."""
 
 ROWS = {line.split()[0]: line.split()[1:] for line in CONTRACT.split("\n")[1:-1]}
+
 ERRORS = [
     {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
     {"pointer": "#/contact", "detail": "is missing"},
 ]
+
 JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "application/problem+json"}
 
 
@@ -188,62 +190,6 @@ def test_get_delivery_in_each_profile_has_its_format(emulator: Emulator, profile
         assert found == signed_id
     assert ask("nobody").status == 404
     assert ask("nobody").headers == PROBLEM
-
-
-FORMAT = "has the wrong format"
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        ({"verify_code": "12"}, f"The verification code {FORMAT}"),
-        ({"verify_code": ""}, "The verification code is missing"),
-        ({"verify_code": None}, "The verification code is missing"),
-        ({"contact": "1008"}, f"The phone number {FORMAT}"),
-        ({"type": 2, "contact": "jo@example"}, f"The email address {FORMAT}"),
-        ({"contact": ""}, "The phone number is missing"),
-        ({"contact": "1008", "verify_code": "x"}, f"The phone number {FORMAT}. The verification code {FORMAT}"),
-        ({"contact": "1008", "verify_code": ""}, f"The phone number {FORMAT}. The verification code is missing"),
-        ({"verify_code": 123456}, "The request has invalid members"),
-        ({"verify_code": None, "verifyCode": "123456"}, "The request has invalid members"),
-        ({"type": 3, "verify_code": "12"}, "The request has invalid members"),
-        ({"Code": "1", "verify_code": "12"}, "The request has invalid members"),
-    ],
-)
-def test_hook_error_tells_the_person_what_to_correct(emulator: Emulator, members: dict[str, Any], message: str) -> None:
-    data = body(**members)
-    by_hook, acknowledged, problem = (
-        bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE=profile).post(data, {}).json
-        for profile in ("supabase", "ack", "status")
-    )
-    assert by_hook == {"error": {"http_code": 422, "message": message}}
-    assert acknowledged["title"] == message
-    assert problem["title"] == BY_CODE["body-invalid"].title == "The request has invalid members", "always the same"
-
-
-@pytest.mark.parametrize(
-    ("user", "message"),
-    [
-        ({"email": "jo@example", "user_metadata": {"verify_code": "123456"}}, f"The email address {FORMAT}"),
-        ({"email": "", "phone": "1", "user_metadata": {"verify_code": "123456"}}, f"The phone number {FORMAT}"),
-        ({"email": "jo@example.com", "user_metadata": {}}, "The verification code is missing"),
-        ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is missing"),
-    ],
-)
-def test_supabase_hook_error_tells_the_user_what_to_correct(
-    emulator: Emulator, user: dict[str, Any], message: str
-) -> None:
-    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
-    response = bridged.post(json.dumps({"user": user}).encode(), {})
-    assert response.json == {"error": {"http_code": 422, "message": message}}
-
-
-def test_hook_error_to_a_code_request_tells_what_to_correct(emulator: Emulator) -> None:
-    bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
-    response = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
-    assert response.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
-    with_a_code = bridged.post(body(contact="1008"), {}, path="/webhooks/code")
-    assert with_a_code.json["error"]["message"] == "The request has invalid members"
 
 
 def test_supabase_identifies_a_delivery_by_its_content(emulator: Emulator) -> None:

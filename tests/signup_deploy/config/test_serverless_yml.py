@@ -10,16 +10,9 @@ import pytest
 import yaml
 from signup_bridge.settings import SETTINGS
 
-from signup_deploy.config.function_config import Cls, Config, UrlTrigger, Vpc
+from signup_deploy.config.function_config import Config, UrlTrigger
 from tests.support.bridge.signed_requests import SECRET
-from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, event_function, load, problems
-
-
-def changed(**members: Any) -> str:
-    """The file with members of `inputs` changed, added, or (None) left out."""
-    tree = yaml.safe_load(YAML)
-    tree["inputs"] = {key: value for key, value in {**tree["inputs"], **members}.items() if value is not None}
-    return yaml.safe_dump(tree)
+from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, changed_yaml, event_function, load, problems
 
 
 def test_default_file_describes_web_function_with_url(tmp_path: Path) -> None:
@@ -82,20 +75,8 @@ def test_timeout_must_exceed_budget_of_profile(tmp_path: Path) -> None:
     assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be 4 at most")
 
 
-def test_commented_event_function_is_valid(tmp_path: Path) -> None:
-    config = load(tmp_path, event_function(), ENVIRON, **REDIS)
-    assert (config.shape, config.handler, config.concurrency) == ("event", "index.main_handler", None)
-    assert config.shared_ledger
-    assert config.url
-    assert config.ckafka
-    assert (config.ckafka.name, config.ckafka.enabled) == ("ckafka-xxxxxxxx-signups", True)
-    assert (config.role, config.eip) == ("signup-bridge", True)
-    assert config.vpc == Vpc("vpc-xxxxxxxx", "subnet-xxxxxxxx")
-    assert config.cls == Cls("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
-
-
 def test_variables_that_scf_command_misreads_are_rejected(tmp_path: Path) -> None:
-    text = changed(role="role-of-${env:NOBODY}", description="${env:SELF}")
+    text = changed_yaml(role="role-of-${env:NOBODY}", description="${env:SELF}")
     found = problems(tmp_path, text, SELF="a ${env:SELF}")
     assert found[:2] == [
         "inputs.description: SELF refers to itself; write its value",
@@ -104,7 +85,7 @@ def test_variables_that_scf_command_misreads_are_rejected(tmp_path: Path) -> Non
 
 
 def test_all_problems_are_reported_with_variable_to_set(tmp_path: Path) -> None:
-    text = changed(timeout="12", memorySize=100, region=None, layer=[], description="a-b")
+    text = changed_yaml(timeout="12", memorySize=100, region=None, layer=[], description="a-b")
     path = "inputs.environment.variables"
     hint = "is not set; it comes with the account's API key (set FUNCTION_SECRET"
     secrets = (
@@ -135,6 +116,7 @@ def http(**members: Any) -> list[dict[str, Any]]:
 
 
 CONCURRENCY = {"enable": True, "dynamicEnabled": False, "maxConcurrency": 16}
+
 VARIABLES = {
     "TENCENT_SECRET_ID": "a",
     "TENCENT_SECRET_KEY": "b",
@@ -239,49 +221,8 @@ def variables(**members: Any) -> dict[str, Any]:
     ],
 )
 def test_invalid_member_is_rejected(tmp_path: Path, members: dict[str, Any], problem: str) -> None:
-    found = problems(tmp_path, changed(**members))
+    found = problems(tmp_path, changed_yaml(**members))
     assert [one for one in found if one.startswith(problem)], found
-
-
-@pytest.mark.parametrize(
-    ("line", "other", "problem"),
-    [
-        ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is required"),
-        ("name: ckafka-xxxxxxxx-signups", "name: other", "inputs.events: ckafka's name must be <instanceId>-<topic>"),
-        ("maxMsgNum: 10 ", "maxMsgNum: 0 ", "inputs.events[1].ckafka.parameters.maxMsgNum: must be a number from 1"),
-        ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
-        ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
-        ("handler: index.main_handler", "#", "inputs.handler: is required; it must be index.main_handler"),
-        ("memorySize: 128", "type: event", "column 3: the key type is duplicate"),
-        (
-            "memorySize: 128",
-            "memorySize: 128\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
-            "inputs.instanceConcurrencyConfig: is for web functions only; remove it",
-        ),
-    ],
-)
-def test_invalid_event_function_member_is_rejected(tmp_path: Path, line: str, other: str, problem: str) -> None:
-    text = event_function()
-    assert line in text
-    assert problem in "\n".join(problems(tmp_path, text.replace(line, other, 1), None, **REDIS))
-
-
-def test_event_function_needs_redis_and_uses_role_credentials(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, event_function())
-    assert problem.startswith("inputs.environment.variables.LEDGER_URL: must be redis://… or rediss://…")
-    needed, wrong = problems(tmp_path, event_function(), LEDGER_URL="mysql://h/0")
-    assert needed == problem
-    assert wrong.startswith("inputs.environment.variables.LEDGER_URL: must be sqlite:////absolute/path, redis://")
-    without_key = {"WEBHOOK_SECRETS": SECRET, **REDIS}
-    assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
-    text = event_function().replace("  role: signup-bridge\n", "")
-    cls, problem = problems(tmp_path, text, without_key)
-    assert cls.startswith("inputs.cls: needs `role`")
-    assert problem == (
-        "inputs.role: is required; without FUNCTION_SECRET_ID the function calls with its role's credentials"
-    )
-    half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
-    assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
 
 
 def test_whitespace_around_variables_is_stripped(tmp_path: Path) -> None:
@@ -292,21 +233,15 @@ def test_whitespace_around_variables_is_stripped(tmp_path: Path) -> None:
     assert config.settings.webhook_auth == "github"
     assert load(tmp_path, event_function(), spaced).shared_ledger
     environ = {"WEBHOOK_SECRETS": SECRET}
-    config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")
+    config = load(tmp_path, changed_yaml(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")
     assert config.settings.role_credentials_from_headers
     assert len(problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true ")) == 1
 
 
-def test_web_function_with_ckafka_is_rejected(tmp_path: Path) -> None:
-    events = yaml.safe_load(event_function())["inputs"]["events"]
-    (problem,) = problems(tmp_path, changed(events=events))
-    assert problem == "inputs.events: ckafka calls event functions only; set `type: event`"
-
-
 def test_web_function_uses_role_credentials_only_from_headers(tmp_path: Path) -> None:
     environ = {"WEBHOOK_SECRETS": SECRET}
-    assert len(problems(tmp_path, changed(role="signup-bridge"), environ)) == 2
-    config = load(tmp_path, changed(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
+    assert len(problems(tmp_path, changed_yaml(role="signup-bridge"), environ)) == 2
+    config = load(tmp_path, changed_yaml(role="signup-bridge"), environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
     assert "TENCENT_SECRET_ID" not in config.variables
     (problem,) = problems(tmp_path, YAML, environ, ROLE_CREDENTIALS_FROM_HEADERS="true")
     assert problem.startswith("inputs.role: is required")
@@ -330,5 +265,7 @@ def test_file_of_another_tool_is_rejected(tmp_path: Path, text: str) -> None:
 
 
 def test_problems_hide_values(tmp_path: Path) -> None:
-    text = changed(environment=variables(WEBHOOK_SECRETS="whsec_@canary", LEDGER_KEY="canary", LEDGER_URL="canary://"))
+    text = changed_yaml(
+        environment=variables(WEBHOOK_SECRETS="whsec_@canary", LEDGER_KEY="canary", LEDGER_URL="canary://")
+    )
     assert "canary" not in "\n".join(problems(tmp_path, text))

@@ -12,9 +12,8 @@ from signup_deploy.api.errors import DeployError
 from signup_deploy.config.function_config import Config
 from signup_deploy.deployment.function_state import ZIP_LIMIT, Archive
 from tests.support.deployer.deployments import ENVIRON, REDIS, YAML, archive, deploy, event_function, load
-from tests.support.deployer.scf_api import ScfCloud
+from tests.support.deployer.scf_api import FUNCTION_URL, ScfCloud
 
-URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
 UPDATE = "UpdateFunctionConfiguration"
 
 
@@ -49,7 +48,7 @@ def test_first_deploy_creates_function_limit_and_url(cloud: ScfCloud, config: Co
         "NetConfig": {"EnableIntranet": False, "EnableExtranet": True},
     }
     assert trigger == {"TriggerName": "url-trigger", "Type": "http", "Qualifier": "$DEFAULT", "Enable": "OPEN"}
-    assert run.url == URL
+    assert run.url == FUNCTION_URL
     lines = run.printed.splitlines()
     assert lines[0] == "creating the function signup-bridge in ap-guangzhou, namespace default …... 0 s"
     assert lines[1].startswith("limiting the function to one instance: its SQLite ledger is that instance's own")
@@ -60,7 +59,7 @@ def test_second_deploy_changes_nothing(deployed: ScfCloud, config: Config) -> No
     run = deploy(deployed, config)
     assert deployed.writes == []
     assert run.printed == "nothing to change\n"
-    assert run.url == URL
+    assert run.url == FUNCTION_URL
 
 
 def test_changed_code_is_uploaded_and_marked(deployed: ScfCloud, config: Config) -> None:
@@ -174,76 +173,6 @@ def test_tags_are_set_at_creation(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, config)
     assert cloud.function.about["Tags"] == [{"Key": "team", "Value": "signup"}]
     assert deploy(cloud, config).printed == "nothing to change\n"
-
-
-def test_url_trigger_of_another_name_is_updated(deployed: ScfCloud, config: Config) -> None:
-    trigger = deployed.function.triggers[0]
-    described = json.loads(trigger["TriggerDesc"])
-    described["NetConfig"]["EnableIntranet"] = True
-    trigger |= {"TriggerName": "hulrzrbh9f", "TriggerDesc": json.dumps(described)}
-    deploy(deployed, config)
-    assert deployed.writes == ["UpdateTrigger"]
-    assert deployed.parameters("UpdateTrigger")["TriggerName"] == "hulrzrbh9f"
-    trigger["Enable"] = 0
-    deploy(deployed, config)
-    assert deployed.writes == ["UpdateTrigger"] * 2
-    assert trigger["Enable"] == 1
-    trigger["TriggerDesc"] = '{"AuthType": "NONE"}'
-    deploy(deployed, config)
-    assert deployed.writes == ["UpdateTrigger"] * 3
-
-
-def test_unmanaged_triggers_are_reported(cloud: ScfCloud, tmp_path: Path) -> None:
-    deploy(cloud, load(tmp_path, event_function(), ENVIRON, **REDIS))
-    cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
-    run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
-    assert run.printed.splitlines()[-2:] == [
-        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; unchanged",
-        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; unchanged",
-    ]
-    assert run.url == URL
-
-
-def test_taken_trigger_name_is_explained(deployed: ScfCloud, config: Config) -> None:
-    deployed.function.triggers[0]["Qualifier"] = "$LATEST"
-    with pytest.raises(DeployError) as raised:
-        deploy(deployed, config)
-    assert str(raised.value) == (
-        "CreateTrigger: the name is taken by the http trigger url-trigger of the qualifier $LATEST; "
-        "remove that one in the console, or give `events` in serverless.yml another `name`"
-    )
-
-
-def test_missing_url_is_waited_for_with_limit(cloud: ScfCloud, config: Config) -> None:
-    cloud.url_turns = 1_000_000
-    assert deploy(cloud, config).url is None
-
-
-def test_event_function_gets_ckafka_trigger(cloud: ScfCloud, tmp_path: Path) -> None:
-    config = load(tmp_path, event_function(), ENVIRON, **REDIS)
-    assert deploy(cloud, config).url == URL
-    assert cloud.writes == ["CreateFunction", "CreateTrigger", "CreateTrigger"]
-    created = cloud.parameters("CreateFunction")
-    assert (created["Type"], created["Handler"]) == ("Event", "index.main_handler")
-    trigger = cloud.parameters("CreateTrigger")
-    assert json.loads(trigger.pop("TriggerDesc")) == {
-        "maxMsgNum": 10,
-        "offset": "latest",
-        "retry": 10_000,
-        "timeOut": 60,
-        "consumerGroupName": "",
-        "InstanceId": "ckafka-xxxxxxxx",
-        "Topic": "signups",
-    }
-    name = "ckafka-xxxxxxxx-signups"
-    assert trigger == {"TriggerName": name, "Type": "ckafka", "Qualifier": "$DEFAULT", "Enable": "OPEN"}
-    cloud.clear_calls()
-    assert deploy(cloud, config).printed == "nothing to change\n"
-    assert cloud.writes == []
-    more = load(tmp_path, event_function().replace("maxMsgNum: 10 ", "maxMsgNum: 20 "), ENVIRON, **REDIS)
-    deploy(cloud, more, archive("changed"))
-    assert cloud.writes == [UPDATE, "UpdateFunctionCode", UPDATE, "UpdateTrigger"]
-    assert cloud.parameters("UpdateFunctionCode")["Handler"] == "index.main_handler"
 
 
 def test_dry_run_reports_calls_and_changes_nothing(deployed: ScfCloud, tmp_path: Path) -> None:

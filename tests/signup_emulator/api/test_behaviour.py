@@ -15,10 +15,10 @@ import pytest
 from signup_emulator.api.account.behaviour import DEFAULTS, OPTIONS, Behaviour
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.signup_emulator.api.test_emulator import error_of, sdk
 from tests.support.bridge.clocks import SetClock
 from tests.support.bridge.instances import bridge
 from tests.support.bridge.signed_requests import CODE, PHONE
+from tests.support.emulator.api_client import error_of, sdk
 
 EMAIL = "jo@example.com"
 WRONG_CODE, LISTED = "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr"

@@ -20,9 +20,9 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.api.faults.magic_contacts import CREATE, MAGIC_CONTACTS, SEND, MagicContact, find_magic_contact
 from signup_emulator.api.faults.wire_faults import WIRE_FAULTS
 from signup_emulator.server import Emulator
-from tests.signup_emulator.api.test_emulator import EXAMPLE, ask, error_of, sdk, signed_by_hand
 from tests.support.bridge.instances import Bridge, bridge, patient
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
+from tests.support.emulator.api_client import EXAMPLE, ask, error_of, sdk, signed_by_hand
 
 BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 

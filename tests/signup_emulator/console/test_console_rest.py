@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from signup_emulator.server import Emulator
 from signup_toolkit import senders
 from tests.support.bridge.signed_requests import body, signed
-from tests.support.emulator.make_run import Pair, running_pair
-
-CONTACT = "18700001234"
-
-
-def code_for(pair: Pair, contact: str = CONTACT) -> str:
-    code: str = pair.post("codes", {"contact": contact})["code"]
-    return code
-
-
-def signed_up(pair: Pair, sender: str = "standard", contact: str = CONTACT) -> Any:
-    order = {"contact": contact, "verify_code": code_for(pair, contact), "sender": sender}
-    return pair.post("deliveries", order)
-
-
-def refusal(pair: Pair, method: str, path: str, document: Any = None) -> tuple[int, str]:
-    response = requests.request(method, f"{pair.url}/emulator/{path}", json=document, timeout=60)
-    return response.status_code, response.json()["error"]
+from tests.support.emulator.console_requests import CONTACT, code_for, refusal, signed_up
+from tests.support.emulator.make_run import Pair
 
 
 def test_delivery_document_describes_whole_signup(pair: Pair) -> None:
@@ -167,13 +146,6 @@ def test_faults_are_listed_and_disarmed(pair: Pair) -> None:
     assert code_for(pair)
 
 
-@pytest.mark.parametrize("fault", ["html", "empty-response", "error-without-content-type", "reset"])
-def test_send_code_with_broken_reply_returns_409(pair: Pair, fault: str) -> None:
-    pair.post("faults", {"fault": fault, "action": "SendIntlPhoneEmailCode"})
-    response = requests.post(f"{pair.url}/emulator/codes", json={"contact": CONTACT}, timeout=60)
-    assert response.status_code == 409, response.text
-
-
 def test_reset_clears_bridge_too(pair: Pair) -> None:
     for _ in range(6):
         last = pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
@@ -226,44 +198,6 @@ def test_event_stream_reports_each_event(pair: Pair) -> None:
     assert set(received) == {"code", "delivery", "reset"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "document", "status", "words"),
-    [
-        ("POST", "codes", {}, 422, "contact: is required"),
-        ("POST", "codes", [], 422, "the body must be a JSON object"),
-        ("POST", "codes", {"contact": 5}, 422, "contact: must be a string"),
-        ("POST", "codes", {"contact": "1", "type": "fax"}, 422, "type: must be one of phone, email"),
-        ("POST", "deliveries", {"contact": "1", "verify_code": "2", "x": 1}, 422, "x: is not supported"),
-        ("POST", "deliveries", {"contact": "1", "verify_code": "2", "wait": 1}, 422, "wait: must be a boolean"),
-        ("POST", "deliveries", {"contact": "1", "verify_code": "2", "sender": "x"}, 422, "sender: must be one of"),
-        ("POST", "deliveries/7/redeliver", {"as": "x"}, 422, "as: must be one of fresh, stale, tampered"),
-        ("POST", "deliveries/7/redeliver", {}, 409, "there is no delivery 7"),
-        ("GET", "deliveries/7", None, 404, "There is no delivery 7."),
-        ("GET", "deliveries/7/curl", None, 409, "there is no delivery 7"),
-        ("GET", "deliveries?limit=x", None, 422, "limit: must be a whole number"),
-        ("PATCH", "behaviour", {"nothing": 1}, 422, "nothing: is not supported"),
-        ("GET", "nothing", None, 404, "not found"),
-    ],
-)  # fmt: skip
-def test_invalid_request_is_explained(
-    pair: Pair, method: str, path: str, document: Any, status: int, words: str
-) -> None:
-    response_status, error = refusal(pair, method, path, document)
-    assert response_status == status
-    assert words in error
-
-
-def test_emulator_without_bridge_has_codes_but_no_deliveries(emulator: Emulator) -> None:
-    url = f"{emulator.url}/emulator"
-    assert requests.get(f"{url}/status", timeout=60).json()["bridge"] is None
-    assert requests.post(f"{url}/codes", json={"contact": CONTACT}, timeout=60).status_code == 201
-    for path in ("emulator/deliveries", "webhooks/signup"):
-        order = {"contact": CONTACT, "verify_code": "000000"}
-        response = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
-        assert response.status_code == 409
-        assert "signup-bridge run" in response.json()["error"]
-
-
 def test_delivery_in_progress_at_reset_is_discarded(pair: Pair) -> None:
     pair.post("faults", {"fault": "hang", "action": "CreateIntlPhoneEmail"})
     pair.post("deliveries", {"contact": "10010", "verify_code": "000000", "wait": False})
@@ -278,15 +212,6 @@ def test_delivery_in_progress_at_reset_is_discarded(pair: Pair) -> None:
     assert pair.get("deliveries") == []
 
 
-def test_malformed_http_to_proxy_ends_delivery(pair: Pair) -> None:
-    address = urlsplit(pair.url)
-    with socket.create_connection((address.hostname, address.port or 0), timeout=60) as connection:
-        head = f"Host: {address.netloc}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-        connection.sendall(b"POST /webhooks/\xff HTTP/1.1\r\n" + head)
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 502 ")
-    assert [one["state"] for one in pair.get("deliveries")] == ["done"]
-
-
 def test_signup_by_two_webhooks_through_bridge(pair: Pair) -> None:
     assert pair.get("status")["sends"] is True
     sent = pair.post("deliveries", {"contact": CONTACT})
@@ -299,10 +224,3 @@ def test_signup_by_two_webhooks_through_bridge(pair: Pair) -> None:
     again = pair.post(f"deliveries/{sent['number']}/redeliver", {})
     assert (again["outcome"], again["replayed"]) == ("sent", True)
     assert pair.post("deliveries", {"contact": CONTACT})["outcome"] == "send-limited"
-
-
-def test_bridge_without_send_codes_requires_code(tmp_path: Path) -> None:
-    with running_pair(tmp_path, SEND_CODES="false") as pair:
-        assert pair.get("status")["sends"] is False
-        response_status, error = refusal(pair, "POST", "deliveries", {"contact": CONTACT})
-        assert (response_status, error.startswith("verify_code: is required")) == (409, True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import pytest
 
 from signup_emulator.scf.function import Function, Shape
 from signup_emulator.scf.platform import Platform, Role, unpacked
 from signup_emulator.server import Emulator
 from tests.support import log_audit
 from tests.support.bridge.instances import environment, gunicorn
+
+both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
 
 
 @dataclass
@@ -62,3 +67,17 @@ class Scf:
         log = self.folder("scf") / f"{uuid.uuid4().hex}.log"
         log_audit.watch_log(log)
         return Platform(function, log, role=role, code=self.codes[archive])
+
+
+def changed_archive(archive: Path, target: Path, name: str, old: str, new: str) -> Path:
+    """The zip with one thing changed in one of its modules, and without that one's bytecode."""
+    stale = (PurePosixPath(name).parent / "__pycache__" / f"{Path(name).stem}.cpython-310.pyc").as_posix()
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as out:
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename == name:
+                assert old.encode() in data
+                data = data.replace(old.encode(), new.encode())
+            if info.filename != stale:
+                out.writestr(info, data, zipfile.ZIP_STORED)
+    return target

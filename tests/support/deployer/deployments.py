@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import yaml
 
 from signup_deploy.api.errors import DeployError
 from signup_deploy.api.masking import collect_secrets
@@ -43,6 +44,13 @@ def event_function(text: str = YAML) -> str:
     text = re.sub(r"^( *)#(?! \S)", r"\1", text, flags=re.MULTILINE)
     text = text.replace("  type: web\n", "")
     return re.sub(r"^  instanceConcurrencyConfig:\n(    .*\n)+", "", text, flags=re.MULTILINE)
+
+
+def changed_yaml(**members: Any) -> str:
+    """The file with members of `inputs` changed, added, or (None) left out."""
+    tree = yaml.safe_load(YAML)
+    tree["inputs"] = {key: value for key, value in {**tree["inputs"], **members}.items() if value is not None}
+    return yaml.safe_dump(tree)
 
 
 def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON, **changed: str) -> Config:

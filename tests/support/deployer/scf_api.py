@@ -6,36 +6,31 @@ function for a while after each change, as the platform does, refusing whatever 
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from signup_emulator.api import tc3
 from signup_emulator.api.account.error_codes import ApiError
+from tests.support.deployer.scf_functions import CONFIGURATION, EMPTY, Function, Refusal, configure, describe, zip_bytes
 
 SECRET_ID, SECRET_KEY, TOKEN = "AKIDdeployer0000000000000000000000", "canary-of-the-deployers-key", "canary-of-a-token"
 REGION = "ap-guangzhou"
+FUNCTION_URL = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
 BODY_LIMIT = 10_485_760
-
 _WHO = {"FunctionName", "Namespace"}
-_CONFIGURATION = {
-    "Description", "MemorySize", "Timeout", "InitTimeout", "Environment", "Role", "VpcConfig", "ClsLogsetId",
-    "ClsTopicId", "PublicNetConfig", "InstanceConcurrencyConfig",
-}  # fmt: skip
 _TRIGGER = {"TriggerName", "Type", "TriggerDesc", "Qualifier", "Enable", "Description"}
+
 PARAMETERS = {
     "GetFunction": {"ShowCode", "Qualifier"},
-    "CreateFunction": {"Code", "Type", "Runtime", "Handler", "Tags", *_CONFIGURATION},
+    "CreateFunction": {"Code", "Type", "Runtime", "Handler", "Tags", *CONFIGURATION},
     "UpdateFunctionCode": {"Code", "Handler"},
-    "UpdateFunctionConfiguration": _CONFIGURATION,
+    "UpdateFunctionConfiguration": CONFIGURATION,
     "DeleteFunction": {"Qualifier"},
     "ListTriggers": {"Offset", "Limit", "Filters"},
     "CreateTrigger": _TRIGGER,
@@ -47,41 +42,6 @@ PARAMETERS = {
 """Beside the function's name and namespace. Source: API 3.0, product scf, version 2018-04-16."""
 
 READING = {"GetFunction", "ListTriggers", "GetReservedConcurrencyConfig"}
-
-
-@dataclass
-class Function:
-    """``about`` is what GetFunction tells; ``turns`` is how often it is asked for until ``then`` is its status."""
-
-    about: dict[str, Any]
-    code: bytes
-    turns: int = 0
-    then: str = "Active"
-    triggers: list[dict[str, Any]] = field(default_factory=list)
-    reserved: int | None = None
-    reserving: tuple[int, int] | None = None  # how often it is asked for until this is what is reserved
-
-    @property
-    def instances(self) -> float:
-        """How many of them may answer at once."""
-        if not self.triggers:
-            return 0  # nobody can call it
-        return math.inf if self.reserved is None else self.reserved // int(self.about["MemorySize"])
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return {one["Key"]: one["Value"] for one in self.about["Environment"]["Variables"]}
-
-
-@dataclass
-class Refusal:
-    """What calls of an action are answered by, after the next ``after``; no code: the connection is closed."""
-
-    action: str
-    code: str | None
-    message: str = "It is refused."
-    times: int = 1
-    after: int = 0
 
 
 class ScfCloud(ThreadingHTTPServer):
@@ -182,12 +142,12 @@ class ScfCloud(ThreadingHTTPServer):
     def _create(self, present: Function | None, parameters: dict[str, Any]) -> dict[str, Any]:
         if present:
             raise ApiError("ResourceInUse.FunctionName", "The function exists.")
-        about = {**_EMPTY, "Type": parameters.get("Type", "Event"), "Runtime": parameters["Runtime"]}
+        about = {**EMPTY, "Type": parameters.get("Type", "Event"), "Runtime": parameters["Runtime"]}
         about |= {"Handler": parameters.get("Handler", ""), "Tags": parameters.get("Tags", [])}
-        function = Function(about, _zip_bytes(parameters))
+        function = Function(about, zip_bytes(parameters))
         if (about["Type"] == "Event") != ("Handler" in parameters):
             raise ApiError("InvalidParameterValue.Handler", "The handler is invalid.")
-        _configure(function, parameters)
+        configure(function, parameters)
         self.functions[parameters["FunctionName"]] = function
         self._work_on(function, "Creating")
         return {}
@@ -209,12 +169,12 @@ class ScfCloud(ThreadingHTTPServer):
         return {**function.about, "FunctionName": parameters["FunctionName"], "CodeSize": len(function.code)}
 
     def _update_function_code(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
-        function.code = _zip_bytes(parameters)
+        function.code = zip_bytes(parameters)
         self._work_on(function, "Updating")
         return {}
 
     def _update_function_configuration(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
-        _configure(function, parameters)
+        configure(function, parameters)
         self._work_on(function, "Updating")
         return {}
 
@@ -245,7 +205,7 @@ class ScfCloud(ThreadingHTTPServer):
             if one["Type"] == "http":
                 one["looks"] = one.get("looks", 0) + 1
                 if one["looks"] > self.url_turns and described.get("NetConfig", {}).get("EnableExtranet"):
-                    described["NetConfig"]["ExtranetUrl"] = "https://1250000000-abc.ap-guangzhou.tencentscf.com"
+                    described["NetConfig"]["ExtranetUrl"] = FUNCTION_URL
                 one["TriggerDesc"] = json.dumps(described)
         shown = [{key: value for key, value in one.items() if key != "looks"} for one in function.triggers]
         return {"TotalCount": len(shown), "Triggers": shown}
@@ -262,7 +222,7 @@ class ScfCloud(ThreadingHTTPServer):
             "BindStatus": "on",
         }
         function.triggers.append(trigger)
-        _describe(trigger, parameters)
+        describe(trigger, parameters)
         return {"TriggerInfo": trigger}
 
     def _update_trigger(self, function: Function, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -270,78 +230,16 @@ class ScfCloud(ThreadingHTTPServer):
         wanted = (parameters["TriggerName"], parameters["Type"], parameters.get("Qualifier", "$LATEST"))
         if wanted not in names:
             raise ApiError("ResourceNotFound.Trigger", "The trigger does not exist.")
-        _describe(function.triggers[names.index(wanted)], parameters)
+        describe(function.triggers[names.index(wanted)], parameters)
         return {}
 
 
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
 _BUSY = {"PutReservedConcurrencyConfig": "ReservedInProgress", "UpdateTrigger": "FunctionStatusError"}
-_EMPTY = {
-    "Description": "", "Handler": "", "Timeout": 3, "InitTimeout": 65, "MemorySize": 128, "Role": "",
-    "VpcConfig": {"VpcId": "", "SubnetId": ""}, "Environment": {"Variables": []}, "Status": "Creating",
-    "StatusDesc": "", "StatusReasons": [], "AvailableStatus": "Available", "InstanceConcurrencyConfig": None,
-    # The platform makes a topic by itself.
-    "ClsLogsetId": "b91e2c12-0000-0000-0000-000000000000", "ClsTopicId": "a3b039f5-0000-0000-0000-000000000000",
-    "PublicNetConfig": None, "Tags": [], "FunctionVersion": "$LATEST", "Namespace": "default", "Layers": [],
-}  # fmt: skip
 
 
 def _snake(action: str) -> str:
     return re.sub("(?<!^)([A-Z])", r"_\1", action).lower()
-
-
-def _zip_bytes(parameters: dict[str, Any]) -> bytes:
-    if set(parameters["Code"]) != {"ZipFile"}:
-        raise ApiError("InvalidParameterValue.Code", "The code is invalid.")
-    return base64.b64decode(parameters["Code"]["ZipFile"], validate=True)
-
-
-def _configure(function: Function, parameters: dict[str, Any]) -> None:
-    _check_configuration(function, parameters)
-    function.about |= {key: value for key, value in parameters.items() if key in _CONFIGURATION}
-    if "Environment" in parameters:  # in an order of the service's own
-        function.about["Environment"] = {"Variables": parameters["Environment"]["Variables"][::-1]}
-    if "PublicNetConfig" in parameters:
-        eip = {**parameters["PublicNetConfig"]["EipConfig"], "EipAddress": []}
-        function.about["PublicNetConfig"] = {**parameters["PublicNetConfig"], "EipConfig": eip}
-    if "InstanceConcurrencyConfig" in parameters:
-        more = {"InstanceIsolationEnabled": "", "Type": "", "MixNodeConfig": []}
-        function.about["InstanceConcurrencyConfig"] = {**parameters["InstanceConcurrencyConfig"], **more}
-
-
-def _check_configuration(function: Function, parameters: dict[str, Any]) -> None:
-    variables = parameters.get("Environment", {"Variables": []})["Variables"]
-    checks = {
-        "Environment": all(set(one) == {"Key", "Value"} and one["Key"] and one["Value"] for one in variables),
-        "Description": re.fullmatch(r"[A-Za-z0-9 ,.\n]{0,1000}", parameters.get("Description", "")) is not None,
-        "MemorySize": type(parameters.get("MemorySize", 128)) is int,
-        "Timeout": type(parameters.get("Timeout", 3)) is int,
-        "InitTimeout": type(parameters.get("InitTimeout", 3)) is int,
-        "InstanceConcurrencyConfig": "InstanceConcurrencyConfig" not in parameters or function.about["Type"] == "HTTP",
-        "ClsRole": "ClsTopicId" not in parameters or "Role" in parameters,
-    }
-    for name, holds in checks.items():
-        if not holds:
-            raise ApiError(f"InvalidParameterValue.{name}", f"The value of {name} is invalid.")
-    if sum(len(one["Key"] + one["Value"]) for one in variables) > 4096:
-        raise ApiError("InvalidParameterValue.EnvironmentExceededLimit", "More than 4 KB.")
-
-
-def _describe(trigger: dict[str, Any], parameters: dict[str, Any]) -> None:
-    described = json.loads(parameters["TriggerDesc"])
-    if parameters["Type"] == "http":
-        network = described["NetConfig"]
-        if set(described) != {"AuthType", "NetConfig"} or set(network) != {"EnableIntranet", "EnableExtranet"}:
-            raise ApiError("InvalidParameterValue.TriggerDesc", "The description is invalid.")
-        network |= {"ExtranetUrl": "", "IntranetUrl": "", "WsExtranetUrl": ""}
-    else:
-        name = f"{described.pop('InstanceId')}-{described.pop('Topic')}"
-        if parameters["TriggerName"] != name:
-            raise ApiError("InvalidParameterValue.TriggerName", "The name is invalid.")
-        described |= {"consumerGroupName": described["consumerGroupName"] or f"scf_{name}", "topicStatus": "ok"}
-        described["maxMsgNum"] = str(described["maxMsgNum"])
-    trigger["TriggerDesc"] = json.dumps(described)
-    trigger["Enable"] = {"OPEN": 1, "CLOSE": 0}[parameters.get("Enable", "OPEN")]
 
 
 class _Handler(BaseHTTPRequestHandler):

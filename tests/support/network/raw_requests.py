@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from tests.support.bridge.signed_requests import body, signed
+
 
 def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, str], bytes]:
     """Send bytes and stop sending, or only fall silent; the answer's status, headers and body."""
@@ -30,3 +32,11 @@ def read_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes
         {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)},
         document,
     )
+
+
+def delivery_request() -> bytes:
+    """Return a signed request that asks for its connection to be closed."""
+    data = body()
+    headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
+    lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + data

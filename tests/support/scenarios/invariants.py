@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from unittest.mock import patch
 
@@ -19,20 +17,18 @@ from hypothesis.stateful import RuleBasedStateMachine
 from signup_bridge.core import outcomes
 from signup_bridge.ledger import Acquired
 
-from signup_emulator.api.account.domain import Contact, Domain
+from signup_emulator.api.account.domain import Contact
 from signup_emulator.api.calls import Call
 from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
-from tests.support.bridge.clocks import SetClock
 from tests.support.bridge.instances import Bridge, bridge
 from tests.support.bridge.responses import HttpResponse
-from tests.support.bridge.signed_requests import body, signed
+from tests.support.bridge.signed_requests import signed
 from tests.support.ledgers import KEY
+from tests.support.scenarios.lost_replies import CREATE, DESCRIBE
+from tests.support.scenarios.model_state import Clock, Sent, WatchedDomain
 
-CREATE, DESCRIBE = "CreateIntlPhoneEmail", "DescribeIntlPhoneEmailList"
 CONTACTS: tuple[Contact, ...] = ((1, "18766554433"), (2, "jo@example.com"))
-WORDS = {1: "phone", 2: "email"}
-
 BUDGET = 4
 TTL = 14_400
 MARGIN = 60.0
@@ -48,95 +44,11 @@ SAID = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailEr
 
 NOT_PROCESSED = ("RequestLimitExceeded", "LimitExceeded.RequestLimit", "AuthFailure.SignatureFailure")
 LOST = ("close", "truncate", "unprocessed", "http-502", "InternalError.AddPhoneEmailErr")
-
 Crash = tuple[Literal["claim", "begin_retry", "settle", "release"], Literal["before", "after"]]
 
 
 class Died(BaseException):
     """An instance ends here: nothing in it may catch this."""
-
-
-class Clock(SetClock):
-    """A clock that whoever sleeps moves on, so that nobody waits, and that takes the ledger's own with it."""
-
-    def __init__(self, shift: Callable[[float], object]) -> None:
-        super().__init__()
-        self._shift = shift
-
-    def leap(self, seconds: float) -> None:
-        self.wall += seconds
-        self.run += max(0.0, seconds)
-        self._shift(self.wall)
-
-    def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self.leap(seconds)
-
-
-class WatchedDomain(Domain):
-    """The emulated account, which notes what it accepted; ``meanwhile`` happens while a call of Create is with it."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        super().__init__(now, rate=0)
-        self.accepted: set[tuple[Contact, str]] = set()
-        self.meanwhile: Callable[[], None] | None = None
-        self.processed_first = False
-
-    def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        if action != CREATE:
-            return super().perform(action, parameters)
-        if not self.processed_first:
-            self._let_happen()
-        try:
-            response = super().perform(action, parameters)
-            self.accepted.add(((parameters["Type"], parameters["Code"]), parameters["VerifyCode"]))
-        finally:
-            self._let_happen()
-        return response
-
-    def _let_happen(self) -> None:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-
-
-@dataclass(eq=False)
-class Sent:
-    """A delivery, and what is known of it since it can last have been forgotten.
-
-    ``calls`` may have been processed, those ``open`` since its content last came to a definitive end; of those
-    ``answered`` the API's word reached an instance that lived to tell.
-    ``accepted``: an open one was. ``pending``: what came of it is unknown.
-    ``settled``: the ledger said that it is definitive; ``answer`` is the definitive one that was heard.
-    """
-
-    contact: Contact
-    code: str
-    id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
-    until: float = 0.0
-    calls: int = 0
-    open: int = 0
-    decided: int = 0
-    accepted: bool = False
-    pending: bool = False
-    settled: bool = False
-    final_response: HttpResponse | None = None
-
-    @property
-    def content(self) -> tuple[Contact, str]:
-        return self.contact, self.code
-
-    @property
-    def body(self) -> bytes:
-        return self.body_of(self.code)
-
-    def body_of(self, code: str) -> bytes:
-        return body(type=WORDS[self.contact[0]], contact=self.contact[1], verify_code=code)
-
-    def reset(self) -> None:
-        self.calls = self.open = self.decided = 0
-        self.accepted = self.pending = self.settled = False
-        self.final_response = None
 
 
 def code_of(document: Any) -> str:

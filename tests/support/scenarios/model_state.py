@@ -1,0 +1,99 @@
+"""The state of the model that system/test_state_machine.py runs: its clock, its account, and its deliveries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from signup_emulator.api.account.domain import Contact, Domain
+from tests.support.bridge.clocks import SetClock
+from tests.support.bridge.responses import HttpResponse
+from tests.support.bridge.signed_requests import body
+from tests.support.scenarios.lost_replies import CREATE
+
+WORDS = {1: "phone", 2: "email"}
+
+
+class Clock(SetClock):
+    """A clock that whoever sleeps moves on, so that nobody waits, and that takes the ledger's own with it."""
+
+    def __init__(self, shift: Callable[[float], object]) -> None:
+        super().__init__()
+        self._shift = shift
+
+    def leap(self, seconds: float) -> None:
+        self.wall += seconds
+        self.run += max(0.0, seconds)
+        self._shift(self.wall)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.leap(seconds)
+
+
+class WatchedDomain(Domain):
+    """The emulated account, which notes what it accepted; ``meanwhile`` happens while a call of Create is with it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(now, rate=0)
+        self.accepted: set[tuple[Contact, str]] = set()
+        self.meanwhile: Callable[[], None] | None = None
+        self.processed_first = False
+
+    def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        if action != CREATE:
+            return super().perform(action, parameters)
+        if not self.processed_first:
+            self._let_happen()
+        try:
+            response = super().perform(action, parameters)
+            self.accepted.add(((parameters["Type"], parameters["Code"]), parameters["VerifyCode"]))
+        finally:
+            self._let_happen()
+        return response
+
+    def _let_happen(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+
+
+@dataclass(eq=False)
+class Sent:
+    """A delivery, and what is known of it since it can last have been forgotten.
+
+    ``calls`` may have been processed, those ``open`` since its content last came to a definitive end; of those
+    ``answered`` the API's word reached an instance that lived to tell.
+    ``accepted``: an open one was. ``pending``: what came of it is unknown.
+    ``settled``: the ledger said that it is definitive; ``answer`` is the definitive one that was heard.
+    """
+
+    contact: Contact
+    code: str
+    id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex}")
+    until: float = 0.0
+    calls: int = 0
+    open: int = 0
+    decided: int = 0
+    accepted: bool = False
+    pending: bool = False
+    settled: bool = False
+    final_response: HttpResponse | None = None
+
+    @property
+    def content(self) -> tuple[Contact, str]:
+        return self.contact, self.code
+
+    @property
+    def body(self) -> bytes:
+        return self.body_of(self.code)
+
+    def body_of(self, code: str) -> bytes:
+        return body(type=WORDS[self.contact[0]], contact=self.contact[1], verify_code=code)
+
+    def reset(self) -> None:
+        self.calls = self.open = self.decided = 0
+        self.accepted = self.pending = self.settled = False
+        self.final_response = None
