@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901), from settings into documents that anybody may have written."""
+"""JSON Pointers (RFC 6901). They come from settings; the documents may contain anything."""
 
 from __future__ import annotations
 
