@@ -21,7 +21,7 @@ from signup_toolkit import ports, sample_payloads, senders
 from tests.support import ROOT, log_audit
 from tests.support.bridge.instances import bridge
 from tests.support.bridge.signed_requests import CODE, PHONE
-from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.emulator.command import COMMAND, IMPORTS, run_command
 
 
 def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -82,15 +82,7 @@ def test_run_prints_command_that_sends_signed_delivery(run: tuple[str, str]) -> 
     command = shlex.split(line)
 
     def send(*more: str) -> tuple[int, str, Any]:
-        done = subprocess.run(
-            [*command, *more],
-            cwd=ROOT,
-            env=os.environ | IMPORTS,
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
+        done = run_command([*command, *more])
         head, _, data = done.stdout.partition("\n\n")
         return done.returncode, head.splitlines()[0], json.loads(data)
 

@@ -1,4 +1,4 @@
-"""What is there after a restart, and who may reach it: `run` with its options, and the commands that ask it."""
+"""`run` with its options, such as a kept state and a host, and the commands that query it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from signup_toolkit import ports
 from tests.support import ROOT
-from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.emulator.command import COMMAND, IMPORTS, run_command
 from tests.support.emulator.make_run import Pair, running_pair
 
 CONTACT = "18700005678"
@@ -22,9 +22,7 @@ CONTACT = "18700005678"
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *arguments, "--emulator", emulator]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ | IMPORTS, capture_output=True, text=True, timeout=150, check=False
-    )
+    return run_command(command)
 
 
 def test_keep_option_restores_state_after_restart(tmp_path: Path) -> None:
@@ -124,8 +122,7 @@ def test_host_option_listens_on_all_addresses_and_warns(tmp_path: Path, host: st
 
 def test_malformed_state_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "emulator.json").write_text("[]")
-    environ = os.environ | IMPORTS | {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
+    done = run_command(command, PORT=str(ports.free()), EMULATOR_PORT=str(ports.free()))
     assert done.returncode == 1
     assert "is not a state of the emulator; remove it" in done.stderr

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_toolkit import sample_payloads
 from tests.support import ROOT
 from tests.support.bridge.signed_requests import CODE, PHONE
-from tests.support.emulator.command import COMMAND, IMPORTS
+from tests.support.emulator.command import COMMAND, run_command
 from tests.support.emulator.make_run import running_pair
 
 EMAIL = "jo@example.com"
@@ -76,15 +74,7 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
             "supabase",
             "--json",
         ]
-        done = subprocess.run(
-            [*command, *options],
-            cwd=ROOT,
-            env=os.environ | IMPORTS,
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
+        done = run_command([*command, *options])
         return done.returncode, json.loads(done.stdout)["body"]
 
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
@@ -98,14 +88,7 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
         (printed,) = [line for line in pair.log.read_text().splitlines() if " -m signup_bridge send" in line]
-        done = subprocess.run(
-            [*shlex.split(printed), "--json"],
-            cwd=ROOT,
-            env=os.environ | IMPORTS,
-            capture_output=True,
-            timeout=150,
-            check=False,
-        )
+        done = run_command([*shlex.split(printed), "--json"])
         assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
         status, result = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
         assert (status, result["error"]["http_code"]) == (1, 422)
@@ -113,8 +96,7 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
 
 def test_unknown_preset_is_rejected(tmp_path: Path) -> None:
     command = [*COMMAND, "send", "--url", "http://127.0.0.1:9/"]
-    environ = {"PAYLOAD_PRESET": "okta", **IMPORTS}
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False)
+    done = run_command(command, PAYLOAD_PRESET="okta")
     presets = "supabase, clerk, auth0, cloudevents"
     assert done.returncode == 2
     assert done.stderr == f"signup-bridge send: PAYLOAD_PRESET: okta is not supported; expected one of {presets}\n"
