@@ -140,7 +140,7 @@ def test_deliveries_in_each_profile_carry_its_label(emulator: Emulator, profile:
 
 
 def test_metrics_conceal_already_verified(emulator: Emulator) -> None:
-    """They have no authentication of their own: who could look before and after a guess would see it."""
+    """Metrics have no authentication: a reader who compares them before and after a guess would see it."""
     hiding = bridge(emulator.url, METRICS="true", REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
     before = scrape(hiding)
@@ -262,7 +262,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator,
 
 
 def test_sums_agree_under_concurrent_load(served: tuple[Emulator, str, Path]) -> None:
-    """What is scraped, what was answered, what was logged, and what the API saw agree."""
+    """Metrics, responses, log lines and the API's calls agree."""
     emulator, url, log = served
 
     def work(number: int) -> Any:

@@ -1,4 +1,4 @@
-"""The benchmarks run, and tell what they found as it is. What they measure is not asked here."""
+"""The benchmarks run and report their results. Their figures are not checked here."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def check_printed(printed: str) -> None:
 
 @pytest.mark.parametrize(("package", "webhook"), [("standardwebhooks", Webhook), ("svix", SvixWebhook)])
 def test_library_signs_body_of_bytes_wrongly(package: str, webhook: Any) -> None:
-    """As the guide says of these versions; each program gives a string."""
+    """As the guide states for these versions; each program signs a string."""
     assert re.search(rf"`{package}` {re.escape(version(package))}\b", GUIDE)
     now, signer = datetime.now(timezone.utc), webhook(SECRET)
     assert signer.sign("msg_1", now, b"{}") != signer.sign("msg_1", now, "{}")

@@ -62,7 +62,7 @@ def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, 
 
 
 def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> None:
-    """Else who pumps messages would stop the topic, and be sent all of them in the end."""
+    """Otherwise an attacker who pumps messages would block the topic."""
     ckafka_bridge = bridge(emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
     wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
     event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))

@@ -75,7 +75,7 @@ def test_batch_without_time_starts_nothing(emulator: Emulator, ckafka_bridge: Br
 
 
 def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """The smallest policy, which allows `Create` alone, and an answer that was lost."""
+    """The smallest policy allows `Create` alone, and a reply is lost."""
     clock = StillClock()
     bridged = bridge(emulator.url, clock, REQUEST_BUDGET=2)
     (one,) = send(emulator, 1)

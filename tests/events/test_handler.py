@@ -150,7 +150,7 @@ def test_http_event_without_optional_keys_is_handled(default_bridge: Bridge) -> 
 
 
 def received(event: dict[str, Any]) -> dict[str, Any]:
-    """What the application is given."""
+    """Return the environment that the application receives."""
     seen: dict[str, Any] = {}
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The web function and the event function answer the same; the event function as the platform calls it."""
+"""The web function and the event function return the same responses."""
 
 from __future__ import annotations
 

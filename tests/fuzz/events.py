@@ -1,6 +1,6 @@
 """An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
 
-Whatever comes is answered as the contract says; nothing is verified that the API did not accept, nor called for that
+Any event gets a response of the contract; nothing is verified that the API did not accept, nor called for that
 nobody signed; nothing is raised but `BatchRetry`, for a CKafka batch or a bus's event.
 
 An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
@@ -108,7 +108,7 @@ def try_one(data: bytes) -> None:
             "it raises for what is neither a batch nor a bus's event"
         )
         return
-    assert json.loads(json.dumps(response)) == response, "an answer that JSON cannot hold"
+    assert json.loads(json.dumps(response)) == response, "a response that JSON cannot hold"
     if "records" in response and "ends" in response:
         _check_batch(platform, event, response)
     elif "outcome" in response:
@@ -162,7 +162,7 @@ def _check_response(platform: Platform, response: dict[str, Any]) -> bool:
         assert response["statusCode"] == outcome.status == members["status"]
         assert members["code"] != "internal-error", "a fault of the bridge"
         return False
-    assert (response["statusCode"], media_type) == (200, "application/json"), "an answer of no kind"
+    assert (response["statusCode"], media_type) == (200, "application/json"), "an unknown kind of response"
     if members.get("status") != "verified":
         return False
     assert members["request_id"] in platform.accepted, "verified without the API's word"

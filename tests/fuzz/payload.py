@@ -45,7 +45,7 @@ def try_one(data: bytes) -> None:
 
 
 def _reading(options: dict[str, str]) -> BodyFormat | None:
-    """As settings and headers tell; None when no bridge would have started with such settings."""
+    """Return the body format of these settings and headers, or None if no bridge would start with such settings."""
     mapping = PRESETS.get(options.get("preset", ""))
     try:
         if mapping is None and "contact" in options and "code" in options:
@@ -81,7 +81,7 @@ def _check_delivery(delivery: Delivery) -> None:
         assert contact.masked.rpartition("@")[0][1:] == "***", "more than the first character is shown"
     else:
         assert contact.masked.count("*") >= 3, "too much of a number is shown"
-    assert repr(delivery) == repr(Delivery(Contact(contact.type, ""), "", delivery.key)), "repr tells it"
+    assert repr(delivery) == repr(Delivery(Contact(contact.type, ""), "", delivery.key)), "repr shows it"
 
 
 def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) -> None:

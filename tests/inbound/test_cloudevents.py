@@ -42,7 +42,7 @@ def wrong(**changed: Any) -> bytes:
 
 @pytest.fixture(params=["none", "bearer"])
 def trusting(request: pytest.FixtureRequest, emulator: Emulator) -> Bridge:
-    """A bridge that no signature tells an id."""
+    """Return a bridge without signatures, which therefore have no id."""
     return bridge(emulator.url, WEBHOOK_AUTH=request.param, WEBHOOK_SECRETS="a-token-of-24-characters")
 
 

@@ -1,4 +1,4 @@
-"""JSON Pointers: the examples of RFC 6901, and whatever else."""
+"""JSON Pointers: the examples of RFC 6901, and arbitrary ones."""
 
 from __future__ import annotations
 

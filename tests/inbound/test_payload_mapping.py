@@ -221,7 +221,7 @@ def test_any_mapped_body_is_parsed_or_rejected(document: Any, by: PayloadMapping
 
 
 def test_ckafka_message_is_mapped_and_identified_by_its_offset(emulator: Emulator) -> None:
-    """A member `id` of somebody else's body is whatever it is there."""
+    """A member `id` of a mapped body may have any type."""
     bridged = bridge(emulator.url, PAYLOAD_CONTACT="/user/phone", PAYLOAD_CODE="/user/code")
     document = {"id": 5, "user": {"phone": PHONE, "code": CODE}}
     record = {"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgBody": json.dumps(document)}}

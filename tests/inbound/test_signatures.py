@@ -114,7 +114,7 @@ def test_timestamp_at_the_tolerance_is_accepted(age: int) -> None:
 
 
 def sign(delivery_id: str, timestamp: str) -> dict[str, str]:
-    """What a sender sends that signs whatever it is told."""
+    """Return headers of a sender that signs any id."""
     key = standard_webhooks_key(SECRET)
     digest = hmac.digest(key, f"{delivery_id}.{timestamp}.".encode("latin-1") + DATA, "sha256")
     return {

@@ -1,4 +1,4 @@
-"""Contacts and codes as people type them: which spellings are one, and what the API is told."""
+"""Contacts and codes as people type them: which spellings are equal, and what the API receives."""
 
 from __future__ import annotations
 

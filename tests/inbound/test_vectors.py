@@ -75,7 +75,7 @@ class Served:
         return self.verifiers[named]
 
     def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """What the verifier makes of the vector's request as the server reads it, and how the application answers."""
+        """Return the decision of the verifier on the request as the server reads it, and the application response."""
         self.clock.now = vector["now"]
         app, verify = self.with_settings_of(vector)
         result: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ def test_vectors_match_their_schema() -> None:
 
 
 def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str:
-    """What the libraries of PyPI make of a vector, whichever of its secrets they are given."""
+    """Return what the libraries of PyPI decide about a vector with each of its secrets."""
     headers: dict[str, str] = {}
     for name, value in vector["headers"]:
         before = [headers[name.lower()]] if name.lower() in headers else []

@@ -99,7 +99,7 @@ def test_verification_clears_wrong_code_count_in_long_history(make: Make) -> Non
 
 
 def work(engine: Engine) -> None:
-    """Lose an answer, claim its delivery again, and have another code accepted."""
+    """Lose a reply, claim its delivery again, and have another code accepted."""
     engine.end(None)
     unknown = engine.acquire_unknown(token="again")
     assert (unknown.has_more_calls, unknown.competing_calls) == (True, ())

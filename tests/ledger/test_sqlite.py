@@ -34,7 +34,7 @@ def trouble(engine: Engine) -> str:
 
 
 def test_full_disk_raises_ledger_unavailable_and_keeps_replays(tmp_path: Path) -> None:
-    """SQLite says the same of a limit of pages as of a disk. What was there is still read."""
+    """SQLite reports a page limit like a full disk. Existing records can still be read."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
     # SQLite takes the present size instead, which is larger.

@@ -48,7 +48,7 @@ def test_release_restores_unknown_outcome(engine: Engine) -> None:
 
 
 def test_release_of_second_delivery_leaves_it_unknown_too(engine: Engine) -> None:
-    """It was told so."""
+    """The sender received that outcome."""
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
     assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
@@ -135,7 +135,7 @@ def test_begin_retry_without_slot_does_not_record_call(make: Make) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 0)])
 def test_calls_with_other_codes_are_competing_calls(engine: Engine, before: float, after: float) -> None:
-    """Whatever became of them, and whatever their spelling."""
+    """All of them count, with any outcome and any spelling."""
     guesses = {
         keys("a", code="000001"): WRONG,
         keys("b", code="000002", contact="+86 187 6655 4433"): None,
@@ -157,7 +157,7 @@ def test_calls_with_other_codes_are_competing_calls(engine: Engine, before: floa
 
 
 def test_repeated_competing_call_keeps_its_first_time(engine: Engine) -> None:
-    """Under a content key its record is written anew; what it did before is not forgotten."""
+    """Under a content key its record is written again; its earlier calls are kept."""
     rival = keys(None, code="000000")
     engine.end(VERIFIED, rival, sent_at=0.0)
     engine.pass_by(1)
@@ -196,7 +196,7 @@ def test_second_call_of_competing_delivery_is_competing_call(engine: Engine) -> 
 
 
 def test_count_unknown_counts_unknown_and_expired_claims(make: Make) -> None:
-    """An unknown one until it is known or forgotten; a claim when its lease is over, and not while somebody works."""
+    """An unknown outcome until it is known or expires; a claim when its lease is over, not before."""
     engine = make(ttl=1000)
     assert engine.unknown == 0
     engine.end(VERIFIED, keys("settled", contact="10000"))

@@ -1,4 +1,4 @@
-"""The contract of the ledger: how many wrong codes a contact is given, and what counts as one."""
+"""The contract of the ledger: how many wrong codes a contact may have, and what counts as one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_delivery_without_id_counts_once(engine: Engine) -> None:
 
 
 def test_repeated_guess_does_not_clear_its_count(engine: Engine) -> None:
-    """Under a content key its record is written anew after two minutes, whatever becomes of that."""
+    """Under a content key its record is written again after two minutes, with any outcome."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(125)
@@ -125,7 +125,7 @@ def test_limit_of_zero_is_off(make: Make) -> None:
 
 
 def test_spent_pair_without_id_counts_once(make: Make) -> None:
-    """Like a wrong code: forgotten as a delivery after two minutes, and counted at its first time."""
+    """Like a wrong code: the delivery expires after two minutes, and counts from its first time."""
     engine = make(conceal=True, wrong_codes=2)
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)

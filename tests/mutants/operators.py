@@ -17,7 +17,7 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.tree import Leaf
 
-_OF_VARIABLES = ("core/VariableReplacer", "core/VariableInserter")  # they want to be told names
+_OF_VARIABLES = ("core/VariableReplacer", "core/VariableInserter")  # they need names
 _PROSE = re.compile(r"[A-Za-z]{2,},? [A-Za-z`]")
 
 

@@ -22,7 +22,7 @@ PHONE, CODE = "18766554433", "123456"
 
 
 def sign(request: httpx.Request) -> None:
-    """Sign it, unless the test says with which id."""
+    """Sign it, with the test's id if there is one."""
     delivery_id, now = request.headers.get("webhook-id") or f"msg_{uuid.uuid4().hex}", datetime.now(timezone.utc)
     request.headers["webhook-id"] = delivery_id
     request.headers["webhook-timestamp"] = str(int(now.timestamp()))

@@ -1,4 +1,4 @@
-"""A code is sent here too: what asking for one ends in, and what the sender hears."""
+"""Code requests: their outcomes and their responses."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_captured_verification_sends_no_message(emulator: Emulator) -> None:
     data = wanted(verify_code="123456")
     headers = signed(data)
     assert of.post(data, headers).status == 200
-    clock.wall += 200  # the body, which is all that it is known by, is forgotten, and the signature still good
+    clock.wall += 200  # the body hash, which identifies it, has expired, and the signature is still valid
     assert of.post(data, headers, path="/webhooks/code").json["error"]["http_code"] == 422
     assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
     assert of.post(wanted(verify_code=""), path="/webhooks/code").status == 202, "a form that is not filled in yet"
@@ -280,7 +280,7 @@ def test_log_line_names_the_send_limit(emulator: Emulator, caplog: pytest.LogCap
 
 
 def test_stored_already_verified_is_concealed_once_concealment_is_on(emulator: Emulator, tmp_path: Path) -> None:
-    """A repeated request must not tell what its first response told."""
+    """A repeated request must not reveal the first response."""
     ledger = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
     emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
     assert ask_for(sending(emulator.url, **ledger), "msg_1").json["code"] == "already-verified"

@@ -40,7 +40,7 @@ def hiding(emulator: Emulator) -> Bridge:
 
 
 def raw(of: Bridge, contact: str, code: str = WRONG, delivery_id: str | None = None) -> tuple[int, list[Any], Any]:
-    """The whole answer but for its request's id and its API request id, of which only the form is told."""
+    """Return the whole response, without its request id and with only the form of its API request id."""
     data = body(contact=contact, verify_code=code)
     response = of.client.post("/", data=data, headers=signed(data, delivery_id=delivery_id))
     return whole(response)
@@ -115,7 +115,7 @@ def functions_called(act: Callable[[], Any]) -> list[str]:
 
 @pytest.mark.parametrize("way", ["replay", "question"])
 def test_both_outcomes_call_the_same_functions(emulator: Emulator, way: str) -> None:
-    """Else the time of a replay, or of `GET /deliveries/<id>`, would tell which of them it was."""
+    """Otherwise the time of a replay, or of `GET /deliveries/<id>`, would reveal which of them it was."""
     hiding = bridge(emulator.url, StillClock(), REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
 
@@ -183,7 +183,7 @@ def test_openapi_when_concealed_does_not_mention_it(hiding: Bridge) -> None:
     assert response["headers"]["Server-Timing"]["required"] is False
 
 
-# -- AFTER_VERIFIED=release: contact and code together were verified, and are answered without a call --
+# -- AFTER_VERIFIED=release: contact and code together were verified, and get their response without a call --
 
 
 def test_used_pair_gets_the_response_of_a_wrong_code(
@@ -232,7 +232,7 @@ def test_reconciled_response_when_concealed_has_no_times(new_world: Any) -> None
 
 @pytest.mark.parametrize("before", [3 * 86_400.0, 60.0])
 def test_unresolved_outcome_when_concealed_has_the_same_steps(new_world: Any, before: float) -> None:
-    """A contact on the list from before, and one that is not on it: the same calls, the same answers."""
+    """A contact that is already listed and one that is not: the same calls, the same responses."""
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     assert world.deliver("first").status == 200
     world.wait(before)

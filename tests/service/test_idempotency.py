@@ -75,7 +75,7 @@ def test_changed_ledger_key_is_logged_and_forgets_records(
 
 
 def test_signed_id_alone_identifies_a_delivery(emulator: Emulator, build: Build) -> None:
-    """A captured request that is sent again under new keys stays one delivery, whatever its headers are called."""
+    """A captured request that is sent again under new keys stays one delivery, under any header names."""
     instance = build()
     data = body()
     headers = signed(data, delivery_id="msg_1")

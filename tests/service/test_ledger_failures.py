@@ -109,7 +109,7 @@ def test_unreachable_ledger_is_reported(emulator: Emulator, caplog: pytest.LogCa
 def test_ledger_failure_after_the_call_returns_the_result(
     emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer is what the API said; what is remembered is the claim, and so the outcome is unknown."""
+    """The response is the API's result; only the claim is stored, so the outcome is unknown later."""
     clock = SetClock()
     path = tmp_path / "ledger.db"
     emulator.domain.now = clock.time
@@ -118,7 +118,7 @@ def test_ledger_failure_after_the_call_returns_the_result(
     blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def block(_call: Call) -> None:
-        """Before the API answers."""
+        """Run before the API replies."""
         blocker.execute("BEGIN IMMEDIATE")
 
     emulator.on_call = block

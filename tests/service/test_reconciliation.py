@@ -1,4 +1,4 @@
-"""An answer of the API that was lost: what became of the call is found out, and never guessed."""
+"""Lost replies of the API: the outcome of the call is looked up and never guessed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_second_delivery_of_a_lost_one_gets_the_same_result(world: World) -> Non
 
 
 def test_second_delivery_without_the_list_stays_unknown(world: World) -> None:
-    """It was told that the outcome is unknown, and so it is remembered."""
+    """The sender received that the outcome is unknown, so the outcome is stored."""
     world.lose("http-502")
     world.deliver("a")
     world.lose("close", DESCRIBE)

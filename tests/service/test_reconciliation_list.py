@@ -1,4 +1,4 @@
-"""The list that tells what became of a call: its quota, what is no list, and which pages of a long one are read."""
+"""The list that shows the outcome of a call: its quota, malformed lists, and which pages of a long one are read."""
 
 from __future__ import annotations
 

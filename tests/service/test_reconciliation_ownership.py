@@ -1,4 +1,4 @@
-"""What must never pass: a wrong code's answer was lost, and somebody else's verification is on the list."""
+"""A wrong code must never pass: its reply was lost, and another verification is on the list."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_competing_code_a_second_later_is_unresolved(world: World, fault: str) -
 
 
 def test_competing_code_two_seconds_earlier_is_not_matched(world: World) -> None:
-    """Its own wrong code's answer is lost; the list's row is as near as can be."""
+    """The reply to its wrong code is lost; the list's row is as near as possible."""
     assert world.deliver("b").status == 200
     world.wait(2)
     world.lose()
@@ -58,7 +58,7 @@ def test_competing_code_two_seconds_earlier_is_not_matched(world: World) -> None
 
 @pytest.mark.parametrize("gap", [-2.0, -1.0, 0.0, 1.0, 14.0])
 def test_competing_code_with_another_spelling_is_unresolved(world: World, gap: float) -> None:
-    """The list names the spelling that the wrong code was given for, too."""
+    """The list has the spelling of the wrong code, too."""
     first, second = ("+8618766554433", PHONE) if gap < 0 else (PHONE, "+8618766554433")
     world.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+8618766554433"})
     right = world.emulator.domain.sent_codes()[0].code
@@ -85,7 +85,7 @@ def test_list_in_utc_proves_nothing(world: World, hours: float) -> None:
 
 
 def test_list_in_utc_with_an_own_row_proves_nothing(world: World) -> None:
-    """It cannot be told, and so it does not pass."""
+    """The owner cannot be determined, so it does not pass."""
     world.emulator.domain.change({"list_zone": 0})
     world.lose()
     world.deliver("a")
@@ -93,7 +93,7 @@ def test_list_in_utc_with_an_own_row_proves_nothing(world: World) -> None:
 
 
 def test_competing_call_repeated_after_an_hour_counts(new_world: Callable[..., World]) -> None:
-    """Without ids, its record is forgotten after two minutes; the times of its calls are not."""
+    """Without ids, its record expires after two minutes; the times of its calls are kept."""
     world = new_world(WEBHOOK_AUTH="none")
 
     def post(code: str, contact: str = PHONE) -> HttpResponse:

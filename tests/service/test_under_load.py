@@ -1,4 +1,4 @@
-"""More at once than there are places or threads for: who is told so, what goes on all the same, and how it stops."""
+"""More requests at once than permits or threads: which are rejected, what continues, and how the server stops."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_deliveries_beyond_the_queue_size_are_rejected(
 
 
 def test_budget_includes_time_in_the_server_queue(emulator: Emulator, tmp_path: Path) -> None:
-    """There is one thread; who stood in line for most of its budget is told so, and nothing is called."""
+    """There is one thread; a request that was queued for most of its budget is rejected without a call."""
     emulator.faults.arm(Fault("hang", times=5))
     with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
         response: list[HttpResponse] = []

@@ -1,4 +1,4 @@
-"""Nothing that a delivery carries may stand in what a bridge writes: looked for after every test, whatever it is about.
+"""Nothing that a delivery carries may be in a bridge's output. Every test checks it at its end.
 
 Builders say what they send (`carry…`) and where a bridge writes (`watch…`). The hooks, which conftest.py takes in, read
 when a test is over what its bridges have written since the last one: their lines in this process as they would be
@@ -53,7 +53,7 @@ def carry(*values: str) -> None:
 
 
 def carry_body(data: bytes | str) -> None:
-    """Whatever in a body can be a contact or a code."""
+    """Return every value of a body that can be a contact or a code."""
     text = data.decode(errors="replace") if isinstance(data, bytes) else data
     if text.count("[") + text.count("{") > 900:  # may nest as deep as Python recurses, where finalizers fail
         return
@@ -239,7 +239,7 @@ def _found(captured: Iterable[str]) -> dict[str, list[str]]:
         text = file.new(path)
         if text is not None:
             written[str(path)] = text
-        elif file.looks > 1 and not file.lasts:  # whatever wrote there ended with a test before this one
+        elif file.looks > 1 and not file.lasts:  # its writer ended with an earlier test
             del _watched[path]
     found = {where: leaks(text) for where, text in written.items() if text}
     return {where: values for where, values in found.items() if values}

@@ -62,7 +62,7 @@ def undeclared(line: dict[str, Any]) -> list[str]:
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:
-    """The lines of the log in whatever else was printed, all of them declared."""
+    """Return the log lines in the output; all of them are declared."""
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert [found for line in lines if (found := undeclared(line))] == []
     return lines

@@ -1,4 +1,4 @@
-"""Many deliveries at once, over real sockets, from senders that send again: each is verified once, whatever dies."""
+"""Many deliveries at once, over real sockets, from senders that retry: each is verified once, through any crash."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ DECIDED = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmai
 
 SENDER_TIMEOUT = 15.0
 SENDER_PAUSE = 0.5
-"""Seconds after which a sender gives up one request, and sends again when it was not told when."""
+"""Seconds after which a sender gives up one request, and retries without a Retry-After."""
 
 SHARED_KEY = "a key of thirty-two bytes, or more"
 
 
 @dataclass(frozen=True)
 class SenderResponse:
-    """What a sender keeps of an answer."""
+    """A response, as a sender keeps it."""
 
     status: int
     headers: dict[str, str]
@@ -56,7 +56,7 @@ class SenderResponse:
 
 @dataclass
 class Sent:
-    """A delivery: the same id and body each time it is sent. ``heard`` is its end."""
+    """A delivery: the same id and body each time it is sent. ``response`` is its definitive response."""
 
     number: int
     contact: str
@@ -70,7 +70,7 @@ class Sent:
 
 @dataclass
 class Senders:
-    """Those who send to these bridges, each time to the next one, until they are told the end."""
+    """Senders to these bridges, each time to the next one, until a definitive response."""
 
     urls: list[str]
     deliveries: list[Sent]
@@ -188,7 +188,7 @@ def sent_codes(emulator: Emulator, count: int) -> list[Sent]:
 
 
 def assert_each_verified_once(senders: Senders, calls: list[Call]) -> None:
-    """Every sender heard "verified", and the API decided one call for each contact: the one that it accepted."""
+    """Every sender received "verified", and the API decided one call for each contact: the one that it accepted."""
     statuses = Counter(one.response.status for one in senders.deliveries if one.response)
     assert statuses == {200: len(senders.deliveries)}, senders.outcomes
     decided = Counter((call.contact, call.result) for call in calls if call.action == CREATE and call.result in DECIDED)

@@ -1,4 +1,4 @@
-"""The worker is killed between every two writes; what the next delivery hears, and what the API saw."""
+"""The worker is killed between every two writes: the next delivery's response, and the API's calls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class World:
         self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the process that died had the machine's clock
 
     def deliver(self, delivery_id: str = "a", code: str = CODE) -> HttpResponse:
-        """What a bridge that took its place answers."""
+        """Return the response of a bridge that took its place."""
         instance = bridge(self.emulator.url, self.clock, **self.settings)
         data = body(verify_code=code)
         try:

@@ -1,4 +1,4 @@
-"""The built zip on SCF as it is emulated: what it may write, what it is given, how it sleeps, wakes and ends."""
+"""The built zip on the emulated SCF: its files, its environment, and how it freezes, thaws and ends."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def impatient(scf: Scf, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @both_shapes
 @pytest.mark.parametrize("cutting", ["silent", "reset"])
 def test_thawed_instance_does_not_reuse_old_connection(scf: Scf, impatient: Path, shape: Shape, cutting: str) -> None:
-    """While it was frozen its pooled connection was cut, in silence or not: one call for each delivery, answered."""
+    """Its pooled connection is cut while it is frozen: one call for each delivery, with a response."""
     asked: list[socket.socket] = []
 
     def once(connection: socket.socket) -> None:
-        if connection not in asked:  # a connection that was cut in silence takes everything, and says nothing
+        if connection not in asked:  # a connection that was cut in silence accepts everything and replies nothing
             asked.append(connection)
             connection.sendall(reply(SUCCESS))
 

@@ -52,7 +52,7 @@ def test_unsigned_flood_reaches_neither_api_nor_ledger(emulator: Emulator, tmp_p
 
 @pytest.mark.parametrize("right", [None, 0, 2])
 def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.MonkeyPatch, right: int | None) -> None:
-    """How long it takes does not tell how far a guess was right, nor which secret it was."""
+    """The time of a check reveals neither how much of a guess was right nor which secret it was."""
     compared: list[bytes] = []
     real = hmac.compare_digest
 
@@ -151,7 +151,7 @@ def test_request_cannot_change_api_address(emulator: Emulator) -> None:
 
 
 def test_request_cannot_forge_log_lines(emulator: Emulator, tmp_path: Path) -> None:
-    """Whatever comes, each line is one JSON object of the bridge's own, without a control character."""
+    """Any input yields log lines that are one JSON object each, without control characters."""
     forged = 'x"},\n{"level": "ERROR", "message": "forged"}\r\n\x1b[31m\u2028'
     with gunicorn(emulator.url, tmp_path / "log") as url:
         for data in (

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
 
 @dataclass(frozen=True)
 class Scene:
-    """What befalls a delivery. ``needs``: the try that hears the outcome; ``calls`` are `CreateIntlPhoneEmail`'s.
+    """What befalls a delivery. ``needs``: the try that receives the outcome; ``calls`` are `CreateIntlPhoneEmail`'s.
 
     ``at_first`` is the number of calls, and whether the contact is listed, after the first try alone.
     """
@@ -60,7 +60,7 @@ SCENES = {
     "a wrong code, and the answer lost": Scene(
         "outcome-unresolved", calls=2, needs=2, at_first=NO, fault="reset", wrong=True, listed=False
     ),
-    "answered, but the sender did not hear it": Scene("verified", needs=2, response_lost=True),
+    "response lost": Scene("verified", needs=2, response_lost=True),
 }
 
 ONE, ALL = False, True
@@ -168,7 +168,7 @@ def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
 
 
 def goes_on(policy: Policy, profile: str, scene: Scene) -> bool:
-    """Supabase takes 502 and 504, which other profiles tell it, for the end."""
+    """Supabase takes 502 and 504, which other profiles return, as final."""
     at_home = policy.name != "Supabase" or profile == "supabase"
     return at_home or scene.needs == 1 or scene.response_lost or scene.fault == "LimitExceeded.RequestLimit"
 
@@ -180,16 +180,16 @@ def is_expired_before_retry(policy: Policy, profile: str) -> bool:
 
 def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int, int, bool]:
     tries = len(policy.waits) + 1
-    if scene.needs > tries or not goes_on(policy, profile, scene):  # it never hears the outcome
+    if scene.needs > tries or not goes_on(policy, profile, scene):  # it never receives the outcome
         return "stop", 1, *scene.at_first
     end, by = REFUSED[policy.name.partition(",")[0], profile] if scene.ends != "verified" else ("done", ONE)
-    if scene.response_lost and is_expired_before_retry(policy, profile):  # called for once more, and told that it is so
+    if scene.response_lost and is_expired_before_retry(policy, profile):  # called once more: already verified
         return "stop" if profile == "status" else "done", scene.needs, scene.calls + 1, scene.listed
     return end, tries if by is ALL else scene.needs, scene.calls, scene.listed
 
 
 def outcome_code(response: HttpResponse) -> str:
-    """The outcome that an answer tells; a hook's tells its title alone."""
+    """Return the outcome of a response; a hook's response has its title alone."""
     members = response.json
     title: str = members.get("error", {}).get("message") or members.get("code") or members["status"]
     return next((outcome.code for outcome in OUTCOMES if outcome.title == title), title)

@@ -1,4 +1,4 @@
-"""Who pumps messages, or asks for one a thousand times at once, gets as many as the guards let out."""
+"""SMS pumping, and a thousand code requests at once: the send limits hold."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_many_contacts_of_one_prefix_stop_at_limit(
 
 
 def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
-    """Whoever is refused here was sent his codes by the other instance."""
+    """A contact that is rejected here received its codes from the other instance."""
     limits = {"SEND_PER_CONTACT": 2, "SEND_PER_PREFIX": 4, "SEND_PER_HOUR": 6, "SEND_ALLOWED_PREFIXES": "+86 +44"}
     redis_settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
     logs = [tmp_path / name for name in "ab"]
@@ -90,7 +90,7 @@ def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulat
             return ask(contact).status == 202
 
         def wait(contact: str) -> int:
-            """The seconds after which who is refused may come again."""
+            """Return the seconds after which a rejected sender may retry."""
             refused = ask(contact)
             assert (refused.status, refused.json["code"]) == (429, "send-limited")
             return int(refused.headers["retry-after"])

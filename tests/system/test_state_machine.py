@@ -102,7 +102,7 @@ class Machine(Model):
     def begin_anew_in_a_crowd(
         self, contact: Contact, of: int, several: list[tuple[str, str | None]], again: list[str]
     ) -> None:
-        """A contact that is not verified gets a code, whoever tries one is near in time, and all of them try again."""
+        """A contact that is not verified gets a code; several deliveries try one almost at once, and all retry."""
         self.remove_from_the_list(contact)
         self.send_a_code(contact)
         crowd = [(self.new_delivery(contact, code), lost) for code, lost in several]
@@ -149,7 +149,7 @@ class Machine(Model):
         processed_first: bool,
         faults: list[Fault],
     ) -> Sent:
-        """While the API has the call of one instance, time goes by, and the other instance is given a delivery."""
+        """While the API processes the call of one instance, time passes, and the other instance receives a delivery."""
         delivery = self.clone(delivery)
         other = {
             "same": lambda: delivery,
@@ -241,7 +241,7 @@ def machine(
 @pytest.mark.timeout(900)  # it draws a good many lives
 @pytest.mark.parametrize("lives", [12, pytest.param(80, marks=pytest.mark.toolchain)])
 def test_invariants_hold_for_any_order_of_events(machine: type[Machine], lives: int) -> None:
-    # A failure is told as it is found: making it small takes minutes.
+    # A failure is reported as it is found: shrinking it takes minutes.
     told_at_once = [Phase.explicit, Phase.reuse, Phase.generate]
     drawn = settings(max_examples=lives, stateful_step_count=25, phases=told_at_once)
     # It has types from the release on that Python 3.11 gets.

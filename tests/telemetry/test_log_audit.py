@@ -1,4 +1,4 @@
-"""The audit of what bridges write finds whatever is written, and its hook fails the test that leaks."""
+"""The log audit finds each kind of output, and its hook fails a test that leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing personal and nothing secret in any line, at any level, whatever happens."""
+"""No log line of any level contains personal data or a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls leave evenly, slow down, go again when they were not processed, breaker; and what that answers."""
+"""Calls are spaced evenly, slow down, are retried if they were not processed, and stop while the circuit is open."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_call_that_is_never_sent_is_retried_twice_at_most(monkeypatch: pytest.Mo
 def test_retry_without_a_ledger_returns_the_first_result(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """The call that was not processed is answered as such."""
+    """A call that was not processed gets the response for that outcome."""
     instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", REQUEST_BUDGET=2)
 
     def lose_the_ledger(*_: Any, **__: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What never reached the API: the whole answer, which says so, and not one byte of a request on the other side."""
+"""Calls that never reached the API: the whole response, and not one byte of a request on the other side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What breaks between the bridge and the API, over real sockets: the whole answer, and how often the API was called."""
+"""Faults between the bridge and the API, over real sockets: the whole response, and the number of calls."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_unusable_reply_is_a_failure(data: bytes) -> None:
     ids=["interim", "trailers", "header"],
 )
 def test_endless_reply_is_cut_off_at_the_limit(endless: bytes) -> None:
-    """However fast it comes, and whatever it consists of."""
+    """The limit holds for any content at any speed."""
 
     def flood(connection: socket.socket) -> None:
         connection.sendall(endless)

@@ -1,4 +1,4 @@
-"""What became of a delivery is asked for with GET /deliveries/{id}."""
+"""GET /deliveries/{id} returns the result of a delivery."""
 
 from __future__ import annotations
 

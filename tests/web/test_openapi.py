@@ -1,4 +1,4 @@
-"""The description and the answers: schemathesis asks everything that the one allows, the other must agree."""
+"""The description and the responses: schemathesis sends what the description allows, and responses must match it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
         "SCHEMATHESIS_HOOKS": "tests.support.tools.schemathesis_hooks",
         "PYTHONPATH": f"{ROOT}:{ROOT / 'function'}",
     }
-    if changed.get("SENDER_PROFILE", "status") != "status":  # what is refused is answered by 200: that is its purpose
+    if changed.get("SENDER_PROFILE", "status") != "status":  # a rejection has status 200 in these profiles
         options += ("--exclude-checks", "negative_data_rejection", "--phases", "examples,fuzzing")
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What each kind of sender hears: for every outcome and profile the whole answer, over HTTP and by an event."""
+"""The whole response for every outcome and profile, over HTTP and by an event."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ method-not-allowed     405 allow   -
 body-too-large         413 -       -
 media-type-unsupported 415 -       -
 """
-"""In the profile ``status``: the status, what the sender is told to do, and what there is beside the texts."""
+"""In the profile ``status``: the status, the action requested of the sender, and the members beside the texts."""
 
 ROWS = {line.split()[0]: line.split()[1:] for line in CONTRACT.split("\n")[1:-1]}
 
@@ -64,7 +64,7 @@ JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "applicat
 
 
 def expected(code: str, profile: str, request_id: str | None) -> HttpResponse:
-    """The whole answer, from the contract's words."""
+    """Return the whole response, built from the contract's words."""
     status, action, member = int(ROWS[code][0]), ROWS[code][1], ROWS[code][2]
     outcome = BY_CODE[code]
     more: dict[str, Any] = {"request_id": request_id} if member == "request-id" else {}
@@ -245,7 +245,7 @@ def test_ckafka_in_every_profile_retries_by_outcome(emulator: Emulator, profile:
 
 
 def test_supabase_gets_a_response_within_five_seconds(emulator: Emulator) -> None:
-    """The budget is less than that, without a setting, and an API that says nothing is not waited for any longer."""
+    """The default budget is shorter, and the bridge does not wait longer for a silent API."""
     assert settings.load(environment(emulator.url, SENDER_PROFILE="supabase")).request_budget < 5
     bridged = bridge(emulator.url, StillClock(), SENDER_PROFILE="supabase", REQUEST_BUDGET=0.5)
     emulator.faults.arm(Fault("hang"))

@@ -1,4 +1,4 @@
-"""What every answer tells of its times."""
+"""The times that every response states."""
 
 from __future__ import annotations
 

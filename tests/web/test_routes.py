@@ -1,4 +1,4 @@
-"""The routes themselves: paths, methods, media types, what stands around every answer, and a fault of the bridge."""
+"""The routes: paths, methods, media types, the headers of every response, and internal errors."""
 
 from __future__ import annotations
 

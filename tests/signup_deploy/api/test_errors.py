@@ -1,4 +1,4 @@
-"""What `make deploy` says when it is refused, or gets no answer: in words, with what to do, and without a secret."""
+"""`make deploy` explains each error of the API, or a missing response, with what to do and without a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API repeats of a secret is never shown, however it writes it."""
+"""A secret that the API repeats is never shown, in any encoding."""
 
 from __future__ import annotations
 

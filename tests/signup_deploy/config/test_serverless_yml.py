@@ -1,4 +1,4 @@
-"""serverless.yml: what it says, how its variables are resolved, and what is refused before anything is deployed."""
+"""serverless.yml: its content, its variables, and what is rejected before anything is deployed."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def make_config(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
 
 
 def deployed(cloud: ScfCloud, config: Config) -> None:
-    """Deploy it, and forget the calls."""
+    """Deploy it, and clear the recorded calls."""
     deploy(cloud, config)
     cloud.clear_calls()
 

@@ -1,4 +1,4 @@
-"""What the API leaves open, each way of it: seen through the official SDK, and told by the table."""
+"""Each behaviour that the API leaves open, through the official SDK and in the table."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_list_order_and_offset_options_decide_page(
 @pytest.mark.parametrize("order", ["newest-first", "oldest-first"])
 @pytest.mark.parametrize("offset", ["rows", "pages-from-0", "pages-from-1"])
 def test_bridge_resolves_lost_reply_with_any_list_order_and_offset(account: Account, order: str, offset: str) -> None:
-    """Whatever the API leaves open about the list: a lost answer is found out."""
+    """A lost reply is resolved with each behaviour of the list."""
     account.change(list_order=order, list_offset=offset)
     for number in range(450):
         account.emulator.domain.accept((2, f"{number}@example.com"))

@@ -28,7 +28,7 @@ BY_NAME = {row.name: row for row in MAGIC_CONTACTS}
 
 
 def deliver_code(bridged: Bridge, contact: str, delivery_id: str, code: str = "4711") -> tuple[str, int]:
-    """What the bridge answers: code and status."""
+    """Return code and status of the bridge's response."""
     data = body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
     response = bridged.post(data, signed(data, delivery_id=delivery_id))
     return response.json.get("code", response.json["status"]), response.status
@@ -98,7 +98,7 @@ def test_every_spelling_of_magic_contact_is_recognised(
 
 
 def test_magic_contact_affects_only_its_action(emulator: Emulator) -> None:
-    """A code is sent to whom every code is wrong; who gets none can be taken off the list."""
+    """The contact whose every code is wrong is sent one; the contact without a code can be deleted."""
     client, wrong, limited = sdk(emulator), BY_NAME["wrong-code"], BY_NAME["send-limited"]
     client.call_json(SEND, {"Type": 1, "Code": wrong.phone})
     assert [sent.contact for sent in emulator.domain.sent_codes()] == [(1, wrong.phone)]

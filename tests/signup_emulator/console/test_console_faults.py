@@ -74,7 +74,7 @@ def test_fault_for_action_contact_and_calls_is_used_up(console: Console, pair: P
 
 
 def test_lost_reply_is_resolved_by_redelivery_on_page(console: Console) -> None:
-    """The way that the README tells, seen on the page."""
+    """The steps of the README, on the page."""
     console.open()
     code = console.send("18755550003")
     console.button("Hang").click()

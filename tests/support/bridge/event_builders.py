@@ -68,7 +68,7 @@ for line in sys.stdin:
 
 
 def invoke(environ: dict[str, str], *events: object) -> tuple[list[dict[str, Any]], str]:
-    """Call the deployed entry point in a process of its own; the answers and what it wrote."""
+    """Call the deployed entry point in its own process; return the responses and its output."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-c", INVOKE],

@@ -1,4 +1,4 @@
-"""Bridges with settings: in this process or under gunicorn, wired to an emulator."""
+"""Bridges with settings, in this process or under gunicorn, that call an emulator."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class HttpResponse:
-    """What came back, without the headers that differ at each request or belong to the server."""
+    """A response without the headers that differ at each request or belong to the server."""
 
     status: int
     headers: dict[str, str]
@@ -52,7 +52,7 @@ PROBLEM = {"content-type": "application/problem+json"}
 
 
 def check_problem(response: HttpResponse, expected: dict[str, Any], headers: dict[str, str]) -> None:
-    """The whole answer: status, headers, every member; the texts are there and say something."""
+    """Check the whole response: status, headers, every member; its texts are not empty."""
     members = response.json
     assert members.pop("title")
     assert members.pop("detail")

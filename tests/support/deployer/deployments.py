@@ -61,7 +61,7 @@ def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON,
 
 
 def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
-    """What is refused of this text and environment."""
+    """Return the problems of this text and environment."""
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
     assert str(raised.value).startswith("deploy refused, serverless.yml:\n  ")
@@ -114,7 +114,7 @@ QUICK = PollPolicy(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
 def deploy(cloud: ScfCloud, config: Config, code: Archive | None = None, *, dry: bool = False, **options: Any) -> Run:
-    """One run against the stand-in; whatever it prints or raises holds no secret."""
+    """Run once against the stand-in; what it prints or raises contains no secret."""
     out = io.StringIO()
     progress = ProgressReporter(out, live=not dry)
     real: Api = api(cloud, config)

@@ -63,7 +63,7 @@ class ScfCloud(ThreadingHTTPServer):
         self.instances: list[float] = []  # how many had room after each call
         self.vanishing = False  # whether somebody else removes a function that is being changed
         self.status = 200
-        self.replacement: tuple[str, bytes] | None = None  # instead of all answers: a content type and a body
+        self.replacement: tuple[str, bytes] | None = None  # instead of all responses: a content type and a body
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -72,7 +72,7 @@ class ScfCloud(ThreadingHTTPServer):
 
     @property
     def writes(self) -> list[str]:
-        """The actions since the last `forget` that change something."""
+        """Return the actions since the last `clear_calls` that change something."""
         return [action for action, _ in self.calls if action not in READING]
 
     def parameters(self, action: str) -> dict[str, Any]:

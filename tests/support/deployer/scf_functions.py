@@ -19,7 +19,7 @@ CONFIGURATION = {
 
 @dataclass
 class Function:
-    """``about`` is what GetFunction tells; ``turns`` is how often it is asked for until ``then`` is its status."""
+    """``about`` is what GetFunction returns; ``turns`` is the number of queries until ``then`` is its status."""
 
     about: dict[str, Any]
     code: bytes
@@ -31,7 +31,7 @@ class Function:
 
     @property
     def instances(self) -> float:
-        """How many of them may answer at once."""
+        """Return how many instances may serve at once."""
         if not self.triggers:
             return 0  # nobody can call it
         return math.inf if self.reserved is None else self.reserved // int(self.about["MemorySize"])
@@ -43,7 +43,7 @@ class Function:
 
 @dataclass
 class Refusal:
-    """What calls of an action are answered by, after the next ``after``; no code: the connection is closed."""
+    """The error that calls of an action get, after the next ``after``; without a code the connection is closed."""
 
     action: str
     code: str | None

@@ -1,4 +1,4 @@
-"""The pair that `make run` starts: the emulator with its console, and the bridge wired to it."""
+"""The pair that `make run` starts: the emulator with its console, and the bridge that calls it."""
 
 from __future__ import annotations
 

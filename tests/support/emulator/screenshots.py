@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def take(browser: Browser, pair: Pair, scheme: str, picture: Path) -> None:
-    """A signup, whose way is open, a forgery of it, a wrong code, a lost answer, found out later, another signup."""
+    """A signup with its details open, a forgery of it, a wrong code, a resolved lost reply, another signup."""
     pair.reset()
     console = Console(browser, pair, color_scheme=scheme, viewport=SIZE).open()
     console.sign_up("18766550001")

@@ -10,11 +10,11 @@ from tests.support.bridge.signed_requests import body, signed
 
 
 def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes and stop sending, or only fall silent; the answer's status, headers and body."""
+    """Send bytes, then stop sending or stay silent; return the response's status, headers and body."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(data)
-        with suppress(OSError):  # it may have answered and closed before all was sent
+        with suppress(OSError):  # it may have responded and closed before all was sent
             if not silent:
                 connection.shutdown(socket.SHUT_WR)
         return read_response(connection)

@@ -1,4 +1,4 @@
-"""A server in the API's place whose connections are each given to a function."""
+"""A server in the API's place that passes each connection to a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Script = Callable[[socket.socket], None]
 
 
 class Upstream:
-    """A server whose connections are each given to a function. ``requests`` is what was received, whole."""
+    """A server that passes each connection to a function. ``requests`` has the whole received requests."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[bytes] = []
@@ -90,7 +90,7 @@ def reply(document: object, *, status: str = "200 OK", headers: str = "Content-T
 
 
 def send(data: bytes) -> Script:
-    """Answer every request with these bytes."""
+    """Return a script that replies to every request with these bytes."""
     return lambda connection: connection.sendall(data)
 
 
@@ -98,6 +98,6 @@ SUCCESS = {"Response": {"RequestId": "eac6b301-a322-493a-8e36-83b295459397"}}
 
 
 def cut(connection: socket.socket) -> None:
-    """Reset the connection under whatever TLS there is."""
+    """Reset the connection below TLS, if there is any."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(connection.detach())

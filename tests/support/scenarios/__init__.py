@@ -1,1 +1,1 @@
-"""Outcomes that are brought about, senders that retry, and what must hold whatever fails."""
+"""Scenarios of outcomes, senders that retry, and invariants that hold through any failure."""

@@ -1,7 +1,7 @@
-"""What the bridge promises, whatever happens: the model that system/test_state_machine.py runs.
+"""The invariants of the bridge: the model that system/test_state_machine.py runs.
 
-The model knows what the API was asked, what it did, and what the sender heard; of the bridge it knows only the promises
-that it checks. Where the bridge may have forgotten, it asks for nothing.
+The model knows the API's calls and results, and the sender's responses; of the bridge it knows only the invariants that
+it checks. It expects nothing of records that may have expired.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ UNDER_WAY = 0.01
 DEFINITIVE = {one.code for one in outcomes.OUTCOMES if one.stored == "definitive"}
 UNKNOWN = {one.code for one in outcomes.OUTCOMES if one.stored == "unknown"}
 SAID = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr")
-"""What the API says when it has looked at the code."""
+"""The API's results after it has checked the code."""
 
 NOT_PROCESSED = ("RequestLimitExceeded", "LimitExceeded.RequestLimit", "AuthFailure.SignatureFailure")
 LOST = ("close", "truncate", "unprocessed", "http-502", "InternalError.AddPhoneEmailErr")
@@ -155,7 +155,7 @@ class Model(RuleBasedStateMachine):
         return self.clock.time() < delivery.until - MARGIN
 
     def left(self, delivery: Sent) -> None:
-        """It was claimed, and nobody heard what became of it."""
+        """Mark it as claimed without a response."""
         if not self.is_remembered(delivery):
             delivery.reset()
         delivery.pending = True
@@ -178,7 +178,7 @@ class Model(RuleBasedStateMachine):
         ]
 
     def check_response(self, delivery: Sent, response: HttpResponse, calls: list[Call]) -> None:
-        """An answer reached the sender."""
+        """Check a response that reached the sender."""
         code = code_of(response.json)
         replayed = response.headers.get("idempotent-replayed") == "true"
         if not self.is_remembered(delivery):
@@ -192,7 +192,7 @@ class Model(RuleBasedStateMachine):
         if any(one.pending for one in self.alike(delivery)):
             assert not calls or calls[0].action == DESCRIBE, "called as if nothing had happened"
         if response.status == 200:
-            assert delivery.content in self.domain.accepted, "verified, and the API never said so"
+            assert delivery.content in self.domain.accepted, "verified, and the API never accepted it"
 
         delivery.decided += self.count(delivery, calls)
         assert delivery.decided <= 1
@@ -208,14 +208,14 @@ class Model(RuleBasedStateMachine):
             delivery.until = self.clock.time() + TTL
 
     def end(self, delivery: Sent) -> None:
-        """It is definitive, and with it whatever was unknown of its content."""
+        """Mark it as definitive, and with it all unknown outcomes of its content."""
         delivery.settled = True
         for one in self.sent:
             if one.content == delivery.content:
                 one.pending, one.accepted, one.open = False, False, 0
 
     def look(self, delivery: Sent, of: int) -> None:
-        """What the ledger tells of it is no less than what was heard."""
+        """Check that the ledger knows at least what the sender received."""
         before = len(self.emulator.calls)
         response = self.bridges[of].client.get(f"/deliveries/{delivery.id}", headers=signed(b"", at=self.clock.time()))
         code = code_of(json.loads(response.data))
@@ -230,6 +230,6 @@ class Model(RuleBasedStateMachine):
         elif delivery.settled:
             assert code in DEFINITIVE
         elif delivery.pending:
-            assert code in DEFINITIVE | {"outcome-unknown", "in-progress"}, "forgotten"
+            assert code in DEFINITIVE | {"outcome-unknown", "in-progress"}, "no longer stored"
         if code in DEFINITIVE:
             self.end(delivery)

@@ -1,4 +1,4 @@
-"""An account that loses answers, a bridge, and one clock for both."""
+"""An account that loses replies, a bridge, and one clock for both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class World:
         self.clock.wall += seconds
 
     def lose(self, fault: str = "close", action: str = CREATE) -> None:
-        """Lose the answer to the next call; by default it has been processed."""
+        """Lose the reply to the next call; by default it has been processed."""
         self.emulator.faults.arm(Fault(fault, action))
 
     def deliver(self, delivery_id: str, code: str = CODE, contact: str = PHONE, **members: Any) -> HttpResponse:

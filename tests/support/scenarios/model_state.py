@@ -17,7 +17,7 @@ WORDS = {1: "phone", 2: "email"}
 
 
 class Clock(SetClock):
-    """A clock that whoever sleeps moves on, so that nobody waits, and that takes the ledger's own with it."""
+    """A clock that a sleep advances, so that no thread waits, together with the ledger's own clock."""
 
     def __init__(self, shift: Callable[[float], object]) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class WatchedDomain(Domain):
 
 @dataclass(eq=False)
 class Sent:
-    """A delivery, and what is known of it since it can last have been forgotten.
+    """A delivery, and what is known of it since it can last have expired.
 
     ``calls`` may have been processed, those ``open`` since its content last came to a definitive end; of those
-    ``answered`` the API's word reached an instance that lived to tell.
+    ``decided`` the API's result reached an instance that stored it.
     ``accepted``: an open one was. ``pending``: what came of it is unknown.
-    ``settled``: the ledger said that it is definitive; ``answer`` is the definitive one that was heard.
+    ``settled``: the ledger has a definitive result; ``final_response`` is the definitive response that arrived.
     """
 
     contact: Contact

@@ -1,4 +1,4 @@
-"""How each outcome is brought about, over a socket to the emulated API, whatever the sender's profile is."""
+"""A scenario for each outcome, over a socket to the emulated API, for any profile."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ Before = Callable[[Way, Bridge, Emulator], object]
 
 @dataclass
 class Scene:
-    """The settings, what went before, and the request that is answered so."""
+    """The settings, the preceding steps, and the request that gets the outcome."""
 
     request: Request = field(default_factory=Request)
     before: Before | None = None
@@ -95,7 +95,7 @@ def asked(data: bytes) -> Before:
 
 
 def lost(way: Way, of: Bridge, emulator: Emulator) -> None:
-    """The first answer of the API is lost."""
+    """Lose the first reply of the API."""
     emulator.faults.arm(Fault("close"))
     way.ask(of, Request(WRONG))
 

@@ -1,4 +1,4 @@
-"""How each sender signs, how often it sends, and what it makes of an answer: what docs/senders.md says, as a table.
+"""How each sender signs, retries, and judges a response: the table of docs/senders.md.
 
 Real libraries sign where there are any. The waits are the senders' own, in seconds of a clock that the test moves.
 """
@@ -30,7 +30,7 @@ OLD_SECRET = "whsec_" + "b2xkIHNlY3JldCwgbm8gbG9uZ2VyIHVzZWQ="
 """What a rotation leaves: Supabase signs with every secret that it knows."""
 
 Judgement = Literal["done", "stop", "again"]
-"""What a sender makes of an answer: delivered; final, and it knows; to be sent again, if it has a try left."""
+"""How a sender judges a response: delivered; rejected for good; to be retried, if it has a try left."""
 
 Sign = Callable[[str, datetime, str], str]
 """A delivery's id, the time of a try and a body in, the signature out."""
@@ -40,7 +40,7 @@ Sign = Callable[[str, datetime, str], str]
 class Policy:
     """A sender. ``waits`` are the seconds before each try but the first. ``new_id``: each try has an id of its own.
 
-    ``forgotten``: it names no delivery, and its second try comes after what is known by its content is forgotten.
+    ``expires_before_retry``: it sends no delivery id, and the body hash expires before its second try.
     """
 
     name: str
@@ -86,7 +86,7 @@ def judge_one_try(response: HttpResponse | None) -> Judgement:
 
 
 def judge_4xx_final(response: HttpResponse | None) -> Judgement:
-    """Zapier and Brevo: 429, 5xx and no answer come again, any other 4xx does not."""
+    """Zapier and Brevo retry after 429, 5xx and no response, but after no other 4xx."""
     return (
         "stop" if response and response.status < 500 and response.status not in (200, 429) else judge_any_2xx(response)
     )

@@ -41,7 +41,7 @@ def node_modules() -> Path:
 
 
 def run(command: list[str], **options: object) -> str:
-    """Return what a command prints. Fails with all that it said."""
+    """Return what a command prints. Fail with its whole output."""
     limit = node_packages.INSTALL_LIMIT
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -49,7 +49,7 @@ def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]
 def valid_data_is_read(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """What the description allows is never refused as a body, whatever the API says of the code in it."""
+    """A body that the description allows is never rejected as a body, with any result of the API."""
     about_a_delivery = case.path != "/metrics"  # which is no JSON
     if about_a_delivery and case.meta is not None and case.meta.generation.mode.is_positive:
         document = response.json()
