@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -183,15 +184,15 @@ class Connection:
 
 
 @pytest.mark.parametrize(
-    ("data", "alive", "lingering", "expected"),
-    [(b"P", True, 1, True), (b"", True, 1, False), (b"P", False, 1, False), (b"P", True, 0, False)],
+    ("data", "alive", "connections", "expected"),
+    [(b"P", True, 3, True), (b"", True, 3, False), (b"P", False, 3, False), (b"P", True, 4, False)],
 )
-def test_has_next_request_only_if_it_is_here_and_a_thread_may_linger(
-    data: bytes, alive: bool, lingering: int, expected: bool
+def test_has_next_request_only_if_it_is_here_and_a_thread_is_left_for_others(
+    data: bytes, alive: bool, connections: int, expected: bool
 ) -> None:
     caller, accepted = socket.socketpair()
     worker = object.__new__(Worker)
-    worker.alive, worker.lingering = alive, threading.Semaphore(lingering)
+    worker.alive, worker.nr_conns, worker.cfg = alive, connections, SimpleNamespace(threads=4)
     with caller, accepted:
         caller.sendall(data)
         assert [worker.has_next_request(Connection(accepted)) for _ in range(2)] == [expected] * 2

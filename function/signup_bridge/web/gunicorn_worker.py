@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import select
 import socket
-import threading
 import time
 import uuid
 from contextlib import suppress
@@ -38,8 +37,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.lingering = threading.Semaphore(self.cfg.threads // 4)
-        """The threads that may wait for the next request of their connection, so few that others always find one."""
         self.read_deadlines: dict[Any, float] = {}
         """The connections that a thread reads, and until when it may, on the monotonic clock."""
 
@@ -68,17 +65,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.read_deadlines.pop(conn, None)
 
     def has_next_request(self, conn: Any) -> bool:
-        """Return whether the next request arrives at once. The way through the event loop costs a sixth of a request's
-        processor time.
+        """Return whether the next request arrives at once, and a thread is left for each other connection.
+
+        The way through the event loop costs a sixth of a request's processor time. If there are as many connections as
+        threads, they take turns there; otherwise busy connections would keep their threads.
         """
-        if not self.alive or not self.lingering.acquire(blocking=False):
+        if not self.alive or self.nr_conns >= self.cfg.threads:
             return False
-        try:
-            poll = select.poll()
-            poll.register(conn.sock, select.POLLIN)
-            return bool(poll.poll(KEEPALIVE_LINGER * 1000))
-        finally:
-            self.lingering.release()
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        return bool(poll.poll(KEEPALIVE_LINGER * 1000))
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for events, and end the reading of requests whose deadline has passed.
