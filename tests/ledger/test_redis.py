@@ -11,28 +11,19 @@ from pathlib import Path
 
 import pytest
 from signup_bridge.core.clock import Deadline
-from signup_bridge.ledger import ContactBusy, InFlight, LedgerUnavailable, Record, Replay
+from signup_bridge.ledger import InFlight, LedgerUnavailable, Replay
 from signup_bridge.ledger.redis.ledger import RedisLedger
 
 from local_services.certificates import Tls
 from local_services.redis_server import RedisServer
 from tests.support.bridge.clocks import SetClock
-from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine
+from tests.support.ledgers import KEY, POLICY, VERIFIED, Engine, keys, redis_engine_at
 from tests.support.network.wires import Wire, serving
-
-
-def ledger_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
-    clock = clock or SetClock()
-
-    def again() -> RedisLedger:
-        return RedisLedger(f"redis://{password}127.0.0.1:{port}/0", POLICY, clock, key=KEY)
-
-    return Engine(again(), clock, lambda _: None, again)
 
 
 def test_restarted_server_keeps_records_and_claims(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
-        engine = ledger_at(server.port)
+        engine = redis_engine_at(server.port)
         engine.end(VERIFIED)
         engine.end(None, keys("unknown", contact="10086"))
         token = engine.own(keys("held", contact="10010"), lease=100)
@@ -48,7 +39,7 @@ def test_restarted_server_keeps_records_and_claims(tmp_path: Path) -> None:
 
 
 def test_flushed_script_is_loaded_again(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
+    engine = redis_engine_at(redis_server.port)
     engine.end(VERIFIED)
     with redis_server.client as client:
         client.script_flush()
@@ -59,7 +50,7 @@ def test_flushed_script_is_loaded_again(redis_server: RedisServer) -> None:
 def test_lost_reply_is_requested_again_with_same_result(redis_server: RedisServer) -> None:
     """The verb was done; done again it is the same."""
     with Wire(redis_server.port) as wire:
-        engine, lose = ledger_at(wire.port), wire.lose
+        engine, lose = redis_engine_at(wire.port), wire.lose
         engine.ledger.ping(deadline=engine.deadline)
         lose.append(b"acquired")
         token = engine.own(lease=60)
@@ -93,7 +84,7 @@ class Interrupted(Deadline):
 
 
 def test_interrupted_connection_is_not_reused(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
+    engine = redis_engine_at(redis_server.port)
     engine.end(VERIFIED)
     with pytest.raises(KeyboardInterrupt):
         engine.ledger.get(keys("another").delivery, deadline=Interrupted(SetClock(), 60))
@@ -103,7 +94,7 @@ def test_interrupted_connection_is_not_reused(redis_server: RedisServer) -> None
 
 def test_hanging_server_is_waited_for_until_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        engine = ledger_at(silent.getsockname()[1])
+        engine = redis_engine_at(silent.getsockname()[1])
         began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="no response in time"):
             engine.ledger.ping(deadline=Deadline(SetClock(), 0.4))
@@ -115,7 +106,7 @@ def test_hanging_resolver_is_waited_for_until_deadline(
 ) -> None:
     asked = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: asked.wait())
-    engine = ledger_at(redis_server.port)
+    engine = redis_engine_at(redis_server.port)
     with pytest.raises(LedgerUnavailable):
         engine.ledger.ping(deadline=Deadline(SetClock(), 0.3))
     asked.set()
@@ -140,7 +131,7 @@ def test_unresponsive_addresses_share_deadline(monkeypatch: pytest.MonkeyPatch) 
                 super().connect(address)  # type: ignore[arg-type]
 
         monkeypatch.setattr(socket, "socket", Counted)
-        engine = ledger_at(full.getsockname()[1])
+        engine = redis_engine_at(full.getsockname()[1])
         with pytest.raises(LedgerUnavailable):
             engine.ledger.ping(deadline=Deadline(SetClock(), 0.5))
         assert len(tried) <= 1
@@ -195,7 +186,7 @@ def test_another_caller_is_in_the_first_handshake() -> None:
             connection.sendall(b"*0\r\n" if b"CONFIG" in command else b"+0\r\n")
 
     with serving(talk) as port:
-        engine = ledger_at(port)
+        engine = redis_engine_at(port)
         first = threading.Thread(target=engine.ledger.ping, kwargs={"deadline": engine.deadline})
         first.start()
         begun.wait()
@@ -209,7 +200,7 @@ def test_another_caller_is_in_the_first_handshake() -> None:
 
 
 def test_exhausted_deadline_sends_nothing(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
+    engine = redis_engine_at(redis_server.port)
     past = Deadline(SetClock(), 0.0)
     for _ in range(2):
         with pytest.raises(LedgerUnavailable, match="no response in time"):
@@ -221,7 +212,7 @@ def test_exhausted_deadline_sends_nothing(redis_server: RedisServer) -> None:
 @pytest.mark.parametrize("which", ["wall", "run"])
 def test_idle_connection_is_replaced(redis_server: RedisServer, which: str) -> None:
     clock = SetClock()
-    engine = ledger_at(redis_server.port, clock=clock)
+    engine = redis_engine_at(redis_server.port, clock=clock)
 
     def connections() -> int:
         with redis_server.client as client:
@@ -239,20 +230,20 @@ def test_idle_connection_is_replaced(redis_server: RedisServer, which: str) -> N
 
 def test_wrong_password_is_reported_without_secrets(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--requirepass", "right", "--appendonly", "no", password="right") as server:
-        engine = ledger_at(server.port, password=":wrong-one@")
+        engine = redis_engine_at(server.port, password=":wrong-one@")
         with pytest.raises(LedgerUnavailable) as raised:
             engine.claim()
         assert "the server rejects the user name or the password" in str(raised.value)
         assert "wrong-one" not in str(raised.value)
         assert "127.0.0.1" not in str(raised.value)
-        good = ledger_at(server.port, password=":right@")
+        good = redis_engine_at(server.port, password=":right@")
         good.end(VERIFIED)
         good.ledger.close()
 
 
 def test_full_server_is_reported_with_maxmemory(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--maxmemory", "100kb", "--maxmemory-policy", "noeviction") as server:
-        engine = ledger_at(server.port)
+        engine = redis_engine_at(server.port)
         with pytest.raises(LedgerUnavailable, match="maxmemory"):
             engine.claim()
         engine.ledger.close()
@@ -262,7 +253,7 @@ def test_evicting_or_volatile_server_is_logged_once(tmp_path: Path, caplog: pyte
     options = ("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
     with RedisServer(tmp_path, *options) as server:
         for _ in range(2):
-            engine = ledger_at(server.port)
+            engine = redis_engine_at(server.port)
             engine.release(engine.own())
             engine.ledger.close()
     told = [record.getMessage() for record in caplog.records]
@@ -278,7 +269,7 @@ def test_evicting_or_volatile_server_is_logged_once(tmp_path: Path, caplog: pyte
 
 
 def test_durable_server_is_not_logged(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    engine = ledger_at(redis_server.port)
+    engine = redis_engine_at(redis_server.port)
     engine.end(VERIFIED)
     assert caplog.records == []
     engine.ledger.close()
@@ -287,69 +278,8 @@ def test_durable_server_is_not_logged(redis_server: RedisServer, caplog: pytest.
 def test_server_without_config_command_is_logged_as_info(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "signup_bridge")
     with RedisServer(tmp_path, "--rename-command", "CONFIG", "") as server:
-        engine = ledger_at(server.port)
+        engine = redis_engine_at(server.port)
         engine.end(VERIFIED)
         engine.ledger.close()
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "cannot check whether this Redis keeps its records" in caplog.text
-
-
-def test_shared_keys_of_contact_live_as_long_as_last_record(redis_server: RedisServer) -> None:
-    engine = redis_engine(redis_server)
-    old = keys(None, code="111111")
-    engine.end(VERIFIED, old)
-    engine.pass_by(3995)
-    engine.end(None, keys("y", code="000000"))
-    engine.own(keys("z", code="222222"))
-    assert engine.claim(old) == ContactBusy()
-    with redis_server.client as client:
-        for name in client.keys("*:calls:*"):
-            assert client.pttl(name) > 3_600_000
-    engine.ledger.close()
-
-
-def test_settle_that_waited_does_not_shift_time_of_call(redis_server: RedisServer) -> None:
-    """Its ages are as old as the wait for its turn; the claim's time bounds them."""
-    engine = redis_engine(redis_server)
-    token = engine.own()
-    engine.pass_by(4)
-    assert engine.settle(token, None, sent_at=1.0, gave_up_at=0.5, requested=1.2)
-    unknown = engine.acquire_unknown()
-    (call,) = unknown.calls
-    assert call.sent_at == pytest.approx(unknown.now - 3.8, abs=0.5)
-    assert call.gave_up_at == pytest.approx(unknown.now - 3.3, abs=0.5)
-    engine.ledger.close()
-
-
-def test_redis_ledger_uses_time_of_server(redis_server: RedisServer) -> None:
-    engine = redis_engine(redis_server)
-    engine.clock.wall = 1e6
-    engine.end(None)
-    assert abs(engine.acquire_unknown().now - time.time()) < 120
-    engine.ledger.close()
-
-
-def test_keys_for_counts_and_history_outlive_records(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
-    engine.end(VERIFIED, keys(None))
-    engine.end(Record("code-incorrect", contact_type=1), keys(None, code="000000"))
-    with redis_server.client as client:
-        lives = {name.split(":")[1]: client.pttl(name) / 1000 for name in client.keys()}  # noqa: SIM118
-    assert lives["delivery"] > 3900
-    assert lives["calls"] > 3900
-    assert lives["wrong"] > 590
-    engine.ledger.close()
-
-
-def test_all_keys_share_hash_slot_and_expire(redis_server: RedisServer) -> None:
-    engine = ledger_at(redis_server.port)
-    engine.end(VERIFIED, release_lock=1.0)
-    engine.end(None, keys("b", code="000001", contact="10086"))
-    engine.own(keys("c", contact="10010"))
-    engine.ledger.throttle("CreateIntlPhoneEmail", deadline=engine.deadline)
-    with redis_server.client as client:
-        names = {key: client.pttl(key) for key in client.keys()}  # noqa: SIM118
-    assert all(name.startswith("{signup-bridge}:") for name in names)
-    lasting = sorted(name.split(":")[1] for name, life in names.items() if life < 0)
-    assert lasting == ["key", "removal"]
-    engine.ledger.close()

@@ -184,6 +184,16 @@ def redis_engine(
     return Engine(again(), clock, set_clock, again)
 
 
+def redis_engine_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
+    """Return an engine over the Redis at a local port that takes the time from the server, as in operation."""
+    clock = clock or SetClock()
+
+    def again() -> RedisLedger:
+        return RedisLedger(f"redis://{password}127.0.0.1:{port}/0", POLICY, clock, key=KEY)
+
+    return Engine(again(), clock, lambda _: None, again)
+
+
 def rows(folder: Path, table: str = "deliveries") -> int:
     """How many deliveries the SQLite ledger of this folder holds, or rows of another table."""
     with sqlite3.connect(folder / "ledger.db") as db:
