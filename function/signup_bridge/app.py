@@ -30,11 +30,12 @@ from .upstream import credentials
 from .upstream.calls import RateLimitedApi
 from .upstream.client import DomainApi
 from .upstream.credentials import Credentials
-from .web import middleware, service_routes
+from .web import middleware
 from .web.openapi import document
 from .web.openapi.request_schemas import Features
 from .web.responses import Responder
 from .web.routes import WebhookViews
+from .web.service_routes import ServiceViews
 
 if TYPE_CHECKING:
     from .events.handler import Handler
@@ -73,7 +74,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     views = WebhookViews(service, responder, queries, clock, settings.request_budget, settings.body_limit)
     views.register(app, send_codes=settings.send_codes)
     describe_api = partial(describe, settings)
-    app.register_blueprint(service_routes.create_blueprint(ledger, queries, clock, describe_api, metrics))
+    ServiceViews(ledger, queries, clock, describe_api, metrics).register(app)
     middleware.init_app(app, settings.profile, observer, clock)
     return app
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import Blueprint, Response
+from flask import Blueprint, Flask, Response
 
 from signup_bridge import __version__
 from signup_bridge.core import outcomes
@@ -22,47 +23,49 @@ if TYPE_CHECKING:
     from signup_bridge.metrics import Metrics
 
 
-def create_blueprint(
-    ledger: Ledger,
-    queries: LedgerQueryLimiter,
-    clock: Clock,
-    describe: Callable[[], dict[str, Any]],
-    metrics: Metrics | None,
-) -> Blueprint:
-    """Return the routes. ``describe`` returns the OpenAPI description; without ``metrics`` they have no route."""
-    blueprint = Blueprint(SERVICE_BLUEPRINT, __name__)
+class ServiceViews(NamedTuple):
+    """The views. ``describe`` returns the OpenAPI description; without ``metrics`` they have no route."""
 
-    @blueprint.get("/health")
-    def health() -> Response:
+    ledger: Ledger
+    queries: LedgerQueryLimiter
+    clock: Clock
+    describe: Callable[[], dict[str, Any]]
+    metrics: Metrics | None
+
+    def register(self, app: Flask) -> None:
+        """Add the routes, as a blueprint."""
+        blueprint = Blueprint(SERVICE_BLUEPRINT, __name__)
+        blueprint.get("/health")(self.health)
+        blueprint.get("/ready")(self.ready)
+        blueprint.get("/openapi.json")(self.openapi)
+        if self.metrics:
+            blueprint.get("/metrics", endpoint="metrics")(partial(self.scrape, self.metrics))
+        app.register_blueprint(blueprint)
+
+    def health(self) -> Response:
         return to_flask_response(json_response(200, {"status": "ok", "version": __version__}))
 
-    @blueprint.get("/ready")
-    def ready() -> Response:
+    def ready(self) -> Response:
         try:
-            with queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline:
-                ledger.ping(deadline=deadline)
+            with self._query() as deadline:
+                self.ledger.ping(deadline=deadline)
         except LedgerUnavailable as error:
             raise RequestRejected(
-                outcomes.LEDGER_UNAVAILABLE, f"The {ledger.reach} ledger does not work. {error}"
+                outcomes.LEDGER_UNAVAILABLE, f"The {self.ledger.reach} ledger does not work. {error}"
             ) from None
-        members = {"engine": ledger.engine, "reach": ledger.reach}
+        members = {"engine": self.ledger.engine, "reach": self.ledger.reach}
         return to_flask_response(json_response(200, {"status": "ok", "version": __version__, "ledger": members}))
 
-    @blueprint.get("/openapi.json")
-    def description() -> Response:
-        return to_flask_response(json_response(200, describe()))
+    def openapi(self) -> Response:
+        return to_flask_response(json_response(200, self.describe()))
 
-    if metrics:
+    def scrape(self, metrics: Metrics) -> Response:
+        unknown = None
+        # Without the ledger, the other metrics are still useful.
+        with suppress(LedgerUnavailable, RequestRejected), self._query() as deadline:
+            unknown = self.ledger.count_unknown(deadline=deadline)
+        headers = (("Content-Type", metrics.content_type),)
+        return to_flask_response(HttpResponse(200, headers, metrics.render(unknown)))
 
-        @blueprint.get("/metrics")
-        def scrape() -> Response:
-            unknown = None
-            with (
-                suppress(LedgerUnavailable, RequestRejected),  # without the ledger, the other metrics are still useful
-                queries.acquire(Deadline(clock, LEDGER_QUERY_TIMEOUT)) as deadline,
-            ):
-                unknown = ledger.count_unknown(deadline=deadline)
-            headers = (("Content-Type", metrics.content_type),)
-            return to_flask_response(HttpResponse(200, headers, metrics.render(unknown)))
-
-    return blueprint
+    def _query(self) -> AbstractContextManager[Deadline]:
+        return self.queries.acquire(Deadline(self.clock, LEDGER_QUERY_TIMEOUT))
