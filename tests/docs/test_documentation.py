@@ -64,8 +64,17 @@ def found(document: str, pattern: str) -> set[Any]:
 
 
 def setting_names(document: str) -> set[str]:
-    text = read(document).partition("## Constants")[0]
-    return {name for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text) if code_facts.is_setting_name(name)}
+    return {name for name in constant_names(document) if code_facts.is_setting_name(name)} - constants(document)
+
+
+def constant_names(document: str) -> set[str]:
+    """Return the names in capitals in front of the table of constants, without the platform's own."""
+    return set(re.findall(r"\b(?!TENCENTCLOUD_)[A-Z]+(?:_[A-Z]+)+\b", read(document).partition("## Constants")[0]))
+
+
+def constants(document: str) -> set[str]:
+    """Return the names in the table of constants, which another check compares with the code."""
+    return set(re.findall(r"^\| `([A-Z_]+)` \|", read(document).partition("## Constants")[2], re.MULTILINE))
 
 
 def make_targets(document: str) -> set[str]:
@@ -181,6 +190,8 @@ CHECKS: list[Check] = [
     Check("README.md", "routes", readme_routes, code_facts.bridge_routes),
     *(known(document, "names of settings", partial(setting_names, document),
             lambda: code_facts.SETTING_NAMES) for document in DOCUMENTS),
+    known("docs/semantics.md", "names of settings and constants", partial(constant_names, "docs/semantics.md"),
+          lambda: code_facts.SETTING_NAMES | constants("docs/semantics.md")),
     *(known(document, "routes", partial(found, document, ROUTE), code_facts.bridge_routes)
       for document in ("README.md", "docs/semantics.md", OPERATIONS, "docs/design.md")),
     *(known(document, "names of metrics", partial(found, document, "signup_bridge_[a-z_]+"),

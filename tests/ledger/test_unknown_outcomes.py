@@ -1,4 +1,4 @@
-"""The contract of the ledger: a call whose outcome is unknown, the second call for it, and the rivals of both."""
+"""The contract of the ledger: a call whose outcome is unknown, its second call, and the calls competing with both."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadli
         public_outcomes[result.public_outcome.code] += 1
         outcomes[result.outcome.code] += 1
         retryable += is_retryable(result.outcome)
-        place = {"record": message.id} if message.id else {}
-        log.info("record", extra={"fields": {**place, "outcome": result.outcome.code}})
+        record = {"record": message.id} if message.id else {}
+        log.info("record", extra={"fields": {**record, "outcome": result.outcome.code}})
     if retryable:
         fields = {"records": len(batch), "outcomes": dict(outcomes)}
         log.warning("the batch should be sent again", extra={"fields": fields})
