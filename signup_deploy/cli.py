@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import io
-import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from signup_bridge.cli.installation import command_words, data_file
+from signup_bridge.cli.installation import command_line, data_file
 
 from . import command
 from .config.function_config import FILE
@@ -78,7 +77,7 @@ def deploy(options: argparse.Namespace, *, endpoint: str | None = None) -> int:
     if options.init:
         return _init()
     if not FILE.exists():
-        init = shlex.join([*command_words(), "deploy", "--init"])
+        init = command_line("deploy", "--init")
         print(f"deploy: there is no {FILE} in this folder; write the template with `{init}`", file=sys.stderr)
         return 1
     try:
@@ -96,7 +95,7 @@ def _init() -> int:
         print(f"deploy --init: {FILE} exists already; edit it, or remove it first", file=sys.stderr)
         return 1
     shutil.copyfile(data_file(FILE.name), FILE)
-    print(f"wrote {FILE}; edit it, then check the calls with `{shlex.join([*command_words(), 'deploy', '--dry-run'])}`")
+    print(f"wrote {FILE}; edit it, then check the calls with `{command_line('deploy', '--dry-run')}`")
     return 0
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from signup_bridge.cli.installation import command_line
+
 _PERMISSION = re.compile(r"operation \((?P<action>\w+:\w+)\)\s*(resource \((?P<resource>[^)]*)\))?")
 
 _TRIGGER_IN_USE = "the function has such a trigger already; check its triggers in the console"
@@ -29,7 +31,7 @@ MEANINGS = {
     "FailedOperation.UnOpenedService": "SCF is not activated in this account; open its console once",
     "FailedOperation": "the platform could not do it; run the command again, and check the function in the console",
     "InternalError": "the platform failed; run the command again",
-    "InvalidParameter.RequestTooLarge": "the zip is too large to be sent; see `signup-bridge package`",
+    "InvalidParameter.RequestTooLarge": f"the zip is too large to be sent; see `{command_line('package')}`",
     "InvalidParameterValue.Ckafka": "the ckafka trigger is not accepted; see `events` in serverless.yml",
     "InvalidParameterValue.Cls": "the log topic is not accepted; see `cls` in serverless.yml",
     "InvalidParameterValue.ClsRole": "a log topic of your own needs a role; set `role` in serverless.yml",
@@ -55,7 +57,7 @@ MEANINGS = {
     "LimitExceeded": "a quota of the account is used up; raise it",
     "OperationDenied.AccountIsolate": "the account is suspended, usually for an unpaid balance; check its billing",
     "RequestLimitExceeded": "the rate limit is exceeded after several retries; wait a minute and run the command again",
-    "RequestSizeLimitExceeded": "the zip is too large to be sent; see `signup-bridge package`",
+    "RequestSizeLimitExceeded": f"the zip is too large to be sent; see `{command_line('package')}`",
     "ResourceInUse.Trigger": _TRIGGER_IN_USE,
     "ResourceInUse.TriggerName": _TRIGGER_IN_USE,
     "ResourceInUse": "it was created concurrently; run the command again",

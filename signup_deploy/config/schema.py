@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from signup_bridge.cli.installation import command_line
+
 HANDLER = "index.main_handler"
 SOURCE = "./build/function"
 MEMORY_SIZES = (64, *range(128, 3072 + 1, 128))
@@ -89,7 +91,7 @@ INPUTS = (
     Rule(
         "src",
         _is_one_of(SOURCE, {"src": SOURCE}),
-        f"must be {SOURCE}, what `signup-bridge package` builds",
+        f"must be {SOURCE}, what `{command_line('package')}` builds",
         required=True,
     ),
     Rule("handler", _is_one_of(HANDLER), f"must be {HANDLER}"),

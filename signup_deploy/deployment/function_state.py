@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from signup_bridge.cli.installation import command_line
+
 from signup_deploy.api.errors import DeployError, require_members
 from signup_deploy.config.function_config import Config
 
@@ -43,7 +45,7 @@ class Archive:
         if absent:
             raise DeployError(
                 f"{path} has no {' and no '.join(absent)} at its root, by which SCF starts the function; "
-                "deploy a zip that `signup-bridge package` built"
+                f"deploy a zip that `{command_line('package')}` built"
             )
         if len(data) > ZIP_LIMIT:
             raise DeployError(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from signup_bridge.cli.installation import command_line
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.credential import Credential
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
@@ -166,7 +167,7 @@ class Console:
 
     def _require_bridge(self) -> BridgeTarget:
         if self.bridge is None:
-            raise ConsoleError("no bridge runs beside this emulator; start both with `signup-bridge run`")
+            raise ConsoleError(f"no bridge runs beside this emulator; start both with `{command_line('run')}`")
         return self.bridge
 
     def _get_delivery(self, number: int) -> Delivery:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from signup_bridge.cli.installation import command_words
+from signup_bridge.cli.installation import command_line
 
 from signup_deploy.config import function_config
 from signup_deploy.config.serverless_file import ConfigError
@@ -28,7 +27,7 @@ class ScfBridge:
     def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
         self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
         if not ARCHIVE.exists():
-            raise OSError(f"{ARCHIVE} is missing; build it with `{shlex.join([*command_words(), 'package'])}`")
+            raise OSError(f"{ARCHIVE} is missing; build it with `{command_line('package')}`")
         python = python310.find()
         if python is None:
             raise OSError("SCF runs CPython 3.10, and this machine has none; install one")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +153,23 @@ def test_words_of_the_command_are_those_that_a_shell_finds(tmp_path: Path, monke
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/signup_bridge/__main__.py"])
     monkeypatch.setattr(sys, "executable", f"{tmp_path}/.venv/bin/python")
     assert installation.command_words() == [".venv/bin/python", "-m", "signup_bridge"]
+    assert installation.command_line("codes", "--send", "a b") == (
+        ".venv/bin/python -m signup_bridge codes --send 'a b'"
+    )
+
+
+PACKAGES = ("function/signup_bridge", "signup_emulator", "signup_deploy", "signup_toolkit")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_hint_spells_the_command_itself(package: str) -> None:
+    """A hint is copied: `command_line` writes the command as it was started."""
+    hint = re.compile(rf"signup-bridge ({'|'.join(COMMANDS)})\b")
+    spelled = []
+    for path in (ROOT / package).rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        documentation = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        constants = [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in documentation]
+        texts = [node.value for node in constants if isinstance(node.value, str)]
+        spelled += [f"{path.name}: {text}" for text in texts if hint.search(text)]
+    assert spelled == []

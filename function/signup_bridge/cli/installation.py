@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -31,6 +32,11 @@ def command_words() -> list[str]:
     if program.stem != COMMAND:
         return [_shorten(sys.executable), "-m", "signup_bridge"]
     return [COMMAND if shutil.which(COMMAND) == str(program) else _shorten(str(program))]
+
+
+def command_line(*arguments: str) -> str:
+    """Return this command with arguments, for a shell in the current folder: hints are to be copied."""
+    return shlex.join([*command_words(), *arguments])
 
 
 def _shorten(path: str) -> str:
