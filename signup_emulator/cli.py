@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from signup_toolkit import ports, senders
 
@@ -18,6 +19,7 @@ from .api.account.behaviour import RATE
 from .api.faults.wire_faults import WIRE_FAULTS
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console.origin_check import is_loopback
+from .http_client import CommandError
 from .server import Emulator
 
 
@@ -94,6 +96,7 @@ def configure_send(send: argparse.ArgumentParser) -> None:
     )
     send.add_argument(
         "--url",
+        type=_http_url,
         help="URL to post to (default: the emulator, which relays it to the bridge and shows it on its page)",
     )
     send.add_argument("--fault", help="break the next API call for this contact with an API error code or a wire fault")
@@ -103,8 +106,14 @@ def configure_send(send: argparse.ArgumentParser) -> None:
 
 def configure_codes(codes: argparse.ArgumentParser) -> None:
     codes.description = "List the codes that the emulator sent, newest first, or send one."
-    codes.add_argument("--contact", help="only of this contact")
-    codes.add_argument("--send", metavar="CONTACT", help="send a code to this contact, and print only this code")
+    which = codes.add_mutually_exclusive_group()
+    which.add_argument("--contact", type=_contact, help="only of this contact")
+    which.add_argument(
+        "--send",
+        type=_contact,
+        metavar="CONTACT",
+        help="send a code to this contact, and print nothing but this code (with --json: its row, as in the list)",
+    )
     _add_client_options(codes)
     codes.set_defaults(execute=_from_client(client.codes))
 
@@ -114,7 +123,7 @@ def configure_deliveries(deliveries: argparse.ArgumentParser) -> None:
         "List the deliveries that the emulator recorded, newest first: those that it sent or relayed, and, from the "
         "bridge's log, those that were posted directly to the bridge."
     )
-    deliveries.add_argument("--contact", help="only of this contact")
+    deliveries.add_argument("--contact", type=_contact, help="only of this contact")
     deliveries.add_argument("--follow", action="store_true", help="print each new delivery until Ctrl-C")
     _add_client_options(deliveries)
     deliveries.set_defaults(execute=_from_client(client.deliveries))
@@ -144,6 +153,7 @@ def _add_listen_options(parser: argparse.ArgumentParser) -> None:
 def _add_client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--emulator",
+        type=_http_url,
         metavar="URL",
         default=f"http://127.0.0.1:{os.environ.get('EMULATOR_PORT') or '9010'}",
         help="URL of the emulator (default: %(default)s)",
@@ -154,6 +164,23 @@ def _add_client_options(parser: argparse.ArgumentParser) -> None:
 def _sender(value: str) -> str:
     if value not in senders.AUTHS:
         raise argparse.ArgumentTypeError(f"{value} is not supported; expected one of {', '.join(senders.AUTHS)}")
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is malformed
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{value} is not a URL; expected one such as http://127.0.0.1:9010")
+    return value
+
+
+def _contact(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("must not be empty; expected a phone number or an email address")
     return value
 
 
@@ -184,7 +211,7 @@ def _from_client(command: Callable[[argparse.Namespace], int]) -> Callable[[argp
     def execute(options: argparse.Namespace) -> int:
         try:
             return command(options)
-        except client.CommandError as error:
+        except CommandError as error:
             print(f"signup-bridge {options.name}: {error}", file=sys.stderr)
             return error.status
 

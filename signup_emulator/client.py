@@ -10,30 +10,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import requests
+from signup_bridge.cli.installation import command_line
 
 from signup_toolkit import sample_payloads, senders
 
 from .console.masking import masked
-
-
-class CommandError(Exception):
-    """The command failed. The text says why. ``status`` is the exit status, 2 for wrong usage."""
-
-    def __init__(self, why: str, status: int = 1) -> None:
-        super().__init__(why)
-        self.status = status
+from .http_client import CommandError, EmulatorClient, no_response
 
 
 def send(options: argparse.Namespace) -> int:
     """Sign one delivery, post it and print the response. Return 0 if it is verified, otherwise 1.
 
-    Raises CommandError and requests' exceptions.
+    Raises CommandError.
     """
     sender = options.sender or _sender_from_environment()
     secret = next(iter(os.environ.get("WEBHOOK_SECRETS", "").split()), senders.DEMO_SECRET)
     preset = os.environ.get("PAYLOAD_PRESET")
     if not options.url:  # the preset of the bridge beside the emulator, not of this environment
-        preset = _request(options.emulator, "GET", "/emulator/status")["preset"]
+        preset = _emulated_preset(options.emulator)
     if preset and preset not in sample_payloads.PAYLOADS:
         raise CommandError(
             f"PAYLOAD_PRESET: {preset} is not supported; expected one of {', '.join(sample_payloads.PAYLOADS)}", 2
@@ -44,17 +38,30 @@ def send(options: argparse.Namespace) -> int:
     except senders.SecretError as error:
         raise CommandError(str(error), 2) from None
     if options.fault:
-        _request(options.emulator, "POST", "/emulator/faults", {"fault": options.fault, "contact": options.contact})
-    url = options.url or f"{options.emulator}/webhooks/signup"
+        with EmulatorClient(options.emulator) as emulator:
+            emulator.request("POST", "/emulator/faults", {"fault": options.fault, "contact": options.contact})
+    url = options.url or f"{options.emulator.rstrip('/')}/webhooks/signup"
     try:
         response = senders.post(url, body, headers)
-    except requests.ConnectionError:
-        raise CommandError(f"no response from {url}; is `signup-bridge run` running?") from None
+    except requests.RequestException as error:
+        raise CommandError(no_response(url, error)) from None
+    return _print_response(response, as_json=options.json)
+
+
+def _emulated_preset(emulator: str) -> str | None:
+    """Return the PAYLOAD_PRESET of the bridge beside the emulator. Raises CommandError."""
+    with EmulatorClient(emulator, advice=" To post to another bridge, set --url.") as client:
+        preset: str | None = client.status()["preset"]
+        return preset
+
+
+def _print_response(response: requests.Response, *, as_json: bool) -> int:
+    """Print a response to a delivery. Return 0 if it says verified, otherwise 1."""
     try:
         document = response.json()
     except ValueError:
         document = None
-    if options.json:
+    if as_json:
         result = {"status": response.status_code, "reason": response.reason, "headers": dict(response.headers)}
         print(json.dumps({**result, "body": response.text if document is None else document}, indent=2))
     else:
@@ -67,25 +74,28 @@ def send(options: argparse.Namespace) -> int:
 
 
 def codes(options: argparse.Namespace) -> int:
-    """Print the codes that were sent. Raises CommandError and requests' exceptions."""
-    if options.send:
-        found = [_request(options.emulator, "POST", "/emulator/codes", {"contact": options.send})]
-    else:
-        found = _request(options.emulator, "GET", "/emulator/codes", contact=options.contact)
+    """Print the codes that were sent, or send one and print it alone. Raises CommandError."""
+    with EmulatorClient(options.emulator) as emulator:
+        if options.send:
+            found = [emulator.request("POST", "/emulator/codes", {"contact": options.send})]
+        else:
+            found = emulator.request("GET", "/emulator/codes", contact=options.contact)
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
     for code in found:
-        print(f"{_format_time(code['sent_at'])}  {code['code']}  {code['contact']}  {code['state']}")
+        row = f"{_format_time(code['sent_at'])}  {code['code']}  {code['contact']}  {code['state']}"
+        print(code["code"] if options.send else row)
     if not found:
-        print("no codes yet; to send one: signup-bridge codes --send CONTACT")
+        print(f"no codes yet; to send one: {command_line('codes', '--send')} CONTACT")
     return 0
 
 
 def deliveries(options: argparse.Namespace) -> int:
-    """Print the deliveries; with `--follow` also each new one. Raises CommandError and requests' exceptions."""
+    """Print the deliveries; with `--follow` also each new one. Raises CommandError."""
     if not options.follow:
-        found = _request(options.emulator, "GET", "/emulator/deliveries", contact=options.contact)
+        with EmulatorClient(options.emulator) as emulator:
+            found = emulator.request("GET", "/emulator/deliveries", contact=options.contact)
         if options.json:
             print(json.dumps(found, indent=2))
         for delivery in [] if options.json else found:
@@ -103,37 +113,19 @@ def deliveries(options: argparse.Namespace) -> int:
     raise CommandError("the emulator has stopped")
 
 
-def _stream_deliveries(emulator: str) -> Iterator[dict[str, Any]]:
+def _stream_deliveries(url: str) -> Iterator[dict[str, Any]]:
     """Yield the deliveries as the emulator publishes them, each whenever it changes."""
-    with requests.Session() as session:
-        session.trust_env = False
-        with _send(session, emulator, "GET", "/emulator/events", stream=True) as response:
-            event = ""
-            try:
-                for line in response.iter_lines(chunk_size=1):
-                    name, _, value = line.decode().partition(": ")
-                    if name == "event":
-                        event = value
-                    elif name == "data" and event == "delivery":
-                        yield json.loads(value)
-            except requests.exceptions.ChunkedEncodingError:
-                return
-
-
-def _request(emulator: str, method: str, path: str, body: Any = None, **query: str | None) -> Any:
-    with requests.Session() as session:
-        session.trust_env = False
-        return _send(session, emulator, method, path, json=body, params=query, timeout=30).json()
-
-
-def _send(session: requests.Session, emulator: str, method: str, path: str, **options: Any) -> requests.Response:
-    try:
-        response = session.request(method, emulator + path, **options)
-    except requests.ConnectionError:
-        raise CommandError(f"no response from {emulator}; is `signup-bridge run` running?") from None
-    if not response.ok:
-        raise CommandError(response.json()["error"])
-    return response
+    with EmulatorClient(url) as emulator, emulator.stream("/emulator/events") as response:
+        event = ""
+        try:
+            for line in response.iter_lines(chunk_size=1):
+                name, _, value = line.decode().partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event == "delivery":
+                    yield json.loads(value)
+        except requests.exceptions.ChunkedEncodingError:
+            return
 
 
 def _format_line(delivery: dict[str, Any]) -> str:
