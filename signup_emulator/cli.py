@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from signup_toolkit import ports, senders
+from signup_bridge.cli.listening import listen_problem
+
+from signup_toolkit import senders
 
 from . import client, launcher
 from .api.account.behaviour import RATE
@@ -219,7 +221,9 @@ def _from_client(command: Callable[[argparse.Namespace], int]) -> Callable[[argp
 
 
 def _emulate(options: argparse.Namespace) -> int:
-    ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
+    problem = listen_problem(options.host, options.emulator_port, host_setting="--host", port_setting="EMULATOR_PORT")
+    if problem:
+        raise OSError(problem)
     emulator = Emulator(options.host, options.emulator_port, rate=options.rate, allowed=options.allow_host)
     with emulator:
         print(f"{emulator.url}  credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}", flush=True)

@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 
 import requests
 from signup_bridge.cli.installation import command_words
-from signup_bridge.cli.serve import gunicorn_command
+from signup_bridge.cli.listening import listen_problem
+from signup_bridge.cli.serve import gunicorn_command, start_problems
 
 from signup_toolkit import ports, senders
 from signup_toolkit.senders import DEMO_SECRET
@@ -65,34 +66,53 @@ class Options(NamedTuple):
 def run(options: Options) -> int:
     """Run the emulator and the bridge; return the bridge's exit status, 0 after Ctrl-C.
 
-    Raises OSError if a port is in use, or something that `run` needs is missing.
+    Raises OSError if a port or the state folder is in use, a setting is not valid, or something that `run` needs is
+    missing. The state of the last run is deleted only after all these checks.
     """
-    if options.port == options.emulator_port:
-        raise OSError(f"PORT and EMULATOR_PORT are both {options.port}; set one of them to another port")
-    ports.check(options.emulator_port, "EMULATOR_PORT", options.host)
-    ports.check(options.port, "PORT", options.host)
+    _check_addresses(options)
+    state = State(options.state, keep=options.keep)
+    environ = _bridge_environ(options, state)
+    bridge = _create_bridge(environ, options)
     for number in STOP_SIGNALS:  # a shell starts background processes with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
-    state = State(options.state, keep=options.keep)
-    with Emulator(options.host, options.emulator_port, allowed=options.allow_host) as emulator:
+    with Emulator(options.host, options.emulator_port, allowed=options.allow_host) as emulator, state:
         state.restore(emulator)
-        environ = {key: value for key, value in os.environ.items() if key not in _SET_BY_THE_EMULATOR}
-        environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
-        environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
-        environ |= {
-            "TENCENT_SECRET_ID": DEMO_SECRET_ID,
-            "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
-            "DOMAIN_API_URL": emulator.url,
-        }
-        if options.scf is None and not environ.get("LEDGER_URL"):
-            environ["LEDGER_URL"] = state.ledger_url
+        if environ.get("LEDGER_URL") == state.ledger_url:
             emulator.console.clear_ledger = state.clear_ledger
-        return _run(emulator, environ, options, state)
+        return _run(emulator, bridge, environ, options, state)
 
 
-def _run(emulator: Emulator, environ: Mapping[str, str], options: Options, state: State) -> int:
+def _check_addresses(options: Options) -> None:
+    """Check both ports, so that one error names both. Raises OSError."""
+    if options.port == options.emulator_port:
+        raise OSError(f"PORT and EMULATOR_PORT are both {options.port}; set one of them to another port")
+    named = {"EMULATOR_PORT": options.emulator_port, "PORT": options.port}
+    problems = [
+        listen_problem(options.host, port, host_setting="--host", port_setting=name) for name, port in named.items()
+    ]
+    found = dict.fromkeys(filter(None, problems))  # an address that is not this machine's is wrong for both
+    if found:
+        raise OSError("\n  ".join(found))
+
+
+def _bridge_environ(options: Options, state: State) -> dict[str, str]:
+    """Return the bridge's settings: those of the environment, and in their place what `run` sets."""
+    environ = {key: value for key, value in os.environ.items() if key not in _SET_BY_THE_EMULATOR}
+    environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
+    environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
+    environ |= {
+        "TENCENT_SECRET_ID": DEMO_SECRET_ID,
+        "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
+        "DOMAIN_API_URL": f"http://{ports.address(options.host, options.emulator_port)}",
+    }
+    if options.scf is None and not environ.get("LEDGER_URL"):
+        environ["LEDGER_URL"] = state.ledger_url
+    return environ
+
+
+def _run(emulator: Emulator, bridge: BridgeHandle, environ: Mapping[str, str], options: Options, state: State) -> int:
     with BridgeLog(emulator.console.deliveries) as log:
-        bridge = _start_bridge(environ, options, log)
+        bridge.start(log.write_fd)
         try:
             emulator.console.bridge = BridgeTarget(
                 f"http://{ports.address(options.host, options.port)}",
@@ -146,9 +166,12 @@ class BridgeLog:
 
 
 class BridgeHandle(Protocol):
-    """A running bridge; ``note`` is printed with its URL."""
+    """A bridge; ``note`` is printed with its URL."""
 
     note: str
+
+    def start(self, log_fd: int) -> None:
+        """Start it, with its log written to a file descriptor."""
 
     def runs(self) -> bool: ...
 
@@ -164,11 +187,16 @@ class BridgeProcess:
 
     note = ""
 
-    def __init__(self, environ: Mapping[str, str], options: Options, log: BridgeLog) -> None:
-        own = {"HOST": options.host, "PORT": str(options.port)}
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        problems = start_problems(environ)
+        if problems:
+            raise OSError("\n  ".join(("start refused:", *problems)))
+        self._environ = environ
+
+    def start(self, log_fd: int) -> None:
         # A session of its own: Ctrl-C reaches the launcher only, which stops the bridge gracefully.
         self._process = subprocess.Popen(  # noqa: S603
-            gunicorn_command(), env={**environ, **own}, stdout=log.write_fd, start_new_session=True
+            gunicorn_command(), env=self._environ, stdout=log_fd, start_new_session=True
         )
 
     def runs(self) -> bool:
@@ -187,12 +215,13 @@ class BridgeProcess:
                 self._process.wait()
 
 
-def _start_bridge(environ: Mapping[str, str], options: Options, log: BridgeLog) -> BridgeHandle:
+def _create_bridge(environ: Mapping[str, str], options: Options) -> BridgeHandle:
+    """Return the bridge, not started yet. Raises OSError, also if a setting is not valid."""
     if options.scf is None:
-        return BridgeProcess(environ, options, log)
+        return BridgeProcess({**environ, "HOST": options.host, "PORT": str(options.port)})
     from .scf.scf_bridge import ScfBridge  # noqa: PLC0415  needs PyYAML, which only the deployer installs
 
-    return ScfBridge(environ, options.port, options.scf, Path(f"/dev/fd/{log.write_fd}"))
+    return ScfBridge(environ, options.port, options.scf)
 
 
 def wait_until_ready(url: str, bridge: BridgeHandle) -> bool:

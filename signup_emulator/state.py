@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -12,17 +13,35 @@ from .server import Emulator
 
 
 class State:
-    """The state folder. Without ``keep`` the state of the last run is deleted."""
+    """The state folder, a context manager: entering it locks the folder, and deletes the last run's state.
+
+    With ``keep`` it deletes nothing.
+    """
 
     def __init__(self, folder: Path, *, keep: bool) -> None:
+        self._keep = keep
         self._folder = folder.resolve()
         self._file = self._folder / "emulator.json"
         self._ledger = self._folder / "ledger.db"
+
+    def __enter__(self) -> State:  # noqa: PYI034  Self came with Python 3.11
+        """Lock the folder. Raises OSError if another run uses it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not keep:
-            self._file.unlink(missing_ok=True)
-            for file in self._folder.glob(f"{self._ledger.name}*"):
-                file.unlink(missing_ok=True)  # another run in this folder may also delete it
+        self._lock = (self._folder / "lock").open("w")  # it stays: a deleted one would lock nothing for the next run
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise OSError(
+                f"{self._folder} is in use by another `run`; end that one, or set --state to another folder"
+            ) from None
+        if not self._keep:
+            for file in (self._file, *self._folder.glob(f"{self._ledger.name}*")):
+                file.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
 
     @property
     def ledger_url(self) -> str:

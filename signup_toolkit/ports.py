@@ -1,4 +1,4 @@
-"""Find free TCP ports, and check ports."""
+"""Find free TCP ports, and the address of a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def free() -> int:
     """Return an unused port on 127.0.0.1 below the ephemeral range."""
     while True:
         port = _FIRST + secrets.randbelow(_COUNT)  # independent of a seed that the caller has set
-        if is_free(port):
+        if _is_free(port):
             return port
 
 
@@ -24,16 +24,9 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Return whether a server can listen on the port."""
+def _is_free(port: int) -> bool:
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        socket.create_server(("127.0.0.1", port)).close()
     except OSError:
         return False
     return True
-
-
-def check(port: int, setting: str, host: str = "127.0.0.1") -> None:
-    """Check that the port is free. Raises OSError, which names the setting."""
-    if not is_free(port, host):
-        raise OSError(f"port {port} on {host} is in use; set {setting} to another port")

@@ -24,7 +24,7 @@ ARCHIVE = BUILD / "function.zip"
 class ScfBridge:
     """The built zip as a `BridgeHandle`, with the configuration of serverless.yml."""
 
-    def __init__(self, environ: Mapping[str, str], port: int, shape: Shape, log: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], port: int, shape: Shape) -> None:
         self.note = f"\n          the built zip, as SCF runs {'a web' if shape == 'web' else 'an event'} function"
         if not ARCHIVE.exists():
             raise OSError(f"{ARCHIVE} is missing; build it with `{command_line('package')}`")
@@ -38,8 +38,13 @@ class ScfBridge:
             config = function_config.load(environ=variables)
         except ConfigError as error:
             raise OSError("\n  ".join(["start refused:", *error.problems])) from None
-        function = Function(ARCHIVE, shape, config.variables, python, timeout=config.timeout, memory=config.memory)
-        self._platform = Platform(function, log, port=port)
+        self._port = port
+        self._function = Function(
+            ARCHIVE, shape, config.variables, python, timeout=config.timeout, memory=config.memory
+        )
+
+    def start(self, log_fd: int) -> None:
+        self._platform = Platform(self._function, Path(f"/dev/fd/{log_fd}"), port=self._port)
         self._platform.__enter__()
 
     def runs(self) -> bool:

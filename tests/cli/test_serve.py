@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 import requests
 from signup_bridge import __version__
+from signup_bridge.cli.serve import start_problems
 
 from signup_deploy.packaging.package import Package
 from signup_toolkit import ports
@@ -41,6 +45,40 @@ def test_serve_without_settings_names_them_and_exits_with_1() -> None:
     )
     assert done.returncode == 1
     assert "WEBHOOK_SECRETS: is not set" in done.stdout
+
+
+def test_start_problems_names_each_setting() -> None:
+    problems = start_problems({"REQUEST_BUDGET": "soon", "WEBHOOK_AUTH": "none", "TENCENT_SECRET_ID": "AKID"})
+    assert [problem.partition(":")[0] for problem in problems] == ["REQUEST_BUDGET", "TENCENT_SECRET_KEY"]
+
+
+def serve_once(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `serve` to its end."""
+    environ = os.environ | IMPORTS | environment("http://127.0.0.1:9", **settings)
+    return subprocess.run(
+        [*COMMAND, "serve"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False
+    )
+
+
+def test_serve_on_an_address_that_cannot_be_used_names_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        busy = serve_once(HOST="127.0.0.1", PORT=port)
+    elsewhere = serve_once(HOST="192.0.2.1", PORT=port)
+    problems = [json.loads(done.stdout)["problems"] for done in (busy, elsewhere)]
+    assert problems == [
+        [f"PORT: port {port} on 127.0.0.1 is in use; set another port"],
+        ["HOST: 192.0.2.1 is not an address of this machine; set one of its own, or 0.0.0.0"],
+    ]
+    assert (busy.returncode, elsewhere.returncode, busy.stderr, elsewhere.stderr) == (1, 1, "", "")
+
+
+@pytest.mark.parametrize("name", ["LISTEN_FDS", "GUNICORN_FD", "GUNICORN_CMD_ARGS"])
+def test_serve_leaves_the_address_to_gunicorn_if_it_may_be_another(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = environment("http://127.0.0.1:9", HOST="127.0.0.1", PORT=str(other.getsockname()[1]))
+        assert len(start_problems(settings)) == 1
+        assert start_problems({**settings, name: ""}) == []
 
 
 def test_zip_serves_with_the_same_command(built: Package, python3_10: str, tmp_path: Path) -> None:

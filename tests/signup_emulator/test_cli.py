@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     log_audit.watch_log(log, DEMO_SECRET_ID, DEMO_SECRET_KEY)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*COMMAND, "run"],
+            [*COMMAND, "run", "--state", str(log.with_name("state"))],
             cwd=ROOT,
             env=os.environ | IMPORTS | port_settings | mine,
             stdout=output,
@@ -112,7 +113,7 @@ def test_run_stops_bridge_on_signal(tmp_path: Path, number: signal.Signals) -> N
     log, port = tmp_path / "log", ports.free()
     environ = os.environ | IMPORTS | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
     with log.open("wb") as output:
-        command = [*COMMAND, "run"]
+        command = [*COMMAND, "run", "--state", str(tmp_path / "state")]
         process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
     try:
         end = time.monotonic() + 120
@@ -127,14 +128,19 @@ def test_run_stops_bridge_on_signal(tmp_path: Path, number: signal.Signals) -> N
         process.kill()
 
 
-def test_run_and_serve_report_taken_or_equal_ports(emulator: Emulator) -> None:
+def test_run_and_emulate_report_taken_or_equal_ports(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
     taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
-    assert (taken.returncode, taken.stdout) == (1, "")
-    assert taken.stderr.startswith(f"signup-bridge run: port {port} on 127.0.0.1 is in use")
-    assert python("emulate", "--emulator-port", port).stderr.startswith(
-        f"signup-bridge emulate: port {port} on 127.0.0.1 is in use"
-    )
+    problem = f"EMULATOR_PORT: port {port} on 127.0.0.1 is in use; set another port"
+    assert (taken.returncode, taken.stdout, taken.stderr) == (1, "", f"signup-bridge run: {problem}\n")
+    assert python("emulate", "--emulator-port", port).stderr == f"signup-bridge emulate: {problem}\n"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        second = other.getsockname()[1]
+        both = python("run", environ={"EMULATOR_PORT": port, "PORT": str(second)}).stderr
+    assert both == f"signup-bridge run: {problem}\n  PORT: port {second} on 127.0.0.1 is in use; set another port\n"
+    elsewhere = python("run", "--host", "192.0.2.1").stderr
+    wanted = "--host: 192.0.2.1 is not an address of this machine; set one of its own, or 0.0.0.0"
+    assert elsewhere == f"signup-bridge run: {wanted}\n"
     same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
     assert same.stderr.startswith(f"signup-bridge run: PORT and EMULATOR_PORT are both {port}")
     for value in ("http", "0", "99999"):
@@ -142,11 +148,15 @@ def test_run_and_serve_report_taken_or_equal_ports(emulator: Emulator) -> None:
         assert none.stderr.endswith(f"{value} is not a port; expected a number from 1 to 65535\n")
 
 
-def test_run_ends_if_bridge_does_not_start() -> None:
+def test_run_with_a_wrong_setting_ends_and_keeps_the_state(tmp_path: Path) -> None:
+    kept = {name: tmp_path / name for name in ("emulator.json", "ledger.db", "ledger.db.key")}
+    for file in kept.values():
+        file.write_text("{}")
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
-    done = python("run", environ=environ)
-    assert done.returncode == 1
-    assert "REQUEST_BUDGET: must be a number" in done.stdout
+    done = python("run", "--state", str(tmp_path), environ=environ)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("signup-bridge run: start refused:\n  REQUEST_BUDGET: must be a number")
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,19 @@ def test_malformed_state_file_is_explained(tmp_path: Path) -> None:
     done = run_command(command, PORT=str(ports.free()), EMULATOR_PORT=str(ports.free()))
     assert done.returncode == 1
     assert "is not a state of the emulator; remove it" in done.stderr
+
+
+def test_second_run_in_a_folder_is_refused_and_deletes_nothing(tmp_path: Path) -> None:
+    with running_pair(tmp_path) as pair:
+        sent = ask("codes", "--send", CONTACT, emulator=pair.url).stdout.strip()
+        assert ask("send", "--contact", CONTACT, "--code", sent, emulator=pair.url).returncode == 0
+        state = tmp_path / "state"
+        before = {path.name: path.stat().st_ino for path in state.iterdir()}
+        command = [*COMMAND, "run", "--state", str(state)]
+        done = run_command(command, PORT=str(ports.free()), EMULATOR_PORT=str(ports.free()))
+        assert (done.returncode, done.stdout) == (1, "")
+        wanted = f"{state} is in use by another `run`; end that one, or set --state to another folder"
+        assert done.stderr == f"signup-bridge run: {wanted}\n"
+        assert {path.name: path.stat().st_ino for path in state.iterdir()} == before
+        again = pair.post("deliveries/1/redeliver", {})
+        assert (again["outcome"], again["replayed"]) == ("verified", True)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+
+from signup_bridge import settings, startup
 
 from .installation import data_file
+from .listening import listen_problem
 
 DESCRIPTION = """\
 Run the bridge with gunicorn until Ctrl-C or SIGTERM, against the real API.
@@ -14,10 +18,14 @@ Run the bridge with gunicorn until Ctrl-C or SIGTERM, against the real API.
 Environment variables configure it. Required are:
   TENCENT_SECRET_ID, TENCENT_SECRET_KEY   the API key of the account
   WEBHOOK_SECRETS                         the secret that you share with the sender
-HOST and PORT set the address (0.0.0.0:9000). If a setting is missing or invalid, the bridge names
-all of them and exits with status 1. The README describes every setting.
+HOST and PORT set the address (0.0.0.0:9000). If a setting is missing or invalid, or nothing can
+listen on the address, the bridge says so and exits with status 1. The README describes every setting.
 
 The ledger is a SQLite file in your state folder, unless LEDGER_URL names another one."""
+
+
+_OTHER_SOCKETS = ("LISTEN_FDS", "GUNICORN_FD", "GUNICORN_CMD_ARGS")
+"""Variables by which gunicorn may listen elsewhere than on HOST and PORT: inherited sockets, and its own options."""
 
 
 def configure_serve(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +39,22 @@ def gunicorn_command() -> list[str]:
     return [sys.executable, "-m", "gunicorn", "-c", str(data_file("gunicorn.conf.py"))]
 
 
+def start_problems(environ: Mapping[str, str]) -> list[str]:
+    """Return why a bridge with these settings cannot start: what is wrong with them, or with HOST and PORT."""
+    try:
+        loaded = settings.load(environ)
+    except settings.SettingsError as error:
+        return error.problems
+    if any(name in environ for name in _OTHER_SOCKETS):
+        return []
+    problem = listen_problem(loaded.host, loaded.port)
+    return [problem] if problem else []
+
+
 def serve(_: argparse.Namespace) -> int:
-    """Replace this process by gunicorn."""
+    """Replace this process by gunicorn, unless the settings or the address cannot be used."""
+    problems = start_problems(os.environ)
+    if problems:
+        startup.refuse("\n  ".join(("start refused:", *problems)), problems)
     command = gunicorn_command()
     os.execv(command[0], command)  # noqa: S606  no shell

@@ -131,19 +131,21 @@ def test_unknown_route_and_malformed_body_are_rejected(emulator: Emulator) -> No
 
 def test_saved_state_is_restored(tmp_path: Path, emulator: Emulator) -> None:
     """Its whole life is in signup_emulator/test_run.py."""
-    state = State(tmp_path / "run", keep=False)
+    folder, file = tmp_path / "run", tmp_path / "run" / "emulator.json"
     sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
     emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})
-    state.save(emulator)
-    (file,) = (tmp_path / "run").iterdir()
+    with State(folder, keep=False) as state:
+        state.save(emulator)
+    assert {path.name for path in folder.iterdir()} == {"emulator.json", "lock"}
     assert file.stat().st_mode & 0o777 == 0o600
     with Emulator() as next_one:
-        State(tmp_path / "run", keep=True).restore(next_one)
+        State(folder, keep=True).restore(next_one)
         assert next_one.domain.sent_codes() == emulator.domain.sent_codes()
         assert error_of(sdk(next_one), "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
 
     file.write_text("{}")
-    with pytest.raises(OSError, match="remove it"):
-        State(tmp_path / "run", keep=True).restore(emulator)
-    State(tmp_path / "run", keep=False).restore(emulator)
-    assert list((tmp_path / "run").iterdir()) == []
+    with State(folder, keep=True) as state, pytest.raises(OSError, match="remove it"):
+        state.restore(emulator)
+    with State(folder, keep=False) as state:
+        state.restore(emulator)
+    assert [path.name for path in folder.iterdir()] == ["lock"]
