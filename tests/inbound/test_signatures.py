@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from signup_bridge.inbound import signatures
 from signup_bridge.inbound.signatures import SignatureInvalid, Verifier
 from signup_bridge.setting_parsers import standard_webhooks_key
+from signup_bridge.settings import WEBHOOK_AUTHS
 from standardwebhooks import Webhook
 
 from signup_emulator.server import Emulator
@@ -40,6 +41,22 @@ def refused(verify: Verifier, headers: Any, data: bytes = DATA) -> str:
     with pytest.raises(SignatureInvalid) as raised:
         verify(headers, data)
     return raised.value.reason
+
+
+@pytest.mark.parametrize("webhook_auth", WEBHOOK_AUTHS)
+def test_verifier_of_each_webhook_auth_is_its_own(webhook_auth: str) -> None:
+    verify = signatures.verifier(webhook_auth, (b"k" * 32,), tolerance=300, clock=SetClock())
+    if webhook_auth == "none":
+        assert verify({}, DATA) is None
+    else:
+        expected = "no bearer token" if webhook_auth == "bearer" else "no signature headers"
+        assert refused(verify, {}) == expected
+    assert webhook_auth.replace("-", "_") in verify.__qualname__ or verify is signatures.accept_any
+
+
+def test_verifier_of_an_unknown_webhook_auth_is_an_error() -> None:
+    with pytest.raises(ValueError, match="WEBHOOK_AUTH: hmac has no verifier"):
+        signatures.verifier("hmac", (), tolerance=300, clock=SetClock())
 
 
 def test_official_vector_is_accepted() -> None:

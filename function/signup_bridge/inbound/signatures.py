@@ -42,15 +42,17 @@ Verifier = Callable[[Headers, bytes], str | None]
 
 
 def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
-    """Return the verifier for a value of ``WEBHOOK_AUTH``, which accepts any of the keys."""
+    """Return the verifier for a value of ``WEBHOOK_AUTH``, which accepts any of the keys. Raises ValueError."""
     match webhook_auth:
+        case "standard-webhooks":
+            return standard_webhooks(keys, tolerance=tolerance, clock=clock)
         case "none":
             return accept_any
         case "github":
             return github(keys)
         case "bearer":
             return bearer(keys)
-    return standard_webhooks(keys, tolerance=tolerance, clock=clock)
+    raise ValueError(f"WEBHOOK_AUTH: {webhook_auth} has no verifier")
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
