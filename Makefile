@@ -5,12 +5,13 @@ VENV_DIR ?= .venv
 export VENV_DIR
 VENV = $(VENV_DIR)/bin
 
-.PHONY: help run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check
+.PHONY: help dev run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
 	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
+	@echo 'make dev     .venv with the packages for development, such as pytest, ruff and mypy'
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the test suite'
 	@echo 'make test-all the same, and the tests that need other languages, servers or installations'
@@ -24,6 +25,9 @@ help:
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
 	@echo 'make bench   every benchmark beside its target; writes docs/performance.md (bench-check: fails below a target)'
+
+dev:
+	@$(PYTHON) tools/venv.py --dev
 
 run:
 	@$(PYTHON) tools/venv.py

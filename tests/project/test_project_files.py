@@ -113,3 +113,41 @@ def test_editorconfig_and_ruff_agree_on_the_length_of_a_line() -> None:
     assert editor
     assert ruff
     assert editor[1] == ruff[1]
+
+
+def makefile() -> str:
+    return (ROOT / "Makefile").read_text()
+
+
+def test_make_help_lists_every_target() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile(), re.MULTILINE)
+    listed = set(re.findall(r"echo 'make ([a-z-]+) ", makefile()))
+    within = {"help", "bench-check"}  # the one that prints it, and one that the line of `bench` names
+    assert listed == set(phony.split()) - within
+
+
+def test_contributing_names_the_targets_without_packages_for_development() -> None:
+    recipes = re.findall(r"^([a-z -]+):.*\n\t@\$\(PYTHON\) tools/venv\.py$", makefile(), re.MULTILINE)
+    (sentence,) = re.findall(
+        r"`make run`, (.*?) install only", (ROOT / "CONTRIBUTING.md").read_text().replace("\n", " ")
+    )
+    assert {"run", *re.findall("`([a-z-]+)`", sentence)} == {*recipes, "run-scf"}
+    assert make_commands("dev") == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design.md"])
+def test_document_tells_the_direction_of_imports_as_import_linter_does(name: str) -> None:
+    (contract,) = re.findall(
+        r"^layers = \[\n(.*?)\n\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL
+    )
+    layers = [set(re.findall("[a-z_]+", line)) for line in contract.splitlines()]
+    (told,) = re.findall(r"(?:one direction|direction of imports): (.*?)\.\s", (ROOT / name).read_text(), re.DOTALL)
+    assert [set(re.findall("`([a-z_]+)`", floor)) for floor in told.split("→")] == layers[1:]  # without __main__
+
+
+def test_contributing_lists_every_module_and_sub_package_of_the_function() -> None:
+    layout = (ROOT / "CONTRIBUTING.md").read_text()
+    package = ROOT / "function" / "signup_bridge"
+    folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    modules = {path.name for path in package.glob("[!_]*.py")}
+    assert [name for name in sorted(folders | modules) if not re.search(rf"[`/]{re.escape(name)}`", layout)] == []
