@@ -29,7 +29,9 @@ def configure_run(run: argparse.ArgumentParser) -> None:
     run.description = (
         "Run an emulator of the API and a bridge that calls it, until Ctrl-C. No account is needed, and nothing "
         "leaves this machine. The emulator's page has a form to sign up with, the codes, and every delivery. Settings "
-        "of the bridge in the environment apply, except the API's URL and key."
+        "of the bridge in the environment apply, with these exceptions: DOMAIN_API_URL and the API key are the "
+        "emulator's, --host replaces HOST, SEND_CODES is true by default, a missing WEBHOOK_SECRETS is replaced by a "
+        "demo secret, and a missing LEDGER_URL by a file in the state folder."
     )
     run.add_argument(
         "--port",

@@ -74,6 +74,11 @@ def bridge_routes() -> set[tuple[str, str]]:
     return {(method, path.replace("<delivery_id>", "<id>")) for method, path in routes_of(app)}
 
 
+def delivery_paths() -> set[str]:
+    """Return the paths that take a delivery or a request for a code."""
+    return {path for method, path in bridge_routes() if method == "POST"}
+
+
 def emulator_routes() -> list[tuple[str, str]]:
     with Emulator() as emulator:
         app = console.create_app(emulator.console, host="127.0.0.1")

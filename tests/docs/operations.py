@@ -55,6 +55,12 @@ def documented_lines() -> set[tuple[str, str]]:
     return {line for message, level in table(OPERATIONS, "Lines", 0, 1) for line in complete(message, level)}
 
 
+def delivery_paths() -> set[str]:
+    """Return the paths whose requests are logged as `delivery`."""
+    (meaning,) = [meaning for message, _, meaning in table(OPERATIONS, "Lines") if message == "`delivery`"]
+    return set(re.findall("`(/[a-z/]*)`", meaning))
+
+
 def documented_levels() -> set[str]:
     return {level for _, levels in table(OPERATIONS, "Lines", 0, 1) for level in levels.split(", ")}
 

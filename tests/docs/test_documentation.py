@@ -212,6 +212,7 @@ CHECKS: list[Check] = [
     Check(OPERATIONS, "log fields and types", operations.documented_fields, lambda: LOG_FIELDS),
     none(OPERATIONS, "log fields without a meaning", lambda: operations.empty_cells("Fields", 2)),
     Check(OPERATIONS, "log messages and levels", operations.documented_lines, code_facts.log_lines),
+    Check(OPERATIONS, "paths of deliveries", operations.delivery_paths, code_facts.delivery_paths),
     known(OPERATIONS, "log levels", operations.documented_levels, lambda: LOG_LEVELS, 3),
     known(OPERATIONS, "log fields in queries of CLS", operations.queried_fields, lambda: LOG_FIELDS, 9),
     Check(OPERATIONS, "alarms", operations.alarms_in_table, operations.alarms_in_rules),
