@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from signup_bridge.cli.installation import command_line
 
 from signup_emulator.server import Emulator
 from tests.support.emulator.console_requests import CONTACT, refusal
@@ -57,7 +58,7 @@ def test_emulator_without_bridge_has_codes_but_no_deliveries(emulator: Emulator)
         order = {"contact": CONTACT, "verify_code": "000000"}
         response = requests.post(f"{emulator.url}/{path}", json=order, timeout=60)
         assert response.status_code == 409
-        assert "signup-bridge run" in response.json()["error"]
+        assert f"start both with `{command_line('run')}`" in response.json()["error"]
 
 
 def test_malformed_http_to_proxy_ends_delivery(pair: Pair) -> None:
