@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import processes, report
-from bench.benchmarks import burst, cold_start, latency, memory, profile, records, speed
+from bench.benchmarks import burst, cold_start, latency, memory, profile, records, redis_cost, speed
 from bench.harness import Harness, show_progress, start_harness
 
 BENCHMARKS: dict[str, Callable[[Harness], Any]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Harness], Any]] = {
     "cold-start": cold_start.measure,
     "burst": burst.measure,
     "records": records.measure,
+    "redis-cost": redis_cost.measure,
     "memory": memory.measure,
 }
 

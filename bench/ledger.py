@@ -21,9 +21,10 @@ from pathlib import Path
 
 from signup_bridge.core import outcomes
 from signup_bridge.core.clock import Deadline, Stopwatch, SystemClock
-from signup_bridge.ledger import COMPETING_MARGIN, MAX_COMPETING_CALLS, Acquired, Ledger, Policy, Record, Settlement
+from signup_bridge.ledger import Acquired, Ledger, Policy, Record, Settlement
 from signup_bridge.ledger.keys import Keys
-from signup_bridge.ledger.redis.ledger import PREFIX, SCRIPT, RedisLedger
+from signup_bridge.ledger.redis import scripts
+from signup_bridge.ledger.redis.ledger import PREFIX, RedisLedger
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
 from local_services.redis_server import RedisServer
@@ -91,55 +92,41 @@ def _row(claimed: float) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-# The engine's own script with one more verb, so that a record here is what the engine would have written.
+# The engine's own script with one more step, so that a record here is what the engine would have written.
 FILL = """
-function verbs.fill()
-  math.randomseed(number(1))
+function steps.fill(seed, count, before, step, verified, incorrect)
+  math.randomseed(tonumber(seed))
   local function name()
     local parts = {}
     for i = 1, 4 do parts[i] = string.format('%08x', math.random(0, 2147483647)) end
-    return table.concat(parts)
+    return table.concat(parts):sub(1, 22)
   end
-  for i = 1, number(2) do
-    local claimed = now - number(3) + i * number(4)
-    local wrong = math.random() < 0.2
-    save({delivery = name(), content = name(), contact = name(), contact_type = '1', transient = '0',
-      state = 'settled', claimed = claimed, expires = claimed + ttl, sent = claimed + 0.1, gave_up = claimed + 0.4,
-      counted = wrong and claimed + 0.1 or nil, outcome = wrong and argument(6) or argument(5), resolved = '0',
-      request_id = name() .. '----', settled_by = name()})
+  for i = 1, tonumber(count) do
+    local claimed = now - tonumber(before) + i * tonumber(step)
+    local row = {delivery = name(), content = name(), contact_type = 1, transient = '0', state = SETTLED,
+      claimed = claimed, expires = claimed + ttl, outcome = math.random() < 0.2 and incorrect or verified,
+      resolved = '0', request_id = name() .. '--------------', settled_by = name():sub(1, 16)}
+    local contact = contacts.unpack(name())
+    contacts.add_call(contact, contacts.pack_call(row, claimed + 0.1, claimed + 0.4))
+    deliveries.save(row)
+    contacts.save(contact)
   end
 end
-return verbs[verb]()
 """
 
 
 def fill_redis(server: RedisServer, records: int) -> None:
     """Put in settled deliveries of the last days."""
-    held = [
-        str(one)
-        for one in (
-            TTL,
-            5,
-            600,
-            1e-6,
-            POLICY.retention,
-            1000,
-            120,
-            0.7,
-            0.25,
-            0.1,
-            MAX_COMPETING_CALLS,
-            COMPETING_MARGIN,
-        )
-    ]
     step = TTL / 2 / records
+    text = scripts.build(POLICY)["claim"].text
+    head, run, _ = text.partition("return steps[ARGV[1]]")
     with server.client as client:
-        script = client.register_script(SCRIPT.removesuffix("return verbs[verb]()\n") + FILL)
+        script = client.register_script(f"{head}{FILL}{run}(unpack(ARGV, 2))")
         client.config_set("appendfsync", "no")
         for first in range(0, records, BATCH):
             count = min(BATCH, records - first)
             since = (records - first) * step
-            script(keys=[PREFIX], args=["fill", *held, random.getrandbits(31), count, since, step, *OUTCOMES])
+            script(keys=[PREFIX], args=["fill", random.getrandbits(31), count, since, step, *OUTCOMES])
             tell("Redis", first + count, records)
         client.config_set("appendfsync", "always")
 

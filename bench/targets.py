@@ -71,3 +71,8 @@ GROWTH = Target("memory after 100,000 deliveries, more than before", "most", 5.0
 MANY_RECORDS = Target("median latency with a million records, of that with few", "most", 1.2)
 BURST = Target("200 within a second at 20 calls/s: all verified, of 10 s", "most", 1.15)
 BURST_REFUSED = Target("the same: calls refused for the quota", "most", 0, "calls")
+REDIS_PROCESSOR = Target("Redis processor time for a verified delivery, of 6d831f2's", "most", 0.35, guard=0.7)
+REDIS_COMMANDS = Target("Redis commands for a verified delivery", "most", 20.0)
+REDIS_MEMORY = Target("Redis memory for a verified delivery, of 6d831f2's", "most", 0.5)
+REDIS_HISTORY = Target("a claim with 100,000 earlier calls on Redis, of one with none", "most", 1.2)
+SQLITE_HISTORY = Target("the same on SQLite", "most", 1.2)

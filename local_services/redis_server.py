@@ -33,9 +33,10 @@ def executable() -> str:
 
 
 class RedisServer:
-    """A server that forgets nothing, unless ``options`` say otherwise."""
+    """A server that forgets nothing, unless ``options`` say otherwise. ``program`` is another one than the wheel's."""
 
-    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
+    def __init__(self, folder: Path, *options: str, password: str | None = None, program: str | None = None) -> None:
+        self.program = program
         self.folder = folder
         self.password = password
         self.port = ports.free()
@@ -52,8 +53,8 @@ class RedisServer:
 
     def start(self) -> None:
         command = [
-            executable(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder),
-            "--logfile", "log", "--rdbcompression", "no", *self.options,
+            self.program or executable(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--dir", str(self.folder), "--logfile", "log", "--rdbcompression", "no", *self.options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command)
         end = time.monotonic() + 120

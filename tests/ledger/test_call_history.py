@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
+import struct
 from pathlib import Path
 
 import pytest
+import redis
 from signup_bridge.ledger import CALL_HISTORY, COMPETING_MARGIN, MAX_COMPETING_CALLS, ShortCircuited
 from signup_bridge.service.reconciliation import COMPETING_WINDOW, MAX_AGE
 
@@ -133,27 +136,37 @@ def test_sqlite_claim_with_long_history_reads_few_rows(tmp_path: Path) -> None:
     engine.ledger.close()
 
 
-FILL = """
-for n = 1, tonumber(ARGV[2]) do
-  local at = string.format('%.6f', tonumber(ARGV[3]) - 3600 * (1 - n / tonumber(ARGV[2])))
-  redis.call('HSET', '{signup-bridge}:delivery:' .. n, 'content', n, 'contact', ARGV[1], 'contact_type', '1',
-    'transient', '0', 'state', 'settled', 'claimed', at, 'expires', at + 345600, 'sent', at, 'gave_up', at,
-    'counted', at, 'outcome', 'code-incorrect', 'settled_by', 't')
-  redis.call('ZADD', '{signup-bridge}:calls:' .. ARGV[1], at, n)
-  redis.call('ZADD', '{signup-bridge}:wrong:' .. ARGV[1], at, n)
-end
-"""
-
-
 def test_redis_claim_with_long_history_makes_few_reads(redis_server: RedisServer) -> None:
     engine = redis_engine(redis_server, FAST._replace(wrong_codes=0))
-    with redis_server.client as client:
-        client.eval(FILL, 0, keys().contact.hex(), MANY, engine.clock.time())
+    rival = keys("rival", code="000000")
+    for _ in range(33):
+        engine.end(WRONG, rival._replace(delivery=secrets.token_bytes(16)))
+        engine.pass_by(0.01)
+    now = engine.clock.time()
+    with redis.Redis(port=redis_server.port) as client:
+        (history,) = client.keys("{signup-bridge}:h:*")
+        assert client.zcard(history) == 17
+        (call,) = client.zrange(history, 0, 0)
+        times = (now - 3600 * (1 - number / MANY) for number in range(MANY))
+        client.zadd(history, {call[:10] + struct.pack(">dd", at, at + 0.3): at for at in times})
         client.config_resetstat()
         work(engine)
         stats = client.info("commandstats")
     asked = {name.removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
     assert asked["zrevrangebyscore"] == 1
-    assert asked["hgetall"] < 20
-    assert 0 < asked["hdel"] <= MAX_COMPETING_CALLS + 1
+    assert asked["mget"] == 6
+    assert asked.get("get", 0) < 20
     engine.ledger.close()
+
+
+def test_late_end_of_call_replaces_it_in_long_history(engine: Engine) -> None:
+    """The other calls came after its lease was over."""
+    late = engine.own(guess(0), lease=1.0)
+    engine.pass_by(2)
+    for number in range(40):
+        engine.end(VERIFIED, keys(f"verified {number}"))
+        engine.pass_by(0.1)
+    assert engine.settle(late, WRONG, guess(0), sent_at=0.5)
+    engine.end(None, keys("unknown", code="999999"), sent_at=0.0)
+    unknown = engine.acquire_unknown(keys("unknown", code="999999"))
+    assert len(unknown.competing_calls) == 41

@@ -15,6 +15,7 @@ from signup_bridge.ledger import (
     RateLimited,
     Record,
     Replay,
+    SendLimit,
     SendLimited,
 )
 from signup_bridge.ledger.keys import Hasher
@@ -34,6 +35,15 @@ def test_messages_have_their_own_rate(make: Make) -> None:
     assert isinstance(late, RateLimited)
     assert late.wait == pytest.approx(8, abs=1)
     assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "nothing was counted that found no slot"
+
+
+def test_released_message_does_not_count_whatever_its_counter(make: Make) -> None:
+    """In base64 this one begins with a plus sign."""
+    engine, of, limits = make(), keys("a"), [SendLimit("interval", b"\xf8" + bytes(15), 1, 60.0)]
+    for token in ("s", "t"):
+        claimed = engine.ledger.claim_send(of, token, limits=limits, lease=10, max_wait=6, deadline=engine.deadline)
+        assert isinstance(claimed, Acquired)
+        engine.release(token, of)
 
 
 def test_message_and_verification_with_same_id_do_not_match(make: Make) -> None:

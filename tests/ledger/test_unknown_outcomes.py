@@ -240,3 +240,32 @@ def test_count_unknown_includes_lease_from_before_clock_was_set_back(engine: Eng
     engine.own(lease=10)
     engine.pass_by(-5000)
     assert engine.unknown == 1
+
+
+def test_late_settlement_ends_other_claim_of_same_content(engine: Engine) -> None:
+    """Its owner, which reconciles the late call, makes no second one."""
+    late = engine.own(lease=1)
+    engine.pass_by(2)
+    engine.acquire_unknown(OTHER, "t")
+    assert engine.settle(late, VERIFIED)
+    assert engine.attempt("t", OTHER) is None
+    assert engine.claim(OTHER) == Replay(VERIFIED)
+    engine.own(GUESS)
+
+
+def test_release_after_both_calls_removes_both(engine: Engine) -> None:
+    token = engine.own()
+    engine.attempt(token)
+    engine.release(token)
+    engine.end(None, GUESS)
+    assert engine.acquire_unknown(GUESS).competing_calls == ()
+
+
+@pytest.mark.parametrize(("later", "sent_at"), [(1.0, None), (0.0, 0.5)])
+def test_lost_delivery_competes_beside_call_of_same_moment(engine: Engine, later: float, sent_at: float | None) -> None:
+    engine.end(WRONG, sent_at=0.0)
+    engine.pass_by(later)
+    assert engine.settle("lost", None, keys("lost"), sent_at=sent_at, gave_up_at=sent_at)
+    engine.pass_by(1)
+    engine.end(None, GUESS)
+    assert len({call.sent_at for call in engine.acquire_unknown(GUESS).competing_calls}) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from signup_bridge.ledger import Acquired, ContactBusy, Record, Replay, ShortCircuited
 
-from tests.support.ledgers import GUESS, VERIFIED, WRONG, Engine, Make, guess, keys
+from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys
 
 
 def test_too_many_wrong_codes_short_circuit_claim(engine: Engine) -> None:
@@ -122,6 +122,24 @@ def test_limit_of_zero_is_off(make: Make) -> None:
     for number in range(7):
         engine.end(WRONG, guess(number))
     engine.own(guess(8))
+
+
+def test_wrong_code_of_expired_delivery_counts_whatever_follows(make: Make) -> None:
+    """Its id comes again, and has the outcome of another delivery of its content."""
+    engine = make(ttl=300.0, wrong_codes=2)
+    engine.own(lease=1.0)
+    engine.pass_by(302)
+    engine.end(None, OTHER)
+    token = engine.own()
+    assert engine.settle(token, Record("already-verified", contact_type=1), sent_at=None, counts_as_wrong=False)
+    assert isinstance(engine.claim(GUESS), ShortCircuited)
+
+
+def test_wrong_codes_before_limit_is_set_count(make: Make) -> None:
+    engine = make(wrong_codes=0)
+    for number in range(5):
+        engine.end(WRONG, guess(number))
+    assert isinstance(make(wrong_codes=5).claim(guess(5)), ShortCircuited)
 
 
 def test_spent_pair_without_id_counts_once(make: Make) -> None:

@@ -25,7 +25,7 @@ from signup_bridge.ledger import (
     UnknownOutcome,
 )
 from signup_bridge.ledger.keys import Hasher, Keys
-from signup_bridge.ledger.redis.ledger import SCRIPT, RedisLedger
+from signup_bridge.ledger.redis.ledger import RedisLedger
 from signup_bridge.ledger.sqlite.database import Database
 from signup_bridge.ledger.sqlite.ledger import SqliteLedger
 
@@ -38,11 +38,9 @@ POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 
 FAST = POLICY._replace(interval=1e-6)
 """As many calls as a test likes."""
 
-SHIFTED = SCRIPT.replace(
-    "tonumber(time[2]) / 1000000", "tonumber(time[2]) / 1000000 + tonumber(redis.call('GET', 'shift') or '0')"
-)
-STILL = SCRIPT.replace("redis.call('TIME')", "{redis.call('GET', 'now') or redis.call('TIME')[1], '0'}")
-assert SCRIPT not in (SHIFTED, STILL)
+SHIFTED = "{redis.call('TIME')[1] + (redis.call('GET', 'shift') or 0), redis.call('TIME')[2]}"
+STILL = "{redis.call('GET', 'now') or redis.call('TIME')[1], '0'}"
+"""The time of a Redis that a test sets: what it adds to the server's own, and what it is instead."""
 
 
 def delivery(
@@ -175,7 +173,7 @@ def redis_engine(
     client = server.client
 
     def again() -> Ledger:
-        return RedisLedger(server.url, policy, clock, key=key, script=STILL)
+        return RedisLedger(server.url, policy, clock, key=key, time=STILL)
 
     def set_clock(_shift: float) -> None:
         client.set("now", f"{clock.time():.6f}")  # as exact as Redis's own

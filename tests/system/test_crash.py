@@ -189,7 +189,7 @@ def test_crash_with_redis_ledger_is_resolved(
     emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lease runs on its own clock."""
-    monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, script=SHIFTED))
+    monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, time=SHIFTED))
     settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "5"}
     world = World(emulator, StillClock(), die, settings)
     world.die("before settle 1")

@@ -228,7 +228,7 @@ def machine(
 
     server: RedisServer = request.getfixturevalue("redis_server")
     client: redis.Redis = request.getfixturevalue("redis_client")
-    monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, script=SHIFTED))
+    monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, time=SHIFTED))
 
     class OnRedis(Machine):
         def __init__(self) -> None:

@@ -138,7 +138,7 @@ def test_files_that_are_not_code_are_skipped_and_reported(tmp_path: Path, monkey
     assert copied == code
 
 
-@pytest.mark.parametrize("name", ["scf_bootstrap", "signup_bridge/ledger/redis/steps.lua", "signup_bridge/app.py"])
+@pytest.mark.parametrize("name", ["scf_bootstrap", "signup_bridge/ledger/redis/claim.lua", "signup_bridge/app.py"])
 def test_windows_line_endings_are_rejected(tmp_path: Path, name: str) -> None:
     function = tmp_path / "function"
     shutil.copytree(ROOT / "function", function, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The ledger in a Redis that several instances share. Each step is one atomic run of `SCRIPT`, on Redis's own clock.
+"""The ledger in a Redis that several instances share. Each step is one atomic run of a script, on Redis's own clock.
 
 If an idle connection fails, or the server is no longer the primary, the ledger closes all idle connections and runs the
 step again over a new one: the script recognizes a claim or a settlement that was done already by its token, and the
@@ -7,23 +7,18 @@ other steps may run twice. No step takes longer than its deadline.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import weakref
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Literal
 
-from signup_bridge.core import network, outcomes, rate_limit
+from signup_bridge.core import network
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.ledger import (
-    COMPETING_MARGIN,
-    CONTENT_REPLAY,
     KEY_CHANGED_WARNING,
-    LEASE_LIMIT,
-    MAX_COMPETING_CALLS,
     SEND_LIMIT_WINDOW,
     Claim,
     LedgerUnavailable,
@@ -37,12 +32,12 @@ from signup_bridge.ledger import (
 from signup_bridge.ledger.keys import Hasher, Keys
 from signup_bridge.telemetry.logs import log
 
-from . import errors, replies
+from . import errors, replies, scripts
 from .connections import RedisConnection, ServerError, parse_server
+from .conversion import Conversion
 
 PREFIX = "{signup-bridge}:"
 
-SCRIPT = "\n".join(Path(__file__).with_name(name).read_text() for name in ("records.lua", "claims.lua", "steps.lua"))
 _FAILURES = (ServerError, OSError, EOFError, ValueError)
 
 _DURABLE_CONFIG = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
@@ -54,20 +49,13 @@ class RedisLedger:
     reach: Literal["shared"] = "shared"
     engine = "redis"
 
-    def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, script: str = SCRIPT) -> None:
+    def __init__(self, url: str, policy: Policy, clock: Clock, *, key: bytes, time: str = scripts.SERVER_TIME) -> None:
         self._server = parse_server(url)
         self._clock = clock
         self._hasher = Hasher(key)
-        self._script = script
-        self._sha = hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  Redis's own name for a script
-        policy_args = (
-            policy.ttl, policy.wrong_codes, policy.wrong_code_window, policy.interval, policy.retention,
-            LEASE_LIMIT, CONTENT_REPLAY, rate_limit.BACKOFF_FACTOR, rate_limit.MIN_RATE_FACTOR,
-            rate_limit.RECOVERY_PER_SECOND, MAX_COMPETING_CALLS, COMPETING_MARGIN,
-        )  # fmt: skip
-        self._policy_args = tuple(map(str, policy_args))
-        self._conceal = _flag(policy.conceal)
+        self._scripts = scripts.build(policy, time)
         self._idle: list[tuple[RedisConnection, Stopwatch]] = []
+        self._conversion = Conversion(PREFIX)
         self._first_check = threading.Lock()
         self._checked = False
         weakref.finalize(self, _close, self._idle)
@@ -80,9 +68,8 @@ class RedisLedger:
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
         reply = self._execute(
             deadline, "claim",
-            keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), keys.contact_exact.hex(),
+            _name(keys.delivery), _name(keys.content), _name(keys.contact), _name(keys.contact_exact),
             str(keys.contact_type), _flag(keys.body_keyed), token, str(lease), str(max_wait), CREATE,
-            outcomes.ALREADY_VERIFIED.code, outcomes.ATTEMPTS_EXHAUSTED.code, self._conceal,
         )  # fmt: skip
         return replies.claim(reply)
 
@@ -97,17 +84,19 @@ class RedisLedger:
         deadline: Deadline,
     ) -> Claim:
         limit_args = [
-            part for one in limits for part in (one.name, one.counter_key.hex(), str(one.limit), str(one.window))
+            part for one in limits for part in (one.name, _name(one.counter_key), str(one.limit), str(one.window))
         ]
         reply = self._execute(
             deadline, "claim_send",
-            keys.delivery.hex(), keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.body_keyed),
-            token, str(lease), str(max_wait), SEND, str(SEND_LIMIT_WINDOW), *limit_args,
+            _name(keys.delivery), _name(keys.content), str(keys.contact_type), _flag(keys.body_keyed), token,
+            str(lease), str(max_wait), SEND, str(SEND_LIMIT_WINDOW), *limit_args,
         )  # fmt: skip
         return replies.claim(reply)
 
     def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
-        reply = self._execute(deadline, "begin_retry", keys.delivery.hex(), token, str(max_wait), CREATE)
+        reply = self._execute(
+            deadline, "begin_retry", _name(keys.delivery), token, _name(keys.contact), str(max_wait), CREATE
+        )
         return replies.slot(reply) if reply else None
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
@@ -118,19 +107,20 @@ class RedisLedger:
         )
         reply = self._execute(
             deadline, "settle",
-            keys.delivery.hex(), token, record.outcome, record.request_id or "", _flag(record.resolved),
+            _name(keys.delivery), token, record.outcome, record.request_id or "", _flag(record.resolved),
             str(sent) if settlement.sent_at else "", str(gave_up), _flag(settlement.counts_as_wrong),
-            str(settlement.release_lock), keys.contact_exact.hex(), _flag(record.outcome == outcomes.VERIFIED.code),
-            keys.content.hex(), keys.contact.hex(), str(keys.contact_type), _flag(keys.body_keyed),
+            str(settlement.release_lock), _name(keys.contact_exact), _name(keys.content), _name(keys.contact),
+            str(keys.contact_type), _flag(keys.body_keyed),
             str(requested - sent), str(requested - gave_up), str(settlement.content_replay),
         )  # fmt: skip
         return bool(reply == "1")
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
-        self._execute(deadline, "release", keys.delivery.hex(), token)
+        self._execute(deadline, "release", _name(keys.delivery), token, _name(keys.contact))
 
     def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        self._execute(deadline, "finish_release", keys.delivery.hex(), token, keys.contact_exact.hex(), _flag(removed))
+        contact, exact = _name(keys.contact), _name(keys.contact_exact)
+        self._execute(deadline, "finish_release", _name(keys.delivery), token, contact, exact, _flag(removed))
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         return replies.slot(self._execute(deadline, "reserve_slot", action, str(max_wait)))
@@ -139,11 +129,11 @@ class RedisLedger:
         self._execute(deadline, "throttle", action)
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
-        reply = self._execute(deadline, "get", delivery.hex())
+        reply = self._execute(deadline, "get", _name(delivery))
         if not reply:
             return None
         state, content, *record = reply
-        return StoredState(state, bytes.fromhex(content), replies.record(record[0]) if record else None)
+        return StoredState(state, a2b_base64(content + "=="), replies.record(record[0]) if record else None)
 
     def count_unknown(self, *, deadline: Deadline) -> int:
         return int(self._execute(deadline, "count_unknown"))
@@ -206,8 +196,11 @@ class RedisLedger:
             raise TimeoutError("the deadline has passed")
         try:
             if not self._checked:
-                if self._evaluate(connection, "ping", self._hasher.fingerprint.hex()) == "1":
+                changed, _, convert = self._evaluate(connection, "ping", self._hasher.fingerprint.hex()).partition(" ")
+                if changed == "1":
                     log.warning(KEY_CHANGED_WARNING)
+                if convert:
+                    self._conversion.run(connection, self._evaluate, deadline)
                 self._check_durability(connection)
                 self._checked = True
         finally:
@@ -227,13 +220,13 @@ class RedisLedger:
             )
 
     def _evaluate(self, connection: RedisConnection, step: str, *arguments: str) -> Any:
-        rest = ("1", PREFIX, step, *self._policy_args, *arguments)
+        script = self._scripts.get(step) or self._scripts[""]
         try:
-            return connection.command("EVALSHA", self._sha, *rest)
+            return connection.command("EVALSHA", script.sha, "1", PREFIX, step, *arguments)
         except ServerError as error:
             if not str(error).startswith("NOSCRIPT "):
                 raise
-            return connection.command("EVAL", self._script, *rest)
+            return connection.command("EVAL", script.text, "1", PREFIX, step, *arguments)
 
 
 def _close(idle: list[tuple[RedisConnection, Stopwatch]]) -> None:
@@ -244,3 +237,8 @@ def _close(idle: list[tuple[RedisConnection, Stopwatch]]) -> None:
 
 def _flag(value: bool) -> str:  # noqa: FBT001  it is the value that is encoded
     return "1" if value else "0"
+
+
+def _name(digest: bytes) -> str:
+    """Return a hash as a part of a key: base64 without padding, which is shorter than hexadecimal."""
+    return b2a_base64(digest, newline=False).rstrip(b"=").decode()

@@ -1,34 +1,29 @@
--- The records of the ledger over Redis, and how each is written together with the keys that find it. Times are seconds
--- on Redis's own clock.
+-- The records of the ledger over Redis, and how each is written. Times are seconds on Redis's own clock.
 --
--- KEYS[1] is the prefix of every key. Its braces keep them in one slot of a cluster.
---   delivery:<name>   a hash: the delivery, its owner, its calls, its outcome
---   unknown:<content> a set: the deliveries of this content whose outcome is not definitive
---   calls:<contact>   a sorted set: the contact's calls by the time they were sent; a second call is "<delivery>:2"
---   wrong:<contact>   a sorted set: the deliveries whose code may have been wrong
---   lock:<contact>    "<delivery> <lease>"
---   open              a sorted set: the deliveries whose outcome is not definitive, by the time they expire
---   leases            a sorted set: those of them that are in progress, by the time their lease ends
---   pace:<action>     a hash: the state of the action's rate limiter
---   removal:<exact>   the contact must be taken off the account's list
---   sends:<series>    a sorted set: the messages of a counter, by their owners' tokens
---   spent:<content>   this content was verified, and its contact taken off the list
---   room              never written: see `check_room`
--- ARGV[1] is the step, ARGV[2] to ARGV[13] are the policy, the rest are the step's arguments.
+-- KEYS[1] is the prefix of every key. Its braces keep them in one slot of a cluster. The values are strings:
+--   d:<delivery>     packed: the delivery, its owner, its calls, its outcome; see `deliveries.save`
+--   c:<contact>      packed: the contact's last calls, its wrong codes, and the delivery that locks it
+--   u:<content>      deliveries of this content whose outcome is unknown, with spaces between them
+--   pace:<action>    packed: the state of the action's rate limiter
+--   removal:<exact>  the contact must be taken off the account's list
+--   spent:<content>  this content was verified, and its contact taken off the list
+--   key              the fingerprint of the key of all names
+--   open             the layout of the keys; an earlier layout had a sorted set here, so that its scripts fail
+-- or sorted sets:
+--   h:<contact>      the contact's earlier calls, by the time they were sent
+--   unsettled        the deliveries whose outcome is not definitive: if claimed, by the end of their lease; if unknown,
+--                    by the negated time they expire
+--   sends:<series>   the messages of a counter, by their owners' tokens
+--
+-- `scripts.py` writes the policy and the time before this file, and steps behind it. ARGV[1] is the step, the rest are
+-- its arguments. Redis runs all of this for every step, so that even a function that is not called costs time.
 
-local prefix, step = KEYS[1], ARGV[1]
-local ttl, wrong_codes, window, interval, retention = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]),
-  tonumber(ARGV[5]), tonumber(ARGV[6])
-local lease_limit, content_replay = tonumber(ARGV[7]), tonumber(ARGV[8])
-local backoff_factor, min_rate_factor, recovery = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local max_competing, competing_margin = tonumber(ARGV[12]), tonumber(ARGV[13])
-local argument = function(n) return ARGV[13 + n] end
-local number = function(n) return tonumber(ARGV[13 + n]) end
+local prefix, now = KEYS[1], tonumber(time[1]) + tonumber(time[2]) / 1000000
+local steps, deliveries = {}, {}
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-
-local TIMES = {'expires', 'claimed', 'lease', 'counted', 'sent', 'gave_up', 'sent2', 'gave_up2'}
+local CLAIMED, UNKNOWN, SETTLED = 'c', 'u', 's'
+local UNSETTLED, LAYOUT = prefix .. 'unsettled', '2'
+local RECORD_LIFE = math.max(ttl, retention) + 2 * lease_limit -- seconds: longer than any record is kept
 
 local function text(seconds)
   return string.format('%.6f', seconds)
@@ -38,183 +33,91 @@ local function key(kind, name)
   return prefix .. kind .. ':' .. name
 end
 
--- Let a key live for at least so long: a key that several deliveries share lives as long as the last of them.
-local function expire(name, seconds)
-  local life = math.ceil(math.max(seconds, 1) * 1000)
-  if redis.call('PTTL', name) < life then redis.call('PEXPIRE', name, life) end
-end
-
-local function load(delivery)
-  local flat = redis.call('HGETALL', key('delivery', delivery))
-  if #flat == 0 then return nil end
-  local row = {delivery = delivery}
-  for i = 1, #flat, 2 do row[flat[i]] = flat[i + 1] end
-  for _, name in ipairs(TIMES) do row[name] = tonumber(row[name]) end
-  -- A later time was written before the clock was set back: it counts from now.
-  if row.counted then row.counted = math.min(row.counted, now) end
-  return row
-end
-
--- Fail if the server accepts no writes, before anything is changed. It checks a script's first write only, and lets a
--- DEL pass when the memory is full. This command needs memory by its kind, and changes nothing.
-local function check_room()
-  redis.call('ZADD', prefix .. 'room', 'XX', 0, '')
-end
-
-local function unlock(row)
-  local lock = redis.call('GET', key('lock', row.contact))
-  if lock and lock:match('^(%S+) ') == row.delivery then redis.call('DEL', key('lock', row.contact)) end
+local function set(name, value, seconds)
+  redis.call('SET', name, value, 'PX', math.ceil(math.max(seconds, 1) * 1000))
 end
 
 local function is_live(lease)
-  return lease ~= nil and now < lease and lease <= now + lease_limit
+  return lease and now < lease and lease <= now + lease_limit
 end
 
-local function is_locked_by_another(row)
-  local lock = redis.call('GET', key('lock', row.contact))
-  if not lock then return false end
-  local holder, lease = lock:match('^(%S+) (%S+)$')
-  return holder ~= row.delivery and is_live(tonumber(lease))
+-- Do once a minute what each delivery would otherwise do: delete the unsettled ones that have expired. A claim of an
+-- unknown one needs no slot, so that this may not run for long: neither key expires.
+local function tidy()
+  redis.call('ZREMRANGEBYSCORE', UNSETTLED, -now, now - ttl)
+  redis.call('SET', prefix .. 'open', LAYOUT)
 end
 
--- Keep a delivery in one of the sorted sets of all deliveries until a time, or remove it.
-local function mark(set, delivery, at, life)
-  redis.call('ZREMRANGEBYSCORE', prefix .. set, '-inf', text(now))
-  if not at then return redis.call('ZREM', prefix .. set, delivery) end
-  redis.call('ZADD', prefix .. set, text(at), delivery)
-  expire(prefix .. set, life)
-end
+-- A packed delivery: these fields, those of its state, and its request id or its counters. A time that it has not is 0.
+-- One that is settled and has an owner locks its contact, to be taken off the list: `lock` is the lease and the token.
+local DELIVERY = '>c1c22Bc1ddBc0'
+local SETTLEMENT, CALLS = 'Bc0Bc0c1', 'dBc0ddddc1'
 
--- Write a delivery and the keys that find it.
-local function save(row)
-  local name, flat = key('delivery', row.delivery), {}
-  for field, value in pairs(row) do
-    if field ~= 'delivery' then
-      flat[#flat + 1] = field
-      flat[#flat + 1] = type(value) == 'number' and text(value) or value
-    end
+function deliveries.unpack(delivery, value)
+  if not value then return nil end
+  if value:sub(1, 1) == SETTLED then
+    local state, content, contact_type, transient, expires, claimed, settled_by, lock, outcome, resolved, rest =
+      struct.unpack(DELIVERY .. SETTLEMENT, value)
+    return {delivery = delivery, state = state, content = content, contact_type = contact_type, transient = transient,
+      expires = expires, claimed = claimed, settled_by = settled_by, outcome = outcome, resolved = resolved,
+      request_id = value:sub(rest), token = lock:sub(9), lease = lock ~= '' and struct.unpack('>d', lock)}
   end
-  local life = math.max(row.expires, row.claimed + retention) - now
-  redis.call('DEL', name)
-  redis.call('HSET', name, unpack(flat))
-  expire(name, life)
-  if row.state == 'settled' then
-    redis.call('SREM', key('unknown', row.content), row.delivery)
+  local state, content, contact_type, transient, expires, claimed, settled_by, lease, token, sent, gave_up, sent2,
+    gave_up2, counted, rest = struct.unpack(DELIVERY .. CALLS, value)
+  return {delivery = delivery, state = state, content = content, contact_type = contact_type, transient = transient,
+    expires = expires, claimed = claimed, settled_by = settled_by, lease = lease ~= 0 and lease, token = token,
+    sent = sent ~= 0 and sent, gave_up = gave_up ~= 0 and gave_up, sent2 = sent2 ~= 0 and sent2,
+    gave_up2 = gave_up2 ~= 0 and gave_up2, counted = counted == '1', series = value:sub(rest)}
+end
+
+function deliveries.load(delivery)
+  return deliveries.unpack(delivery, redis.call('GET', key('d', delivery)))
+end
+
+-- A settled delivery has no calls: others are reconciled by those in its contact's record. `series` is nil or empty for
+-- a verification; for a message it is a `+` and the names of its counters.
+function deliveries.save(row)
+  local settled_by, token, value = row.settled_by or '', row.token or '', nil
+  if row.state == SETTLED then
+    local lock = token ~= '' and struct.pack('>d', row.lease) .. token or ''
+    value = struct.pack(DELIVERY .. SETTLEMENT, SETTLED, row.content, row.contact_type, row.transient, row.expires,
+      row.claimed, #settled_by, settled_by, #lock, lock, #row.outcome, row.outcome, row.resolved) .. row.request_id
   else
-    redis.call('SADD', key('unknown', row.content), row.delivery)
-    expire(key('unknown', row.content), life)
+    redis.call('ZADD', UNSETTLED, row.state == CLAIMED and row.lease or -row.expires, row.delivery)
+    value = struct.pack(DELIVERY .. CALLS, row.state, row.content, row.contact_type, row.transient, row.expires,
+      row.claimed, #settled_by, settled_by, row.lease or 0, #token, token, row.sent or 0, row.gave_up or 0,
+      row.sent2 or 0, row.gave_up2 or 0, row.counted and '1' or '0') .. (row.series or '')
   end
-  mark('open', row.delivery, row.state ~= 'settled' and row.expires, life)
-  mark('leases', row.delivery, row.state == 'claimed' and row.lease, life)
-  if row.sent or row.sent2 then
-    local calls = key('calls', row.contact)
-    if row.sent then redis.call('ZADD', calls, text(row.sent), row.delivery) end
-    if row.sent2 then redis.call('ZADD', calls, text(row.sent2), row.delivery .. ':2') end
-    redis.call('ZREMRANGEBYSCORE', calls, '-inf', text(now - retention - lease_limit - competing_margin))
-    expire(calls, life)
-  end
-  if row.counted then
-    redis.call('ZADD', key('wrong', row.contact), text(row.counted), row.delivery)
-    expire(key('wrong', row.contact), window + lease_limit)
-  else
-    redis.call('ZREM', key('wrong', row.contact), row.delivery)
-  end
-  if row.lease and not is_locked_by_another(row) then
-    redis.call('SET', key('lock', row.contact), row.delivery .. ' ' .. text(row.lease))
-    expire(key('lock', row.contact), life)
-  elseif not row.lease then
-    unlock(row)
-  end
+  set(key('d', row.delivery), value, math.max(row.expires, row.claimed + retention) - now)
 end
 
-local function remove(row)
-  redis.call('DEL', key('delivery', row.delivery))
-  redis.call('SREM', key('unknown', row.content), row.delivery)
-  mark('open', row.delivery)
-  mark('leases', row.delivery)
-  redis.call('ZREM', key('calls', row.contact), row.delivery, row.delivery .. ':2')
-  redis.call('ZREM', key('wrong', row.contact), row.delivery)
-  unlock(row)
+-- Let a delivery be found by its content. One that locks its contact is found by that.
+function deliveries.index(delivery, content)
+  local names = redis.call('GET', key('u', content))
+  if not names then names = delivery
+  elseif not names:find(delivery, 1, true) then names = names .. ' ' .. delivery end
+  set(key('u', content), names, RECORD_LIFE)
 end
 
--- A call without a recorded end is over with its lease.
-local function append_calls(row, into)
-  for _, pair in ipairs({{row.sent, row.gave_up}, {row.sent2, row.gave_up2}}) do
-    if pair[1] then
-      into[#into + 1] = text(pair[1])
-      into[#into + 1] = text(math.max(pair[1], pair[2] or row.lease or pair[1]))
+function deliveries.record(row)
+  return {row.outcome, row.request_id, row.resolved, row.contact_type}
+end
+
+-- The claim of a delivery that is settled or in progress, or whose id has another content. One without an id that was
+-- claimed before the clock was set back would be replayed for too long: it is replayed for its usual time from now, or
+-- not at all if it `resends`.
+function deliveries.existing_claim(row, content, resends)
+  if not row or row.expires <= now then return nil end
+  if row.content ~= content then return {'key-mismatch'} end
+  if row.state == SETTLED then
+    if row.transient == '1' and row.claimed > now + 1 then
+      if resends then return nil end
+      row.claimed, row.expires = now, math.min(row.expires, now + content_replay)
+      redis.call('ZREM', UNSETTLED, row.delivery) -- a full server accepts it, and then the rest
+      deliveries.save(row)
     end
+    return {'replay', deliveries.record(row)}
   end
-end
-
--- The contact's calls with other contents around `calls`, and whether there are more than are read.
-local function competing_calls_of(contact, content, calls)
-  local competing, seen = {}, {}
-  for i = 1, #calls, 2 do
-    local sent, gave_up = tonumber(calls[i]), tonumber(calls[i + 1])
-    if sent > now - retention then
-      local names = redis.call('ZREVRANGEBYSCORE', key('calls', contact), text(gave_up + competing_margin),
-        text(sent - lease_limit - competing_margin), 'LIMIT', 0, max_competing + 1)
-      if #names > max_competing then return {}, '1' end
-      for _, name in ipairs(names) do
-        local delivery = name:match('^[^:]+')
-        local other = not seen[delivery] and load(delivery)
-        seen[delivery] = true
-        if other and other.content ~= content then append_calls(other, competing) end
-      end
-    end
-  end
-  return competing, '0'
-end
-
-local function close_calls(row)
-  if row.sent then row.gave_up = row.gave_up or row.lease or row.sent end
-  if row.sent2 then row.gave_up2 = row.gave_up2 or row.lease or row.sent2 end
-end
-
-local function rate_factor(state)
-  local since = now - state.slowed
-  return since < -1 and 1 or math.min(1, state.factor + recovery * math.max(0, since))
-end
-
-local function rate_state(action)
-  local values = redis.call('HMGET', key('pace', action), 'free', 'at', 'factor', 'slowed')
-  return {free = tonumber(values[1] or 0), at = tonumber(values[2] or 0), factor = tonumber(values[3] or 1),
-    slowed = tonumber(values[4] or 0)}
-end
-
-local function save_rate_state(action, state)
-  redis.call('HSET', key('pace', action), 'free', text(state.free), 'at', text(state.at), 'factor', text(state.factor),
-    'slowed', text(state.slowed))
-  expire(key('pace', action), lease_limit * 2)
-end
-
--- The wait for the action's next free slot, and whether it was reserved.
-local function reserve_slot(action, max_wait)
-  local state = rate_state(action)
-  local free = state.at > now + 1 and now or math.max(now, state.free)
-  local wait = free - now
-  if wait > max_wait then return wait, false end
-  state.free, state.at = free + interval / rate_factor(state), now
-  save_rate_state(action, state)
-  return wait, true
-end
-
-local function record(row)
-  return {row.outcome, row.request_id or '', row.resolved or '0', row.contact_type}
-end
-
-local function find_owned(delivery, token)
-  local row = load(delivery)
-  if row and row.token == token and row.state == 'claimed' then return row end
+  if row.state == CLAIMED and is_live(row.lease) then return {'in-flight'} end
   return nil
-end
-
--- A delivery counts as a wrong code once: at its first time, which is taken from the detached row `before`.
-local function move_count(new, before, at)
-  new.counted = at
-  if before then
-    new.counted, before.counted = before.counted, nil
-    save(before)
-  end
 end

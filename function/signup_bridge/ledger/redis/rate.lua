@@ -1,0 +1,42 @@
+-- The rate of an action. `value` is that of the action's key.
+
+local rate = {}
+
+function rate.unpack(value)
+  if not value then return {free = 0, at = 0, factor = 1, slowed = 0} end
+  local free, at, factor, slowed = struct.unpack('>dddd', value)
+  return {free = free, at = at, factor = factor, slowed = slowed}
+end
+
+function rate.factor(state)
+  local since = now - state.slowed
+  return since < -1 and 1 or math.min(1, state.factor + recovery * math.max(0, since))
+end
+
+-- MGET reads nothing from a key of an earlier version, which then is written anew.
+function rate.load(action)
+  return redis.call('MGET', key('pace', action))[1]
+end
+
+-- `extends` the life of its key, which it must do from time to time.
+function rate.save(action, state, extends)
+  local value = struct.pack('>dddd', state.free, state.at, state.factor, state.slowed)
+  if extends then
+    set(key('pace', action), value, lease_limit * 2)
+  else
+    redis.call('SETRANGE', key('pace', action), 0, value)
+  end
+end
+
+-- The wait for the action's next free slot, and whether it was reserved.
+function rate.reserve_slot(action, max_wait, value)
+  local state = rate.unpack(value)
+  local free = state.at > now + 1 and now or math.max(now, state.free)
+  local wait = free - now
+  if wait > max_wait then return wait, false end
+  local is_next_minute = math.floor(state.at / 60) ~= math.floor(now / 60)
+  state.free, state.at = free + interval / rate.factor(state), now
+  rate.save(action, state, is_next_minute)
+  if is_next_minute then tidy() end
+  return wait, true
+end
