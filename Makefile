@@ -47,9 +47,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # With CI=true every branch of function/ must be run; measuring that takes half as much time again.
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
+MARKERS = not toolchain
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest -m 'not toolchain' $(COVERED)
+	@$(VENV)/python -m pytest -m '$(MARKERS)' $(COVERED)
 
 test-all: test
 	@$(VENV)/python -m pytest -m toolchain -n 2
