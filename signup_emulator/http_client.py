@@ -57,7 +57,7 @@ class EmulatorClient:
         self._session.close()
 
     def status(self) -> dict[str, Any]:
-        """Return the emulator's status, by which any other server is told apart."""
+        """Return the emulator's status. Raises CommandError if another server responds."""
         response = self._send("GET", "/emulator/status")
         document = _json(response)
         if response.status_code == 403 and "error" in document:

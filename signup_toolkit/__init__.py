@@ -1,1 +1,1 @@
-"""What the emulator, the deployer and the benchmarks share: senders, sample payloads, ports, a Python 3.10."""
+"""Helpers of the emulator, the deployer and the benchmarks: senders, sample payloads, ports, a Python 3.10."""

@@ -215,7 +215,7 @@ def _header_credentials_problems(env: Mapping[str, str], *, on_scf: bool, event_
     reasons = {
         "an event function has its role's credentials in its environment; leave it out": event_function,
         "only SCF puts them on a request, elsewhere a caller would; leave it out": not on_scf,
-        "not with WEBHOOK_AUTH=none, where whoever calls could send them": env.get("WEBHOOK_AUTH") == "none",
+        "not with WEBHOOK_AUTH=none, because any caller could send them": env.get("WEBHOOK_AUTH") == "none",
     }
     return [f"ROLE_CREDENTIALS_FROM_HEADERS: {reason}" for reason, holds in reasons.items() if holds]
 
@@ -228,7 +228,7 @@ def _missing(env: Mapping[str, str], values: Mapping[str, Any], *, on_scf: bool)
     if env.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in env:
         problems.append(
             "WEBHOOK_SECRETS: is not set; give the sender's secret, "
-            "or say WEBHOOK_AUTH=none to believe whoever reaches the bridge"
+            "or set WEBHOOK_AUTH=none to accept unsigned requests from anyone"
         )
     if values.get("ledger_url", "").startswith("redis") and "LEDGER_KEY" not in env:
         problems.append(

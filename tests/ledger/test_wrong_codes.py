@@ -125,7 +125,7 @@ def test_limit_of_zero_is_off(make: Make) -> None:
 
 
 def test_wrong_code_of_expired_delivery_counts_whatever_follows(make: Make) -> None:
-    """Its id comes again, and has the outcome of another delivery of its content."""
+    """The id is redelivered and gets the outcome of another delivery with the same content."""
     engine = make(ttl=300.0, wrong_codes=2)
     engine.own(lease=1.0)
     engine.pass_by(302)

@@ -206,7 +206,7 @@ class Ledger(Protocol):
 
     @property
     def reach(self) -> Literal["instance", "shared"]:
-        """What shares the ledger: the threads and workers of one instance, or all instances."""
+        """Whether one instance (its threads and workers) or all instances share the ledger."""
 
     @property
     def engine(self) -> str:

@@ -1,4 +1,4 @@
-"""What the server or the platform knows about a request besides its headers.
+"""Facts about a request that only the server or the platform knows, such as its time in a queue.
 
 The functions use what gunicorn documents. Without gunicorn, and for the queue time without Linux, they do nothing.
 """

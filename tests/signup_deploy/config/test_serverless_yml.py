@@ -89,8 +89,8 @@ def test_all_problems_are_reported_with_variable_to_set(tmp_path: Path) -> None:
     path = "inputs.environment.variables"
     hint = "is not set; it comes with the account's API key (set FUNCTION_SECRET"
     secrets = (
-        f"{path}.WEBHOOK_SECRETS: is not set; give the sender's secret, or say WEBHOOK_AUTH=none to believe whoever "
-        "reaches the bridge (set WEBHOOK_SECRETS in the environment)"
+        f"{path}.WEBHOOK_SECRETS: is not set; give the sender's secret, or set WEBHOOK_AUTH=none to accept unsigned "
+        "requests from anyone (set WEBHOOK_SECRETS in the environment)"
     )
     assert problems(tmp_path, text, {}) == [
         "inputs.layer: is not supported; correct it, or remove it",

@@ -22,7 +22,7 @@ local function convert_rate(action)
     slowed = tonumber(values[4] or 0)}, true)
 end
 
--- What the record of the contact holds of a delivery. A detached one is history: it has no name of its own.
+-- Add a delivery to its contact's record. A detached delivery is history and has no name of its own.
 local function convert_contact(old, row, is_detached)
   local name = short_name(old.contact)
   local contact = contacts.unpack(name, redis.call('GET', key('c', name)))

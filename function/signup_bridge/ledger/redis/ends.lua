@@ -1,4 +1,4 @@
--- What ends in a contact's record: its lock, a call, a wrong code. `row` is a delivery.
+-- Remove a lock, a call or a wrong code from a contact's record. `row` is a delivery.
 
 function contacts.unlock(contact, row)
   if contact.holder == row.delivery then contact.holder, contact.lease, contact.content = nil, nil, nil end

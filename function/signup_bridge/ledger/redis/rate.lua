@@ -13,7 +13,7 @@ function rate.factor(state)
   return since < -1 and 1 or math.min(1, state.factor + recovery * math.max(0, since))
 end
 
--- MGET reads nothing from a key of an earlier version, which then is written anew.
+-- MGET returns nil for a hash, the type of the earlier layout, where GET would fail. The key is then overwritten.
 function rate.load(action)
   return redis.call('MGET', key('pace', action))[1]
 end

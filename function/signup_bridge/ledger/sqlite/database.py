@@ -72,7 +72,7 @@ _REMEDIES = {
     "no such": "is no ledger of the bridge; move it away",
     "locked": "was not free in time; another process holds it",
 }
-"""What is wrong with the file and what to do, by a part of SQLite's error message."""
+"""The problem with the file and its remedy, by a part of SQLite's error message."""
 
 WAL_PAGES = 3000
 """Pages of the write-ahead log, 12 MiB, after which SQLite copies them into the file and waits for the disk. Its

@@ -1,4 +1,4 @@
-"""What the schemas of requests and responses share."""
+"""Helpers that the request and response schemas share."""
 
 from __future__ import annotations
 
