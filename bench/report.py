@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import documents, plots
-from bench.benchmarks.cold_start import ColdStart
+from bench.benchmarks.cold_start import ColdStart, Peer
 from bench.benchmarks.profile import ELSE, LAYERS, PROCESSOR, Profile
 from bench.benchmarks.speed import LATENCY, Throughput
 from bench.targets import Result
@@ -43,7 +43,8 @@ def write(measured: Mapping[str, Any]) -> None:
         "peers": _peers(measured["speed"]),
         "costs": _costs(measured["speed"]),
         "layers": _layers(measured["profile"]),
-        "cold starts": _cold_starts(measured["cold-start"]),
+        "cold starts": _cold_starts(measured["cold-start"].peers, measured["cold-start"]),
+        "throttled starts": _cold_starts(measured["cold-start"].throttled, measured["cold-start"]),
     }
     plots.draw(measured, documents.DOCS)
     documents.put(documents.DOCS / "performance.md", tables)
@@ -109,9 +110,9 @@ def _layers(profile: Profile) -> str:
     return documents.table(("µs of a request", *profile.layers), rows)
 
 
-def _cold_starts(cold: ColdStart) -> str:
-    if not cold.peers:
-        return f"Not measured: {cold.results[0].detail}.\n"
+def _cold_starts(peers: Iterable[Peer], cold: ColdStart) -> str:
+    if not peers:
+        return f"Not measured: {cold.results[-1].detail}.\n"
     rows = [
         (
             peer.name,
@@ -120,7 +121,7 @@ def _cold_starts(cold: ColdStart) -> str:
             f"{statistics.median(peer.processor) * 1000:.0f} ms",
             f"{statistics.median(peer.memory) / 2**20:.1f} MiB",
         )
-        for peer in cold.peers
+        for peer in peers
     ]
     return documents.table(
         ("", "first 200", "first verified delivery", "processor time until then", "memory of all processes"), rows

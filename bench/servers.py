@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
@@ -23,6 +23,10 @@ from signup_toolkit import ports
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "bench" / "peers"
 START_LIMIT = 30.0
+
+
+class NotStartedError(RuntimeError):
+    """A server ended before it answered, or did not answer in time."""
 
 
 class Server(NamedTuple):
@@ -43,16 +47,31 @@ def trusted(own: Path, folder: Path) -> Path:
 def bridge(api: str, bundle: Path, folder: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
     """The bridge in the tree at ``root``, with a ledger of its own in the folder unless ``settings`` name one."""
     folder.mkdir(exist_ok=True)
-    environ = {
+    environ = {**_settings(bundle, folder), **settings}
+    command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
+    with _started(command, root, api, environ, folder / "bridge.log") as (port, pid):
+        yield Server(Target(port, verified=b'"verified"'), pid)
+
+
+@contextmanager
+def built_bridge(
+    command: list[str], folder: Path, environ: dict[str, str], api: str, bundle: Path, scratch: Path
+) -> Iterator[Server]:
+    """The bridge in a built folder, started by a command; the server's log is in ``scratch``, and so is its ledger."""
+    scratch.mkdir(exist_ok=True)
+    environ = {**_settings(bundle, scratch), **environ}
+    with _started(command, folder, api, environ, scratch / "bridge.log") as (port, pid):
+        yield Server(Target(port, verified=b'"verified"'), pid)
+
+
+def _settings(bundle: Path, folder: Path) -> dict[str, str]:
+    """The bridge's settings for benchmarks: the rate limit never waits, and the ledger is in the folder."""
+    return {
         "DOMAIN_API_CA_BUNDLE": str(bundle),
         "DOMAIN_API_RATE": "100000",
         "LEDGER_URL": f"sqlite:///{folder}/ledger.db",
         "WEBHOOK_SECRETS": SECRET,
-        **settings,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
-    with _started(command, root, api, environ, folder / "bridge.log") as (port, pid):
-        yield Server(Target(port, verified=b'"verified"'), pid)
 
 
 @contextmanager
@@ -67,26 +86,30 @@ def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str)
 @contextmanager
 def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
     """The peer in Node; None where there is no Node, or its packages cannot be had."""
-    modules = _node_modules()
-    if modules is None:
+    environ = node_environ()
+    if environ is None:
         yield None
         return
-    environ = {"NODE_EXTRA_CA_CERTS": str(bundle), "NODE_PATH": str(modules), "NODE_ENV": "production"}
+    environ = {**environ, "NODE_EXTRA_CA_CERTS": str(bundle)}
     with _started(["node", "app.js"], PEERS / "node", api, environ, folder / "node.log") as (port, pid):
         yield Server(Target(port), pid)
 
 
 @cache
-def _node_modules() -> Path | None:
-    """The packages of the peer in Node. It is asked for more than once, and npm may take minutes to find no network."""
+def node_environ() -> dict[str, str] | None:
+    """Return the environment of the peer in Node, whose packages it installs; None if it cannot run here.
+
+    It is asked for more than once, and npm may take minutes to find no network.
+    """
     if not npm.are_there():
         print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
         return None
     try:
-        return npm.installed(PEERS / "node", ROOT / "build" / "bench-node")
+        modules = npm.installed(PEERS / "node", ROOT / "build" / "bench-node")
     except subprocess.SubprocessError as error:
         print(f"bench: the peer in Node is left out: {error}", file=sys.stderr)
         return None
+    return {"PATH": os.environ["PATH"], "NODE_PATH": str(modules), "NODE_ENV": "production"}
 
 
 @contextmanager
@@ -114,12 +137,10 @@ def _started(command: list[str], cwd: Path, api: str, environ: dict[str, str], l
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_LIMIT
     while True:
-        with suppress(OSError):
-            connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        with suppress(OSError), closing(HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
             connection.request("GET", "/health")
             if connection.getresponse().status == 200:
-                connection.close()
                 return
         if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"it did not start:\n{log.read_text()}")
+            raise NotStartedError(f"it did not start:\n{log.read_text()}")
         time.sleep(0.05)

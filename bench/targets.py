@@ -20,7 +20,7 @@ class Target(NamedTuple):
 
     def format(self, value: float) -> str:
         """Return a value with its unit."""
-        return f"{value:.{0 if self.unit == 'calls' else 2}f}{' ' + self.unit if self.unit else ''}"
+        return f"{value:.{0 if self.unit in ('calls', 'deliveries') else 2}f}{' ' + self.unit if self.unit else ''}"
 
 
 class Result(NamedTuple):
@@ -67,7 +67,13 @@ COLD_PROCESSOR = Target("processor time of all processes until then, of the base
 COLD_PROCESSOR_EARLIER = Target("the same, of 6d831f2's", "most", 0.9, guard=1.1)
 COLD_START_BARE = Target("cold start to the first 200, of the baseline's without bytecode", "most", 0.5)
 COLD_MEMORY = Target("memory of all processes, of the baseline's", "most", 1.1)
-GROWTH = Target("memory after 100,000 deliveries, more than before", "most", 5.0, "MiB")
+COLD_TENTH = Target("cold start on a tenth of a processor, first 200, of the baseline's", "most", 1.0, guard=1.15)
+COLD_TENTH_VERIFIED = Target("the same, first verified delivery", "most", 1.0, guard=1.15)
+COLD_TENTH_PROCESSOR = Target("the same, processor time until then", "most", 1.0, guard=1.15)
+GROWTH = Target("memory after 60,000 deliveries, more than before", "most", 3.0, "MiB")
+SMALL_VERIFIED = Target("verified in 36 MiB without swap, the built zip", "least", 20_000, "deliveries")
+SMALL_RESIDENT = Target("the same: resident and mapped at the end", "most", 33.0, "MiB")
+SMALL_GROWTH = Target("the same: more than after the first 5,000", "most", 2.0, "MiB")
 MANY_RECORDS = Target("median latency with a million records, of that with few", "most", 1.2)
 BURST = Target("200 within a second at 20 calls/s: all verified, of 10 s", "most", 1.15)
 BURST_REFUSED = Target("the same: calls refused for the quota", "most", 0, "calls")

@@ -2,48 +2,50 @@
 
 Built folders under a CPython 3.10, interleaved in random order: the bridge as `make package` builds it; the baseline,
 built in the same way; the bridge of an earlier commit, built by its own code; and the first two without bytecode, as is
-commonly deployed.
+commonly deployed. The peer in Node runs under this machine's Node. Some of them start again on a tenth of a processor,
+which is what a small instance may have.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import secrets
 import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import earlier, targets
+from bench import built, cgroups, earlier, servers, targets
 from bench.harness import Harness, show_progress
 from bench.processes import processor_seconds, resident
-from bench.servers import PEERS
-from bench.targets import Result
-from signup_deploy.packaging import package
+from bench.targets import Result, Target
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.server import Emulator
 from signup_toolkit import ports, python310, sample_payloads, senders
 
 CONTACT, CODE = "18766554433", "123456"
-TURNS = 15
+TURNS, THROTTLED_TURNS = 15, 4
+TENTH = 0.1
+"""The part of a processor that the throttled starts have."""
 
 
 @dataclass
 class Peer:
-    """One built folder, and what was measured of it.
+    """One built folder, how it is started, and what was measured of it.
 
     These are the seconds to /health and to a verified delivery, the processor's seconds until then, and bytes.
     """
 
     name: str
     folder: Path
+    command: Sequence[str]
+    environ: Mapping[str, str] = field(default_factory=dict)
     health: list[float] = field(default_factory=list)
     verified: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
@@ -51,47 +53,66 @@ class Peer:
 
 
 class ColdStart(NamedTuple):
-    """None of the peers where there is no CPython 3.10."""
+    """The starts on whole processors and on a tenth of one: none where they cannot be measured."""
 
     peers: Sequence[Peer]
+    throttled: Sequence[Peer]
     results: tuple[Result, ...]
 
 
 def measure(harness: Harness) -> ColdStart:
     interpreter = python310.find()
     if interpreter is None:
-        return ColdStart((), tuple(Result(one, None, "no CPython 3.10 on this machine") for one, *_ in _COMPARISONS))
+        absent = (Result(one, None, built.NO_INTERPRETER) for one, *_ in (*_COMPARISONS, *_THROTTLED_COMPARISONS))
+        return ColdStart((), (), tuple(absent))
     with Emulator(rate=0) as emulator:
-        peers = built(harness)
-        for turn in range(TURNS + 1):  # the first one fills the machine's caches
-            show_progress(f"cold start: turn {turn} of {TURNS}")
-            for peer in random.sample(peers, len(peers)):
-                start(peer, interpreter, emulator, harness.folder, counted=turn > 0)
-    return ColdStart(peers, tuple(_results({peer.name: peer for peer in peers})))
+        peers = list(_peers(harness, interpreter))
+        _take_turns(peers, TURNS, emulator, harness.folder)
+        throttled: Sequence[Peer] = ()
+        reason = ""
+        try:
+            with cgroups.group("cpu") as group:
+                group.limit_processor(TENTH)
+                throttled = [
+                    Peer(peer.name, peer.folder, group.command(peer.command), peer.environ)
+                    for peer in peers
+                    if peer.name in ("bridge", "baseline", earlier.COMMIT)
+                ]
+                _take_turns(throttled, THROTTLED_TURNS, emulator, harness.folder)
+        except cgroups.GroupError as error:
+            reason = str(error)
+    results = [*_results(peers, _COMPARISONS), *_results(throttled, _THROTTLED_COMPARISONS, reason)]
+    return ColdStart(peers, throttled, tuple(results))
 
 
-def built(harness: Harness) -> list[Peer]:
-    """Return the applications as they are built, and two of them without bytecode, too."""
-    target = harness.folder / "cold"
-    peers = []
-    for name, function in (("bridge", None), ("baseline", PEERS / "baseline")):
-        one = package.build(target / name, function=function, report=lambda _: None)
-        bare = target / name / "bare"
-        shutil.copytree(one.folder, bare, ignore=shutil.ignore_patterns("__pycache__"))
-        peers += [Peer(name, one.folder), Peer(f"{name}, no bytecode", bare)]
+def _peers(harness: Harness, interpreter: str) -> Iterator[Peer]:
+    """Yield the applications as they are built, two of them without bytecode, too, and the one in Node."""
+    for name in ("bridge", "baseline"):
+        folder = built.build(name, harness.folder / "built" / name)
+        bare = folder.with_name("bare")
+        shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("__pycache__"))
+        for label, one in ((name, folder), (f"{name}, no bytecode", bare)):
+            yield Peer(label, one, built.command(one, interpreter), built.environ(one))
     if harness.earlier:
-        peers.append(Peer(earlier.COMMIT, earlier.build(harness.earlier, target / "earlier")))
-    return peers
+        folder = earlier.build(harness.earlier, harness.folder / "built" / "earlier")
+        yield Peer(earlier.COMMIT, folder, built.command(folder, interpreter), built.environ(folder))
+    if (node := servers.node_environ()) is not None:
+        yield Peer("Node", servers.PEERS / "node", ("node", "app.js"), node)
 
 
-def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, counted: bool) -> None:
+def _take_turns(peers: Sequence[Peer], turns: int, emulator: Emulator, scratch: Path) -> None:
+    for turn in range(turns + 1):  # the first one fills the machine's caches
+        show_progress(f"cold start: turn {turn} of {turns}")
+        for peer in random.sample(peers, len(peers)):
+            start(peer, emulator, scratch, counted=turn > 0)
+
+
+def start(peer: Peer, emulator: Emulator, scratch: Path, *, counted: bool) -> None:
     """One cold start: nothing is left of the one before."""
     emulator.reset()
     port = ports.free()
     environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(peer.folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **peer.environ,
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
@@ -102,10 +123,9 @@ def start(peer: Peer, interpreter: str, emulator: Emulator, scratch: Path, *, co
     }
     body = sample_payloads.build_body(CONTACT, CODE)
     headers = senders.sign_headers(body, sender="standard", secret=senders.DEMO_SECRET)
-    command = [interpreter, "-S", "-u", "-m", "gunicorn", "-c", "gunicorn.conf.py"]
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=peer.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        peer.command, cwd=peer.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         ask(port, "GET", "/health", process)
@@ -153,16 +173,25 @@ _COMPARISONS = (
     (targets.COLD_START_BARE, "health", _BARE),
     (targets.COLD_MEMORY, "memory", "baseline"),
 )
+_THROTTLED_COMPARISONS = (
+    (targets.COLD_TENTH, "health", "baseline"),
+    (targets.COLD_TENTH_VERIFIED, "verified", "baseline"),
+    (targets.COLD_TENTH_PROCESSOR, "processor", "baseline"),
+)
 """Each target, the figure that it compares, and the peer beside the bridge."""
 
 
-def _results(peers: Mapping[str, Peer]) -> Iterator[Result]:
-    for target, figure, other in _COMPARISONS:
-        if other not in peers:
-            yield Result(target, None, earlier.ABSENT)
+def _results(
+    peers: Iterable[Peer], comparisons: Iterable[tuple[Target, str, str]], reason: str = earlier.ABSENT
+) -> Iterator[Result]:
+    """Yield a result for each comparison; ``reason`` says why a peer is missing."""
+    named = {peer.name: peer for peer in peers}
+    for target, figure, other in comparisons:
+        if other not in named:
+            yield Result(target, None, reason)
             continue
         unit, scale = ("MiB", 1 / 2**20) if figure == "memory" else ("ms", 1000)
-        own, its = getattr(peers["bridge"], figure), getattr(peers[other], figure)
+        own, its = getattr(named["bridge"], figure), getattr(named[other], figure)
         medians = [statistics.median(values) * scale for values in (own, its)]
         ratio = statistics.median(a / b for a, b in zip(own, its, strict=True))
         yield Result(target, ratio, f"{medians[0]:.0f} {unit} beside {medians[1]:.0f} {unit}; {len(own)} starts")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as command
-from bench import documents, load, plots, processes, report, servers, targets
+from bench import built, cgroups, documents, load, plots, processes, report, servers, targets
+from bench.benchmarks import memory
 from bench.benchmarks.burst import run_once
 from bench.benchmarks.cold_start import ColdStart, Peer
 from bench.benchmarks.latency import Latency, at
@@ -19,6 +23,7 @@ from bench.benchmarks.speed import Throughput
 from bench.harness import Harness, start_harness
 from bench.load import Target
 from bench.targets import Result
+from signup_toolkit import python310
 from tests.support import ROOT
 
 
@@ -85,6 +90,11 @@ def test_result_reports_missed_target_and_guard(
     assert verdict in report.table([result])
 
 
+def cold_peer(seconds: float) -> Peer:
+    measured = ([seconds], [0.4], [0.2], [50 * 2**20])
+    return Peer("bridge", ROOT, ("gunicorn",), {}, *measured)
+
+
 def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "DOCS", tmp_path)
     (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
@@ -96,7 +106,7 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
         "speed": Throughput(rates, rates, kinds, (result,)),
         "profile": Profile({"first delivery": {"ledger": 120.0}}),
         "latency": Latency(times, ()),
-        "cold-start": ColdStart([Peer("bridge", tmp_path, [0.3], [0.4], [0.2], [50 * 2**20])], ()),
+        "cold-start": ColdStart([cold_peer(0.3)], [cold_peer(2.3)], ()),
         "memory": Memory(((0, 70.0), (100_000, 71.0)), ()),
     }
     report.write(measured)
@@ -106,7 +116,8 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| a replay | 6 | 0.50 |" in written
     assert "| ledger | 120 |" in written
     assert "| bridge | 300 ms | 400 ms | 200 ms | 50.0 MiB |" in written
-    report.write(measured | {"cold-start": ColdStart((), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
+    assert "| bridge | 2300 ms | 400 ms | 200 ms | 50.0 MiB |" in written
+    report.write(measured | {"cold-start": ColdStart((), (), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
     assert "Not measured: no CPython 3.10." in (tmp_path / "performance.md").read_text()
     pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
     assert set(pictures) == set(re.findall(r"\((performance-[a-z]+\.svg)\)", written))
@@ -117,6 +128,51 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("instances", [1, 2])
 def test_burst_ends_with_every_delivery_verified(running: Harness, instances: int) -> None:
     assert run_once(running, instances, count=25).seconds >= 1.0
+
+
+def test_group_ends_process_that_needs_more_memory() -> None:
+    try:
+        with cgroups.group("memory") as group:
+            group.limit_memory(32 * 2**20)
+            small = subprocess.run(group.command([sys.executable, "-c", "print(1)"]), check=False)
+            assert (small.returncode, group.was_killed()) == (0, False)
+            large = subprocess.run(group.command([sys.executable, "-c", "bytearray(64 << 20)"]), check=False)
+            assert (large.returncode, group.was_killed()) == (-signal.SIGKILL, True)
+    except cgroups.GroupError as error:
+        pytest.skip(str(error))
+
+
+def test_group_slows_process_down_to_its_part_of_processor() -> None:
+    busy = (
+        "import time\nbegan = time.monotonic()\nwhile time.process_time() < 0.1: pass\nprint(time.monotonic() - began)"
+    )
+    try:
+        with cgroups.group("cpu") as group:
+            group.limit_processor(0.1)
+            done = subprocess.run(group.command([sys.executable, "-c", busy]), capture_output=True, check=True)
+            assert float(done.stdout) > 0.5
+    except cgroups.GroupError as error:
+        pytest.skip(str(error))
+
+
+def test_small_instance_verifies_deliveries(running: Harness) -> None:
+    interpreter = python310.find()
+    if interpreter is None:
+        pytest.skip(built.NO_INTERPRETER)
+    try:
+        run = memory.run_in(96, running, interpreter, count=40, step=20)
+    except cgroups.GroupError as error:
+        pytest.skip(str(error))
+    assert (run.verified, len(run.held)) == (40, 2)
+
+
+def test_small_instance_that_was_killed_is_reported() -> None:
+    killed, done = memory.Run(36, 1_200, ()), memory.Run(48, memory.SMALL_COUNT, (30.0, 31.5))
+    verified, resident, growth = memory.results([killed, done])
+    assert (verified.measured, verified.verdict) == (1_200, "SHORT")
+    assert verified.detail == "killed in 36 MiB after 1,200; all verified in 48 MiB; 8 connections"
+    assert (resident.measured, growth.measured) == (31.5, 1.5)
+    assert [one.measured for one in memory.results([killed])] == [1_200, None, None]
 
 
 def test_put_replaces_text_between_markers_and_raises_without_them(tmp_path: Path) -> None:
