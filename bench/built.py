@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from bench.servers import PEERS
 from signup_deploy.packaging import package
+from signup_emulator.scf.instances import INTERPRETER
 
 NO_INTERPRETER = "no CPython 3.10 on this machine"
 """Why a built folder was not measured."""
@@ -21,15 +21,18 @@ def build(name: str, target: Path) -> Path:
 
 
 def command(folder: Path, interpreter: str) -> list[str]:
-    """Return the command of the folder's ``scf_bootstrap``, with an interpreter that has no packages of its own."""
-    script = (folder / "scf_bootstrap").read_text().splitlines()
-    (line,) = (line for line in script if line.startswith("exec "))
-    return [interpreter, "-S", *shlex.split(line)[2:]]
+    """Return the command that runs ``scf_bootstrap`` with another interpreter, which finds no packages of its own."""
+    return ["/bin/bash", "-c", (folder / "scf_bootstrap").read_text().replace(INTERPRETER, f"{interpreter} -S")]
 
 
 def environ(folder: Path) -> dict[str, str]:
     """Return the environment of the interpreter, as SCF's."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TENCENTCLOUD_RUNENV": "SCF",
+    }
 
 
 def drop_from_cache(folder: Path) -> None:

@@ -58,6 +58,17 @@ _limits = {
 }
 
 
+def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Serve in gunicorn's first process on SCF, which replaces an instance whose process has ended.
+
+    Elsewhere gunicorn forks, and its first process starts another worker if one ends. That takes a fifth of the memory.
+    """
+    if settings.is_scf(os.environ):
+        worker.pid = os.getpid()
+        worker.init_process()
+        sys.exit()
+
+
 def post_worker_init(worker: Any) -> None:
     worker.budget = _settings.request_budget
     worker.profile = _settings.sender_profile

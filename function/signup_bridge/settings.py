@@ -150,7 +150,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
     settings name; False if these are on another machine.
     """
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
-    on_scf = environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
+    on_scf = is_scf(environ)
     problems: list[str] = []
     values: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -175,6 +175,11 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
     if "LEDGER_URL" not in env:
         values |= {"ledger_url": _default_ledger(environ, on_scf=on_scf), "ledger_is_default": True}
     return Settings(**values, event_function=event_function)
+
+
+def is_scf(environ: Mapping[str, str]) -> bool:
+    """Return whether an environment is that of a function on SCF."""
+    return environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
 
 
 def _budget_problems(env: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:

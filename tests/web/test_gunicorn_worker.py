@@ -77,8 +77,36 @@ def read_status(connection: socket.socket) -> int:
     return response.status
 
 
+def test_one_process_serves_on_scf(running: Running, tmp_path: Path) -> None:
+    running.emulator.faults.arm(Fault("hang"))
+    settings = {"TENCENTCLOUD_RUNENV": "SCF", "REQUEST_BUDGET": 20}
+    with gunicorn(running.emulator.url, tmp_path / "log", **settings) as url, ThreadPoolExecutor(1) as pool:
+        response = pool.submit(post, url, body())
+        while not running.emulator.calls:
+            time.sleep(0.02)
+        (process_id,) = listeners(urlsplit(url).port or 80)
+        os.kill(process_id, signal.SIGTERM)
+        time.sleep(0.5)
+        running.emulator.close_connections()
+        assert response.result().json["code"] == "outcome-unknown"
+        while is_running(process_id):
+            time.sleep(0.02)
+
+
+def is_running(process_id: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    return False
+
+
 def worker_of(port: int) -> int:
     """The process id of the worker that listens on a port: the child among its two processes."""
+    owners = listeners(port)
+    return next(one for one in owners if parent_of(one) in owners)
+
+
+def listeners(port: int) -> set[int]:
+    """The ids of the processes that listen on a port."""
     inodes = {
         line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if int(line.split()[1].rpartition(":")[2], 16) == port and line.split()[3] == "0A"
@@ -88,7 +116,7 @@ def worker_of(port: int) -> int:
         with suppress(OSError):
             if os.readlink(link) in {f"socket:[{inode}]" for inode in inodes}:
                 owners.add(int(link.parts[2]))
-    return next(one for one in owners if parent_of(one) in owners)
+    return owners
 
 
 def parent_of(process_id: int) -> int:

@@ -40,6 +40,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.read_deadlines: dict[Any, float] = {}
         """The connections that a thread reads, and until when it may, on the monotonic clock."""
 
+    def is_parent_alive(self) -> Any:
+        """Return whether this process should go on, which it should if it is gunicorn's first one."""
+        return self.ppid == self.pid or super().is_parent_alive()
+
     def handle(self, conn: Any) -> Any:
         """Serve a connection's requests, in a thread, as long as one follows the other without a pause.
 
