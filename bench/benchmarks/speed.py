@@ -1,4 +1,4 @@
-"""Throughput beside the peers, and what a replay and a refusal cost."""
+"""Throughput and processor time beside the peers, and what a replay and a refusal cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from bench import earlier, load, servers, targets
 from bench.harness import CONNECTIONS, Harness, show_progress
-from bench.load import Target
+from bench.processes import processor_seconds
+from bench.servers import Server
 from bench.targets import Result
 
 LATENCY = 0.02
@@ -36,17 +37,22 @@ class Throughput(NamedTuple):
 def measure(harness: Harness) -> Throughput:
     with ExitStack() as running:
         there = _started(running, harness, harness.api(LATENCY))
-        peers = _interleaved(harness, "throughput", {name: (target, "first") for name, target in there.items()})
+        peers, processor = _interleaved(harness, "throughput", {name: (one, "first") for name, one in there.items()})
     with ExitStack() as running:
         there = _started(running, harness, harness.api())
-        at_once = _interleaved(harness, "API at once", {name: (target, "first") for name, target in there.items()})
-        harness.senders.run(load.counted, there["bridge"], "before", load.AGAIN, CONNECTIONS)
+        at_once, _ = _interleaved(harness, "API at once", {name: (one, "first") for name, one in there.items()})
+        harness.senders.run(load.counted, there["bridge"].target, "before", load.AGAIN, CONNECTIONS)
         asked = {kind: (there["bridge"], kind) for kind in ("first", "again", "refused")}
-        asked["nothing"] = (there["baseline"]._replace(path="/health", method="GET"), "nothing")
-        kinds = _interleaved(harness, "costs", asked)
+        baseline = there["baseline"]
+        asked["nothing"] = (
+            baseline._replace(target=baseline.target._replace(path="/health", method="GET")),
+            "nothing",
+        )
+        kinds, _ = _interleaved(harness, "costs", asked)
     results = (
         _beside(targets.BESIDE_BASELINE, peers, "bridge", "baseline"),
         _beside(targets.BESIDE_EARLIER, peers, "bridge", earlier.COMMIT),
+        _processor(processor),
         _beside(targets.BESIDE_NAIVE, peers, "bridge", "naive"),
         _beside(targets.REPLAY, kinds, "first", "again"),
         _beside(targets.REFUSED, kinds, "first", "refused"),
@@ -54,7 +60,7 @@ def measure(harness: Harness) -> Throughput:
     return Throughput(peers, at_once, kinds, results)
 
 
-def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Target]:
+def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Server]:
     """The bridge and its peers."""
     api = running.enter_context(stand_in)
     peer_arguments = (api, harness.bundle, harness.folder)
@@ -73,20 +79,38 @@ def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextMana
         there[earlier.COMMIT] = running.enter_context(servers.bridge(api, harness.bundle, folder, harness.earlier))
     if node := running.enter_context(servers.node_peer(*peer_arguments)):
         there["Node"] = node
-    return {name: server.target for name, server in there.items()}
+    return there
 
 
-def _interleaved(harness: Harness, what: str, these: Mapping[str, tuple[Target, str]]) -> dict[str, list[float]]:
-    """Return requests a second of each by turn. A turn has a random order, since the previous one has an effect."""
+def _interleaved(
+    harness: Harness, what: str, these: Mapping[str, tuple[Server, str]]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return requests a second of each by turn, and its processor seconds for a request.
+
+    A turn has a random order, since the previous one has an effect.
+    """
     rates: dict[str, list[float]] = {name: [] for name in these}
+    processor: dict[str, list[float]] = {name: [] for name in these}
     for turn in range(TURNS + 1):
         for name in random.sample(list(these), len(these)):
-            target, kind = these[name]
-            rate = harness.senders.run(load.closed, target, kind, SECONDS, CONNECTIONS).rate
-            show_progress(f"{what}: turn {turn} of {TURNS}, {name}: {rate:.0f}/s")
+            server, kind = these[name]
+            before = processor_seconds(server.pid)
+            sample = harness.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
+            show_progress(f"{what}: turn {turn} of {TURNS}, {name}: {sample.rate:.0f}/s")
             if turn:
-                rates[name].append(rate)
-    return rates
+                rates[name].append(sample.rate)
+                processor[name].append((processor_seconds(server.pid) - before) / len(sample.each))
+    return rates, processor
+
+
+def _processor(processor: Mapping[str, Sequence[float]]) -> Result:
+    """The bridge's processor time for a request beside the baseline's, and in the detail the earlier commit's."""
+    ratios = [own / other for own, other in zip(processor["bridge"], processor["baseline"], strict=True)]
+    micro = {name: f"{statistics.median(seconds) * 1e6:.0f} µs" for name, seconds in processor.items()}
+    detail = f"{micro['bridge']} beside {micro['baseline']}"
+    if earlier.COMMIT in micro:
+        detail += f"; {earlier.COMMIT} {micro[earlier.COMMIT]}"
+    return Result(targets.PROCESSOR, statistics.median(ratios), detail)
 
 
 def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: str, other: str) -> Result:
