@@ -6,6 +6,7 @@ folder. Any Python 3 can read this file, so that one that is too old can say so.
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ VENV = os.path.join(ROOT, os.environ.get("VENV_DIR") or ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 BASE = ["requirements.txt"]
 DEV = ["requirements-dev.txt"]
+UV = os.path.join(VENV, "bin", "uv")
 
 COMMAND = os.path.join(VENV, "bin", "signup-bridge")
 SCRIPT = """#!/bin/sh
@@ -38,11 +40,15 @@ def main() -> None:
     if any(is_stale(lock) for lock in BASE + DEV):
         print("creating " + os.path.relpath(VENV, ROOT) + " …", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
-    for lock in BASE + (DEV if "--dev" in sys.argv[1:] else []):
-        if not os.path.exists(stamp_path(lock)):
-            install(lock)
-            with open(stamp_path(lock), "w") as stamp:
-                stamp.write(fingerprint(lock))
+    locks = BASE + (DEV if "--dev" in sys.argv[1:] else [])
+    missing = [lock for lock in locks if not os.path.exists(stamp_path(lock))]
+    for lock in DEV:
+        if lock in missing:
+            install_uv(lock)
+    for lock in missing:
+        install(lock)
+        with open(stamp_path(lock), "w") as stamp:
+            stamp.write(fingerprint(lock))
     write_command()
 
 
@@ -78,18 +84,53 @@ def fingerprint(lock: str) -> str:
     return "\n".join((digest, sys.version, os.path.realpath(sys.executable), VENV))
 
 
+def install_uv(lock: str) -> None:
+    """Install the uv that the lock pins, if it pins one: it installs a long lock in a tenth of pip's processor time."""
+    pinned = re.search(r"^uv==.*(\n .*)*", read(lock), re.MULTILINE)
+    if pinned:
+        path = os.path.join(VENV, ".uv.txt")
+        with open(path, "w", encoding="utf-8") as requirements:
+            requirements.write(pinned[0] + "\n")
+        pip_install(path)
+
+
 def install(lock: str) -> None:
-    """Install exactly what the lock pins.
+    """Install exactly what the lock pins, by uv if it is there, else by pip.
+
+    uv does not read pip's configuration. If it cannot reach the index, or lacks a certificate, pip installs the lock.
+    """
+    path = os.path.join(ROOT, lock)
+    total = sum("==" in line for line in read(lock).splitlines())
+    print("installing {} packages from {} …".format(total, lock), flush=True)
+    if os.path.exists(UV):
+        options = ["--quiet", "--python", PYTHON, "--no-deps", "--require-hashes"]
+        done = subprocess.run([UV, "pip", "install", *options, "-r", path], env=uv_environment(), capture_output=True)  # noqa: S603, PLW1510
+        if done.returncode == 0:
+            return
+    pip_install(path, total=total)
+
+
+def uv_environment() -> "dict[str, str]":
+    """Return the environment with the package index that pip is configured to use."""
+    listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], stdout=subprocess.PIPE, universal_newlines=True)  # noqa: S603, PLW1510
+    indexes = re.findall(r"^\w+\.index-url='(.+)'$", listed.stdout, re.MULTILINE)
+    index = os.environ.get("PIP_INDEX_URL") or (indexes or [""])[-1]
+    return {**({"UV_DEFAULT_INDEX": index} if index else {}), **os.environ}
+
+
+def pip_install(path: str, total: int = 0) -> None:
+    """Install a file of requirements by pip.
 
     Without ``--no-deps`` pip would resolve what is resolved already: up to 23.2.1 it takes the newest release of a
     package that another one requires with an extra, which the lock does not have.
     """
-    path = os.path.join(ROOT, lock)
-    with open(path, encoding="utf-8") as requirements:
-        total = sum("==" in line for line in requirements)
-    print("installing {} packages from {} …".format(total, lock), flush=True)
     options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes", "--progress-bar", "off"]
     run(PYTHON, "-m", "pip", "install", *options, "-r", path, total=total)
+
+
+def read(lock: str) -> str:
+    with open(os.path.join(ROOT, lock), encoding="utf-8") as requirements:
+        return requirements.read()
 
 
 def run(*command: str, total: int = 0) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from signup_bridge import __version__
 
+from signup_toolkit import ports
 from tests.support import ROOT
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
@@ -22,8 +26,8 @@ INSTALL = "import runpy, sys; runpy.run_path('tools/venv.py')['install'](sys.arg
 
 
 def lock_entry(package: str) -> str:
-    """The lines of requirements.txt that pin a package without dependencies."""
-    entries = re.split(r"^(?=[a-z0-9])", (ROOT / "requirements.txt").read_text(), flags=re.MULTILINE)
+    """The lines of requirements-dev.txt that pin a package without dependencies."""
+    entries = re.split(r"^(?=[a-z0-9])", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
     return next(entry for entry in entries if entry.startswith(f"{package}=="))
 
 
@@ -38,61 +42,71 @@ def checkout(folder: Path, **locks: str) -> Path:
 
 
 def environment(folder: Path, pip: str) -> Path:
-    """An environment with this release of pip; `latest` is the newest."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    wanted = ["--upgrade", "pip"] if pip == "latest" else [f"pip=={pip}"]
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted]
-    subprocess.run(command, check=True, capture_output=True)
+    """An environment with this release of pip; `pip` is the newest."""
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
+    subprocess.run([*uv, "pip", "install", "--python", folder / "bin" / "python", pip], check=True)
     return folder
 
 
-@pytest.mark.parametrize("pip", ["23.0.1", "latest"])
-def test_locks_with_pip_install_exactly_what_is_pinned(tmp_path: Path, pip: str) -> None:
+def pins(text: str) -> dict[str, str]:
+    """The versions that a lock pins for every platform."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\", text, re.MULTILINE))
+
+
+def installed(python: str, names: Iterable[str]) -> dict[str, str | None]:
+    """The versions of packages in an environment, which contains all that they depend on."""
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    assert subprocess.run([*pip, "check"], capture_output=True, text=True, check=False).stdout == (
+        "No broken requirements found.\n"
+    )
+    listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, check=True).stdout
+    versions = {re.sub("[-_.]+", "-", one["name"]).lower(): one["version"] for one in json.loads(listed)}
+    return {name: versions.get(name) for name in names}
+
+
+def test_environment_of_the_tests_has_exactly_what_is_pinned() -> None:
+    """`make test` has made it by the tool, and so by uv."""
+    pinned = pins("".join((ROOT / lock).read_text() for lock in LOCKS))
+    assert len(pinned) > 50
+    assert installed(sys.executable, pinned) == pinned
+
+
+@pytest.mark.parametrize("pip", ["pip==23.0.1", "pip"])
+def test_pip_installs_exactly_what_is_pinned(tmp_path: Path, pip: str) -> None:
     folder = checkout(tmp_path / "checkout")
     python = environment(tmp_path / "environment", pip) / "bin" / "python"
-    for lock in LOCKS:
-        command = [sys.executable, "-c", INSTALL, lock]
-        environ = {"VENV_DIR": str(tmp_path / "environment"), "HOME": str(tmp_path)}
-        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert re.fullmatch(rf"installing \d+ packages from {re.escape(lock)} …\n", done.stdout)
-    check = [str(python), "-m", "pip", "check", "--disable-pip-version-check"]
-    assert (
-        subprocess.run(check, capture_output=True, text=True, check=False).stdout == "No broken requirements found.\n"
-    )
-    listed = subprocess.run(
-        [str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, check=True
-    ).stdout
-    installed = {re.sub("[-_.]+", "-", one["name"]).lower(): one["version"] for one in json.loads(listed)}
-    text = "".join((folder / lock).read_text() for lock in LOCKS)
-    pinned = dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\", text, re.MULTILINE))  # without those of some platforms alone
-    assert len(pinned) > 50
-    assert {name: installed.get(name) for name in pinned} == pinned
+    command = [sys.executable, "-c", INSTALL, "requirements.txt"]
+    environ = {"VENV_DIR": str(tmp_path / "environment"), "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"installing \d+ packages from requirements.txt …\n", done.stdout)
+    pinned = pins((folder / "requirements.txt").read_text())
+    assert len(pinned) > 10
+    assert installed(str(python), pinned) == pinned
 
 
 Setup = Callable[..., list[str]]
 
 
+def set_up_in(folder: Path, *arguments: str, **environ: str) -> list[str]:
+    """Run the tool; the steps that it names."""
+    command = [sys.executable, "tools/venv.py", *arguments]
+    environment = os.environ | environ
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return [re.sub(r"installing \d+ packages from ", "", line).removesuffix(" …") for line in done.stdout.splitlines()]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkout whose locks pin one small package each."""
-    small = {"requirements": "blinker", "requirements_dev": "certifi"}
-    return checkout(tmp_path, **{lock: lock_entry(package) for lock, package in small.items()})
+    return checkout(tmp_path, requirements=lock_entry("blinker"), requirements_dev=lock_entry("certifi"))
 
 
 @pytest.fixture
 def set_up(folder: Path) -> Setup:
-    """Run the tool; the steps that it names."""
-
-    def run(*arguments: str) -> list[str]:
-        command = [sys.executable, "tools/venv.py", *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        return [
-            re.sub(r"installing \d+ packages from ", "", line).removesuffix(" …") for line in done.stdout.splitlines()
-        ]
-
-    return run
+    return partial(set_up_in, folder)
 
 
 def test_environment_is_created_only_if_missing_or_stale(folder: Path, set_up: Setup) -> None:
@@ -109,13 +123,48 @@ def test_environment_is_created_only_if_missing_or_stale(folder: Path, set_up: S
     assert set_up() == base
 
 
-def test_environment_has_the_command_of_the_checkout(folder: Path, set_up: Setup, tmp_path: Path) -> None:
-    (folder / "function").symlink_to(ROOT / "function")
-    command = folder / ".venv" / "bin" / "signup-bridge"
-    set_up()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with an environment, whose second lock contains uv."""
+    locks = {"requirements": lock_entry("blinker"), "requirements_dev": lock_entry("uv") + lock_entry("certifi")}
+    folder = checkout(tmp_path_factory.mktemp("made") / "checkout", **locks)
+    assert set_up_in(folder, "--dev") == ["creating .venv", "requirements.txt", "requirements-dev.txt"]
+    return folder
+
+
+def installer(folder: Path, package: str) -> str:
+    (file,) = (folder / ".venv").glob(f"lib/*/site-packages/{package}-*.dist-info/INSTALLER")
+    return file.read_text().strip()
+
+
+def test_lock_is_installed_by_uv_and_else_by_pip(made: Path) -> None:
+    assert [installer(made, package) for package in ("uv", "blinker", "certifi")] == ["pip", "uv", "uv"]
+    (made / ".venv" / ".requirements-dev.txt").unlink()
+    (made / "requirements-dev.txt").write_text(lock_entry("uv") + lock_entry("click"))
+    unreachable = {"UV_DEFAULT_INDEX": f"http://127.0.0.1:{ports.free()}/simple", "UV_NO_CACHE": "1"}
+    assert set_up_in(made, "--dev", **unreachable) == ["requirements-dev.txt"]
+    assert installer(made, "click") == "pip"
+
+
+def test_uv_uses_the_index_of_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://pip.example.com/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("VENV_DIR", sys.prefix)
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    index = runpy.run_path(str(ROOT / "tools" / "venv.py"))["uv_environment"]
+    assert index()["UV_DEFAULT_INDEX"] == "https://pip.example.com/simple"
+    monkeypatch.setenv("PIP_INDEX_URL", "https://variable.example.com/simple")
+    assert index()["UV_DEFAULT_INDEX"] == "https://variable.example.com/simple"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://uv.example.com/simple")
+    assert index()["UV_DEFAULT_INDEX"] == "https://uv.example.com/simple"
+
+
+def test_environment_has_the_command_of_the_checkout(made: Path) -> None:
+    (made / "function").symlink_to(ROOT / "function")
+    command = made / ".venv" / "bin" / "signup-bridge"
     for change in (lambda: None, lambda: command.write_text("#!/bin/sh\n"), command.unlink):
         change()
-        set_up()
+        set_up_in(made)
         done = subprocess.run([command, "--version"], cwd="/", env={}, capture_output=True, text=True, check=True)
         assert done.stdout == f"signup-bridge {__version__}\n"
 
