@@ -22,21 +22,7 @@ from signup_toolkit import ports, sample_payloads, senders
 from tests.support import ROOT, log_audit
 from tests.support.bridge.instances import bridge
 from tests.support.bridge.signed_requests import CODE, PHONE
-from tests.support.emulator.command import COMMAND, IMPORTS, run_command
-
-
-def python(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOK", "PORT", "EMULATOR"))}
-    command = [*COMMAND, *arguments]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=kept | IMPORTS | (environ or {}),
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+from tests.support.emulator.command import COMMAND, IMPORTS, call, run_command
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +68,14 @@ def test_run_prints_command_that_sends_signed_delivery(run: tuple[str, str]) -> 
     (line,) = [line.strip() for line in printed.splitlines() if " -m signup_bridge send" in line]
     command = shlex.split(line)
 
-    def send(*more: str) -> tuple[int, str, Any]:
-        done = run_command([*command, *more])
+    def read(done: subprocess.CompletedProcess[str]) -> tuple[int, str, Any]:
         head, _, data = done.stdout.partition("\n\n")
         return done.returncode, head.splitlines()[0], json.loads(data)
 
-    status, first, document = send()
+    def send(*more: str) -> tuple[int, str, Any]:
+        return read(call(*command[len(COMMAND) :], *more))
+
+    status, first, document = read(run_command(command))
     assert (status, first, document["status"]) == (0, "200 OK", "verified")
     status, first, document = send()
     assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
@@ -130,21 +118,21 @@ def test_run_stops_bridge_on_signal(tmp_path: Path, number: signal.Signals) -> N
 
 def test_run_and_emulate_report_taken_or_equal_ports(emulator: Emulator) -> None:
     port = emulator.url.rpartition(":")[2]
-    taken = python("run", environ={"EMULATOR_PORT": port, "PORT": str(ports.free())})
+    taken = call("run", EMULATOR_PORT=port, PORT=str(ports.free()))
     problem = f"EMULATOR_PORT: port {port} on 127.0.0.1 is in use; set another port"
     assert (taken.returncode, taken.stdout, taken.stderr) == (1, "", f"signup-bridge run: {problem}\n")
-    assert python("emulate", "--emulator-port", port).stderr == f"signup-bridge emulate: {problem}\n"
+    assert call("emulate", "--emulator-port", port).stderr == f"signup-bridge emulate: {problem}\n"
     with socket.create_server(("127.0.0.1", 0)) as other:
         second = other.getsockname()[1]
-        both = python("run", environ={"EMULATOR_PORT": port, "PORT": str(second)}).stderr
+        both = call("run", EMULATOR_PORT=port, PORT=str(second)).stderr
     assert both == f"signup-bridge run: {problem}\n  PORT: port {second} on 127.0.0.1 is in use; set another port\n"
-    elsewhere = python("run", "--host", "192.0.2.1").stderr
+    elsewhere = call("run", "--host", "192.0.2.1").stderr
     wanted = "--host: 192.0.2.1 is not an address of this machine; set one of its own, or 0.0.0.0"
     assert elsewhere == f"signup-bridge run: {wanted}\n"
-    same = python("run", environ={"EMULATOR_PORT": port, "PORT": port})
+    same = call("run", EMULATOR_PORT=port, PORT=port)
     assert same.stderr.startswith(f"signup-bridge run: PORT and EMULATOR_PORT are both {port}")
     for value in ("http", "0", "99999"):
-        none = python("emulate", environ={"EMULATOR_PORT": value})
+        none = call("emulate", EMULATOR_PORT=value)
         assert none.stderr.endswith(f"{value} is not a port; expected a number from 1 to 65535\n")
 
 
@@ -153,7 +141,7 @@ def test_run_with_a_wrong_setting_ends_and_keeps_the_state(tmp_path: Path) -> No
     for file in kept.values():
         file.write_text("{}")
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
-    done = python("run", "--state", str(tmp_path), environ=environ)
+    done = run_command([*COMMAND, "run", "--state", str(tmp_path)], **environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("signup-bridge run: start refused:\n  REQUEST_BUDGET: must be a number")
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
@@ -169,7 +157,7 @@ def test_run_with_a_wrong_setting_ends_and_keeps_the_state(tmp_path: Path) -> No
     ],
 )
 def test_help_describes_options(command: list[str], taught: list[str]) -> None:
-    done = python(*command, "--help")
+    done = call(*command, "--help")
     assert done.returncode == 0
     printed = " ".join(done.stdout.split())
     assert [words for words in taught if words not in printed] == []
@@ -177,7 +165,7 @@ def test_help_describes_options(command: list[str], taught: list[str]) -> None:
 
 @pytest.mark.parametrize("value", ["http://emulator", "emulator:9010", "*", "a/b", "", "a..b", "-a"])
 def test_allow_host_rejects_value_that_is_not_host_name(value: str) -> None:
-    done = python("emulate", f"--allow-host={value}")
+    done = call("emulate", f"--allow-host={value}")
     assert (done.returncode, done.stdout) == (2, "")
     wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
     assert done.stderr.endswith(wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import pytest
 from local_services.certificates import Tls
 from signup_emulator.server import Emulator
 from signup_toolkit import ports
-from tests.support.emulator.command import COMMAND, run_command
+from tests.support.emulator.command import COMMAND, call
 from tests.support.emulator.make_run import Pair
 
 COMMANDS = (
@@ -30,10 +29,6 @@ COMMANDS = (
     ["send", "--fault", "hang", "--url", "http://127.0.0.1:1/"],
 )
 RUN = f"{' '.join(COMMAND)} run".replace(f"{Path.cwd()}/", "")
-
-
-def call(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return run_command([*COMMAND, *arguments], **environ)
 
 
 def refusal(*arguments: str, **environ: str) -> str:

@@ -15,15 +15,14 @@ import pytest
 
 from signup_toolkit import ports
 from tests.support import ROOT
-from tests.support.emulator.command import COMMAND, IMPORTS, run_command
+from tests.support.emulator.command import COMMAND, IMPORTS, call, run_command
 from tests.support.emulator.make_run import Pair, running_pair
 
 CONTACT = "18700005678"
 
 
 def ask(*arguments: str, emulator: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *arguments, "--emulator", emulator]
-    return run_command(command)
+    return call(*arguments, "--emulator", emulator)
 
 
 def test_keep_option_restores_state_after_restart(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_toolkit import sample_payloads
 from tests.support import ROOT
 from tests.support.bridge.signed_requests import CODE, PHONE
-from tests.support.emulator.command import COMMAND, run_command
+from tests.support.emulator.command import COMMAND, call
 from tests.support.emulator.make_run import running_pair
 
 EMAIL = "jo@example.com"
@@ -65,16 +65,7 @@ def test_every_preset_has_sample_payload() -> None:
 
 def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
     def send(*options: str) -> tuple[int, Any]:
-        command = [
-            *COMMAND,
-            "send",
-            "--emulator",
-            pair.url,
-            "--sender",
-            "supabase",
-            "--json",
-        ]
-        done = run_command([*command, *options])
+        done = call("send", "--emulator", pair.url, "--sender", "supabase", "--json", *options)
         return done.returncode, json.loads(done.stdout)["body"]
 
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
@@ -88,15 +79,14 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
         (printed,) = [line for line in pair.log.read_text().splitlines() if " -m signup_bridge send" in line]
-        done = run_command([*shlex.split(printed), "--json"])
+        done = call(*shlex.split(printed)[len(COMMAND) :], "--json")
         assert json.loads(done.stdout)["body"]["error"]["http_code"] == 409  # it was read: verified before
         status, result = send("--url", f"{pair.bridge}/webhooks/signup")  # the environment here names no preset
         assert (status, result["error"]["http_code"]) == (1, 422)
 
 
 def test_unknown_preset_is_rejected(tmp_path: Path) -> None:
-    command = [*COMMAND, "send", "--url", "http://127.0.0.1:9/"]
-    done = run_command(command, PAYLOAD_PRESET="okta")
+    done = call("send", "--url", "http://127.0.0.1:9/", PAYLOAD_PRESET="okta")
     presets = "supabase, clerk, auth0, cloudevents"
     assert done.returncode == 2
     assert done.stderr == f"signup-bridge send: PAYLOAD_PRESET: okta is not supported; expected one of {presets}\n"

@@ -30,8 +30,9 @@ def tccli() -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", f"tccli-intl-en=={VERSION}"]
+            uv = [sys.executable, "-m", "uv", "--quiet"]
+            subprocess.run([*uv, "venv", "--allow-existing", "--python", sys.executable, str(folder)], check=True)
+            install = [*uv, "pip", "install", "--python", str(python), f"tccli-intl-en=={VERSION}"]
             subprocess.run(install, check=True, timeout=600)
             done.touch()
     return python.parent

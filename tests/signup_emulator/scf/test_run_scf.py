@@ -17,7 +17,7 @@ from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_toolkit import ports
 from tests.support import ROOT, log_audit
 from tests.support.bridge.targets import Scf
-from tests.support.emulator.command import IMPORTS, run_command
+from tests.support.emulator.command import COMMAND, IMPORTS, call
 
 PROGRAM = """
 import sys
@@ -65,7 +65,7 @@ def test_run_scf_processes_printed_command(scf: Scf, tmp_path: Path, shape: str)
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
         (line,) = [line.strip() for line in log.read_text().splitlines() if " -m signup_bridge send" in line]
-        first, again = (run_command(shlex.split(line)) for _ in range(2))
+        first, again = (call(*shlex.split(line)[len(COMMAND) :]) for _ in range(2))
         assert (first.returncode, first.stdout.splitlines()[0]) == (0, "200 OK")
         assert (again.returncode, again.stdout.splitlines()[0]) == (1, "409 Conflict")
     finally:
