@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from bench import documents, targets
 from bench.benchmarks.latency import at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 OWN, BASELINE, OTHER, TARGET = "#0b6e4f", "#8a8f98", "#c9ccd1", "#b3261e"
 COLOURS = {"bridge": OWN, "baseline": BASELINE}
@@ -30,6 +29,9 @@ def draw(measured: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _axes(file: Path, height: float) -> Iterator[Axes]:
+    import matplotlib as mpl  # noqa: PLC0415  takes a second, and few commands and tests draw
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     with mpl.rc_context(documents.STYLE):
         figure = Figure(figsize=(7.6, height), facecolor="white", layout="constrained")
         yield figure.subplots()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import unicodedata
+from collections import defaultdict
 
 import pytest
 from hypothesis import given
@@ -22,12 +23,8 @@ from tests.support.bridge.deliveries import WRONG, deliver, replay_of
 from tests.support.bridge.instances import Bridge, bridge, calls
 from tests.support.bridge.signed_requests import CODE, PHONE, body
 
-EVERY = [chr(codepoint) for codepoint in range(sys.maxunicode + 1)]
-DIGITS = [one for one in EVERY if unicodedata.category(one) == "Nd"]
-SEPARATORS = [one for one in EVERY if unicodedata.category(one) in ("Zs", "Pd")] + ["\u2212", "\u30fc", "\uff70"]
-SELECTORS = [*"\u180b\u180c\u180d\u180f", *map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0))]
-INVISIBLE = [one for one in EVERY if unicodedata.category(one) == "Cf"] + SELECTORS
 FULL_WIDTH = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
+SELECTORS = [*"\u180b\u180c\u180d\u180f", *map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0))]
 
 
 def code_of(written: str) -> str:
@@ -49,13 +46,18 @@ def test_code_as_people_type_it_is_normalized(written: str) -> None:
 
 
 def test_every_unicode_separator_and_digit_is_normalized() -> None:
-    assert len(DIGITS) > 600
-    assert len(INVISIBLE) > 400
-    for one in SEPARATORS + INVISIBLE:
+    by_category = defaultdict(list)
+    for one in map(chr, range(sys.maxunicode + 1)):
+        by_category[unicodedata.category(one)].append(one)
+    digits, separators = by_category["Nd"], [*by_category["Zs"], *by_category["Pd"], "\u2212", "\u30fc", "\uff70"]
+    invisible = by_category["Cf"] + SELECTORS
+    assert len(digits) > 600
+    assert len(invisible) > 400
+    for one in separators + invisible:
         assert spelling.verify_code(f"12{one}34") == "1234", hex(ord(one))
-    for one in INVISIBLE:
+    for one in invisible:
         assert spelling.phone(f"12{one}34") == spelling.visible(f"12{one}34") == "1234", hex(ord(one))
-    for one in DIGITS:
+    for one in digits:
         assert spelling.verify_code(f"1{one}") == spelling.phone(f"1{one}") == f"1{unicodedata.decimal(one)}"
 
 

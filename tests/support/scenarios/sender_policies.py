@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 import standardwebhooks
-import svix.webhooks
 
 from tests.support import ROOT
 from tests.support.bridge.responses import HttpResponse
@@ -135,6 +134,8 @@ class Signers:
     """What signs: the libraries of PyPI in this process, those of npm in one of their own; the rest by hand."""
 
     def __init__(self, npm: subprocess.Popen[str] | None = None) -> None:
+        import svix.webhooks  # noqa: PLC0415  takes a second, and most who import this module sign nothing
+
         self._npm = npm
         self._lock = threading.Lock()
         self._webhooks: dict[str, Sign] = {
