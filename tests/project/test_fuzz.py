@@ -20,7 +20,7 @@ from tests.fuzz import signatures as fuzz_signatures
 from tests.support import ROOT
 from tests.support.bridge.signed_requests import body
 
-SECONDS = 20
+SECONDS = 10
 BRANCHES = {"signatures": 30, "payload": 120, "events": 500}
 """What the seeds alone reach, about: less is a target that does not run, or is not instrumented."""
 

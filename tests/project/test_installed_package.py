@@ -60,7 +60,8 @@ def installation(run_folder: Path) -> Installation:
     with (run_folder / "installation.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            venv = [sys.executable, "-m", "uv", "--quiet", "venv", "--seed", "--python", sys.executable, str(folder)]
+            subprocess.run(venv, check=True)
             command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", str(ROOT)]
             done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
