@@ -13,7 +13,8 @@ from typing import Any
 gc.disable()
 
 _here = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, _here)
+if _here not in sys.path:  # each folder there is looked at for each module of the standard library
+    sys.path.insert(0, _here)
 
 # These packages are beside this file, wherever gunicorn is started.
 from signup_bridge import settings, startup  # noqa: E402

@@ -31,8 +31,6 @@ from .upstream.calls import RateLimitedApi
 from .upstream.client import DomainApi
 from .upstream.credentials import Credentials
 from .web import middleware
-from .web.openapi import document
-from .web.openapi.request_schemas import Features
 from .web.responses import Responder
 from .web.routes import WebhookViews
 from .web.service_routes import ServiceViews
@@ -155,6 +153,9 @@ def _request_rules(settings: Settings, clock: Clock) -> RequestRules:
 
 def describe(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI description of a bridge with these settings, as JSON values."""
+    from .web.openapi import document  # noqa: PLC0415  few instances are asked for it
+    from .web.openapi.request_schemas import Features  # noqa: PLC0415  as above
+
     return document.build(
         Features(
             _key_policy(settings),

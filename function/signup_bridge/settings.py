@@ -45,7 +45,7 @@ def _setting(default: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     return {"default": default, "parse": parse}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
     """The settings under their names in lower case. Times are in seconds. An empty setting is None or ``()``."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
+
+from . import Value
 
 
 class ContactType(Enum):
@@ -17,12 +19,14 @@ class ContactType(Enum):
         return self.name.lower()
 
 
-@dataclass(frozen=True)
-class Contact:
+class Contact(Value):
     """A phone number or an email address, in the spelling that goes to the API."""
 
-    type: ContactType
-    value: str = field(repr=False)
+    hidden = ("value",)
+
+    def __init__(self, type: ContactType, value: str) -> None:  # noqa: A002  the API's name
+        self.type: Final = type
+        self.value: Final = value
 
     @property
     def masked(self) -> str:

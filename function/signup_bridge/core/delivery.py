@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from signup_bridge.core import Value
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.outcomes import Result
 
+KeySource = Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
 
-@dataclass(frozen=True)
-class IdempotencyKey:
+
+class IdempotencyKey(Value):
     """Identifies a delivery by a ``value`` that is unique within its ``source``.
 
     The value is the sender's id, or the whole body if there is no id that can be trusted.
     """
 
-    source: Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key", "cloudevents", "content"]
-    value: str | bytes = field(repr=False)
+    hidden = ("value",)
+
+    def __init__(self, source: KeySource, value: str | bytes) -> None:
+        self.source: Final = source
+        self.value: Final = value
 
     @property
     def is_body_hash(self) -> bool:
         return self.source == "content"
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(Value):
     """A webhook that requests the verification of a contact."""
 
-    contact: Contact
-    verify_code: str = field(repr=False)
-    key: IdempotencyKey
+    hidden = ("verify_code",)
+
+    def __init__(self, contact: Contact, verify_code: str, key: IdempotencyKey) -> None:
+        self.contact: Final = contact
+        self.verify_code: Final = verify_code
+        self.key: Final = key
 
 
-@dataclass(frozen=True)
-class CodeRequest:
+class CodeRequest(Value):
     """A webhook that requests a verification code."""
 
-    contact: Contact
-    key: IdempotencyKey
+    def __init__(self, contact: Contact, key: IdempotencyKey) -> None:
+        self.contact: Final = contact
+        self.key: Final = key
 
 
 class DeliveryResult(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 MAX_NESTING = 100
 
 # The closing quote is optional, so that a string that never ends is one token, too.
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+_STRING_OR_BRACKET = r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
 
 
 def loads(data: bytes) -> Any:
@@ -42,7 +42,7 @@ def _is_too_deep(text: str) -> bool:
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return False
     depth = deepest = 0
-    for token in _TOKEN.finditer(text):
+    for token in re.finditer(_STRING_OR_BRACKET, text, re.DOTALL):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
         deepest = max(deepest, depth)
     return deepest > MAX_NESTING

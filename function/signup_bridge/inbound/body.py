@@ -38,7 +38,7 @@ BRIDGE_NAMES: MemberNames = ("type", "contact", "verify_code")
 API_NAMES: MemberNames = ("Type", "Code", "VerifyCode")
 """The members' names: the bridge's own, and the API's."""
 
-_FORMS = {ContactType.PHONE: re.compile(PHONE), ContactType.EMAIL: re.compile(EMAIL)}
+_FORMS = {ContactType.PHONE: PHONE, ContactType.EMAIL: EMAIL}
 _NAMES = {ContactType.PHONE: "phone number", ContactType.EMAIL: "email address"}
 _MUST_BE = {
     ContactType.PHONE: "must be 5 to 20 digits, with an optional + before them and any of . - ( ) and space between",
@@ -210,7 +210,7 @@ def _contact(value: Any, contact_type: ContactType | None) -> str:
     contact = plain(value) if isinstance(value, str) else ""
     if not contact or _SURROGATE.search(contact):
         raise ValueError("must be a string that is not empty")
-    if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and _FORMS[contact_type].fullmatch(contact)):
+    if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and re.fullmatch(_FORMS[contact_type], contact)):
         raise ValueError(_MUST_BE[contact_type])
     return contact
 

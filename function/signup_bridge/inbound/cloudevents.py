@@ -16,9 +16,6 @@ STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
 """The format of an event's id and source, as a regular expression; the length is the bridge's own limit."""
 
-_ATTRIBUTE = re.compile(ATTRIBUTE)
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-
 Source = Literal["request", "invocation", "message", "bus"]
 """The source of a body: an HTTP request, a direct invocation, a CKafka message, or an event of the cloud's bus."""
 
@@ -63,7 +60,7 @@ def body_format(
 
 def check_attribute(value: object) -> str:
     """Return the id or the source of an event. Raises ValueError if it is invalid."""
-    if not isinstance(value, str) or not _ATTRIBUTE.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(ATTRIBUTE, value):
         raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
     return value
 
@@ -75,7 +72,7 @@ def from_header(value: str) -> str:
     two hexadecimal digits is kept.
     """
     value = value.strip(" \t")
-    if quoted := _QUOTED.fullmatch(value):
+    if quoted := re.fullmatch(r'"((?:[^"\\]|\\.)*)"', value):
         value = re.sub(r"\\(.)", r"\1", quoted[1])
     try:
         attribute = unquote_to_bytes(value.encode("latin-1")).decode()

@@ -16,8 +16,8 @@ from signup_bridge.core.outcomes import BODY_INVALID, RequestRejected
 from . import cloudevents
 from .signatures import Headers
 
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"')
-_BARE = re.compile(r"[!#-~]{1,256}")
+_QUOTED = r'"((?:[ !#-\[\]-~]|\\["\\]){1,256})"'
+_BARE = r"[!#-~]{1,256}"
 
 
 class KeyPolicy(NamedTuple):
@@ -87,9 +87,9 @@ def from_event(
 
 
 def _unquoted(value: str) -> str:
-    if quoted := _QUOTED.fullmatch(value):
+    if quoted := re.fullmatch(_QUOTED, value):
         return re.sub(r"\\(.)", r"\1", quoted[1])
-    if not _BARE.fullmatch(value):
+    if not re.fullmatch(_BARE, value):
         raise RequestRejected(
             BODY_INVALID, errors=(("Idempotency-Key", "must be a string of 1 to 256 ASCII characters"),)
         )

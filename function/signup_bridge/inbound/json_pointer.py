@@ -9,7 +9,6 @@ Pointer = tuple[str, ...]
 """The reference tokens, unescaped; none for the whole document."""
 
 _POINTER = re.compile(r"(?:/(?:[^/~]|~[01])*)+", re.DOTALL)
-_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def parse(text: str) -> Pointer:
@@ -40,4 +39,4 @@ def resolve(document: Any, pointer: Pointer) -> Any:
 
 def is_index(token: str) -> bool:
     """Return whether a token can be an index of a list."""
-    return _INDEX.fullmatch(token) is not None
+    return re.fullmatch(r"0|[1-9][0-9]{0,8}", token) is not None

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
+
+from signup_bridge.core import Value
 
 if TYPE_CHECKING:
     from signup_bridge.core.clock import Deadline, Stopwatch
@@ -136,61 +137,60 @@ class UnknownOutcome(NamedTuple):
     has_more_calls: bool = False
 
 
-@dataclass(frozen=True)
-class Acquired:
+class Acquired(Value):
     """The caller owns the delivery until its lease ends; its call may leave after ``wait`` seconds.
 
     ``release_pending``: the contact must be taken off the account's list first. ``unknown_outcome``: the earlier calls
     that must be reconciled first; None for a new delivery.
     """
 
-    wait: float = 0.0
-    release_pending: bool = False
-    unknown_outcome: UnknownOutcome | None = None
+    def __init__(
+        self, wait: float = 0.0, *, release_pending: bool = False, unknown_outcome: UnknownOutcome | None = None
+    ) -> None:
+        self.wait: Final = wait
+        self.release_pending: Final = release_pending
+        self.unknown_outcome: Final = unknown_outcome
 
 
-@dataclass(frozen=True)
-class Replay:
+class Replay(Value):
     """The delivery was settled earlier."""
 
-    record: Record
+    def __init__(self, record: Record) -> None:
+        self.record: Final = record
 
 
-@dataclass(frozen=True)
-class ShortCircuited:
+class ShortCircuited(Value):
     """The delivery is settled now, without a call."""
 
-    record: Record
+    def __init__(self, record: Record) -> None:
+        self.record: Final = record
 
 
-@dataclass(frozen=True)
-class InFlight:
+class InFlight(Value):
     """Another caller owns the delivery."""
 
 
-@dataclass(frozen=True)
-class ContactBusy:
+class ContactBusy(Value):
     """Another delivery for the same contact is in progress."""
 
 
-@dataclass(frozen=True)
-class KeyMismatch:
+class KeyMismatch(Value):
     """The delivery's id was used with another content."""
 
 
-@dataclass(frozen=True)
-class RateLimited:
+class RateLimited(Value):
     """No call may leave in time; the first one could in ``wait`` seconds."""
 
-    wait: float
+    def __init__(self, wait: float) -> None:
+        self.wait: Final = wait
 
 
-@dataclass(frozen=True)
-class SendLimited:
+class SendLimited(Value):
     """The send limit of the name ``limit`` permits no message for ``wait`` seconds."""
 
-    wait: float
-    limit: str
+    def __init__(self, wait: float, limit: str) -> None:
+        self.wait: Final = wait
+        self.limit: Final = limit
 
 
 Claim: TypeAlias = Acquired | Replay | ShortCircuited | InFlight | ContactBusy | KeyMismatch | RateLimited | SendLimited

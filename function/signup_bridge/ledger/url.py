@@ -10,23 +10,21 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from signup_bridge import setting_parsers
+from signup_bridge.core import Value
 
 _FORMS = "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0"
 _AMBIGUOUS = (
     "is ambiguous; percent-encode these characters in the user name, password and path: "
     "@ as %40, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D"
 )
-_SERVER = re.compile(
+_SERVER = (
     r"(?P<host>[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/(?P<database>[^?]*))?([?](?P<query>.*))?"
 )
-_STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
-_OPTION_NAME = re.compile("[a-z][a-z_]{0,31}")
 
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _INSTEAD = {
@@ -36,12 +34,14 @@ _INSTEAD = {
 }
 
 
-@dataclass(frozen=True)
-class RedisUrl:
+class RedisUrl(Value):
     """A Redis server. ``options`` holds its address, the login and the TLS options, under redis-py's names."""
 
-    tls: bool
-    options: Mapping[str, Any] = field(repr=False)
+    hidden = ("options",)
+
+    def __init__(self, *, tls: bool, options: Mapping[str, Any]) -> None:
+        self.tls: Final = tls
+        self.options: Final = options
 
     @property
     def verifies_certificate(self) -> bool:
@@ -58,7 +58,7 @@ def parse(url: str) -> RedisUrl | Path:
         unquote(url, errors="strict")
     except UnicodeDecodeError:
         raise ValueError("must be percent-encoded UTF-8") from None
-    if _STRAY_PERCENT.search(url):
+    if re.search("%(?![0-9A-Fa-f]{2})", url):
         raise ValueError("has a % that begins no encoded character; write % as %25")
     if "%00" in url:
         raise ValueError("must not contain a null character, %00")
@@ -116,7 +116,7 @@ def _redis_server(rest: str, *, tls: bool) -> RedisUrl:
     user, at, server = rest.rpartition("@")
     if re.search(r"[@/?#\[\]]", user) or "#" in server:
         raise ValueError(_AMBIGUOUS)
-    match = _SERVER.fullmatch(server)
+    match = re.fullmatch(_SERVER, server)
     port = int(match["port"] or 6379) if match else 0
     if not match or not 0 < port < 65_536:
         raise ValueError(_FORMS)
@@ -129,7 +129,8 @@ def _redis_server(rest: str, *, tls: bool) -> RedisUrl:
     if not re.fullmatch("[0-9]{1,5}", database):
         raise ValueError("the database must be a number, such as redis://host:port/0")
     options = {"host": host, "port": port, "db": int(database)}
-    return RedisUrl(tls, options | (_login(user) if at else {}) | _options(match["query"] or "", tls=tls))
+    options |= (_login(user) if at else {}) | _options(match["query"] or "", tls=tls)
+    return RedisUrl(tls=tls, options=options)
 
 
 def _login(user: str) -> dict[str, Any]:
@@ -167,4 +168,4 @@ def _options(query: str, *, tls: bool) -> dict[str, Any]:
 
 def _label(option: str) -> str:
     """Return the option's name for an error, unless it may be part of a password."""
-    return f"the option {option}" if _OPTION_NAME.fullmatch(option) else "an option"
+    return f"the option {option}" if re.fullmatch("[a-z][a-z_]{0,31}", option) else "an option"

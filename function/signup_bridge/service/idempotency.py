@@ -117,18 +117,18 @@ class IdempotentProcessor(NamedTuple):
             case ledger.Acquired():
                 slot = SlotReservation.from_ledger(claim.wait, requested, self.clock)
                 return self._execute_and_settle(work, ClaimedDelivery(keys, token, claim, requested, slot), deadline)
-            case ledger.Replay(record):
+            case ledger.Replay(record=record):
                 return result_from_record(record, replayed=True)
-            case ledger.ShortCircuited(record):
+            case ledger.ShortCircuited(record=record):
                 return result_from_record(record)
             case ledger.InFlight() | ledger.ContactBusy():
                 return None
             case ledger.KeyMismatch():
                 return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
-            case ledger.RateLimited(wait):
+            case ledger.RateLimited(wait=wait):
                 is_late = max_wait < 0  # no slot was looked for
                 return Result(outcomes.IN_PROGRESS if is_late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
-            case ledger.SendLimited(wait, limit):
+            case ledger.SendLimited(wait=wait, limit=limit):
                 return Result(outcomes.SEND_LIMITED, retry_after=wait, limit=limit)
             case _ as never:
                 return ledger.assert_never(never)

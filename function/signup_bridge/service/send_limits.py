@@ -16,7 +16,7 @@ from signup_bridge.ledger.keys import Hasher, normalized
 PREFIX_DIGITS = 7
 """The digits of a phone number that identify its block of numbers: pumped numbers are neighbours."""
 
-_COUNTRY_CODE = re.compile("(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3})0*")
+_COUNTRY_CODE = "(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{0,3})0*"
 """A country code and the zeros behind it: the codes of one digit and of two; all others have three.
 
 Source: ITU-T Recommendation E.164 and its list of assigned country codes (annex to Operational Bulletin No. 1114).
@@ -65,4 +65,4 @@ def _digits(contact: Contact) -> str:
 
 def _without_zeros(digits: str) -> str:
     """Return the digits without the zeros before and after the country code, which do not change the block."""
-    return _COUNTRY_CODE.sub(r"\1", digits.lstrip("0"), count=1)
+    return re.sub(_COUNTRY_CODE, r"\1", digits.lstrip("0"), count=1)

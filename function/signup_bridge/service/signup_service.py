@@ -5,10 +5,9 @@ It depends on no framework. The headers of an HTTP request authenticate its send
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from signup_bridge.core import outcomes
+from signup_bridge.core import Value, outcomes
 from signup_bridge.core.clock import Deadline
 from signup_bridge.core.delivery import CodeRequest, Delivery, DeliveryResult, IdempotencyKey
 from signup_bridge.core.outcomes import EncodingUnsupported, RequestRejected
@@ -23,20 +22,31 @@ from .code_sending import CodeSender
 from .verification import Verification
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Value):
     """One request to verify a contact or to send a code.
 
     ``headers`` are those of an HTTP request, with its signature. ``key`` is the id that a trigger assigns; the body's
     own id takes precedence. ``action``: ``auto`` lets the body decide if its source permits that.
     """
 
-    body: bytes = field(repr=False)
-    deadline: Deadline
-    source: Source = "request"
-    headers: Headers = field(default_factory=dict[str, str], repr=False)
-    key: IdempotencyKey | None = None
-    action: Literal["auto", "send"] = "auto"
+    hidden = ("body", "headers")
+
+    def __init__(
+        self,
+        body: bytes,
+        deadline: Deadline,
+        source: Source = "request",
+        *,
+        headers: Headers | None = None,
+        key: IdempotencyKey | None = None,
+        action: Literal["auto", "send"] = "auto",
+    ) -> None:
+        self.body: Final = body
+        self.deadline: Final = deadline
+        self.source: Final = source
+        self.headers: Final[Headers] = headers or {}
+        self.key: Final = key
+        self.action: Final = action
 
 
 class RequestRules(NamedTuple):

@@ -22,12 +22,12 @@ log = logging.getLogger("signup_bridge")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 # The platform's ids are UUIDs. Another value without a letter could be a phone number, sent to be logged.
-_REQUEST_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}")
+_REQUEST_ID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}"
 
 
 def accept_request_id(received: object) -> str:
     """Return the request id that the platform sent if it is well-formed, else a new one."""
-    if isinstance(received, str) and _REQUEST_ID.fullmatch(received):
+    if isinstance(received, str) and re.fullmatch(_REQUEST_ID, received):
         return received
     # Not secret. Reading random numbers of the kernel may release the interpreter's lock.
     return f"{random.getrandbits(128):032x}"

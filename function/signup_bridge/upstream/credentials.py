@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from signup_bridge.core import Value
 
 if TYPE_CHECKING:
     from signup_bridge.inbound.signatures import Headers
 
 
-@dataclass(frozen=True, repr=False)
-class Credentials:
+class Credentials(Value):
     """An API key, or temporary credentials with their ``token``."""
 
-    secret_id: str
-    secret_key: str
-    token: str | None = None
+    hidden = ("secret_id", "secret_key", "token")
+
+    def __init__(self, secret_id: str, secret_key: str, token: str | None = None) -> None:
+        self.secret_id: Final = secret_id
+        self.secret_key: Final = secret_key
+        self.token: Final = token
 
     def get_credential_info(self) -> tuple[str, str, str | None]:
         """Implement the SDK's protocol for credentials."""

@@ -6,10 +6,9 @@ Only a whole reply with a request id and without an error is "verified": a wrong
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from signup_bridge.core import strict_json
+from signup_bridge.core import Value, strict_json
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.outcomes import (
     BRIDGE_MISCONFIGURED,
@@ -24,12 +23,14 @@ from signup_bridge.core.outcomes import (
 from signup_bridge.upstream import error_codes
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Value):
     """A whole HTTP reply of the API, unchanged. Its body may contain the contact."""
 
-    status: int
-    body: bytes = field(repr=False)
+    hidden = ("body",)
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status: Final = status
+        self.body: Final = body
 
 
 class CallResult(NamedTuple):
@@ -71,12 +72,14 @@ def classify(call: CallResult, action: str = CREATE) -> Result:
     return Result(outcome, request_id, api_code, timing=timing)
 
 
-@dataclass(frozen=True)
-class ContactListPage:
+class ContactListPage(Value):
     """A page of the account's list: the contacts as the API spells them, each with its ``CreatedOn``."""
 
-    rows: tuple[tuple[str, str], ...] = field(repr=False)
-    total: int
+    hidden = ("rows",)
+
+    def __init__(self, rows: tuple[tuple[str, str], ...], total: int) -> None:
+        self.rows: Final = rows
+        self.total: Final = total
 
 
 def parse_contact_list(call: CallResult) -> ContactListPage | None:
