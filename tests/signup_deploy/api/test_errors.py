@@ -127,7 +127,7 @@ def test_throttled_calls_are_retried_more_slowly(cloud: ScfCloud, config: Config
 def test_busy_function_is_retried(cloud: ScfCloud, config: Config, code: str) -> None:
     cloud.refuse("PutReservedConcurrencyConfig", code, times=2)
     deploy(cloud, config)
-    assert cloud.function.reserved == 128
+    assert cloud.function.reserved == 64
 
 
 def test_permanently_busy_function_is_reported(cloud: ScfCloud, config: Config) -> None:

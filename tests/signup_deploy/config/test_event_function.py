@@ -33,10 +33,10 @@ def test_commented_event_function_is_valid(tmp_path: Path) -> None:
         ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
         ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
         ("handler: index.main_handler", "#", "inputs.handler: is required; it must be index.main_handler"),
-        ("memorySize: 128", "type: event", "column 3: the key type is duplicate"),
+        ("memorySize: 64", "type: event", "column 3: the key type is duplicate"),
         (
-            "memorySize: 128",
-            "memorySize: 128\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
+            "memorySize: 64",
+            "memorySize: 64\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
             "inputs.instanceConcurrencyConfig: is for web functions only; remove it",
         ),
     ],

@@ -23,7 +23,7 @@ def test_default_file_describes_web_function_with_url(tmp_path: Path) -> None:
         region="ap-guangzhou",
         shape="web",
         runtime="Python3.10",
-        memory=128,
+        memory=64,
         timeout=12,
         init_timeout=30,
         variables={

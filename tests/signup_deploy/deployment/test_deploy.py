@@ -30,13 +30,13 @@ def test_first_deploy_creates_function_limit_and_url(cloud: ScfCloud, config: Co
     function = cloud.function
     assert function.code == archive().data
     assert function.variables == config.variables
-    assert function.reserved == 128
+    assert function.reserved == 64
     created = cloud.parameters("CreateFunction")
     assert {key: value for key, value in created.items() if key not in ("Code", "Environment")} == {
         "Type": "HTTP",
         "Runtime": "Python3.10",
         "Description": f"Signup bridge, package {archive().marker}",
-        "MemorySize": 128,
+        "MemorySize": 64,
         "Timeout": 12,
         "InitTimeout": 30,
         "PublicNetConfig": {"PublicNetStatus": "ENABLE", "EipConfig": {"EipStatus": "DISABLE"}},

@@ -17,7 +17,7 @@ UPDATE = "UpdateFunctionConfiguration"
 
 
 def make_config(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
-    return load(tmp_path, YAML.replace("memorySize: 128", f"memorySize: {memory}"), ENVIRON, **environ)
+    return load(tmp_path, YAML.replace("memorySize: 64", f"memorySize: {memory}"), ENVIRON, **environ)
 
 
 def deployed(cloud: ScfCloud, config: Config) -> None:
