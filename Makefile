@@ -5,7 +5,7 @@ VENV_DIR ?= .venv
 export VENV_DIR
 VENV = $(VENV_DIR)/bin
 
-.PHONY: help dev run run-scf serve test test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check
+.PHONY: help dev run run-scf serve test test-function test-all screenshots package deploy lint lock env-example audit fuzz mutants bench bench-check
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
 	@echo 'make test    the test suite'
 	@echo 'make test-all the same, and the tests that need other languages, servers or installations'
+	@echo 'make test-function the tests of function/ alone'
 	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
@@ -45,12 +46,18 @@ serve:
 # Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
+PYTEST = $(VENV)/python -m pytest -m 'not toolchain'
 # With CI=true every branch of function/ must be run; measuring that takes half as much time again.
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
-MARKERS = not toolchain
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(VENV)/python -m pytest -m '$(MARKERS)' $(COVERED)
+	@$(PYTEST) $(COVERED)
+
+# Without those of the other packages, of the documents and of the project.
+BESIDE = bench docs project signup_deploy signup_emulator signup_toolkit
+test-function:
+	@$(PYTHON) tools/venv.py --dev
+	@$(PYTEST) -n 6 $(BESIDE:%=--ignore=tests/%)
 
 test-all: test
 	@$(VENV)/python -m pytest -m toolchain -n 2
