@@ -92,34 +92,29 @@ local function short_circuit(new, contact, repeats, used_until)
   return {'short-circuited', deliveries.record(new)}
 end
 
-function steps.claim(delivery, content, contact_name, exact, contact_type, transient, token, lease, max_wait, action)
-  local found, held, names, removal, used_until, pace = unpack(redis.call('MGET', key('d', delivery),
-    key('c', contact_name), key('u', content), key('removal', exact), key('spent', content), key('pace', action)))
-  local row = deliveries.unpack(delivery, found)
-  local is_own = row and row.token == token and row.state == CLAIMED -- its first reply was lost
-  local claim = not is_own and deliveries.existing_claim(row, content)
-  if claim then return claim end
-  lease = now + tonumber(lease)
-  local new = {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,
-    state = CLAIMED, token = token, claimed = now, lease = lease, expires = lease + ttl, sent = false, counted = false}
-  local contact, release_pending = contacts.unpack(contact_name, held), removal and '1' or '0'
-  if contacts.is_locked_by_another(contact, new) then return {'contact-busy'} end
-  local repeats = row and row.expires <= now and row.content == content
-  if row and row.expires <= now then row = nil end
-  if is_own and row and row.sent and not row.gave_up then
-    return {'acquired', text(math.max(0, row.sent - now)), release_pending, {}}
-  end
-  claim = (row or names or contact.content) and claim_unknown(row, new, contact, names, release_pending)
-  if claim then return claim end
-  claim = (used_until or contact.wrong ~= '') and short_circuit(new, contact, repeats, used_until)
-  if claim then return claim end
-  local wait, fits = rate.reserve_slot(action, tonumber(max_wait), pace)
-  if not fits then return {'rate-limited', text(wait)} end
-  new.sent = now + wait
-  contacts.count_wrong_code(contact, new, new.sent, repeats)
-  contacts.add_call(contact, contacts.pack_call(new, new.sent))
-  contacts.lock(contact, new)
-  deliveries.save(new)
-  contacts.save(contact)
-  return {'acquired', text(wait), release_pending, {}}
+local row = deliveries.unpack(delivery, found)
+local is_own = row and row.token == token and row.state == CLAIMED -- its first reply was lost
+local claim = not is_own and deliveries.existing_claim(row, content)
+if claim then return claim end
+local new = {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,
+  state = CLAIMED, token = token, claimed = now, lease = lease, expires = lease + ttl, sent = false, counted = false}
+local contact, release_pending = contacts.unpack(contact_name, held), removal and '1' or '0'
+if contacts.is_locked_by_another(contact, new) then return {'contact-busy'} end
+local repeats = row and row.expires <= now and row.content == content
+if row and row.expires <= now then row = nil end
+if is_own and row and row.sent and not row.gave_up then
+  return {'acquired', text(math.max(0, row.sent - now)), release_pending, {}}
 end
+claim = (row or names or contact.content) and claim_unknown(row, new, contact, names, release_pending)
+if claim then return claim end
+claim = (used_until or contact.wrong ~= '') and short_circuit(new, contact, repeats, used_until)
+if claim then return claim end
+local wait, fits = rate.reserve_slot(action, max_wait, pace)
+if not fits then return {'rate-limited', text(wait)} end
+new.sent = now + wait
+contacts.count_wrong_code(contact, new, new.sent, repeats)
+contacts.add_call(contact, contacts.pack_call(new, new.sent))
+contacts.lock(contact, new)
+deliveries.save(new)
+contacts.save(contact)
+return {'acquired', text(wait), release_pending, {}}

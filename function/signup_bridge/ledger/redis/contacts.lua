@@ -1,21 +1,12 @@
--- Contacts: their calls, their wrong codes and their lock. `row` is a delivery. A call is the tag of its content and
--- its two times. A wrong code is a delivery, the tag of its content, and the time at which it counts.
+-- Contacts: their calls, their wrong codes and their lock. `row` is a delivery.
 
 local contacts = {}
 
-local TAG = 10 -- characters of a content's name that tell it from others of its contact
-local CALL = TAG + 16 -- bytes of a call
-local RECENT_CALLS = 16 -- calls that stay in a contact's record, at least
-local ID = 22 + TAG -- characters that identify a wrong code
-local DETACHED = ('-'):rep(ID) -- identifies one whose delivery may count again
-local WRONG_CODE = ID + 8 -- bytes of a wrong code
-local HISTORY = retention + lease_limit + competing_margin -- seconds for which a call or a wrong code may be read
+local DETACHED = ('-'):rep(ID) -- identifies a wrong code whose delivery may count again
 
--- A packed contact: its calls; if it has some, its wrong codes; if it is locked, who holds it. `content` is that of a
--- claimed delivery: if its lease is over, it is abandoned, and its outcome is unknown.
 function contacts.unpack(name, value)
   if not value then return {name = name, calls = '', wrong = '', holder = nil, lease = nil, content = nil} end
-  local calls, rest = struct.unpack('>Hc0', value)
+  local calls, rest = struct.unpack(CALLS_FORMAT, value)
   local contact = {name = name, calls = calls, wrong = '', holder = nil, lease = nil, content = nil}
   if rest <= #value then contact.wrong, rest = struct.unpack('>Ic0', value, rest) end
   if rest <= #value then
@@ -28,13 +19,13 @@ end
 
 function contacts.save(contact)
   local calls, wrong = contact.calls, contact.wrong
-  local value, life = struct.pack('>Hc0', #calls, calls), HISTORY
+  local value, life = struct.pack(CALLS_FORMAT, #calls, calls), HISTORY
   if contact.holder then
-    value = struct.pack('>Hc0Ic0c22d', #calls, calls, #wrong, wrong, contact.holder, contact.lease) ..
+    value = struct.pack(LOCKED_FORMAT, #calls, calls, #wrong, wrong, contact.holder, contact.lease) ..
       (contact.content or '')
-    life = math.max(RECORD_LIFE, HISTORY)
+    life = RECORD_LIFE
   elseif wrong ~= '' then
-    value = struct.pack('>Hc0Ic0', #calls, calls, #wrong, wrong)
+    value = struct.pack(WRONG_CODES_FORMAT, #calls, calls, #wrong, wrong)
   end
   set(key('c', contact.name), value, life)
 end
@@ -78,4 +69,22 @@ function contacts.count_wrong_code(contact, row, time_of_call, repeats)
   if at and repeats then return end
   if at then contact.wrong = contact.wrong:sub(1, at - 1) .. DETACHED .. contact.wrong:sub(at + ID) end
   contact.wrong = contact.wrong .. id .. struct.pack('>d', time_of_call)
+end
+
+function contacts.unlock(contact, row)
+  if contact.holder == row.delivery then contact.holder, contact.lease, contact.content = nil, nil, nil end
+end
+
+function contacts.remove_call(contact, call)
+  local at = contact.calls:find(call, 1, true)
+  if not at then return redis.call('ZREM', key('h', contact.name), call) end
+  contact.calls = contact.calls:sub(1, at - 1) .. contact.calls:sub(at + CALL)
+end
+
+function contacts.find_wrong_code(contact, row)
+  return contact.wrong:find(row.delivery .. row.content:sub(1, TAG), 1, true)
+end
+
+function contacts.remove_wrong_code(contact, at)
+  contact.wrong = contact.wrong:sub(1, at - 1) .. contact.wrong:sub(at + WRONG_CODE)
 end

@@ -63,23 +63,22 @@ end
 
 -- Convert the records with these keys. `stage` is "first" or "last" if the conversion begins or ends; then the keys are
 -- those of actions, or none.
-function steps.convert(stage, ...)
-  if stage == 'first' then
-    redis.call('DEL', prefix .. 'leases')
-    redis.call('SET', prefix .. 'open', 'converting')
-    for _, action in ipairs({...}) do convert_rate(action) end
-    return
-  end
-  for _, name in ipairs({...}) do
-    local kind, rest = name:sub(#prefix + 1):match('^(%a+):(.+)$')
-    if kind == 'delivery' then
-      convert_delivery(rest)
-    elseif kind == 'unknown' or kind == 'calls' or kind == 'wrong' or kind == 'lock' then
-      redis.call('DEL', name)
-    elseif kind == 'removal' or kind == 'spent' or kind == 'sends' then
-      local is_earlier = #rest == 32 and redis.call('EXISTS', name) == 1 -- another instance may have converted it
-      if is_earlier and redis.call('RENAMENX', name, key(kind, short_name(rest))) == 0 then redis.call('DEL', name) end
-    end
-  end
-  if stage == 'last' then tidy() end
+local stage, names = ARGV[2], {unpack(ARGV, 3)}
+if stage == 'first' then
+  redis.call('DEL', prefix .. 'leases')
+  redis.call('SET', prefix .. 'open', 'converting')
+  for _, action in ipairs(names) do convert_rate(action) end
+  return
 end
+for _, name in ipairs(names) do
+  local kind, rest = name:sub(#prefix + 1):match('^(%a+):(.+)$')
+  if kind == 'delivery' then
+    convert_delivery(rest)
+  elseif kind == 'unknown' or kind == 'calls' or kind == 'wrong' or kind == 'lock' then
+    redis.call('DEL', name)
+  elseif kind == 'removal' or kind == 'spent' or kind == 'sends' then
+    local is_earlier = #rest == 32 and redis.call('EXISTS', name) == 1 -- another instance may have converted it
+    if is_earlier and redis.call('RENAMENX', name, key(kind, short_name(rest))) == 0 then redis.call('DEL', name) end
+  end
+end
+if stage == 'last' then tidy() end

@@ -1,6 +1,8 @@
 -- The steps that a usual delivery does not need. As a settlement, a release begins with a ZREM, which a full server
 -- accepts.
 
+local steps = {}
+
 local function is_owned(row, token)
   return row and row.token == token and row.state == CLAIMED
 end
@@ -172,3 +174,5 @@ function steps.ping(fingerprint)
   redis.call('SET', prefix .. 'open', LAYOUT)
   return changed
 end
+
+return steps[ARGV[1]](unpack(ARGV, 2))

@@ -4,7 +4,7 @@ local rate = {}
 
 function rate.unpack(value)
   if not value then return {free = 0, at = 0, factor = 1, slowed = 0} end
-  local free, at, factor, slowed = struct.unpack('>dddd', value)
+  local free, at, factor, slowed = struct.unpack(RATE_FORMAT, value)
   return {free = free, at = at, factor = factor, slowed = slowed}
 end
 
@@ -20,7 +20,7 @@ end
 
 -- `extends` the life of its key, which it must do from time to time.
 function rate.save(action, state, extends)
-  local value = struct.pack('>dddd', state.free, state.at, state.factor, state.slowed)
+  local value = struct.pack(RATE_FORMAT, state.free, state.at, state.factor, state.slowed)
   if extends then
     set(key('pace', action), value, lease_limit * 2)
   else

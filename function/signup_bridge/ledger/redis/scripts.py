@@ -1,7 +1,7 @@
 """The scripts that run in Redis, with the policy written into them: a step passes no argument that is always the same.
 
-Each of the two steps of a usual delivery has a script of its own, since Redis runs a script from its first line each
-time, and to create functions that the step does not call costs as much as its commands.
+Redis runs a script from its first line each time, and to create its functions costs as much as a step's commands. The
+two steps of a usual delivery therefore have scripts of their own, which begin with the usual case, without a function.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ SERVER_TIME = "redis.call('TIME')"
 """The Lua expression of the time: seconds and microseconds."""
 
 _FILES = {
-    "claim": ("records", "contacts", "rate", "claim"),
-    "settle": ("records", "contacts", "ends", "settle"),
-    "convert": ("records", "contacts", "rate", "convert"),
-    "": ("records", "contacts", "ends", "rate", "other"),
+    "claim": ("layout", "fast_claim", "records", "contacts", "rate", "claim"),
+    "settle": ("layout", "fast_settle", "records", "contacts", "settle"),
+    "convert": ("layout", "records", "contacts", "rate", "convert"),
+    "": ("layout", "records", "contacts", "rate", "other"),
 }
 """The files of each step's script; the last one is that of all other steps."""
-
-_RUN = "return steps[ARGV[1]](unpack(ARGV, 2))\n"
 
 
 class Script(NamedTuple):
@@ -59,6 +57,6 @@ def build(policy: Policy, time: str = SERVER_TIME) -> dict[str, Script]:
     folder = Path(__file__).parent
     scripts = {}
     for step, names in _FILES.items():
-        text = head + "".join((folder / f"{name}.lua").read_text() for name in names) + _RUN
+        text = head + "".join((folder / f"{name}.lua").read_text() for name in names)
         scripts[step] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  Redis's own name for it
     return scripts

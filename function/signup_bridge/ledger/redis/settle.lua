@@ -34,52 +34,46 @@ local function settle_duplicates(row, contact, names, replay_seconds)
   redis.call('DEL', key('u', row.content))
 end
 
--- `sent_ago` is empty if no call was made, `outcome` if it is unknown.
-function steps.settle(delivery, token, outcome, request_id, resolved, sent_ago, gave_up_ago, counts, release_seconds,
-    exact, content, contact_name, contact_type, transient, sent_after, gave_up_after, replay_seconds)
-  local found, held, names = unpack(redis.call('MGET', key('d', delivery), key('c', contact_name), key('u', content)))
-  local row, settled_by = deliveries.unpack(delivery, found), token:sub(1, 16)
-  local is_lost = not row -- by the server
-  if row and not (row.token == token and row.state == CLAIMED) then
-    return row.settled_by == settled_by and '1' or '0' -- its first reply was lost
-  end
-  redis.call('ZREM', UNSETTLED, delivery)
-  row = row or {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,
-    claimed = now, sent = sent_ago == '' and now}
-  local contact = (row.series or '') == '' and contacts.unpack(contact_name, held)
-  if is_lost then
-    tidy()
-    contacts.count_wrong_code(contact, row, now)
-    if sent_ago == '' then contacts.add_call(contact, contacts.pack_call(row, now)) end -- an earlier one, at the latest
-  end
-  if sent_ago ~= '' then
-    end_call(row, contact, tonumber(sent_ago), tonumber(gave_up_ago), tonumber(sent_after), tonumber(gave_up_after))
-  end
-  row.gave_up = row.sent and (row.gave_up or row.lease or row.sent)
-  row.gave_up2 = row.sent2 and (row.gave_up2 or row.lease)
-  row.token, row.lease, row.settled_by = nil, nil, settled_by
-  if contact then contacts.unlock(contact, row) end
-  if outcome == '' then
-    row.state, row.expires = UNKNOWN, now + ttl
-    deliveries.save(row)
-    deliveries.index(delivery, content)
-  else
-    row.state, row.outcome, row.request_id, row.resolved = SETTLED, outcome, request_id, resolved
-    row.expires = now + (row.transient == '1' and tonumber(replay_seconds) or ttl)
-    local wrong = contact and row.counted and counts ~= '1' and contacts.find_wrong_code(contact, row)
-    if wrong then contacts.remove_wrong_code(contact, wrong) end
-    if contact and outcome == verified then contact.wrong = '' end
-    local others = (names or '') .. ' ' .. (contact and contact.content == content and contact.holder or '')
-    if others ~= ' ' then settle_duplicates(row, contact, others, tonumber(replay_seconds)) end
-    local lock_seconds = tonumber(release_seconds)
-    if contact and lock_seconds > 0 then -- the contact is locked to be taken off the account's list; its code is used
-      row.token, row.lease = token, now + lock_seconds
-      contacts.lock(contact, row)
-      redis.call('SET', key('removal', exact), '1')
-      set(key('spent', content), text(now + ttl), ttl)
-    end
-    deliveries.save(row)
-  end
-  if contact then contacts.save(contact) end
-  return '1'
+local row, settled_by = deliveries.unpack(delivery, found), token:sub(1, 16)
+local is_lost = not row -- by the server
+if row and not (row.token == token and row.state == CLAIMED) then
+  return row.settled_by == settled_by and '1' or '0' -- its first reply was lost
 end
+redis.call('ZREM', UNSETTLED, delivery)
+row = row or {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,
+  claimed = now, sent = sent_ago == '' and now}
+local contact = (row.series or '') == '' and contacts.unpack(contact_name, held)
+if is_lost then
+  tidy()
+  contacts.count_wrong_code(contact, row, now)
+  if sent_ago == '' then contacts.add_call(contact, contacts.pack_call(row, now)) end -- an earlier one, at the latest
+end
+if sent_ago ~= '' then
+  end_call(row, contact, tonumber(sent_ago), tonumber(gave_up_ago), tonumber(sent_after), tonumber(gave_up_after))
+end
+row.gave_up = row.sent and (row.gave_up or row.lease or row.sent)
+row.gave_up2 = row.sent2 and (row.gave_up2 or row.lease)
+row.token, row.lease, row.settled_by = nil, nil, settled_by
+if contact then contacts.unlock(contact, row) end
+if outcome == '' then
+  row.state, row.expires = UNKNOWN, now + ttl
+  deliveries.save(row)
+  deliveries.index(delivery, content)
+else
+  row.state, row.outcome, row.request_id, row.resolved = SETTLED, outcome, request_id, resolved
+  row.expires = now + (row.transient == '1' and replay_seconds or ttl)
+  local wrong = contact and row.counted and counts ~= '1' and contacts.find_wrong_code(contact, row)
+  if wrong then contacts.remove_wrong_code(contact, wrong) end
+  if contact and outcome == verified then contact.wrong = '' end
+  local others = (names or '') .. ' ' .. (contact and contact.content == content and contact.holder or '')
+  if others ~= ' ' then settle_duplicates(row, contact, others, replay_seconds) end
+  if contact and release_seconds > 0 then -- the contact is locked to be taken off the account's list; its code is used
+    row.token, row.lease = token, now + release_seconds
+    contacts.lock(contact, row)
+    redis.call('SET', key('removal', exact), '1')
+    set(key('spent', content), text(now + ttl), ttl)
+  end
+  deliveries.save(row)
+end
+if contact then contacts.save(contact) end
+return '1'
