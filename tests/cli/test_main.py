@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from signup_bridge import __version__
 from signup_bridge.cli import installation, main
 from signup_bridge.cli.main import COMMANDS
 
+from signup_emulator.server import Emulator
 from tests.support import ROOT
+from tests.support.bridge.serving import serving
 from tests.support.emulator.command import COMMAND, IMPORTS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 def run(*arguments: str, cwd: Path = ROOT, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
@@ -66,6 +74,23 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         main(arguments)
     assert raised.value.code == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_exit_status_is_that_of_the_command(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["codes", "--json", "--emulator", emulator.url]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_interrupted_command_exits_with_130() -> None:
+    """Ctrl-C while it waits for a response."""
+
+    def interrupt(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        signal.raise_signal(signal.SIGINT)
+        start_response("200 OK", [])
+        return [b""]
+
+    with serving(interrupt) as server:
+        assert main(["send", "--url", f"http://127.0.0.1:{server.server_port}/"]) == 130
 
 
 def test_reader_that_ends_first_is_no_traceback(tmp_path: Path) -> None:
