@@ -1,9 +1,67 @@
-"""Clocks, and deadlines on them. Nothing else in the package reads a clock, so that tests can replace it."""
+"""Clocks, deadlines on them, and the lock that threads release while they wait.
+
+Nothing else in the package reads a clock, so that tests can replace it.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import Protocol
+
+MAX_LOCK_WAIT = 0.1
+"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, so that a thread that hangs does not
+stop the others."""
+
+
+class CpuLock:
+    """Lets one thread at a time compute.
+
+    Python's own lock does so too, but each step of SQLite and each use of a socket gives it up: about a hundred times
+    for one delivery. If other threads compete for it, each time can cost a switch of threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._holder: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the lock; False if it is not free within `MAX_LOCK_WAIT`."""
+        try:
+            yield self._acquire()
+        finally:
+            self._release()
+
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Let other threads compute while this one waits."""
+        was_held = self._release()
+        try:
+            yield
+        finally:
+            if was_held:
+                self._acquire()
+
+    def _acquire(self) -> bool:
+        acquired = self._lock.acquire(timeout=MAX_LOCK_WAIT)
+        if acquired:
+            self._holder = get_ident()
+        return acquired
+
+    def _release(self) -> bool:
+        """Release the lock; False if this thread does not hold it."""
+        is_holder = self._holder == get_ident()
+        if is_holder:
+            self._holder = None
+            self._lock.release()
+        return is_holder
+
+
+cpu_lock = CpuLock()
+"""The lock of this process."""
 
 
 class Clock(Protocol):
@@ -22,7 +80,8 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        with cpu_lock.released():
+            time.sleep(seconds)
 
 
 class Stopwatch:

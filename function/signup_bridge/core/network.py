@@ -10,6 +10,8 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
+from .clock import cpu_lock
+
 CONNECT_LIMIT = 3.0
 """Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
 
@@ -53,7 +55,8 @@ class DeadlineSocket:
 
     def recv(self, size: int) -> bytes:
         self._sock.settimeout(self._remaining())
-        return self._sock.recv(size)
+        with cpu_lock.released():
+            return self._sock.recv(size)
 
     def sendall(self, data: bytes) -> None:
         rest = memoryview(data)

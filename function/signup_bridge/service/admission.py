@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from signup_bridge.core import outcomes
-from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.clock import Clock, Deadline, cpu_lock
 from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.core.rate_limit import RateLimiterState
 
@@ -61,7 +61,7 @@ class ConcurrencyLimiter:
 
     def wait(self, seconds: float) -> bool:
         """Wait for a free permit; False if there is none in time. Another thread may take it first."""
-        with self._lock:
+        with cpu_lock.released(), self._lock:
             return self._lock.wait_for(lambda: self._free > 0, seconds)
 
     @contextmanager

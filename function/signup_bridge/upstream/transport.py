@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, ProtocolError
-from urllib3.util import SKIP_HEADER
+from urllib3.util import SKIP_HEADER, Retry
 
 from signup_bridge.core import network
-from signup_bridge.core.clock import Clock, Deadline, Stopwatch
+from signup_bridge.core.clock import Clock, Deadline, Stopwatch, cpu_lock
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -112,7 +112,7 @@ class HttpTransport:
             cast(str, parts.hostname),
             parts.port or (443 if secure else 80),
             maxsize=connections,
-            retries=False,
+            retries=Retry(total=False, redirect=False),  # urllib3 would create one for each request
             clock=clock,
             ssl_context=ssl.create_default_context(cafile=ca_bundle) if secure else None,
         )
@@ -152,7 +152,8 @@ class DeadlineReader(io.RawIOBase):
         trace = self.trace
         self._sock.settimeout(trace.deadline.remaining())
         try:
-            count = self._file.readinto(buffer)
+            with cpu_lock.released():
+                count = self._file.readinto(buffer)
         except (TimeoutError, ssl.SSLWantReadError):
             trace.timed_out = True
             raise
@@ -239,8 +240,9 @@ class DeadlineConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Connect, with the TLS handshake. Raises OSError."""
-        sock = network.connect(self.host, self.port, current_call.get().remaining)
-        self.sock = self.ssl_context.wrap_socket(sock, server_hostname=self.host) if self.ssl_context else sock
+        with cpu_lock.released():
+            sock = network.connect(self.host, self.port, current_call.get().remaining)
+            self.sock = self.ssl_context.wrap_socket(sock, server_hostname=self.host) if self.ssl_context else sock
 
     def send(self, data: Any) -> None:
         """Buffer a part of the request until `request` sends all parts."""

@@ -7,11 +7,13 @@ overridden.
 from __future__ import annotations
 
 import math
+import re
 import select
 import socket
+import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -20,12 +22,33 @@ from gunicorn.http.errors import ParseException
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
+from signup_bridge.core.clock import cpu_lock
 from signup_bridge.telemetry.logs import log
 
 from .wsgi_environ import request_read
 
+PEEK_SIZE = 32_768
+"""Bytes in which a request must fit to be processed under the `CpuLock`: its head, and twice the default body."""
+
 KEEPALIVE_LINGER = 0.05
 """Seconds for which a thread waits for the next request of its connection; after that the event loop does."""
+
+
+_BODY = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]+)|transfer-encoding)", re.IGNORECASE)
+
+
+def has_whole_request(sock: socket.socket) -> bool:
+    """Return whether the next request seems to have arrived whole, so that reading it does not wait.
+
+    gunicorn parses it afterwards. If this is wrong, a thread holds the `CpuLock` while it waits for the caller.
+    """
+    try:
+        data = sock.recv(PEEK_SIZE, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    head, end, body = data.partition(b"\r\n\r\n")
+    length = _BODY.search(head)
+    return bool(end) and (length is None or len(body) >= int(length[1] or sys.maxsize))
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -64,7 +87,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.read_deadlines[conn] = time.monotonic() + self.budget
         request_read.set(partial(self.read_deadlines.pop, conn, None))
         try:
-            return super().handle(conn)
+            with cpu_lock.held() if has_whole_request(conn.sock) else nullcontext():
+                return super().handle(conn)
         finally:
             self.read_deadlines.pop(conn, None)
 
