@@ -70,7 +70,7 @@ def _print_response(response: requests.Response, *, as_json: bool) -> int:
             print(f"{name}: {value}")
         print()
         print(response.text if document is None else json.dumps(document, indent=2, ensure_ascii=False))
-    return 0 if isinstance(document, dict) and document.get("status") == "verified" else 1
+    return 0 if isinstance(document, dict) and document.get("code") == "verified" else 1
 
 
 def codes(options: argparse.Namespace) -> int:

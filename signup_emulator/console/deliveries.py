@@ -77,7 +77,7 @@ class Delivery:
     def document(self) -> dict[str, Any]:
         """Return the delivery as JSON values, with its derived members."""
         line, body = self.log or {}, self._response_body()
-        outcome = line.get("outcome") or body.get("code") or body.get("status")
+        outcome = line.get("outcome") or body.get("code")
         status = self.response.status if self.response else line.get("status")
         retryable = body.get("retryable", status >= 500 or outcome == "in-progress" if status else None)
         checked = None if outcome is None or outcome in _BEFORE_SIGNATURE else outcome != "signature-invalid"

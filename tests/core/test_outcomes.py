@@ -115,6 +115,7 @@ body-incomplete 503 no no retryable 1
 internal-error 500 maybe no retryable -
 signature-invalid 401 no no unauthenticated -
 not-found 404 no no unauthenticated -
+delivery-not-found 404 no no unauthenticated -
 method-not-allowed 405 no no unauthenticated -
 body-too-large 413 no no unauthenticated -
 media-type-unsupported 415 no no unauthenticated -

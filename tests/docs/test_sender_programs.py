@@ -64,7 +64,7 @@ def test_two_webhooks_program_sends_and_verifies_code(emulator: Emulator, tmp_pa
         with process:
             assert process.stdout
             assert process.stdout.readline().startswith("202 {")
-            assert json.loads(process.stdout.readline())["status"] == "sent"
+            assert json.loads(process.stdout.readline())["code"] == "sent"
             rest, _ = process.communicate(emulator.domain.sent_codes()[0].code + "\n", timeout=60)
     check_printed(rest.strip().removeprefix("The code: "))
 
@@ -77,7 +77,7 @@ def check_printed(printed: str) -> None:
     for headers, text in response.findall(printed):
         assert "x-request-id" in headers.lower()
         document = json.loads(text)
-        assert (document["status"], bool(document["request_id"])) == ("verified", True)
+        assert (document["code"], bool(document["api_request_id"])) == ("verified", True)
 
 
 @pytest.mark.parametrize(("package", "webhook"), [("standardwebhooks", Webhook), ("svix", SvixWebhook)])

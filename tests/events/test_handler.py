@@ -26,7 +26,7 @@ RECORDS = [{"Ckafka": {"topic": "t", "partition": 0, "offset": 1, "msgKey": "", 
 
 @pytest.mark.parametrize("event", [url_event, gateway_event])
 def test_http_event_is_verified_with_a_signature_only(emulator: Emulator, default_bridge: Bridge, event: Any) -> None:
-    assert handle(default_bridge, event()).json["status"] == "verified"
+    assert handle(default_bridge, event()).json["code"] == "verified"
     assert handle(default_bridge, event()).json["code"] == "already-verified"
     unsigned = handle(default_bridge, event(headers={"content-type": "application/json"}))
     assert unsigned.json["code"] == "signature-invalid"
@@ -40,7 +40,7 @@ def test_direct_invocation_counts_utf8_bytes_against_the_body_limit(default_brid
 
 
 def test_direct_invocation_without_a_signature_is_verified(emulator: Emulator, default_bridge: Bridge) -> None:
-    assert handle(default_bridge, DIRECT).json["status"] == "verified"
+    assert handle(default_bridge, DIRECT).json["code"] == "verified"
     assert handle(default_bridge, {"Type": 1, "Code": PHONE, "VerifyCode": CODE, "id": "order-7"}).status == 409
     assert len(calls(emulator)) == 2
 
@@ -131,7 +131,7 @@ def test_timer_with_a_redis_ledger_prunes_nothing(emulator: Emulator, redis_serv
 def test_http_event_with_a_base64_body_is_verified(default_bridge: Bridge) -> None:
     event = url_event(isBase64Encoded=True)
     event["body"] = base64.b64encode(event["body"].encode()).decode()
-    assert handle(default_bridge, event).json["status"] == "verified"
+    assert handle(default_bridge, event).json["code"] == "verified"
 
 
 @pytest.mark.parametrize("event", [None, [], [DIRECT], "text", 5, True, 1.5, {"type"}, b"bytes", {1: {2}}])
@@ -146,7 +146,7 @@ def test_http_event_without_optional_keys_is_handled(default_bridge: Bridge) -> 
     assert handle(default_bridge, url_event(headers=...)).json["code"] == "body-malformed"
     assert handle(default_bridge, url_event(headers=["webhook-id"])).json["code"] == "body-malformed"
     assert handle(default_bridge, url_event(body=...)).json["code"] == "signature-invalid"
-    assert handle(default_bridge, url_event(path=None), context=None).json["status"] == "verified"
+    assert handle(default_bridge, url_event(path=None), context=None).json["code"] == "verified"
 
 
 def received(event: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def test_http_event_headers_become_wsgi_headers(default_bridge: Bridge) -> None:
     assert environ["CONTENT_LENGTH"] == str(len(body()))
     assert environ["CONTENT_TYPE"] == "application/json"
     assert not {"HTTP_BAD NAME", "HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_LENGTH"} & set(environ)
-    assert handle(default_bridge, event).json["status"] == "verified"
+    assert handle(default_bridge, event).json["code"] == "verified"
 
 
 def test_http_event_with_two_ids_is_rejected(default_bridge: Bridge) -> None:

@@ -109,7 +109,7 @@ def without_ids(one: HttpResponse) -> HttpResponse:
         document = one.json
     except ValueError:
         return one
-    document.pop("request_id", None)
+    document.pop("api_request_id", None)
     return HttpResponse(one.status, one.headers, json.dumps(document).encode())
 
 

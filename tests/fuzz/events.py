@@ -163,9 +163,9 @@ def _check_response(platform: Platform, response: dict[str, Any]) -> bool:
         assert members["code"] != "internal-error", "a fault of the bridge"
         return False
     assert (response["statusCode"], media_type) == (200, "application/json"), "an unknown kind of response"
-    if members.get("status") != "verified":
+    if members.get("code") != "verified":
         return False
-    assert members["request_id"] in platform.accepted, "verified without the API's word"
+    assert members["api_request_id"] in platform.accepted, "verified without the API's word"
     return True
 
 

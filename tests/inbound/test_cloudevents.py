@@ -53,7 +53,7 @@ def send(to: Bridge, data: bytes, headers: dict[str, str] | None = None) -> Http
 
 def test_cloudevents_id_identifies_the_delivery(emulator: Emulator, trusting: Bridge) -> None:
     first = send(trusting, event())
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert send(trusting, event(time="2026-01-15T09:30:00Z")) == replay_of(first)
     assert send(trusting, wrong()).json["code"] == "idempotency-key-reused"
     assert send(trusting, event(id="A-2")).json["code"] == "already-verified"
@@ -68,7 +68,7 @@ def test_cloudevent_in_both_modes_is_one_delivery(emulator: Emulator, trusting: 
     found = trusting.client.get(
         "/deliveries/A-1", headers={"Authorization": "Bearer a-token-of-24-characters", "ce-source": SOURCE}
     )
-    assert found.get_json()["status"] == "verified"
+    assert found.get_json()["code"] == "verified"
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_cloudevent_of_the_package_in_both_modes_is_one_delivery(
     sent = CloudEvent({**attributes, "datacontenttype": "application/json"}, json.loads(body()))
     messages = [to_binary_event(sent), to_structured_event(sent)][:: 1 if binary_first else -1]
     first, second = (bridged.post(one.body, one.headers) for one in messages)
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert second == replay_of(first)
     found = bridged.client.get(f"/deliveries/{quote(event_id)}", headers={"ce-source": quote(source)})
-    assert found.get_json()["status"] == "verified"
+    assert found.get_json()["code"] == "verified"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_cloudevent_above_the_body_limit_is_rejected(trusting: Bridge) -> None:
 def test_signed_id_precedes_the_cloudevents_id(emulator: Emulator) -> None:
     bridged = bridge(emulator.url)
     first = bridged.post(event(), signed(event(), delivery_id="msg_1") | STRUCTURED)
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     other = event(id=None, source=None)
     assert bridged.post(other, signed(other, delivery_id="msg_1") | STRUCTURED) == replay_of(first)
     assert bridged.post(event(), signed(event(), delivery_id="msg_2") | STRUCTURED).json["code"] == "already-verified"
@@ -225,7 +225,7 @@ def test_cloudevent_with_a_github_signature_is_identified_by_its_content(emulato
 
 def test_cloudevent_under_supabase_is_identified_by_its_content(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase")
-    assert bridged.post(event(), STRUCTURED).json["status"] == "verified"
+    assert bridged.post(event(), STRUCTURED).json["code"] == "verified"
     assert "error" in bridged.post(event(subject="x"), STRUCTURED).json
     assert len(emulator.calls) == 2
 
@@ -236,7 +236,7 @@ def test_cloudevent_under_supabase_is_identified_by_its_content(emulator: Emulat
 def test_cloudevents_preset_needs_no_media_type(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents")
     first = bridged.post(event(), {"Content-Type": "application/json"})
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert bridged.post(event(), STRUCTURED) == replay_of(first)
     assert bridged.post(body(), binary()) == replay_of(first)
     missing = bridged.post(body(contact=None), binary("A-2"))
@@ -249,7 +249,7 @@ def test_pointers_with_a_preset_apply_to_the_event_in_both_modes(emulator: Emula
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", PAYLOAD_PRESET="cloudevents", **changed)
     data = {"user": {"tel": PHONE}, "verify_code": CODE}
     first = bridged.post(event(data=data), STRUCTURED)
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert bridged.post(json.dumps(data).encode(), binary()) == replay_of(first)
 
 
@@ -257,7 +257,7 @@ def test_pointers_without_a_preset_apply_to_the_body(emulator: Emulator) -> None
     changed: Any = {"PAYLOAD_CONTACT": "/data/contact", "PAYLOAD_CODE": "/data/verify_code"}
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", **changed)
     first = bridged.post(event(), STRUCTURED)
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert bridged.post(event(extra=1), STRUCTURED) == replay_of(first)
     assert [one["pointer"] for one in bridged.post(body(), binary()).json["errors"]] == [
         "#/data/contact",
@@ -271,7 +271,7 @@ def test_pointers_without_a_preset_apply_to_the_body(emulator: Emulator) -> None
 def test_http_event_with_a_cloudevent_is_verified(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
     first = handle(bridged, url_event(event(), headers=STRUCTURED))
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert handle(bridged, url_event(event(subject="x"), headers=STRUCTURED)) == replay_of(first)
 
 
@@ -284,5 +284,5 @@ def test_ckafka_message_is_identified_by_its_cloudevents_id(emulator: Emulator) 
     result = bridged.events.handle({"Records": records}, CONTEXT)
     assert result["ends"] == {"verified": 2, "body-invalid": 1, "already-verified": 1}
     asked = bridged.client.get("/deliveries/A-1", headers=signed(b"") | {"ce-source": SOURCE})
-    assert asked.get_json()["status"] == "verified"
+    assert asked.get_json()["code"] == "verified"
     assert bridged.client.get("/deliveries/A-1", headers=signed(b"")).status_code == 404

@@ -35,8 +35,8 @@ def test_preset_reads_its_senders_body(emulator: Emulator, name: str) -> None:
     bridged = bridge(emulator.url, PAYLOAD_PRESET=name)
     response = bridged.post(data)
     assert response.json == {
-        "status": "verified", "type": "email", "contact": "j***@example.com",
-        "request_id": emulator.calls[-1].request_id,
+        "code": "verified", "type": "email", "contact": "j***@example.com",
+        "api_request_id": emulator.calls[-1].request_id,
     }  # fmt: skip
     assert emulator.calls[-1].contact == EMAIL
 

@@ -242,7 +242,7 @@ def test_each_scheme_over_http_is_verified(
     bridged = bridge(emulator.url, **settings)
     if headers != {}:
         assert bridged.post(body(), {}).json["code"] == "signature-invalid"
-    assert bridged.post(body(), headers).json["status"] == "verified"
+    assert bridged.post(body(), headers).json["code"] == "verified"
     assert len(calls(emulator)) == 1
 
 

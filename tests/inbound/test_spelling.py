@@ -191,8 +191,8 @@ def test_lost_outcome_is_found_with_another_spelling_of_the_code(emulator: Emula
     emulator.faults.arm(Fault("InternalError"))
     assert deliver(bridged, "msg_1").json["code"] == "upstream-failed"
     assert deliver(bridged, "msg_2", verify_code="123\u2011456").json == {
-        "status": "verified", "type": "phone", "contact": "187****4433", "resolved": True,
-        "request_id": emulator.calls[-1].request_id,
+        "code": "verified", "type": "phone", "contact": "187****4433", "resolved": True,
+        "api_request_id": emulator.calls[-1].request_id,
     }  # fmt: skip
 
 

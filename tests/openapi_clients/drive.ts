@@ -30,7 +30,7 @@ const ready = await client.GET("/ready");
 
 // The compiler knows the members, and the codes that each status can have.
 const wait: number | undefined = sent.data?.resend_after;
-const status: "verified" | undefined = verified.data?.status;
+const code: "verified" | undefined = verified.data?.code;
 const masked: string | undefined = verified.data?.contact;
 if (wrong.error !== undefined && wrong.error.code === "code-incorrect") {
   const again: boolean = wrong.error.retryable;
@@ -38,7 +38,7 @@ if (wrong.error !== undefined && wrong.error.code === "code-incorrect") {
     JSON.stringify({
       sent: [sent.response.status, wait],
       wrong: [wrong.response.status, wrong.error.code, again],
-      verified: [verified.response.status, status, masked],
+      verified: [verified.response.status, code, masked],
       listed: [listed.response.status, listed.error?.code],
       delivered: [delivered.response.status, delivered.data],
       ready: [ready.response.status, ready.data?.ledger.engine],

@@ -51,12 +51,18 @@ def test_signup_with_send_and_verify_succeeds(emulator: Emulator) -> None:
         202,
         {"content-type": "application/json"},
         json.dumps(
-            {"status": "sent", "type": "phone", "contact": "187****4433", "request_id": request_id, "resend_after": 60}
+            {
+                "code": "sent",
+                "type": "phone",
+                "contact": "187****4433",
+                "api_request_id": request_id,
+                "resend_after": 60,
+            }
         ).encode()
         + b"\n",
     )
     verified = of.deliver(verify_code=last_code(emulator))
-    assert (verified.status, verified.json["status"]) == (200, "verified")
+    assert (verified.status, verified.json["code"]) == (200, "verified")
     assert calls(emulator) == [(SEND, "OK"), ("CreateIntlPhoneEmail", "OK")]
 
 
@@ -65,9 +71,9 @@ def test_signup_with_send_and_verify_succeeds(emulator: Emulator) -> None:
 def test_signup_in_every_profile_succeeds_by_http_and_by_events(emulator: Emulator, way: str, profile: str) -> None:
     of = sending(emulator.url, SENDER_PROFILE=profile)
     sent = Way(way).ask(of, Request(wanted(), path="/webhooks/code"))
-    assert (sent.status, sent.json["status"]) == (202, "sent")
+    assert (sent.status, sent.json["code"]) == (202, "sent")
     verified = Way(way).ask(of, Request(body(verify_code=last_code(emulator))))
-    assert (verified.status, verified.json["status"]) == (200, "verified")
+    assert (verified.status, verified.json["code"]) == (200, "verified")
     assert calls(emulator) == [(SEND, "OK"), ("CreateIntlPhoneEmail", "OK")]
 
 
@@ -76,8 +82,8 @@ def test_signup_with_the_built_zip_succeeds(scf: Scf, emulator: Emulator, shape:
     with scf.start(shape, emulator.url, SEND_CODES="true") as platform:
         sent = post(f"{platform.url}/webhooks/code", wanted())
         verified = post(f"{platform.url}/webhooks/signup", body(verify_code=last_code(emulator)))
-    assert (sent.status, sent.json["status"]) == (202, "sent")
-    assert (verified.status, verified.json["status"]) == (200, "verified")
+    assert (sent.status, sent.json["code"]) == (202, "sent")
+    assert (verified.status, verified.json["code"]) == (200, "verified")
 
 
 def test_send_codes_by_default_is_off(emulator: Emulator) -> None:
@@ -159,7 +165,7 @@ def test_send_error_of_the_api_maps_to_its_outcome(emulator: Emulator, fault: st
     code, status, headers = OUTCOMES[fault]
     retryable = code not in ("already-verified", "contact-invalid")
     request_id = None if fault == "close" else emulator.calls[-1].request_id
-    check_problem(result, problem(code, status, retryable=retryable, request_id=request_id), LIMITED | headers)
+    check_problem(result, problem(code, status, retryable=retryable, api_request_id=request_id), LIMITED | headers)
     assert [action for action, _ in calls(emulator)] == [SEND]
 
 
@@ -237,7 +243,7 @@ def test_direct_invocation_with_action_send_sends_a_code(emulator: Emulator) -> 
     over_http = url_event(wanted(contact="10086"), path="/webhooks/code")
     assert handle(of, over_http).status == 202
     verify = {"action": "verify", "type": "phone", "contact": PHONE, "verify_code": last_code(emulator)}
-    assert handle(of, verify).json["status"] == "verified"
+    assert handle(of, verify).json["code"] == "verified"
     assert handle(of, event | {"action": "dance"}).json["errors"][0]["pointer"] == "#/action"
 
 
@@ -285,5 +291,5 @@ def test_stored_already_verified_is_concealed_once_concealment_is_on(emulator: E
     emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
     assert ask_for(sending(emulator.url, **ledger), "msg_1").json["code"] == "already-verified"
     repeated = ask_for(sending(emulator.url, **ledger, REVEAL_ALREADY_VERIFIED="false"), "msg_1")
-    assert (repeated.status, repeated.json["status"]) == (202, "sent")
+    assert (repeated.status, repeated.json["code"]) == (202, "sent")
     assert calls(emulator) == [(SEND, "InternalError.VerifiedPhoneEmailErr")]

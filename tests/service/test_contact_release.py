@@ -29,9 +29,9 @@ def send_code(emulator: Emulator, contact: str = PHONE) -> str:
 
 def test_verified_contact_when_released_can_be_verified_again(emulator: Emulator) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     assert listed(emulator) == []
-    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert instance.deliver(verify_code=send_code(emulator)).json["code"] == "verified"
     assert listed(emulator) == []
     spent = instance.deliver()
     check_problem(spent, problem("already-verified", 409, retryable=False), ABORT)
@@ -42,11 +42,11 @@ def test_verified_contact_when_released_can_be_verified_again(emulator: Emulator
 def test_failed_release_is_retried_before_the_next_call(emulator: Emulator, fault: str) -> None:
     emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
     instance = bridge(emulator.url, StillClock(), AFTER_VERIFIED="release")
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     if fault == "hang":
         emulator.domain.accept((1, PHONE))
     assert listed(emulator) == [PHONE]
-    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert instance.deliver(verify_code=send_code(emulator)).json["code"] == "verified"
     assert listed(emulator) == []
     assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Delete", "Create", "Delete"]
 
@@ -69,7 +69,7 @@ def test_contact_with_a_pending_release_is_not_verified(emulator: Emulator, faul
     emulator.faults.arm(Fault(fault, "DeleteIntlPhoneEmail"))
     response = instance.post(renewed, signed(renewed, delivery_id="again"))
     assert (response.json["code"], response.json["retryable"]) == (code, True)
-    assert instance.post(renewed, signed(renewed, delivery_id="again")).json["status"] == "verified"
+    assert instance.post(renewed, signed(renewed, delivery_id="again")).json["code"] == "verified"
     assert [action[:6] for action, _ in calls(emulator)] == [
         "Create", "Delete", "Delete", "Delete", "Create", "Delete",
     ]  # fmt: skip
@@ -105,7 +105,7 @@ def test_contact_without_a_settlement_is_not_released(emulator: Emulator, monkey
         raise LedgerUnavailable("for long")
 
     monkeypatch.setattr(instance.app.extensions["ledger"], "settle", fail)
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
 
 
@@ -129,15 +129,15 @@ def test_call_after_a_retried_release_reserves_another_slot(
         full.setattr(ledger, "reserve_slot", no_slot)
         response = instance.post(renewed, signed(renewed, delivery_id="b"))
         check_problem(response, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "7"})
-    assert instance.post(renewed, signed(renewed, delivery_id="b")).json["status"] == "verified"
+    assert instance.post(renewed, signed(renewed, delivery_id="b")).json["code"] == "verified"
 
 
 def test_release_of_an_unlisted_contact_succeeds(emulator: Emulator) -> None:
     instance = bridge(emulator.url, AFTER_VERIFIED="release")
     emulator.faults.arm(Fault("ResourceNotFound", "DeleteIntlPhoneEmail"))
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     emulator.domain.perform("DeleteIntlPhoneEmail", {"Type": 1, "Code": PHONE})
-    assert instance.deliver(verify_code=send_code(emulator)).json["status"] == "verified"
+    assert instance.deliver(verify_code=send_code(emulator)).json["code"] == "verified"
     assert [action[:6] for action, _ in calls(emulator)] == ["Create", "Delete", "Create", "Delete"]
 
 
@@ -154,7 +154,7 @@ def test_release_waits_a_second_at_most_for_its_slot(emulator: Emulator) -> None
     deadline = Deadline(SetClock(), 5)
     for _ in range(3):
         instance.app.extensions["ledger"].reserve_slot("DeleteIntlPhoneEmail", max_wait=100, deadline=deadline)
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     assert clock.run <= 1
     assert listed(emulator) == [PHONE]
 
@@ -177,6 +177,6 @@ def test_ledger_failure_during_a_release_leaves_it_pending(
             (tmp_path / "elsewhere").rename(tmp_path / "ledger.db")
 
     monkeypatch.setattr(ledger, "reserve_slot", lose_the_ledger)
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     assert "the removal of a contact is left for its next call" in caplog.text
     assert listed(emulator) == [PHONE]

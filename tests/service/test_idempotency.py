@@ -37,7 +37,7 @@ def test_redelivery_gets_the_first_response(
     emulator.faults.arm(Fault("InvalidParameter.TelephoneIsInvalid", contact="1234567"))
     instance = build()
     first = deliver(instance, **members)
-    assert (first.json.get("code") or first.json["status"]) == code
+    assert first.json["code"] == code
     assert "idempotent-replayed" not in first.headers
     for again in (instance, build(), build(WEBHOOK_TOLERANCE=60)):
         assert deliver(again, **members) == replay_of(first)
@@ -49,7 +49,7 @@ def test_retryable_outcome_is_not_stored(emulator: Emulator, build: Build) -> No
     for fault in ("LimitExceeded.RequestLimit", "AuthFailure.MFAFailure"):
         emulator.faults.arm(Fault(fault))
         assert deliver(instance).json["retryable"]
-    assert deliver(instance).json["status"] == "verified"
+    assert deliver(instance).json["code"] == "verified"
     assert [result for _, result in calls(emulator)] == ["LimitExceeded.RequestLimit", "AuthFailure.MFAFailure", "OK"]
 
 
@@ -108,7 +108,7 @@ def test_header_id_without_a_signature_identifies_a_delivery(
     instance = build(WEBHOOK_AUTH=auth, WEBHOOK_SECRETS="a-token-of-some-length")
     token = {"Authorization": "Bearer a-token-of-some-length"}
     first = instance.post(body(), token | one)
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert instance.post(body(), token | same) == replay_of(first)
     assert instance.post(body(), token | other).json["code"] == "already-verified"
     assert len(emulator.calls) == 2
@@ -155,7 +155,7 @@ def test_known_id_with_another_content_is_rejected(emulator: Emulator, build: Bu
     deliver(instance)
     expected = problem("idempotency-key-reused", 422, retryable=False)
     check_problem(deliver(instance, **members), expected, ABORT)
-    assert deliver(instance, trace="is no content").json["status"] == "verified"
+    assert deliver(instance, trace="is no content").json["code"] == "verified"
     assert len(emulator.calls) == 1
 
 
@@ -193,7 +193,7 @@ def test_delivery_in_flight_too_long_is_in_progress(emulator: Emulator, build: B
         check_problem(response, expected, PROBLEM | {"retry-after": "1"})
         check_problem(deliver(hasty, "msg_2", verify_code=WRONG), expected, PROBLEM | {"retry-after": "1"})
     first.join()
-    assert deliver(hasty).json["status"] == "verified"
+    assert deliver(hasty).json["code"] == "verified"
     assert len(emulator.calls) == 1
 
 

@@ -88,7 +88,7 @@ def test_ledger_that_recovers_is_used(emulator: Emulator, tmp_path: Path) -> Non
     instance = bridge(emulator.url, LEDGER_URL=f"sqlite:///{path}")
     assert deliver(instance).status == 503
     path.parent.mkdir()
-    assert deliver(instance).json["status"] == "verified"
+    assert deliver(instance).json["code"] == "verified"
     assert path.stat().st_mode & 0o777 == 0o600
     assert (path.parent / "ledger.db.key").stat().st_mode & 0o777 == 0o600
 
@@ -122,7 +122,7 @@ def test_ledger_failure_after_the_call_returns_the_result(
         blocker.execute("BEGIN IMMEDIATE")
 
     emulator.on_call = block
-    assert deliver(instance).json["status"] == "verified"
+    assert deliver(instance).json["code"] == "verified"
     emulator.on_call = lambda _call: None
     blocker.execute("ROLLBACK")
     blocker.close()

@@ -26,7 +26,7 @@ def test_lost_verification_is_found_in_the_list(world: World, fault: str) -> Non
     world.wait(60)
     response = world.deliver("a")
     assert response.status == 200
-    assert response.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
+    assert response.json == {"code": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
     assert world.seen() == f"C:{fault} D:OK"
     again = world.deliver("a")
     assert (again.status, again.body) == (response.status, response.body)
@@ -39,7 +39,7 @@ def test_call_that_was_not_processed_is_repeated_once(world: World) -> None:
     assert world.deliver("a").json["code"] == "outcome-unknown"
     response = world.deliver("a")
     assert verified(response)
-    assert response.json["request_id"] == world.emulator.calls[-1].request_id
+    assert response.json["api_request_id"] == world.emulator.calls[-1].request_id
     assert world.seen() == "C:unprocessed D:OK C:OK"
 
 
@@ -71,11 +71,11 @@ def test_lost_wrong_code_is_unresolved(world: World) -> None:
     world.deliver("a", WRONG)
     response = world.deliver("a", WRONG)
     request_id = world.emulator.calls[2].request_id
-    check_problem(response, problem("outcome-unresolved", 409, retryable=False, request_id=request_id), ABORT)
+    check_problem(response, problem("outcome-unresolved", 409, retryable=False, api_request_id=request_id), ABORT)
     assert world.seen() == "C:close D:OK C:VerifyCodeErr D:OK"
     assert world.deliver("a", WRONG).body == response.body
     assert world.seen() == ""
-    assert world.deliver("b").json["status"] == "verified"
+    assert world.deliver("b").json["code"] == "verified"
 
 
 def test_two_lost_replies_are_unresolved(world: World) -> None:
@@ -114,7 +114,7 @@ def test_late_call_is_found_after_the_second_one(world: World) -> None:
     world.emulator.domain.perform = late  # type: ignore[method-assign]  # the first call's work, done late
     assert verified(world.deliver("a"))
     assert world.seen() == "C:unprocessed D:OK C:VerifiedPhoneEmailErr D:OK"
-    assert "request_id" not in world.deliver("a").json
+    assert "api_request_id" not in world.deliver("a").json
 
 
 @pytest.mark.parametrize("fault", ["InternalError", "http-502", "RequestLimitExceeded", "empty-response", "close"])
@@ -214,7 +214,7 @@ def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[...,
     found_out.set()
     thread.join()
     assert verified(taken_over)
-    assert (responses[0].json.get("code") or responses[0].json["status"]) == code
+    assert responses[0].json["code"] == code
     if code == "verified":
         assert responses[0].body == taken_over.body
     assert slow.deliver("a").body == taken_over.body

@@ -41,7 +41,7 @@ def test_delivery_beyond_the_queue_is_rejected_at_once(emulator: Emulator, build
     assert deliver(instance, "msg_0", contact="100100").json["code"] == "code-incorrect"
     for thread in busy:
         thread.join()
-    assert deliver(instance, "new").json["status"] == "verified"
+    assert deliver(instance, "new").json["code"] == "verified"
 
 
 def test_delivery_beyond_the_permits_waits_for_one(
@@ -60,7 +60,7 @@ def test_delivery_beyond_the_permits_waits_for_one(
             return wait(places, 60)
 
         monkeypatch.setattr(ConcurrencyLimiter, "wait", let_go_and_wait)
-        assert deliver(instance).json["status"] == "verified"
+        assert deliver(instance).json["code"] == "verified"
     busy.join()
 
 
@@ -146,7 +146,7 @@ def test_stop_during_deliveries_finishes_them(emulator: Emulator, tmp_path: Path
         wait_for_calls(emulator)
         threading.Timer(1.0, held.close).start()
     thread.join()
-    assert response[0].json["status"] == "verified"
+    assert response[0].json["code"] == "verified"
     again = bridge(emulator.url, LEDGER_URL=ledger).post(data, signed(data, delivery_id="msg_1"))
     assert (again.body, again.headers["idempotent-replayed"]) == (response[0].body, "true")
     assert len(emulator.calls) == 1

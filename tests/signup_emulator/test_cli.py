@@ -76,7 +76,7 @@ def test_run_prints_command_that_sends_signed_delivery(run: tuple[str, str]) -> 
         return read(call(*command[len(COMMAND) :], *more))
 
     status, first, document = read(run_command(command))
-    assert (status, first, document["status"]) == (0, "200 OK", "verified")
+    assert (status, first, document["code"]) == (0, "200 OK", "verified")
     status, first, document = send()
     assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
     status, _, document = send("--contact", "jo@example.com", "--code", "000000")

@@ -71,9 +71,9 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
     with running_pair(tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase") as pair:
         assert pair.get("status")["preset"] == "supabase"
         status, result = send()
-        assert (status, result["status"], result["contact"]) == (0, "verified", "187****4433")
+        assert (status, result["code"], result["contact"]) == (0, "verified", "187****4433")
         assert send("--contact", EMAIL, "--code", "000000") == (
-            1, {"error": {"http_code": 422, "message": "The verification code is wrong"}},
+            1, {"error": {"http_code": 422, "message": "The verification code is wrong"}, "code": "code-incorrect"},
         )  # fmt: skip
         code = pair.post("codes", {"contact": EMAIL})["code"]
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})

@@ -15,7 +15,7 @@ from signup_emulator.api.faults.armed_faults import Fault
 from signup_emulator.server import Emulator
 from tests.support.bridge.deliveries import at_once
 from tests.support.bridge.instances import calls, post
-from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, problem
+from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, parse_response, problem
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.bridge.targets import Running, Scf, running_tree
 
@@ -53,10 +53,10 @@ def test_reference_example_is_verified_once(running: Running) -> None:
 
     assert first.status == 200
     assert first.headers == {"content-type": "application/json"}
-    assert first.json == {"status": "verified", "type": "phone", "contact": "187****4433", "request_id": request_id}
+    assert first.json == {"code": "verified", "type": "phone", "contact": "187****4433", "api_request_id": request_id}
 
     again = post(f"{running.url}/webhooks/signup", body())
-    expected = problem("already-verified", 409, retryable=False, request_id=running.emulator.calls[1].request_id)
+    expected = problem("already-verified", 409, retryable=False, api_request_id=running.emulator.calls[1].request_id)
     check_problem(again, expected, ABORT)
 
 
@@ -68,16 +68,16 @@ def test_sent_code_is_verified_and_wrong_code_is_rejected(running: Running) -> N
     refused = post(running.url, body(type="email", contact="jo@example.com", verify_code=wrong))
     verified = post(running.url, body(type="email", contact=" jo@example.com ", verify_code=sent["code"]))
 
-    expected = problem("code-incorrect", 422, retryable=False, request_id=running.emulator.calls[0].request_id)
+    expected = problem("code-incorrect", 422, retryable=False, api_request_id=running.emulator.calls[0].request_id)
     check_problem(refused, expected, ABORT)
-    assert verified.json["status"] == "verified"
+    assert verified.json["code"] == "verified"
     assert verified.json["contact"] == "j***@example.com"
     assert sent["type"] == "email"
 
 
 def test_api_member_names_are_accepted(running: Running) -> None:
     data = json.dumps({"Type": 1, "Code": PHONE, "VerifyCode": CODE, "trace": [1, 2]}).encode()
-    assert post(f"{running.url}/", data).json["status"] == "verified"
+    assert post(f"{running.url}/", data).json["code"] == "verified"
 
 
 def test_unsigned_delivery_calls_nothing(running: Running) -> None:
@@ -99,7 +99,7 @@ def test_too_large_body_returns_413(running: Running, chunked: bool) -> None:
 def test_chunked_body_is_read(running: Running) -> None:
     data = body()
     response = requests.post(f"{running.url}/", data=iter([data[:9], data[9:]]), headers=signed(data), timeout=60)
-    assert response.json()["status"] == "verified"
+    assert response.json()["code"] == "verified"
 
 
 def test_health_returns_version(running: Running) -> None:
@@ -125,7 +125,8 @@ def test_redelivery_is_replayed_and_found_by_id(running: Running) -> None:
     asked = requests.get(
         f"{running.url}/deliveries/{headers['webhook-id']}", headers=signed(b"", delivery_id="q"), timeout=60
     )
-    assert (asked.status_code, asked.json()) == (422, first.json)
+    found = parse_response(asked.status_code, list(asked.headers.items()), asked.content)
+    assert (found.status, found.json) == (422, first.json)
     assert len(running.emulator.calls) == 1
 
 
@@ -154,7 +155,7 @@ def test_lost_reply_is_resolved(running: Running) -> None:
     lost = post(running.url, data, headers)
     found = post(running.url, data, headers)
     assert lost.json["code"] in ("outcome-unknown", "upstream-failed")
-    assert found.json == {"status": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
+    assert found.json == {"code": "verified", "type": "phone", "contact": "187****4433", "resolved": True}
 
 
 def test_stale_and_tampered_deliveries_are_rejected(running: Running) -> None:

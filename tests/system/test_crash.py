@@ -101,7 +101,7 @@ def shape(response: HttpResponse) -> tuple[int, str, bool | None, bool]:
     document: Any = response.json
     return (
         response.status,
-        document.get("code") or document["status"],
+        document["code"],
         document.get("resolved"),
         "idempotent-replayed" in response.headers,
     )

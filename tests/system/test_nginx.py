@@ -124,11 +124,11 @@ def nginx(folder: Path, running: Proxied) -> Iterator[None]:
 
 
 def test_signed_delivery_passes_proxy(proxied: Proxied) -> None:
-    assert proxied.deliver(PHONE, "signup-7")["status"] == "verified"
+    assert proxied.deliver(PHONE, "signup-7")["code"] == "verified"
     found = requests.get(
         f"{proxied.url}/deliveries/signup-7", headers=signed(b""), verify=str(proxied.tls.bundle), timeout=60
     )
-    assert found.json()["status"] == "verified"
+    assert found.json()["code"] == "verified"
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,11 @@ def test_thawed_instance_does_not_reuse_old_connection(scf: Scf, impatient: Path
             connection.sendall(reply(SUCCESS))
 
     with Upstream(once) as upstream, scf.start(shape, upstream.url, archive=impatient) as platform:
-        assert post(platform.url, body()).json["status"] == "verified"
+        assert post(platform.url, body()).json["code"] == "verified"
         if cutting == "reset":
             cut(asked[0])
         time.sleep(IDLE_LIMIT + 0.3)
-        assert post(platform.url, body(contact="10086")).json["status"] == "verified"
+        assert post(platform.url, body(contact="10086")).json["code"] == "verified"
         assert len(upstream.requests) == upstream.connections == 2
 
 
@@ -90,7 +90,7 @@ def test_connection_closed_by_function_is_not_reused(scf: Scf, emulator: Emulato
         assert isinstance(instance, WebInstance)
         with instance.awake():
             assert instance.idle_connections[0].sock.recv(1) == b""
-        assert post(platform.url, body()).json["status"] == "verified"
+        assert post(platform.url, body()).json["code"] == "verified"
         assert instance.connections == 2
 
 
@@ -163,7 +163,7 @@ def test_redis_ledger_works_in_package(scf: Scf, emulator: Emulator, redis_serve
         headers = signed(data)
         first, again = (post(platform.url, data, headers) for _ in range(2))
         assert requests.get(f"{platform.url}/ready", timeout=60).json()["ledger"]["engine"] == "redis"
-    assert first.json["status"] == "verified"
+    assert first.json["code"] == "verified"
     assert again == HttpResponse(first.status, first.headers | {"idempotent-replayed": "true"}, first.body)
 
 

@@ -47,7 +47,7 @@ def test_unsigned_flood_reaches_neither_api_nor_ledger(emulator: Emulator, tmp_p
         assert statuses == [401] * 320
         assert (ledger.stat().st_mtime_ns, (tmp_path / "ledger.db-wal").stat().st_size) == before
         assert calls(emulator) == []
-        assert post(url, body()).json["status"] == "verified"
+        assert post(url, body()).json["code"] == "verified"
 
 
 @pytest.mark.parametrize("right", [None, 0, 2])
@@ -143,7 +143,7 @@ def test_request_cannot_change_api_address(emulator: Emulator) -> None:
         )
         where = trap.url.removeprefix("http://")
         response = bridged.post(data, headers | dict.fromkeys(names, where), path="/")
-        assert response.json["status"] == "verified"
+        assert response.json["code"] == "verified"
         assert trap.connections == 0
 
 

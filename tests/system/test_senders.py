@@ -191,7 +191,7 @@ def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int
 def outcome_code(response: HttpResponse) -> str:
     """Return the outcome of a response; a hook's response has its title alone."""
     members = response.json
-    title: str = members.get("error", {}).get("message") or members.get("code") or members["status"]
+    title: str = members.get("error", {}).get("message") or members["code"]
     return next((outcome.code for outcome in OUTCOMES if outcome.title == title), title)
 
 

@@ -55,7 +55,7 @@ def every_scenario(emulator: Emulator, url: str) -> None:
     data = body(contact=CONTACT, verify_code=WRONG)
     assert post(url, data).json["code"] == "code-incorrect"
     with_a_code(emulator)
-    assert post(url, body(contact=CONTACT, verify_code=GOOD)).json["status"] == "verified"
+    assert post(url, body(contact=CONTACT, verify_code=GOOD)).json["code"] == "verified"
     assert post(url, body(contact=CONTACT, verify_code=GOOD)).json["code"] == "already-verified"
     post(url, body(type="email", contact=MAIL, verify_code=WRONG))
     for fault in (

@@ -58,7 +58,7 @@ def test_call_that_was_throttled_is_retried_at_a_lower_rate(emulator: Emulator) 
     clock = StillClock()
     emulator.now = clock.time
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=4)
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
     assert [result for _, result in calls(emulator)][:3] == ["RequestLimitExceeded"] * 2 + [
         "RequestLimitExceeded.UinLimitExceeded"
     ]
@@ -123,10 +123,10 @@ def test_call_that_stays_throttled_returns_within_the_budget(emulator: Emulator)
     response = instance.deliver()
     assert 0 < clock.run < 1.5
     request_id = emulator.calls[-1].request_id
-    expected = problem("upstream-throttled", 503, retryable=True, request_id=request_id)
+    expected = problem("upstream-throttled", 503, retryable=True, api_request_id=request_id)
     check_problem(response, expected, PROBLEM | {"retry-after": "1"})
     emulator.faults.clear()
-    assert instance.deliver().json["status"] == "verified"
+    assert instance.deliver().json["code"] == "verified"
 
 
 def test_call_that_was_never_sent_is_retried(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
@@ -140,7 +140,7 @@ def test_call_that_was_never_sent_is_retried(monkeypatch: pytest.MonkeyPatch, em
         return resolve(*of, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", stumble)
-    assert bridge(emulator.url, StillClock()).deliver().json["status"] == "verified"
+    assert bridge(emulator.url, StillClock()).deliver().json["code"] == "verified"
     assert len(asked) == 3
     assert len(emulator.calls) == 1
 
@@ -186,8 +186,8 @@ def test_calls_after_ten_failures_are_not_sent_until_a_probe_succeeds(emulator: 
         check_problem(deliver(instance, 5), UNREACHABLE, PROBLEM | {"retry-after": "1"})
         assert upstream.requests == []
         clock.advance(1.1)
-        assert deliver(instance, 6).json["status"] == "verified"
-        assert deliver(instance, 7).json["status"] == "verified"
+        assert deliver(instance, 6).json["code"] == "verified"
+        assert deliver(instance, 7).json["code"] == "verified"
 
 
 def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
@@ -224,7 +224,7 @@ def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
     assert clock.run == pytest.approx(time_before, abs=0.1)  # nobody waited for more than a slot
     assert instance.post(lost, signed(lost, delivery_id="lost")).json["code"] == "outcome-unknown"
     assert emulator.calls[-1].action == "DescribeIntlPhoneEmailList"
-    assert known.json["status"] == "verified"
+    assert known.json["code"] == "verified"
     clock.run += 1.1
     assert deliver(instance, 30).json["code"] == "outcome-unknown"
     check_problem(deliver(instance, 31), UNREACHABLE, PROBLEM | {"retry-after": "2"})

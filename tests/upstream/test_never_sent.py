@@ -145,7 +145,7 @@ def test_address_that_does_not_accept_leaves_time_for_the_next(
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         monkeypatch.setattr("signup_bridge.core.network.CONNECT_LIMIT", 0.3)
-        assert bridge(emulator.url, StillClock()).deliver().json["status"] == "verified"
+        assert bridge(emulator.url, StillClock()).deliver().json["code"] == "verified"
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
         check_problem(bridge(emulator.url, StillClock()).deliver(), UNREACHABLE, RETRY)
     assert len(emulator.calls) == 1
@@ -157,7 +157,7 @@ def test_address_of_an_unsupported_family_is_skipped(monkeypatch: pytest.MonkeyP
         (socket.AF_INET, socket.SOCK_STREAM, 0, "", emulator.server_address),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    assert bridge(emulator.url).deliver().json["status"] == "verified"
+    assert bridge(emulator.url).deliver().json["code"] == "verified"
 
 
 def test_host_name_that_idna_rejects_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:

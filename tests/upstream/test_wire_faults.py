@@ -57,7 +57,7 @@ def test_error_that_the_sdk_takes_for_success_is_an_error(
     emulator.faults.arm(Fault(fault))
     response = default_bridge.deliver()
     request_id = emulator.calls[0].request_id
-    check_problem(response, problem("code-incorrect", 422, retryable=False, request_id=request_id), ABORT)
+    check_problem(response, problem("code-incorrect", 422, retryable=False, api_request_id=request_id), ABORT)
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
 
 
@@ -67,7 +67,7 @@ def test_delivery_after_a_fault_is_verified(emulator: Emulator, fault: str) -> N
     bridged = patient(emulator, fault)
     bridged.deliver(contact="10086")
     bridged = bridge(emulator.url)
-    assert bridged.deliver().json["status"] == "verified"
+    assert bridged.deliver().json["code"] == "verified"
 
 
 def test_dripping_body_is_cut_off_at_the_deadline() -> None:
@@ -193,7 +193,7 @@ def test_trailing_data_is_not_the_next_reply(tls: Tls, size: int | None, secure:
 
     with Upstream(talk, tls.context if secure else None) as upstream:
         bridged = bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle if secure else "")
-        assert bridged.deliver().json["status"] == "verified"
+        assert bridged.deliver().json["code"] == "verified"
         assert bridged.deliver(contact="10086").json["code"] == "code-incorrect"
         assert (upstream.connections, len(upstream.requests)) == (2, 2)
 

@@ -25,14 +25,15 @@ def test_get_delivery_returns_the_stored_result(emulator: Emulator, build: Build
     emulator.faults.arm(Fault("close"))
     deliver(instance, "lost", contact="10010")
     seen = [call.request_id for call in emulator.calls]
-    assert ask(build(), "phone") == (200, {"status": "verified", "type": "phone", "request_id": seen[0]})
-    assert ask(instance, "email/7") == (200, {"status": "verified", "type": "email", "request_id": seen[1]})
+    assert ask(build(), "phone") == (200, {"code": "verified", "type": "phone", "api_request_id": seen[0]})
+    assert ask(instance, "email/7") == (200, {"code": "verified", "type": "email", "api_request_id": seen[1]})
+    assert instance.client.get("/deliveries/email/7", headers=signed(b"")).get_json()["id"] == "email/7"
     assert ask(instance, "email%2F7")[0] == 200
     assert ask(instance, "refused") == (422, refused.json)
     status, lost = ask(instance, "lost")
     assert (status, lost["code"]) == (504, "outcome-unknown")
     status, missing = ask(instance, "nobody")
-    assert (status, missing["code"]) == (404, "not-found")
+    assert (status, missing["code"]) == (404, "delivery-not-found")
     assert len(emulator.calls) == 4
 
 

@@ -38,7 +38,7 @@ def test_hook_error_tells_the_person_what_to_correct(emulator: Emulator, members
         bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE=profile).post(data, {}).json
         for profile in ("supabase", "ack", "status")
     )
-    assert by_hook == {"error": {"http_code": 422, "message": message}}
+    assert by_hook == {"error": {"http_code": 422, "message": message}, "code": "body-invalid"}
     assert acknowledged["title"] == message
     assert problem["title"] == BY_CODE["body-invalid"].title == "The request has invalid members", "always the same"
 
@@ -57,12 +57,13 @@ def test_supabase_hook_error_tells_the_user_what_to_correct(
 ) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", PAYLOAD_PRESET="supabase")
     response = bridged.post(json.dumps({"user": user}).encode(), {})
-    assert response.json == {"error": {"http_code": 422, "message": message}}
+    assert response.json == {"error": {"http_code": 422, "message": message}, "code": "body-invalid"}
 
 
 def test_hook_error_to_a_code_request_tells_what_to_correct(emulator: Emulator) -> None:
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none", SENDER_PROFILE="supabase", SEND_CODES="true")
     response = bridged.post(body(contact="1008", verify_code=None), {}, path="/webhooks/code")
-    assert response.json == {"error": {"http_code": 422, "message": f"The phone number {FORMAT}"}}
+    error = {"http_code": 422, "message": f"The phone number {FORMAT}"}
+    assert response.json == {"error": error, "code": "body-invalid"}
     with_a_code = bridged.post(body(contact="1008"), {}, path="/webhooks/code")
     assert with_a_code.json["error"]["message"] == "The request has invalid members"

@@ -94,4 +94,4 @@ def test_malformed_http_returns_a_response_of_the_profile(tmp_path: Path) -> Non
         status, headers, document = raw(url, b"POST / HTTP/9.9\r\n\r\n")
     members = json.loads(document)
     assert (status, headers["content-type"]) == (200, "application/json")
-    assert (members["status"], members["verified"]) == ("body-malformed", False)
+    assert (members["code"], members["verified"]) == ("body-malformed", False)

@@ -143,13 +143,13 @@ def test_describe_covers_response_of_every_outcome_and_profile(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, profile: str
 ) -> None:
     bridged, response = SCENES[code].play(Way("http"), emulator, monkeypatch, SENDER_PROFILE=profile)
-    if code in ("not-found", "method-not-allowed"):  # no path and no method that is described
+    if code in ("not-found", "delivery-not-found", "method-not-allowed"):  # another path or method
         return
     document = bridged.client.get("/openapi.json").json
     described, schema = schema_of(
         document, SCENES[code].request.path, "post", response.status, response.headers["content-type"]
     )
-    jsonschema_rs.validate(schema, response.json)
+    jsonschema_rs.validate(schema, json.loads(response.sent))
     assert set(response.headers) <= {name.lower() for name in described["headers"]} | {"content-type"}
     for name, value in response.headers.items():
         allowed = {n.lower(): header["schema"].get("enum") for n, header in described["headers"].items()}.get(name)

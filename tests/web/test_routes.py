@@ -31,9 +31,10 @@ def test_unknown_path_is_not_found(default_bridge: Bridge, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        *((method, "/", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
-        *((method, "/webhooks/signup", "POST") for method in ("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH")),
-        *((method, path, "GET, HEAD") for method in ("POST", "OPTIONS") for path in ("/health", "/openapi.json")),
+        *((method, "/", "OPTIONS, POST") for method in ("GET", "HEAD")),
+        *((method, "/", "GET, HEAD, OPTIONS, POST") for method in ("PUT", "DELETE", "PATCH")),
+        *((method, "/webhooks/signup", "OPTIONS, POST") for method in ("GET", "PUT", "DELETE", "HEAD", "PATCH")),
+        *(("POST", path, "GET, HEAD, OPTIONS") for path in ("/health", "/openapi.json")),
     ],
 )  # fmt: skip
 def test_method_not_allowed_names_the_allowed_ones(
@@ -44,6 +45,32 @@ def test_method_not_allowed_names_the_allowed_ones(
     assert response.content_type == "application/problem+json"
     assert json.loads(response.data or '{"code": "method-not-allowed"}')["code"] == "method-not-allowed"
     assert (response.data == b"") is (method == "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/", "GET, HEAD, OPTIONS, POST"), ("/webhooks/signup", "OPTIONS, POST"), ("/health", "GET, HEAD, OPTIONS")],
+)
+def test_options_names_the_methods_of_a_path(default_bridge: Bridge, path: str, allowed: str) -> None:
+    response = default_bridge.client.options(path)
+    assert (response.status_code, response.headers["Allow"], response.data) == (204, allowed, b"")
+    assert not {"Content-Type", "Content-Length"} & set(response.headers.keys())
+    assert plain(default_bridge.client.options("/nowhere")) == (404, "not-found")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"])
+def test_root_is_a_page_for_browsers(default_bridge: Bridge, accept: str) -> None:
+    response = default_bridge.client.get("/", headers={"Accept": accept})
+    assert (response.status_code, response.content_type) == (200, "text/html; charset=utf-8")
+    assert "signup-bridge" in response.text
+    (link,) = re.findall('href="([^"]+)"', response.text)
+    assert default_bridge.client.get(f"/{link}").get_json()["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
+def test_root_is_no_success_for_senders(default_bridge: Bridge, accept: str) -> None:
+    response = default_bridge.client.get("/", headers={"Accept": accept})
+    assert plain(response) == (405, "method-not-allowed")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
@@ -258,7 +285,7 @@ def test_api_error_maps_to_its_response(  # noqa: PLR0917  pytest's fixtures and
     emulator.faults.arm(Fault(fault))
     response = default_bridge.deliver()
     request_id = emulator.calls[0].request_id
-    check_problem(response, problem(code, status, retryable=retryable, request_id=request_id), headers)
+    check_problem(response, problem(code, status, retryable=retryable, api_request_id=request_id), headers)
     assert calls(emulator) == [("CreateIntlPhoneEmail", fault)]
 
 

@@ -44,7 +44,7 @@ def test_stalled_requests_are_cut_at_the_budget(running: Running, tmp_path: Path
         try:
             for number, connection in enumerate(stopped):
                 connection.sendall(half[number % 2])
-            assert post(url, body()).json["status"] == "verified"
+            assert post(url, body()).json["code"] == "verified"
             assert_cut(stopped, tmp_path / "log")
         finally:
             for connection in stopped:
@@ -112,7 +112,7 @@ def test_budget_on_a_kept_connection_starts_with_the_request(running: Running, t
             time.sleep(0.01)
             assert session.get(f"{url}/health", timeout=60).status_code == 200
         data = body()
-        assert session.post(f"{url}/", data, headers=signed(data), timeout=60).json()["status"] == "verified"
+        assert session.post(f"{url}/", data, headers=signed(data), timeout=60).json()["code"] == "verified"
 
 
 def test_unread_responses_disconnect_the_caller(running: Running, tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ class IdempotencyKey(Value):
     def is_body_hash(self) -> bool:
         return self.source == "content"
 
+    @property
+    def sender_id(self) -> str | None:
+        """The id that the sender gave the delivery; None for an event, whose id is unique only within its source."""
+        return str(self.value) if self.source in ("signed", "direct", "idempotency-key") else None
+
 
 class Delivery(Value):
     """A webhook that requests the verification of a contact."""
@@ -50,8 +55,8 @@ class CodeRequest(Value):
 class DeliveryResult(NamedTuple):
     """The end of one request: its ``result``, and the ``public_result`` that the sender may see.
 
-    ``action`` is the API's. ``contact`` is None if only the ledger was read, which does not store it; its type is None
-    if that is unknown, too.
+    ``action`` is the API's, ``id`` the one that the sender gave the delivery. ``contact`` is None if only the ledger
+    was read, which does not store it; its type is None if that is unknown, too.
     """
 
     result: Result
@@ -59,3 +64,4 @@ class DeliveryResult(NamedTuple):
     action: str
     contact_type: ContactType | None
     contact: Contact | None
+    id: str | None = None

@@ -154,6 +154,11 @@ SIGNATURE_INVALID = Outcome(
 NOT_FOUND = Outcome(
     "not-found", 404, "There is nothing here", "Webhooks are posted to /webhooks/signup or to /.", "no", retryable=False
 )
+DELIVERY_NOT_FOUND = Outcome(
+    "delivery-not-found", 404, "The delivery is not known",
+    "The ledger stores no delivery with this id. Check the id, or send the delivery.",
+    "no", retryable=False,
+)  # fmt: skip
 METHOD_NOT_ALLOWED = Outcome(
     "method-not-allowed", 405, "The method is not allowed here",
     "The Allow header names the methods of this path.",

@@ -33,6 +33,10 @@ TRANSPORT_HEADERS = ("CONTENT_LENGTH", "TRANSFER_ENCODING")
 """Headers that describe how the body reached the trigger; the event contains the whole body."""
 
 
+class _Response(Response):
+    default_mimetype = None  # the application decides
+
+
 def is_http_event(event: Mapping[Any, Any]) -> bool:
     """Return whether the event has a method and headers."""
     method = event.get("httpMethod")
@@ -48,7 +52,7 @@ def respond(application: WSGIApplication, event: Mapping[Any, Any], invocation: 
     environ[BUDGET] = invocation.budget
     if invocation.request_id is not None:
         environ["HTTP_X_SCF_REQUEST_ID"] = invocation.request_id
-    response = Response.from_app(application, environ)
+    response = _Response.from_app(application, environ)
     return _result(response.status_code, dict(response.headers), response.get_data(as_text=True))
 
 

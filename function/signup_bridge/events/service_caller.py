@@ -8,6 +8,7 @@ from signup_bridge.core.clock import Clock, Deadline, Stopwatch
 from signup_bridge.core.delivery import IdempotencyKey
 from signup_bridge.core.outcomes import INTERNAL_ERROR, Outcome, RequestRejected
 from signup_bridge.service.signup_service import Request, SignupService
+from signup_bridge.telemetry import logs
 from signup_bridge.telemetry.logs import log
 from signup_bridge.telemetry.observer import Observer
 from signup_bridge.web import delivery_log
@@ -48,12 +49,13 @@ class ServiceCaller(NamedTuple):
         except Exception as error:  # noqa: BLE001  as in a web request: one record must not stop the batch
             log.error("internal error", exc_info=error)
             return self.reject(RequestRejected(INTERNAL_ERROR), elapsed)
-        response = self.responder.from_result(delivery)
+        response = self.responder.from_result(delivery, logs.current_request_id())
         delivery_log.write(delivery_log.from_result(delivery), self.observer, response.status, elapsed)
         return EventResult(delivery.result.outcome, delivery.public_result.outcome, response)
 
     def reject(self, rejection: RequestRejected, elapsed: Stopwatch | None = None) -> EventResult:
         """Reject an event before or after the service saw it."""
-        response, entry = from_rejection(rejection, self.responder.profile), delivery_log.from_rejection(rejection)
+        response = from_rejection(rejection, self.responder.profile, logs.current_request_id())
+        entry = delivery_log.from_rejection(rejection)
         delivery_log.write(entry, self.observer, response.status, elapsed or Stopwatch(self.clock))
         return EventResult(rejection.outcome, rejection.outcome, response)

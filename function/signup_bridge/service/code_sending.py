@@ -46,7 +46,7 @@ class CodeSender(NamedTuple):
             result = Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
         if not self.reveal:  # the ledger may have stored the outcome while it was revealed
             result = result._replace(outcome=outcomes.conceal_already_verified(result.outcome, SEND))
-        return DeliveryResult(result, result, SEND, contact.type, contact)
+        return DeliveryResult(result, result, SEND, contact.type, contact, request.key.sender_id)
 
 
 class _SendWork(NamedTuple):

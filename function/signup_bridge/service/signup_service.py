@@ -88,7 +88,7 @@ class SignupService(NamedTuple):
         keys = idempotency_key.candidates(delivery_id, headers, self.rules.keys)
         result = self.verification.lookup(keys, deadline)
         if result is None:
-            raise RequestRejected(outcomes.NOT_FOUND, "No delivery of this id is remembered.")
+            raise RequestRejected(outcomes.DELIVERY_NOT_FOUND)
         return result
 
     def _read(self, request: Request) -> Delivery | CodeRequest:

@@ -77,7 +77,7 @@ class Verification(NamedTuple):
             return str(uuid.UUID(bytes=digest, version=4))
 
         public_result = result if self.reveal else outcomes.conceal_in_result(result, placeholder_id)
-        return DeliveryResult(result, public_result, CREATE, contact_type, contact)
+        return DeliveryResult(result, public_result, CREATE, contact_type, contact, key.sender_id)
 
 
 class _VerificationWork(NamedTuple):

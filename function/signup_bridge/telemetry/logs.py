@@ -25,6 +25,11 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _REQUEST_ID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}"
 
 
+def current_request_id() -> str:
+    """Return the id of the request that this thread handles; an empty string outside a request."""
+    return request_id.get() or ""
+
+
 def accept_request_id(received: object) -> str:
     """Return the request id that the platform sent if it is well-formed, else a new one."""
     if isinstance(received, str) and re.fullmatch(_REQUEST_ID, received):

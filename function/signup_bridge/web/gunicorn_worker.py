@@ -140,7 +140,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             rejection = RequestRejected(INTERNAL_ERROR)
             log.error("internal error", exc_info=exc, extra={"fields": {"request_id": request_id}})
-        response = responses.from_rejection(rejection, PROFILES[self.profile])
+        response = responses.from_rejection(rejection, PROFILES[self.profile], request_id)
         fields = {"request_id": request_id, "outcome": rejection.outcome.code, "status": response.status}
         log.info("request refused", extra={"fields": fields | {"reason": type(exc).__name__}})
         headers = {

@@ -50,6 +50,7 @@ class _RequestContext(NamedTuple):
 class _Response(Response):
     """A complete response. ``timing`` is for its headers, ``entry`` for the log."""
 
+    default_mimetype = None  # a 204 has none
     timing: Timing | None
     entry: LogEntry | None = None
 
@@ -121,14 +122,20 @@ def _register_error_handlers(app: Flask, profile: Profile) -> None:
     def rejected(error: RequestRejected) -> Response:
         if error.outcome is outcomes.BODY_INCOMPLETE:
             close_after_response()
-        response = responses.from_rejection(error, STATUS if request.blueprint == SERVICE_BLUEPRINT else profile)
+        used = STATUS if request.blueprint == SERVICE_BLUEPRINT else profile
+        response = responses.from_rejection(error, used, logs.current_request_id())
         return to_flask_response(response, delivery_log.from_rejection(error))
 
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
+            allow = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
+            if request.method == "OPTIONS":
+                response = to_flask_response(HttpResponse(204, (("Allow", allow),), b""))
+                response.headers.remove("Content-Length")  # RFC 9110, section 8.6
+                return response
             response = rejected(RequestRejected(outcomes.METHOD_NOT_ALLOWED))
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            response.headers["Allow"] = allow
             return response
         if error.code == outcomes.NOT_FOUND.status:
             return rejected(RequestRejected(outcomes.NOT_FOUND))

@@ -44,19 +44,22 @@ class Responder(NamedTuple):
     resend_after: float
     timed: bool
 
-    def from_result(self, delivery: DeliveryResult) -> HttpResponse:
+    def from_result(self, delivery: DeliveryResult, request_id: str) -> HttpResponse:
         """Return the response to a delivery. A success shows the masked contact, unless it is not known."""
         result = delivery.public_result
         outcome = result.outcome
         if outcome.kind != "success":
-            optional = {"request_id": result.request_id}
-            response = _failure(outcome, self.profile, outcome.detail, optional, retry_after=result.retry_after)
+            optional = {"api_request_id": result.request_id}
+            response = _failure(
+                outcome, self.profile, outcome.detail, request_id, optional, retry_after=result.retry_after
+            )
         else:
             members = {
-                "status": outcome.code,
+                "code": outcome.code,
+                "id": delivery.id,
                 "type": delivery.contact_type.label if delivery.contact_type else None,
                 "contact": delivery.contact.masked if delivery.contact else None,
-                "request_id": result.request_id,
+                "api_request_id": result.request_id,
                 "resolved": result.resolved or None,
                 "resend_after": math.ceil(self.resend_after) if outcome is SENT else None,
             }
@@ -65,11 +68,11 @@ class Responder(NamedTuple):
         return response._replace(headers=response.headers + replayed, timing=result.timing if self.timed else None)
 
 
-def from_rejection(rejection: RequestRejected, profile: Profile) -> HttpResponse:
+def from_rejection(rejection: RequestRejected, profile: Profile, request_id: str) -> HttpResponse:
     """Return the response to a request that was not processed."""
     errors = [{"pointer": pointer, "detail": detail} for pointer, detail in rejection.errors]
     optional = {"errors": errors or None}
-    response = _failure(rejection.outcome, profile, rejection.detail, optional, message=rejection.message)
+    response = _failure(rejection.outcome, profile, rejection.detail, request_id, optional, message=rejection.message)
     if isinstance(rejection, EncodingUnsupported):
         return response._replace(headers=(*response.headers, ("Accept-Encoding", "identity")))
     return response
@@ -107,6 +110,7 @@ def _failure(
     outcome: Outcome,
     profile: Profile,
     detail: str,
+    request_id: str,
     optional: dict[str, Any],
     *,
     retry_after: float | None = None,
@@ -120,12 +124,14 @@ def _failure(
     title = message or outcome.title
     match response_format(outcome, profile):
         case "acknowledged":  # a sender that receives 200 does not retry: there is nothing to stop
-            members = {"status": outcome.code, "verified": False, "title": title, "detail": detail}
+            members = {"code": outcome.code, "verified": False, "title": title, "detail": detail}
             return json_response(status, members | optional)
-        case "hook" if outcome.retryable:  # at once: all attempts of the sender together have 5 s
-            return json_response(status, {"error": {"http_code": status, "message": title}}, ("Retry-After", "1"))
-        case "hook":
-            return json_response(status, {"error": {"http_code": outcome.status, "message": title}})
+        case "hook":  # a retry follows at once: all attempts of the sender together have 5 s
+            seconds = 1 if outcome.retryable else None
+            error = {"http_code": status if outcome.retryable else outcome.status, "message": title}
+            members = {"error": error, "code": outcome.code, "retry_after": seconds}
+            return json_response(status, members, *_retry_headers(seconds))
+    seconds = _retry_seconds(outcome, retry_after)
     members = {  # RFC 9457
         "type": PROBLEM_TYPE + outcome.code,
         "title": outcome.title,
@@ -133,15 +139,19 @@ def _failure(
         "detail": detail,
         "code": outcome.code,
         "retryable": outcome.retryable,
+        "retry_after": seconds,
+        "request_id": request_id,
     }
-    headers = _retry_headers(outcome, retry_after)
+    headers = (("webhook-delivery", "abort-message"),) if outcome.abort else _retry_headers(seconds)
     return json_response(status, members | optional, *headers, media_type="application/problem+json")
 
 
-def _retry_headers(outcome: Outcome, retry_after: float | None) -> tuple[tuple[str, str], ...]:
-    """Return the headers that tell whether and when to retry."""
-    if outcome.abort:
-        return (("webhook-delivery", "abort-message"),)
-    if outcome.retry_after is not None:
-        return (("Retry-After", str(math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after)))),)
-    return ()
+def _retry_seconds(outcome: Outcome, retry_after: float | None) -> int | None:
+    """Return the whole seconds after which to retry; None if there is no such time."""
+    if outcome.retry_after is None:
+        return None
+    return math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after))
+
+
+def _retry_headers(seconds: int | None) -> tuple[tuple[str, str], ...]:
+    return () if seconds is None else (("Retry-After", str(seconds)),)

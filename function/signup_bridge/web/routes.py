@@ -13,6 +13,7 @@ from signup_bridge.core.delivery import DeliveryResult
 from signup_bridge.core.outcomes import RequestRejected
 from signup_bridge.service.admission import LedgerQueryLimiter
 from signup_bridge.service.signup_service import Request, SignupService, body_too_large
+from signup_bridge.telemetry import logs
 
 from . import delivery_log
 from .middleware import to_flask_response
@@ -59,7 +60,9 @@ class WebhookViews(NamedTuple):
         return self._respond(self.service.handle(Request(body, deadline, headers=request.headers, action=action)))
 
     def _respond(self, delivery: DeliveryResult) -> Response:
-        return to_flask_response(self.responder.from_result(delivery), delivery_log.from_result(delivery))
+        return to_flask_response(
+            self.responder.from_result(delivery, logs.current_request_id()), delivery_log.from_result(delivery)
+        )
 
     def _deadline(self) -> Deadline:
         """Return the deadline of this request, whose budget began when the server accepted it.

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from signup_bridge import __version__
 from signup_bridge.core import outcomes
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from signup_bridge.metrics import Metrics
 
 
+HOME_PAGE = b"""<!doctype html>
+<html lang="en">
+<title>signup-bridge</title>
+<h1>signup-bridge</h1>
+<p>This service verifies phone numbers and email addresses for signup systems, which post signed webhooks to
+<code>/webhooks/signup</code>.</p>
+<p><a href="openapi.json">Description of its API</a> (OpenAPI 3.1)</p>
+</html>
+"""
+"""The page at the root. Its link is relative: a gateway may add a prefix."""
+
+
 class ServiceViews(NamedTuple):
     """The views. ``describe`` returns the OpenAPI description; without ``metrics`` they have no route."""
 
@@ -35,12 +48,20 @@ class ServiceViews(NamedTuple):
     def register(self, app: Flask) -> None:
         """Add the routes, as a blueprint."""
         blueprint = Blueprint(SERVICE_BLUEPRINT, __name__)
+        blueprint.get("/")(self.home)
         blueprint.get("/health")(self.health)
         blueprint.get("/ready")(self.ready)
         blueprint.get("/openapi.json")(self.openapi)
         if self.metrics:
             blueprint.get("/metrics", endpoint="metrics")(partial(self.scrape, self.metrics))
         app.register_blueprint(blueprint)
+
+    def home(self) -> Response:
+        """Return a page for people. A sender that uses the wrong method must not get a 200."""
+        if not any(media_type == "text/html" for media_type, _ in request.accept_mimetypes):
+            raise MethodNotAllowed(["POST"])
+        headers = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", "default-src 'none'"))
+        return to_flask_response(HttpResponse(200, headers, HOME_PAGE))
 
     def health(self) -> Response:
         return to_flask_response(json_response(200, {"status": "ok", "version": __version__}))

@@ -30,7 +30,7 @@ def test_faults_are_armed_and_cleared_over_rest(emulator: Emulator) -> None:
     assert [call.fault for call in emulator.calls if call.action == "CreateIntlPhoneEmail"][1:] == [armed["fault"]] * 2
     requests.post(url, json={"fault": "html"}, timeout=60)
     assert requests.delete(url, timeout=60).json() == {"armed": 0}
-    assert bridged.deliver().json["status"] == "verified"
+    assert bridged.deliver().json["code"] == "verified"
 
 
 @pytest.mark.parametrize(

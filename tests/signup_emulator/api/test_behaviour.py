@@ -198,7 +198,7 @@ def test_bridge_resolves_lost_reply_with_any_list_order_and_offset(account: Acco
     response = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
     assert response.json["code"] == "outcome-unknown"
     response = bridged.deliver(type="email", contact=EMAIL, verify_code=code)
-    assert (response.json.get("status"), response.json.get("resolved")) == ("verified", True)
+    assert (response.json.get("code"), response.json.get("resolved")) == ("verified", True)
 
 
 @pytest.mark.parametrize(("masked", "shown"), [(False, EMAIL), (True, "jo@****.com")])

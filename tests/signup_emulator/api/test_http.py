@@ -79,7 +79,8 @@ def test_proxy_of_running_pair_returns_response_of_bridge(pair: Pair) -> None:
     raw(pair.bridge, head, data)
     direct, through = (raw(url, head, data) for url in (pair.bridge, pair.url))
     varies = ("date", "x-request-id", "server-timing")
-    assert (through[0], through[2]) == (direct[0], direct[2])
+    assert through[0] == direct[0]
+    assert json.loads(through[2]).keys() == json.loads(direct[2]).keys()
     assert names(through[1]).count("server") == names(through[1]).count("date") == 1
     assert not PAGE_HEADERS - set(names(direct[1])) & set(names(through[1]))
     assert sorted(names(through[1])) == sorted(names(direct[1]))

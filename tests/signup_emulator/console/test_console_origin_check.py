@@ -34,7 +34,7 @@ def test_cross_site_request_is_rejected(emulator: Emulator, origin: str) -> None
 
 
 def test_api_accepts_any_host_with_valid_signature(emulator: Emulator) -> None:
-    assert bridge(emulator.url).deliver().json["status"] == "verified"
+    assert bridge(emulator.url).deliver().json["code"] == "verified"
     foreign = requests.post(emulator.url, json={}, headers={"Host": "emulator:9010"}, timeout=60).json()
     assert foreign["Response"]["Error"]["Code"].startswith("AuthFailure")
 

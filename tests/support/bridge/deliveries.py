@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.bridge.instances import Bridge
-from tests.support.bridge.responses import HttpResponse
+from tests.support.bridge.responses import HttpResponse, parse_response
 from tests.support.bridge.signed_requests import body, signed
 
 Build = Callable[..., Bridge]
@@ -36,4 +36,5 @@ def replay_of(first: HttpResponse) -> HttpResponse:
 
 def ask(of: Bridge, delivery_id: str, **headers: str) -> tuple[int, Any]:
     response = of.client.get(f"/deliveries/{delivery_id}", headers=signed(b"") | headers)
-    return response.status_code, response.get_json()
+    parsed = parse_response(response.status_code, list(response.headers), response.data, timed=of.timed)
+    return parsed.status, parsed.json

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass
 class HttpResponse:
-    """A response without the headers that differ at each request or belong to the server."""
+    """A response without what differs at each request or belongs to the server.
+
+    ``body`` lacks the members ``request_id`` and ``retry_after``, which were equal to the headers of the same meaning,
+    and the delivery's ``id``; ``sent`` has them.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    sent: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def json(self) -> Any:
@@ -24,13 +29,29 @@ VARYING = {"x-request-id", "server-timing", "date", "server", "connection", "con
 
 
 def parse_response(status: int, headers: Any, data: bytes, *, timed: bool = True) -> HttpResponse:
-    assert "x-request-id" in {name.lower() for name, _ in headers}
-    assert not timed or "server-timing" in {name.lower() for name, _ in headers}
-    kept = {name.lower(): value for name, value in headers if name.lower() not in VARYING}
-    return HttpResponse(status, kept, data)
+    received = {name.lower(): value for name, value in headers}
+    assert "x-request-id" in received
+    assert not timed or "server-timing" in received
+    kept = {name: value for name, value in received.items() if name not in VARYING}
+    return HttpResponse(status, kept, _without_ids(received, data), data)
 
 
-def problem(code: str, status: int, *, retryable: bool, request_id: Any = None, errors: Any = None) -> dict[str, Any]:
+def _without_ids(headers: dict[str, str], data: bytes) -> bytes:
+    """Return the body without the members that describe the request, after a comparison with its headers."""
+    if not headers.get("content-type", "").partition(";")[0].endswith("json") or not data.endswith(b"\n"):
+        return data
+    document = json.loads(data)
+    assert document.pop("retry_after", None) == (int(headers["retry-after"]) if "retry-after" in headers else None)
+    if document.get("code") in ("verified", "sent"):
+        document.pop("id", None)
+    is_problem = headers["content-type"] == "application/problem+json"
+    assert document.pop("request_id", None) == (headers["x-request-id"] if is_problem else None)
+    return json.dumps(document).encode() + b"\n"
+
+
+def problem(
+    code: str, status: int, *, retryable: bool, api_request_id: Any = None, errors: Any = None
+) -> dict[str, Any]:
     """A problem document's members less its texts."""
     members: dict[str, Any] = {
         "type": f"urn:signup-bridge:problem:{code}",
@@ -38,8 +59,8 @@ def problem(code: str, status: int, *, retryable: bool, request_id: Any = None, 
         "code": code,
         "retryable": retryable,
     }
-    if request_id is not None:
-        members["request_id"] = request_id
+    if api_request_id is not None:
+        members["api_request_id"] = api_request_id
     if errors is not None:
         members["errors"] = errors
     return members

@@ -143,6 +143,7 @@ SCENES = {
     "internal-error": Scene(settings={"LOG_LEVEL": "ERROR"}),
     "signature-invalid": Scene(Request(headers=lambda _: {})),
     "not-found": Scene(Request(path="/nowhere")),
+    "delivery-not-found": Scene(Request(b"", method="GET", path="/deliveries/nobody")),
     "method-not-allowed": Scene(Request(method="PUT")),
     "body-too-large": Scene(Request(b" " * 17_000)),
     "media-type-unsupported": Scene(Request(headers=lambda data: signed(data) | {"Content-Type": "text/plain"})),

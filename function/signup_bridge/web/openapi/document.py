@@ -32,14 +32,14 @@ _SECURITY: dict[str, tuple[Schema, list[Schema]]] = {
 """The security schemes of each ``WEBHOOK_AUTH``, and the alternatives that an operation requires."""
 _TAGS = {"webhooks": "Requests from senders.", "bridge": "Requests from operators and machines."}
 
-_ROUTING_OUTCOMES = (outcomes.NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
+_ROUTING_OUTCOMES = (outcomes.NOT_FOUND, outcomes.DELIVERY_NOT_FOUND, outcomes.METHOD_NOT_ALLOWED)
 _VERIFICATION_ONLY: tuple[Outcome, ...] = (
     VERIFIED, outcomes.CODE_INCORRECT, outcomes.ATTEMPTS_EXHAUSTED, outcomes.OUTCOME_UNRESOLVED,
 )  # fmt: skip
 _SENDING_ONLY: tuple[Outcome, ...] = (SENT, outcomes.SEND_LIMITED, outcomes.SEND_FAILED)
 """The outcomes of only one of the two webhooks."""
 _LOOKUP_OUTCOMES = (
-    outcomes.NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
+    outcomes.DELIVERY_NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
     outcomes.OVERLOADED,
 )  # fmt: skip
 """The outcomes of `GET /deliveries/<id>` besides the delivery's own."""

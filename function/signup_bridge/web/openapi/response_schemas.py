@@ -64,7 +64,7 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
             rejection: RequestRejected = EncodingUnsupported()
             if outcome is not rejection.outcome:
                 rejection = RequestRejected(outcome)
-            sent = dict(from_rejection(rejection, profile).headers)
+            sent = dict(from_rejection(rejection, profile, "").headers)
             media_type, body_format = sent.pop("Content-Type"), response_format(outcome, profile)
             headers |= set(sent)
         by_format.setdefault((media_type, body_format), []).append(outcome)
@@ -89,9 +89,11 @@ def _body(body_format: str, status: int, outcomes: list[Outcome], name: str, sch
             component = f"{name}Problem{status}"
             members = {"code": codes, "status": {"type": "integer", "enum": [status]}}
         case "acknowledged":
-            component, members = f"{name}Acknowledged", {"status": codes}
+            component, members = f"{name}Acknowledged", {"code": codes}
+        case "hook":
+            component, members = f"{name}Hook{status}", {"code": codes}
         case _:
-            return reference("HookError" if body_format == "hook" else body_format.capitalize())
+            return reference(body_format.capitalize())
     schemas[component] = {
         "allOf": [reference(body_format.capitalize()), {"type": "object", "properties": members}],
     }
@@ -109,7 +111,9 @@ def _text(description: str) -> Schema:
 
 
 _ERRORS = {"type": "array", "items": _object({"pointer": TEXT, "detail": TEXT})}
-_REQUEST_ID = _text("The API's request id, if there is one.")
+_API_REQUEST_ID = _text("The API's request id, if there is one.")
+_RETRY_AFTER: Schema = {"type": "integer", "minimum": 1, "description": "Seconds, as in the header Retry-After."}
+_DELIVERY_ID = _text("The id that the sender gave the delivery, if it gave one.")
 _CONTACT: Schema = {
     "type": enum(*(one.label for one in ContactType)),
     "contact": _text("Masked. It is not stored, so GET /deliveries/{id} does not return it."),
@@ -118,21 +122,23 @@ _CONTACT: Schema = {
 SCHEMAS: Schema = {
     "Verified": _object(
         {
-            "status": enum(VERIFIED.code),
+            "code": enum(VERIFIED.code),
+            "id": _DELIVERY_ID,
             **_CONTACT,
-            "request_id": _text("The API's request id, unless the outcome comes from the account's contact list."),
+            "api_request_id": _text("The API's request id, unless the outcome comes from the account's contact list."),
             "resolved": {"type": "boolean", "description": "True if the outcome was unknown before, else absent."},
         },
-        optional=("contact", "request_id", "resolved"),
+        optional=("id", "contact", "api_request_id", "resolved"),
     ),
     "Sent": _object(
         {
-            "status": enum(SENT.code),
+            "code": enum(SENT.code),
+            "id": _DELIVERY_ID,
             **_CONTACT,
-            "request_id": _text("The API's request id."),
+            "api_request_id": _text("The API's request id."),
             "resend_after": {"type": "integer", "description": "Seconds until another code may be requested."},
         },
-        optional=("contact",),
+        optional=("id", "contact"),
     ),
     "Problem": _object(
         {
@@ -145,26 +151,33 @@ SCHEMAS: Schema = {
                 "type": "boolean",
                 "description": "Whether a retry of the same delivery may have another outcome.",
             },
-            "request_id": _REQUEST_ID,
+            "retry_after": _RETRY_AFTER,
+            "request_id": _text("The bridge's id of this request, which is also in X-Request-Id and in the log."),
+            "api_request_id": _API_REQUEST_ID,
             "errors": _ERRORS,
         },
-        optional=("request_id", "errors"),
+        optional=("retry_after", "api_request_id", "errors"),
         description="RFC 9457.",
     ),
     "Acknowledged": _object(
         {
-            "status": TEXT,
+            "code": TEXT,
             "verified": {"type": "boolean", "enum": [False]},
             "title": TEXT,
             "detail": TEXT,
-            "request_id": _REQUEST_ID,
+            "api_request_id": _API_REQUEST_ID,
             "errors": _ERRORS,
         },
-        optional=("request_id", "errors"),
+        optional=("api_request_id", "errors"),
         description="Nothing was verified, and a retry changes nothing.",
     ),
-    "HookError": _object(
-        {"error": _object({"http_code": {"type": "integer"}, "message": {"type": "string", "minLength": 1}})},
+    "Hook": _object(
+        {
+            "error": _object({"http_code": {"type": "integer"}, "message": {"type": "string", "minLength": 1}}),
+            "code": TEXT,
+            "retry_after": _RETRY_AFTER,
+        },
+        optional=("retry_after",),
         description="The error format of Supabase's hooks. The message is shown to the person.",
     ),
     "Health": _object({"status": enum("ok"), "version": TEXT}),
