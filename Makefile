@@ -46,18 +46,23 @@ serve:
 # Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
+# With CI=true every branch of function/ must be run. Measuring that takes half as much time again, so the tests of the
+# other packages, of the documents and of the project run apart, without it.
 PYTEST = $(VENV)/python -m pytest -m 'not toolchain'
-# With CI=true every branch of function/ must be run; measuring that takes half as much time again.
+BESIDE = $(addprefix tests/,bench docs project signup_deploy signup_emulator signup_toolkit)
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
+ifeq ($(CI),)
 test:
 	@$(PYTHON) tools/venv.py --dev
-	@$(PYTEST) $(COVERED)
+	@$(PYTEST) -n 6
+else
+test: test-function
+	@$(PYTEST) -n 6 $(BESIDE)
+endif
 
-# Without those of the other packages, of the documents and of the project.
-BESIDE = bench docs project signup_deploy signup_emulator signup_toolkit
 test-function:
 	@$(PYTHON) tools/venv.py --dev
-	@$(PYTEST) -n 6 $(BESIDE:%=--ignore=tests/%)
+	@$(PYTEST) $(BESIDE:%=--ignore=%) $(COVERED)
 
 test-all: test
 	@$(VENV)/python -m pytest -m toolchain -n 2
