@@ -218,3 +218,10 @@ def test_gunicorn_config_follows_settings(monkeypatch: pytest.MonkeyPatch) -> No
         "pythonpath": str(ROOT / "function"),
     }
     assert {name: conf[name] for name in expected} == expected
+
+
+def test_files_on_another_machine_are_not_checked() -> None:
+    elsewhere = environment("http://127.0.0.1:9", DOMAIN_API_CA_BUNDLE="/no/such/ca.pem")
+    assert settings.load(elsewhere, check_files=False).domain_api_ca_bundle == "/no/such/ca.pem"
+    with pytest.raises(SettingsError, match="DOMAIN_API_CA_BUNDLE"):
+        settings.load(elsewhere)
