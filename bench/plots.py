@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import documents, targets
 from bench.benchmarks.latency import at
+from bench.targets import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ COLOURS = {"bridge": OWN, "baseline": BASELINE}
 
 def draw(measured: Mapping[str, Any], folder: Path) -> None:
     """Write each plot as an SVG file, the same bytes for the same data."""
+    with _axes(folder / "performance-targets.svg", height=6.6) as axes:
+        _targets(axes, [result for one in measured.values() for result in one.results])
     with _axes(folder / "performance-throughput.svg", height=2.4) as axes:
         _throughput(axes, measured["speed"].peers)
     with _axes(folder / "performance-latency.svg", height=3.2) as axes:
@@ -36,6 +39,24 @@ def _axes(file: Path, height: float) -> Iterator[Axes]:
         figure = Figure(figsize=(7.6, height), facecolor="white", layout="constrained")
         yield figure.subplots()
         documents.save(figure, file)
+
+
+def _targets(axes: Axes, results: Sequence[Result]) -> None:
+    """Draw each figure as a part of its target's bound, so that less is better in every row."""
+    parts = [(result, result.part_of_bound) for result in results]
+    rows = [(result, part) for result, part in parts if part is not None][::-1]
+    names = ["" for _ in rows]
+    for place, (result, part) in enumerate(rows):
+        target = result.target
+        names[place] = target.name.replace("the same", "    the same")
+        axes.barh(place, part, color=OWN if result.is_met else OTHER, height=0.6)
+        axes.annotate(target.format(result.measured or 0), (part, place), (4, -3), textcoords="offset points")
+    axes.axvline(1, color=TARGET, linewidth=1)
+    axes.annotate("target", (1, len(rows) - 0.4), (3, 0), textcoords="offset points", color=TARGET)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_ylim(-0.6, len(names) + 0.3)
+    axes.set_xlim(0, max([1.2, *(part for _, part in rows)]) * 1.12)
+    axes.set_xlabel("part of the target's bound: shorter is better; grey: short of the target")
 
 
 def _throughput(axes: Axes, peers: Mapping[str, Any]) -> None:

@@ -46,6 +46,14 @@ class Result(NamedTuple):
         return self.measured >= bound if self.target.at == "least" else self.measured <= bound
 
     @property
+    def part_of_bound(self) -> float | None:
+        """The figure as a part of its bound, less being better; None if there is none."""
+        if not self.measured or not self.target.bound:
+            return None
+        part = self.measured / self.target.bound
+        return part if self.target.at == "most" else 1 / part
+
+    @property
     def verdict(self) -> str:
         if self.measured is None:
             return "not measured"
