@@ -109,12 +109,12 @@ def members(result: list[Any], *names: str) -> list[Any]:
 
 def test_python_client_standard_webhooks_drives_bridge(tmp_path: Path) -> None:
     results = drive("standard_webhooks", tmp_path, SEND_CODES="true", METRICS="true")
-    assert members(results["sent"], "status", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
+    assert members(results["sent"], "code", "type", "contact") == [202, "Sent", "sent", "email", "j***@example.com"]
     assert members(results["wrong"], "code", "retryable") == [422, "SignupProblem422", "code-incorrect", False]
-    assert members(results["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+    assert members(results["verified"], "code", "contact") == [200, "Verified", "verified", MASKED]
     assert results["replayed"] == [True, "true"]
     assert members(results["listed"], "code") == [409, "SignupProblem409", "already-verified"]
-    assert members(results["delivered"], "status", "type", "contact") == [200, "Verified", "verified", "phone", None]
+    assert members(results["delivered"], "code", "type", "contact") == [200, "Verified", "verified", "phone", None]
     assert members(results["not found"], "code") == [404, "DeliveredProblem404", "delivery-not-found"]
     assert members(results["health"], "status") == [200, "Health", "ok"]
     assert members(results["ready"], "ledger") == [200, "Ready", {"engine": "sqlite", "reach": "instance"}]
@@ -124,17 +124,17 @@ def test_python_client_standard_webhooks_drives_bridge(tmp_path: Path) -> None:
 def test_python_client_bearer_and_ack_names_deliveries(tmp_path: Path) -> None:
     results = drive("bearer_and_ack", tmp_path, WEBHOOK_AUTH="bearer", SENDER_PROFILE="ack", WEBHOOK_SECRETS=SECRET)
     assert members(results["stranger"], "code") == [401, "SignupProblem401", "signature-invalid"]
-    assert members(results["wrong"], "status", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
-    assert members(results["verified"], "status") == [200, "Verified", "verified"]
-    assert members(results["reused"], "status") == [200, "SignupAcknowledged", "idempotency-key-reused"]
-    assert members(results["delivered"], "status") == [200, "DeliveredAcknowledged", "code-incorrect"]
+    assert members(results["wrong"], "code", "verified") == [200, "SignupAcknowledged", "code-incorrect", False]
+    assert members(results["verified"], "code") == [200, "Verified", "verified"]
+    assert members(results["reused"], "code") == [200, "SignupAcknowledged", "idempotency-key-reused"]
+    assert members(results["delivered"], "code") == [200, "DeliveredAcknowledged", "code-incorrect"]
 
 
 def test_python_client_sends_mapped_supabase_body(tmp_path: Path) -> None:
     results = drive("supabase", tmp_path, PAYLOAD_PRESET="supabase", SENDER_PROFILE="supabase")
     status, kind, document = results["wrong"]
-    assert (status, kind, document["error"]["http_code"]) == (200, "HookError", 422)
-    assert members(results["verified"], "status", "contact") == [200, "Verified", "verified", MASKED]
+    assert (status, kind, document["error"]["http_code"]) == (200, "SignupHook200", 422)
+    assert members(results["verified"], "code", "contact") == [200, "Verified", "verified", MASKED]
 
 
 COMPILER = ["--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
@@ -162,10 +162,7 @@ def test_typescript_client_drives_bridge(tmp_path: Path) -> None:
         "wrong": [422, "code-incorrect", False],
         "verified": [200, "verified", MASKED],
         "listed": [409, "already-verified"],
-        "delivered": [
-            200,
-            {**results["delivered"][1], "code": "verified", "type": "phone"},
-        ],
+        "delivered": [200, {**results["delivered"][1], "code": "verified", "id": "msg_1", "type": "phone"}],
         "ready": [200, "sqlite"],
     }
 

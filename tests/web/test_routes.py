@@ -31,8 +31,7 @@ def test_unknown_path_is_not_found(default_bridge: Bridge, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        *((method, "/", "OPTIONS, POST") for method in ("GET", "HEAD")),
-        *((method, "/", "GET, HEAD, OPTIONS, POST") for method in ("PUT", "DELETE", "PATCH")),
+        *((method, "/", "OPTIONS, POST") for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH")),
         *((method, "/webhooks/signup", "OPTIONS, POST") for method in ("GET", "PUT", "DELETE", "HEAD", "PATCH")),
         *(("POST", path, "GET, HEAD, OPTIONS") for path in ("/health", "/openapi.json")),
     ],
@@ -49,7 +48,7 @@ def test_method_not_allowed_names_the_allowed_ones(
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/", "GET, HEAD, OPTIONS, POST"), ("/webhooks/signup", "OPTIONS, POST"), ("/health", "GET, HEAD, OPTIONS")],
+    [("/", "OPTIONS, POST"), ("/webhooks/signup", "OPTIONS, POST"), ("/health", "GET, HEAD, OPTIONS")],
 )
 def test_options_names_the_methods_of_a_path(default_bridge: Bridge, path: str, allowed: str) -> None:
     response = default_bridge.client.options(path)

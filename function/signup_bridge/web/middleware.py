@@ -129,7 +129,10 @@ def _register_error_handlers(app: Flask, profile: Profile) -> None:
     @app.errorhandler(HTTPException)
     def not_routed(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
-            allow = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
+            methods = {*(error.valid_methods or ()), "OPTIONS"}
+            if request.path == "/":  # the page for browsers is no part of the API
+                methods -= {"GET", "HEAD"}
+            allow = ", ".join(sorted(methods))
             if request.method == "OPTIONS":
                 response = to_flask_response(HttpResponse(204, (("Allow", allow),), b""))
                 response.headers.remove("Content-Length")  # RFC 9110, section 8.6

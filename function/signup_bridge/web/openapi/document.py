@@ -39,10 +39,10 @@ _VERIFICATION_ONLY: tuple[Outcome, ...] = (
 _SENDING_ONLY: tuple[Outcome, ...] = (SENT, outcomes.SEND_LIMITED, outcomes.SEND_FAILED)
 """The outcomes of only one of the two webhooks."""
 _LOOKUP_OUTCOMES = (
-    outcomes.DELIVERY_NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID, outcomes.LEDGER_UNAVAILABLE,
-    outcomes.OVERLOADED,
+    outcomes.NOT_FOUND, outcomes.DELIVERY_NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID,
+    outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED,
 )  # fmt: skip
-"""The outcomes of `GET /deliveries/<id>` besides the delivery's own."""
+"""The outcomes of `GET /deliveries/<id>` besides the delivery's own. Some ids, such as ``.``, make another path."""
 
 
 def build(features: Features) -> Schema:
