@@ -146,6 +146,13 @@ def test_request_that_has_arrived_whole_is_processed_under_the_lock(
         assert response.read() == state
 
 
+def test_hostile_length_is_no_whole_request() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(HEAD.replace(b"4", b"9" * 5000) + b"body")  # int() would raise ValueError
+        assert not has_whole_request(here)
+
+
 def test_connection_that_has_ended_has_no_whole_request() -> None:
     here, there = socket.socketpair()
     with here, there:

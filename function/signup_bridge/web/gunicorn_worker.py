@@ -34,7 +34,7 @@ KEEPALIVE_LINGER = 0.05
 """Seconds for which a thread waits for the next request of its connection; after that the event loop does."""
 
 
-_BODY = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]+)|transfer-encoding)", re.IGNORECASE)
+_BODY = re.compile(rb"\r\n(?:content-length:[ \t]*([0-9]{1,9})|transfer-encoding)", re.IGNORECASE)
 
 
 def has_whole_request(sock: socket.socket) -> bool:
