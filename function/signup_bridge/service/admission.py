@@ -93,7 +93,9 @@ class LedgerQueryLimiter:
     @contextmanager
     def acquire(self, deadline: Deadline) -> Iterator[Deadline]:
         """Wait for a permit, and return the query's own deadline. Raises RequestRejected."""
-        if not self._permits.acquire(timeout=LEDGER_QUERY_WAIT):
+        with cpu_lock.released():
+            acquired = self._permits.acquire(timeout=LEDGER_QUERY_WAIT)
+        if not acquired:
             raise RequestRejected(outcomes.OVERLOADED)
         try:
             yield deadline.within(LEDGER_QUERY_TIMEOUT)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import hiredis
 
 from signup_bridge.core import network
-from signup_bridge.core.clock import Deadline
+from signup_bridge.core.clock import Deadline, cpu_lock
 from signup_bridge.ledger import url as ledger_url
 from signup_bridge.ledger.url import RedisUrl
 
@@ -41,9 +41,10 @@ class RedisConnection:
         """Connect, log in and select the database. Raises what `command` raises."""
         options = self._server.options
         context = _tls_context(options) if self._server.tls else None
-        sock = network.connect(options["host"], options["port"], self._remaining)
-        if context is not None:
-            sock = _start_tls(context, sock, options["host"])
+        with cpu_lock.released():
+            sock = network.connect(options["host"], options["port"], self._remaining)
+            if context is not None:
+                sock = _start_tls(context, sock, options["host"])
         self._socket = network.DeadlineSocket(sock, self._remaining)
         if "password" in options:
             self._log_in(options.get("username"), options["password"])
