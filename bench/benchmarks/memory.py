@@ -27,7 +27,7 @@ class Memory(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What the built zip did in a control group: the deliveries that it verified, and MiB after each step."""
+    """The deliveries that the built zip verified in a control group, and the MiB that it held after each step."""
 
     size: int
     verified: int

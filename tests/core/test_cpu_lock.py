@@ -64,6 +64,20 @@ def test_cpu_lock_is_exclusive_until_it_is_released() -> None:
     assert in_another_thread(lambda: is_free(lock))
 
 
+def test_holder_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = CpuLock()
+    with lock.held():
+        assert not in_another_thread(lambda: is_free(lock))
+        monkeypatch.setattr(clock, "MAX_LOCK_WAIT", 3600.0)  # longer than the test may take
+        for _ in range(3):
+            assert not in_another_thread(lambda: is_free(lock))
+    with lock.held(), ThreadPoolExecutor(1) as pool:  # it is waited for again
+        other = pool.submit(is_free, lock)
+        assert not other.done()
+        with lock.released():
+            assert other.result()
+
+
 def test_cpu_lock_is_released_after_an_error() -> None:
     lock = CpuLock()
     for block in (lock.released, lock.held):

@@ -8,7 +8,8 @@ from typing import ClassVar
 class Value:
     """Equals another object of its class with the same attributes. Its repr omits those in ``hidden``.
 
-    A frozen dataclass does the same, but to generate its methods takes 0.5 ms of a cold start for each class.
+    A frozen dataclass also forbids assignments, but generating its methods takes 0.5 ms of a cold start for each class.
+    Here the attributes are declared ``Final``, which mypy checks.
     """
 
     hidden: ClassVar[tuple[str, ...]] = ()

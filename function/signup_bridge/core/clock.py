@@ -12,8 +12,8 @@ from threading import Lock, get_ident
 from typing import Protocol
 
 MAX_LOCK_WAIT = 0.1
-"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, so that a thread that hangs does not
-stop the others."""
+"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, and so do the others until the holder
+releases it. A thread that hangs, or whose caller does not read the response, therefore does not stop them."""
 
 
 class CpuLock:
@@ -26,6 +26,7 @@ class CpuLock:
     def __init__(self) -> None:
         self._lock = Lock()
         self._holder: int | None = None
+        self._is_stuck = False
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -46,16 +47,17 @@ class CpuLock:
                 self._acquire()
 
     def _acquire(self) -> bool:
-        acquired = self._lock.acquire(timeout=MAX_LOCK_WAIT)
+        acquired = self._lock.acquire(timeout=0.0 if self._is_stuck else MAX_LOCK_WAIT)
         if acquired:
             self._holder = get_ident()
+        self._is_stuck = not acquired
         return acquired
 
     def _release(self) -> bool:
         """Release the lock; False if this thread does not hold it."""
         is_holder = self._holder == get_ident()
         if is_holder:
-            self._holder = None
+            self._holder, self._is_stuck = None, False
             self._lock.release()
         return is_holder
 

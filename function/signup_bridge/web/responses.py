@@ -1,6 +1,7 @@
 """Build the HTTP response for a result or a rejection, in the format that makes the sender do the right thing.
 
-A response never contains a contact in the clear, a verification code, or details of an internal error.
+A response never contains a contact in the clear, a verification code, or details of an internal error. A delivery's
+``id`` is what the sender chose.
 """
 
 from __future__ import annotations
