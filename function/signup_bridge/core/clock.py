@@ -12,8 +12,8 @@ from threading import Lock, get_ident
 from typing import Protocol
 
 MAX_LOCK_WAIT = 0.1
-"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, and so do the others until the holder
-releases it. A thread that hangs, or whose caller does not read the response, therefore does not stop them."""
+"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, and so do the others until the
+holder releases it. A thread that hangs, or whose caller does not read the response, therefore does not stop them."""
 
 
 class CpuLock:

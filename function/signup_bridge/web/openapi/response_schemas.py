@@ -113,9 +113,7 @@ def _text(description: str) -> Schema:
 _ERRORS = {"type": "array", "items": _object({"pointer": TEXT, "detail": TEXT})}
 _API_REQUEST_ID = _text("The API's request id, if there is one.")
 _RETRY_AFTER: Schema = {"type": "integer", "minimum": 1, "description": "Seconds, as in the header Retry-After."}
-_DELIVERY_ID = _text(
-    "The delivery's id, if it is signed, or in the header Idempotency-Key or a direct event."
-)
+_DELIVERY_ID = _text("The delivery's id, if it is signed, or in the header Idempotency-Key or a direct event.")
 _CONTACT: Schema = {
     "type": enum(*(one.label for one in ContactType)),
     "contact": _text("Masked. It is not stored, so GET /deliveries/{id} does not return it."),
