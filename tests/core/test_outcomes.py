@@ -56,7 +56,7 @@ OTHERS = {
 def test_classify_error_reply_returns_outcome_of_api_code(api_code: str, outcome: str) -> None:
     document = {"Response": {"Error": {"Code": api_code, "Message": "…"}, "RequestId": "r-1"}}
     verdict = classify(CallResult(Reply(200, json.dumps(document).encode()), 0.25))
-    assert (verdict.outcome.code, verdict.request_id, verdict.api_code) == (outcome, "r-1", api_code)
+    assert (verdict.outcome.code, verdict.api_request_id, verdict.api_code) == (outcome, "r-1", api_code)
     assert verdict.timing.upstream_seconds == 0.25
 
 

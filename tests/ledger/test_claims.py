@@ -19,7 +19,7 @@ from signup_bridge.ledger import (
     StoredState,
 )
 
-from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, keys, near
+from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, exhausted, keys, near
 
 # -- claim, settle, replay --
 
@@ -191,9 +191,7 @@ def test_contact_spellings_share_lock_and_wrong_code_count(
     engine.settle(token, WRONG, keys("a", contact=one, kind=kind))
     for number in range(4):
         engine.end(WRONG, keys(f"c{number}", contact=other, kind=kind, code=f"{number:06}"))
-    assert engine.claim(keys("d", contact=one, kind=kind, code="999999")) == ShortCircuited(
-        Record("attempts-exhausted", None, False, kind.value)
-    )
+    assert engine.claim(keys("d", contact=one, kind=kind, code="999999")) == exhausted(600, contact_type=kind.value)
 
 
 # -- late comers --

@@ -125,6 +125,7 @@ def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
     before.ledger.close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         db.executescript("DROP TABLE sends; DROP INDEX by_call; DROP INDEX by_second_call; PRAGMA user_version = 1")
+        db.execute("ALTER TABLE deliveries DROP COLUMN retry_at")
     db.close()
     engine = sqlite_engine(tmp_path, FAST)
     assert isinstance(engine.claim(keys("v")), Replay)

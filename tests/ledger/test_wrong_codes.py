@@ -5,18 +5,42 @@ from __future__ import annotations
 import pytest
 from signup_bridge.ledger import Acquired, ContactBusy, Record, Replay, ShortCircuited
 
-from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, guess, keys
+from tests.support.ledgers import GUESS, OTHER, VERIFIED, WRONG, Engine, Make, exhausted, guess, keys
 
 
 def test_too_many_wrong_codes_short_circuit_claim(engine: Engine) -> None:
     for number in range(5):
         engine.end(WRONG, guess(number))
         engine.pass_by(10)
-    claim = engine.claim(guess(5))
-    assert claim == ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert engine.claim(guess(5)) == exhausted(550)
     assert isinstance(engine.claim(guess(5)), Replay)
     assert engine.claim(guess(0)) == Replay(WRONG)
     assert isinstance(engine.claim(keys("elsewhere", contact="10086")), Acquired)
+
+
+def test_replay_tells_the_time_that_is_left(engine: Engine) -> None:
+    for number in range(7):
+        if number < 5:
+            engine.end(WRONG, guess(number))
+        engine.pass_by(10)
+    engine.claim(guess(5))
+    for passed, left in ((0, 530), (500, 30), (60, 0), (3600, 0)):
+        engine.pass_by(passed)
+        replay = Replay(exhausted(left).record)
+        assert engine.claim(guess(5)) == replay
+        stored = engine.look(guess(5))
+        assert stored is not None
+        assert stored.record == replay.record
+
+
+def test_lowered_limit_counts_the_last_wrong_codes(make: Make) -> None:
+    engine = make()
+    for number in range(4):
+        engine.end(WRONG, guess(number))
+        engine.pass_by(100)
+    strict = make(wrong_codes=2)
+    strict.pass_by(400)
+    assert strict.claim(guess(4)) == exhausted(400)
 
 
 def test_rejected_deliveries_do_not_extend_window(engine: Engine) -> None:
@@ -60,9 +84,9 @@ def test_repeated_guess_does_not_clear_its_count(engine: Engine) -> None:
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(125)
-    assert engine.claim(keys(None, code="000000")) == ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert engine.claim(keys(None, code="000000")) == exhausted(475)
     engine.pass_by(125)
-    assert engine.claim(keys(None, code="000001")) == ShortCircuited(Record("attempts-exhausted", contact_type=1))
+    assert engine.claim(keys(None, code="000001")) == exhausted(350)
     assert isinstance(engine.claim(guess(7)), ShortCircuited)
 
 
@@ -154,6 +178,5 @@ def test_spent_pair_without_id_counts_once(make: Make) -> None:
         assert isinstance(engine.claim(pair), Replay)
         engine.pass_by(121)
     engine.end(WRONG, GUESS)
-    exhausted = ShortCircuited(Record("attempts-exhausted", contact_type=1))
-    assert engine.claim(guess(7)) == exhausted
-    assert engine.claim(pair) == exhausted
+    assert engine.claim(guess(7)) == exhausted(237)
+    assert engine.claim(pair) == exhausted(237)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from signup_bridge.core.clock import Deadline, Stopwatch
 from signup_bridge.core.contact import Contact, ContactType
 from signup_bridge.core.delivery import Delivery, IdempotencyKey
@@ -20,6 +21,7 @@ from signup_bridge.ledger import (
     Policy,
     Record,
     Settlement,
+    ShortCircuited,
     Slot,
     StoredState,
     UnknownOutcome,
@@ -65,6 +67,12 @@ GUESS = keys("msg_3", code="000000")
 
 def guess(number: int) -> Keys:
     return keys(f"guess_{number}", code=f"{number:06}")
+
+
+def exhausted(retry_after: float, *, contact_type: int = 1) -> ShortCircuited:
+    """Return the claim of a contact with too many wrong codes, so many seconds before a new delivery may be tried."""
+    approximately: Any = pytest.approx(retry_after, abs=0.1)
+    return ShortCircuited(Record("attempts-exhausted", contact_type=contact_type, retry_after=approximately))
 
 
 def near(interval: CallWindow, sent: float, gave_up: float) -> bool:

@@ -62,7 +62,8 @@ ALREADY_VERIFIED = Outcome(
 )  # fmt: skip
 ATTEMPTS_EXHAUSTED = Outcome(
     "attempts-exhausted", 422, "Too many wrong codes",
-    "Too many wrong codes were given for this contact. Wait until WRONG_CODE_WINDOW is over, then send a new code.",
+    "The limit for wrong codes for this contact has been reached. Wait for the seconds in `retry_after`, then send the "
+    "person a new code and verify it with a new delivery.",
     "no", retryable=False, stored="definitive",
 )  # fmt: skip
 OUTCOME_UNRESOLVED = Outcome(
@@ -195,12 +196,13 @@ NO_TIME = Timing()
 class Result(NamedTuple):
     """The outcome of a delivery, with details of the API call that decided it.
 
-    ``error`` is for the log. ``retry_after`` is in seconds, None for the outcome's own. ``limit``: the send limit that
-    rejected a code. ``resolved``: the outcome was unknown before. ``replayed``: the ledger had stored it.
+    ``error`` is for the log. ``retry_after`` is in seconds, None for the outcome's own; in a permanent outcome it is
+    the time until a new delivery for the contact may be tried. ``limit``: the send limit that rejected a code.
+    ``resolved``: the outcome was unknown before. ``replayed``: the ledger had stored it.
     """
 
     outcome: Outcome
-    request_id: str | None = None
+    api_request_id: str | None = None
     api_code: str | None = None
     error: str | None = None
     retry_after: float | None = None
@@ -231,7 +233,7 @@ def conceal_in_result(result: Result, placeholder_id: Callable[[], str]) -> Resu
     if outcome is not CODE_INCORRECT:
         return result
     placeholder = placeholder_id()
-    return result._replace(outcome=outcome, request_id=result.request_id or placeholder)
+    return result._replace(outcome=outcome, api_request_id=result.api_request_id or placeholder)
 
 
 class RequestRejected(Exception):  # noqa: N818  not an error of the bridge: an outcome on its way to the response

@@ -82,12 +82,17 @@ class Slot(NamedTuple):
 
 
 class Record(NamedTuple):
-    """The stored result of a delivery. ``contact_type`` is the API's ``Type``."""
+    """The stored result of a delivery.
+
+    ``contact_type`` is the API's ``Type``. ``retry_after``: the seconds until a new delivery for the contact may be
+    tried, 0.0 afterwards; None if the result has no such time.
+    """
 
     outcome: str
-    request_id: str | None = None
+    api_request_id: str | None = None
     resolved: bool = False
     contact_type: int = 0
+    retry_after: float | None = None
 
 
 class Settlement(NamedTuple):

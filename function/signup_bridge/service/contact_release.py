@@ -52,5 +52,5 @@ class ContactRelease(NamedTuple):
 
 
 def _log_fields(result: Result) -> dict[str, str]:
-    fields = {"api_code": result.api_code, "upstream_error": result.error, "api_request_id": result.request_id}
+    fields = {"api_code": result.api_code, "upstream_error": result.error, "api_request_id": result.api_request_id}
     return {key: value for key, value in fields.items() if value}

@@ -221,13 +221,16 @@ def settlement(claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
     """Return the settlement for any kind of work: a definitive result, and the time of the call."""
     result, record = attempt.result, None
     if result.outcome.stored == "definitive":
-        record = Record(result.outcome.code, result.request_id, result.resolved, claimed.keys.contact_type)
+        record = Record(result.outcome.code, result.api_request_id, result.resolved, claimed.keys.contact_type)
     return Settlement(record, sent_at=attempt.started, gave_up_at=attempt.finished, requested=claimed.requested)
 
 
 def result_from_record(record: Record, *, replayed: bool = False) -> Result:
     """Return the result that the ledger stores."""
-    return Result(outcomes.BY_CODE[record.outcome], record.request_id, resolved=record.resolved, replayed=replayed)
+    outcome = outcomes.BY_CODE[record.outcome]
+    return Result(
+        outcome, record.api_request_id, retry_after=record.retry_after, resolved=record.resolved, replayed=replayed
+    )
 
 
 def ledger_unavailable_result(error: LedgerUnavailable) -> Result:

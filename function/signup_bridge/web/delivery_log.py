@@ -30,7 +30,7 @@ def from_result(delivery: DeliveryResult) -> LogEntry:
         "action": "send" if delivery.action == SEND else None,
         "type": delivery.contact_type.label if delivery.contact_type else None,
         "contact": delivery.contact.masked if delivery.contact else None,
-        "api_request_id": result.request_id,
+        "api_request_id": result.api_request_id,
         "api_code": result.api_code,
         "upstream_error": result.error,
         "limit": result.limit,

@@ -50,7 +50,7 @@ class Responder(NamedTuple):
         result = delivery.public_result
         outcome = result.outcome
         if outcome.kind != "success":
-            optional = {"api_request_id": result.request_id}
+            optional = {"api_request_id": result.api_request_id}
             response = _failure(
                 outcome, self.profile, outcome.detail, request_id, optional, retry_after=result.retry_after
             )
@@ -60,7 +60,7 @@ class Responder(NamedTuple):
                 "id": delivery.id,
                 "type": delivery.contact_type.label if delivery.contact_type else None,
                 "contact": delivery.contact.masked if delivery.contact else None,
-                "api_request_id": result.request_id,
+                "api_request_id": result.api_request_id,
                 "resolved": result.resolved or None,
                 "resend_after": math.ceil(self.resend_after) if outcome is SENT else None,
             }
@@ -125,13 +125,19 @@ def _failure(
     title = message or outcome.title
     match response_format(outcome, profile):
         case "acknowledged":  # a sender that receives 200 does not retry: there is nothing to stop
-            members = {"code": outcome.code, "verified": False, "title": title, "detail": detail}
+            members = {
+                "code": outcome.code,
+                "verified": False,
+                "title": title,
+                "detail": detail,
+                "retry_after": _retry_seconds(outcome, retry_after),
+            }
             return json_response(status, members | optional)
         case "hook":  # a retry follows at once: all attempts of the sender together have 5 s
-            seconds = 1 if outcome.retryable else None
+            seconds = 1 if outcome.retryable else _retry_seconds(outcome, retry_after)
             error = {"http_code": status if outcome.retryable else outcome.status, "message": title}
             members = {"error": error, "code": outcome.code, "retry_after": seconds}
-            return json_response(status, members, *_retry_headers(seconds))
+            return json_response(status, members, *(_retry_headers(seconds) if outcome.retryable else ()))
     seconds = _retry_seconds(outcome, retry_after)
     members = {  # RFC 9457
         "type": PROBLEM_TYPE + outcome.code,
@@ -148,10 +154,10 @@ def _failure(
 
 
 def _retry_seconds(outcome: Outcome, retry_after: float | None) -> int | None:
-    """Return the whole seconds after which to retry; None if there is no such time."""
-    if outcome.retry_after is None:
-        return None
-    return math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after))
+    """Return the whole seconds after which to retry, or to try a new delivery; None if there is no such time."""
+    if outcome.retry_after is not None:
+        return math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after))
+    return math.ceil(retry_after) if retry_after is not None and outcome.kind == "permanent" else None
 
 
 def _retry_headers(seconds: int | None) -> tuple[tuple[str, str], ...]:

@@ -11,8 +11,8 @@ from typing import Any
 class HttpResponse:
     """A response without what differs at each request or belongs to the server.
 
-    ``body`` lacks the members ``request_id`` and ``retry_after``, which were equal to the headers of the same meaning,
-    and the delivery's ``id``; ``sent`` has them.
+    ``body`` lacks the members ``request_id`` and ``retry_after``, which were equal to the headers of the same meaning
+    (``attempts-exhausted`` has no header), and the delivery's ``id``; ``sent`` has them.
     """
 
     status: int
@@ -41,7 +41,12 @@ def _without_ids(headers: dict[str, str], data: bytes) -> bytes:
     if not headers.get("content-type", "").partition(";")[0].endswith("json") or not data.endswith(b"\n"):
         return data
     document = json.loads(data)
-    assert document.pop("retry_after", None) == (int(headers["retry-after"]) if "retry-after" in headers else None)
+    retry_after = document.pop("retry_after", None)
+    if document.get("code") == "attempts-exhausted":
+        assert isinstance(retry_after, int)
+        assert "retry-after" not in headers
+    else:
+        assert retry_after == (int(headers["retry-after"]) if "retry-after" in headers else None)
     if document.get("code") in ("verified", "sent"):
         document.pop("id", None)
     is_problem = headers["content-type"] == "application/problem+json"

@@ -69,11 +69,13 @@ end
 
 -- Settle a new delivery that needs no call; nil if it needs one. `used_until` is the value of its content's key.
 local function short_circuit(new, contact, repeats, used_until)
-  local before, left, outcome = contact.wrong, {}, nil
+  local before, left, times, outcome, retry_at = contact.wrong, {}, {}, nil, ''
   for i = 1, #before, WRONG_CODE do
     -- A later time was written before the clock was set back: it counts from now.
     local at = math.min(now, (struct.unpack('>d', before, i + ID)))
-    if at > now - window then left[#left + 1] = before:sub(i, i + ID - 1) .. struct.pack('>d', at) end
+    if at > now - window then
+      left[#left + 1], times[#times + 1] = before:sub(i, i + ID - 1) .. struct.pack('>d', at), at
+    end
   end
   contact.wrong = table.concat(left, '', math.max(1, #left - math.max(wrong_codes, max_competing) + 1))
   local exhausted = wrong_codes > 0 and #left >= wrong_codes
@@ -81,10 +83,12 @@ local function short_circuit(new, contact, repeats, used_until)
     outcome = already_verified
   elseif exhausted then
     outcome = attempts_exhausted
+    table.sort(times)
+    retry_at = struct.pack('>d', times[#times - wrong_codes + 1] + window)
   else
     return nil
   end
-  new.state, new.outcome, new.request_id, new.resolved, new.token, new.lease = SETTLED, outcome, '', '0', nil, nil
+  new.state, new.outcome, new.request_id, new.resolved, new.token, new.lease = SETTLED, outcome, retry_at, '0', nil, nil
   new.expires = now + (new.transient == '1' and content_replay or ttl)
   deliveries.save(new)
   if outcome == already_verified and conceal then contacts.count_wrong_code(contact, new, now, repeats) end

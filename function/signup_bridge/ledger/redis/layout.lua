@@ -26,7 +26,8 @@ local UNSETTLED, LAYOUT = prefix .. 'unsettled', '2'
 -- A packed delivery: its state, content, contact type, whether its id is its content's, when it expires and when it was
 -- claimed, the owner who settled it, and the fields of its state. If it is not settled, these are its lease, its token,
 -- its calls, and whether it counts as a wrong code; its counters follow. If it is settled, they are its lock, its outcome
--- and whether that was reconciled; its request id follows. One that has an owner then locks its contact, to be taken off
+-- and whether that was reconciled; its request id follows, or, if too many wrong codes came before it, the time from
+-- which a new delivery for the contact may be tried. One that has an owner then locks its contact, to be taken off
 -- the list: the lock is the lease and the token. A time that a delivery does not have is 0.
 local CLAIMED, UNKNOWN, SETTLED = 'c', 'u', 's'
 local UNSETTLED_FORMAT, SETTLED_FORMAT = '>c1c22Bc1ddBc0dBc0ddddc1', '>c1c22Bc1ddBc0Bc0Bc0c1'

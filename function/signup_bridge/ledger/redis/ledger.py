@@ -107,7 +107,7 @@ class RedisLedger:
         )
         reply = self._execute(
             deadline, "settle",
-            _name(keys.delivery), token, record.outcome, record.request_id or "", _flag(record.resolved),
+            _name(keys.delivery), token, record.outcome, record.api_request_id or "", _flag(record.resolved),
             str(sent) if settlement.sent_at else "", str(gave_up), _flag(settlement.counts_as_wrong),
             str(settlement.release_lock), _name(keys.contact_exact), _name(keys.content), _name(keys.contact),
             str(keys.contact_type), _flag(keys.body_keyed),

@@ -72,7 +72,9 @@ function deliveries.index(delivery, content)
 end
 
 function deliveries.record(row)
-  return {row.outcome, row.request_id, row.resolved, row.contact_type}
+  if row.outcome ~= attempts_exhausted then return {row.outcome, row.request_id, row.resolved, row.contact_type} end
+  local retry_at = #row.request_id == 8 and struct.unpack('>d', row.request_id) or 0 -- a converted one has no time
+  return {row.outcome, '', row.resolved, row.contact_type, text(math.max(0, retry_at - now))}
 end
 
 -- The claim of a delivery that is settled or in progress, or whose id has another content. One without an id that was

@@ -57,8 +57,9 @@ def slot(reply: list[str]) -> Slot:
 
 def record(reply: list[str]) -> Record:
     """Return the record in a reply."""
-    outcome, request_id, resolved, contact_type = reply
-    return Record(outcome, request_id or None, resolved == "1", int(contact_type))
+    outcome, request_id, resolved, contact_type, *retry_after = reply
+    seconds = float(retry_after[0]) if retry_after else None
+    return Record(outcome, request_id or None, resolved == "1", int(contact_type), seconds)
 
 
 def _call_windows(times: list[str]) -> tuple[CallWindow, ...]:

@@ -59,6 +59,8 @@ CREATE INDEX by_age ON sends (at)""",
     """
 CREATE INDEX by_call ON deliveries (contact, sent) WHERE sent IS NOT NULL;
 CREATE INDEX by_second_call ON deliveries (contact, sent2) WHERE sent2 IS NOT NULL""",
+    """
+ALTER TABLE deliveries ADD COLUMN retry_at REAL""",
 )
 """The statements that turn each version of the file into the next one."""
 

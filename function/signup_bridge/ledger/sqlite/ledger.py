@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from signup_bridge.core import outcomes
 from signup_bridge.core.actions import CREATE, SEND
 from signup_bridge.core.clock import Clock, Deadline
+from signup_bridge.core.outcomes import Outcome
 from signup_bridge.core.rate_limit import RateLimiterState
 from signup_bridge.ledger import (
     CONTENT_REPLAY,
@@ -135,7 +136,7 @@ class SqliteLedger:
         if row is None or row["until"] <= now:
             return None
         if row["state"] >= VERIFIED:
-            return StoredState("settled", row["content"], queries.record(row))
+            return StoredState("settled", row["content"], queries.record(row, now))
         return StoredState("in-flight" if queries.is_in_progress(row, now) else "unknown", row["content"])
 
     def count_unknown(self, *, deadline: Deadline) -> int:
@@ -175,11 +176,8 @@ class SqliteLedger:
             return ContactBusy()
         if context.unknown:
             return self._acquire_unknown(db, request, context, now)
-        if record := self._short_circuit(context, keys):
-            conceals = self._policy.conceal and record.outcome == outcomes.ALREADY_VERIFIED.code
-            at = updates.move_count(db, keys, counted, now) if conceals else None
-            self._insert(db, keys, now, state=REFUSED, outcome=record.outcome, counted=at)
-            return ShortCircuited(record)
+        if outcome := self._outcome_without_call(context):
+            return self._short_circuit(db, keys, outcome, counted, now)
         slot = self._reserve_slot(db, CREATE, now, request.max_wait, context.rate)
         if not slot.fits:
             return RateLimited(slot.wait)
@@ -210,12 +208,25 @@ class SqliteLedger:
         unknown_outcome = UnknownOutcome(now, calls, competing or (), has_more_calls=competing is None)
         return Acquired(release_pending=context.release_pending, unknown_outcome=unknown_outcome)
 
-    def _short_circuit(self, context: queries.ClaimContext, keys: Keys) -> Record | None:
-        """Return the result of a new delivery that needs no call."""
+    def _outcome_without_call(self, context: queries.ClaimContext) -> Outcome | None:
+        """Return the outcome of a new delivery that needs no call."""
         exhausted = 0 < self._policy.wrong_codes <= context.wrong_codes
         if context.code_used and not (exhausted and self._policy.conceal):
-            return Record(outcomes.ALREADY_VERIFIED.code, contact_type=keys.contact_type)
-        return Record(outcomes.ATTEMPTS_EXHAUSTED.code, contact_type=keys.contact_type) if exhausted else None
+            return outcomes.ALREADY_VERIFIED
+        return outcomes.ATTEMPTS_EXHAUSTED if exhausted else None
+
+    def _short_circuit(
+        self, db: sqlite3.Connection, keys: Keys, outcome: Outcome, counted: float | None, now: float
+    ) -> ShortCircuited:
+        """Settle a new delivery that needs no call. ``counted``: when its detached row counted as a wrong code."""
+        at = retry_at = retry_after = None
+        if outcome is outcomes.ATTEMPTS_EXHAUSTED:
+            retry_at = queries.end_of_exhaustion(db, keys, self._policy, now)
+            retry_after = retry_at - now
+        elif self._policy.conceal:
+            at = updates.move_count(db, keys, counted, now)
+        self._insert(db, keys, now, state=REFUSED, outcome=outcome.code, counted=at, retry_at=retry_at)
+        return ShortCircuited(Record(outcome.code, contact_type=keys.contact_type, retry_after=retry_after))
 
     def _claim_send(self, db: sqlite3.Connection, request: _ClaimRequest, limits: Sequence[SendLimit]) -> Claim:
         keys, now = request.keys, self._clock.time()

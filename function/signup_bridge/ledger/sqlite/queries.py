@@ -48,7 +48,7 @@ def existing_claim(row: sqlite3.Row | None, keys: Keys, now: float) -> Claim | N
     if row["content"] != keys.content:
         return KeyMismatch()
     if row["state"] >= VERIFIED:
-        return None if row["transient"] and row["claimed"] > now + 1 else Replay(record(row))
+        return None if row["transient"] and row["claimed"] > now + 1 else Replay(record(row, now))
     return InFlight() if row["state"] == CLAIMED and is_in_progress(row, now) else None
 
 
@@ -109,8 +109,17 @@ def is_in_progress(row: sqlite3.Row, now: float) -> bool:
     return row["lease"] is not None and now < row["lease"] <= now + LEASE_LIMIT
 
 
-def record(row: sqlite3.Row) -> Record:
-    return Record(row["outcome"], row["request_id"], bool(row["resolved"]), row["contact_type"])
+def record(row: sqlite3.Row, now: float) -> Record:
+    retry_after = None if row["retry_at"] is None else max(0.0, row["retry_at"] - now)
+    return Record(row["outcome"], row["request_id"], bool(row["resolved"]), row["contact_type"], retry_after)
+
+
+def end_of_exhaustion(db: sqlite3.Connection, keys: Keys, policy: Policy, now: float) -> float:
+    """Return when the contact, which has ``policy.wrong_codes`` wrong codes or more, has fewer."""
+    query = "SELECT counted FROM deliveries WHERE contact = ? AND counted > ? ORDER BY counted DESC LIMIT 1 OFFSET ?"
+    parameters = (keys.contact, now - policy.wrong_code_window, policy.wrong_codes - 1)
+    (counted,) = db.execute(query, parameters).fetchone()
+    return float(counted) + policy.wrong_code_window
 
 
 def calls(row: sqlite3.Row) -> Iterator[CallWindow]:

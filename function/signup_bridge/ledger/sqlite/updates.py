@@ -106,7 +106,7 @@ def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now
         "gave_up": settlement.gave_up_at and now - settlement.gave_up_at.seconds(),
         "now": now,
         "outcome": record and record.outcome,
-        "request_id": record and record.request_id,
+        "request_id": record and record.api_request_id,
         "resolved": record and record.resolved,
         "sent": settlement.sent_at and now - settlement.sent_at.seconds(),
         "state": UNKNOWN if record is None else VERIFIED if verified else REFUSED,

@@ -112,7 +112,12 @@ def _text(description: str) -> Schema:
 
 _ERRORS = {"type": "array", "items": _object({"pointer": TEXT, "detail": TEXT})}
 _API_REQUEST_ID = _text("The API's request id, if there is one.")
-_RETRY_AFTER: Schema = {"type": "integer", "minimum": 1, "description": "Seconds, as in the header Retry-After."}
+_RETRY_AFTER: Schema = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "Seconds, as in the header Retry-After. In `attempts-exhausted`, without that header: the time "
+    "until a new delivery for the contact may be tried.",
+}
 _DELIVERY_ID = _text("The delivery's id, if it is signed, or in the header Idempotency-Key or a direct event.")
 _CONTACT: Schema = {
     "type": enum(*(one.label for one in ContactType)),
@@ -165,10 +170,11 @@ SCHEMAS: Schema = {
             "verified": {"type": "boolean", "enum": [False]},
             "title": TEXT,
             "detail": TEXT,
+            "retry_after": _RETRY_AFTER,
             "api_request_id": _API_REQUEST_ID,
             "errors": _ERRORS,
         },
-        optional=("api_request_id", "errors"),
+        optional=("retry_after", "api_request_id", "errors"),
         description="Nothing was verified, and a retry changes nothing.",
     ),
     "Hook": _object(
