@@ -98,19 +98,27 @@ def build_ledger(settings: Settings, clock: Clock) -> Ledger:
     )
 
 
-def build_service(settings: Settings, ledger: Ledger, clock: Clock, observer: Observer) -> SignupService:
-    """Create the service, whose two parts share the API's client, the ledger and the permits."""
-    static = None
-    if settings.tencent_secret_id and settings.tencent_secret_key:
-        static = Credentials(settings.tencent_secret_id, settings.tencent_secret_key, settings.tencent_session_token)
-    domain_api = DomainApi(
+def build_domain_api(settings: Settings, clock: Clock) -> DomainApi:
+    """Create the API's client. Raises OSError if the CA bundle cannot be read."""
+    return DomainApi(
         settings.domain_api_url,
         connections=settings.concurrency,
         clock=clock,
         ca_bundle=settings.domain_api_ca_bundle,
     )
-    provider = credentials.provider(static, from_environment=settings.event_function)
-    api = RateLimitedApi(domain_api, provider, ledger, clock, observer)
+
+
+def static_credentials(settings: Settings) -> Credentials | None:
+    """Return the API key in the settings; None if the execution role provides the credentials."""
+    if settings.tencent_secret_id and settings.tencent_secret_key:
+        return Credentials(settings.tencent_secret_id, settings.tencent_secret_key, settings.tencent_session_token)
+    return None
+
+
+def build_service(settings: Settings, ledger: Ledger, clock: Clock, observer: Observer) -> SignupService:
+    """Create the service, whose two parts share the API's client, the ledger and the permits."""
+    provider = credentials.provider(static_credentials(settings), from_environment=settings.event_function)
+    api = RateLimitedApi(build_domain_api(settings, clock), provider, ledger, clock, observer)
     permits = ConcurrencyLimiter(
         settings.concurrency,
         interval(settings.domain_api_rate) / RETRY_SPREAD_FACTOR,

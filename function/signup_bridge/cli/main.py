@@ -20,7 +20,8 @@ Try it on this machine, without an account:
   {command} run
   {command} send --contact 18766554433 --code 123456     (from another terminal)
 
-Run it with your account and the settings of the environment:
+Check your account and the settings of the environment, then run the bridge with them:
+  {command} check
   {command} serve
 
 Deploy it to Tencent Cloud SCF:
@@ -50,6 +51,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("run the bridge and an emulator of the API, wired together", "signup_emulator.cli"),
     "serve": Command("run the bridge alone, against the real API", "signup_bridge.cli.serve"),
+    "check": Command("connect with the current settings and report what is missing", "signup_bridge.cli.check"),
     "emulate": Command("run the emulator of the API alone, for any SDK", "signup_emulator.cli"),
     "send": Command("sign a delivery, post it, print the response", "signup_emulator.cli"),
     "codes": Command("list the verification codes that the emulator sent", "signup_emulator.cli"),

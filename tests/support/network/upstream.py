@@ -75,9 +75,8 @@ def read_request(connection: socket.socket) -> bytes:
             return b""
         data += chunk
     head, _, rest = data.partition(b"\r\n\r\n")
-    length = next(
-        int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-    )
+    lengths = (line.partition(b":")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    length = int(next(lengths, b"0"))
     while len(rest) < length:
         rest += connection.recv(65_536)
     return head + b"\r\n\r\n" + rest
