@@ -18,14 +18,14 @@ help:
 	@echo 'make test-function the tests of function/ alone'
 	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
-	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/deploying.md)'
+	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/guides/deploy.md)'
 	@echo 'make lint    ruff, mypy and the direction of imports'
 	@echo 'make lock    renew the two lock files from pyproject.toml'
 	@echo 'make env-example .env.example, from the settings'
 	@echo 'make audit   what is known of the packages in the lock files'
 	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
 	@echo 'make mutants does a test notice each change of the modules that decide?'
-	@echo 'make bench   every benchmark beside its target; writes docs/performance.md (bench-check: fails below a target)'
+	@echo 'make bench   every benchmark beside its target; writes docs/explanation/performance.md (bench-check: fails below a target)'
 
 dev:
 	@$(PYTHON) tools/venv.py --dev
@@ -103,7 +103,7 @@ audit:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python tools/audit.py
 
-# docs/testing.md
+# tests/README.md
 TARGETS ?= signatures payload events
 SECONDS ?= 120
 fuzz:
@@ -114,7 +114,7 @@ mutants:
 	@$(PYTHON) tools/venv.py --dev
 	@PYTHONPATH=function:. $(VENV)/python -m tests.mutants $(MODULES)
 
-# docs/performance.md. Nothing else should run on the machine.
+# docs/explanation/performance.md. Nothing else should run on the machine.
 bench bench-check: BENCH = PYTHONPATH=function:. $(VENV)/python -m bench
 bench:
 	@$(PYTHON) tools/venv.py --dev

@@ -1,6 +1,6 @@
 """All benchmarks side by side, each figure beside its target.
 
-    make bench        takes about 20 minutes, and writes docs/performance.md's tables and plots
+    make bench        takes about 20 minutes, and writes docs/explanation/performance.md's tables and plots
     make bench-check  the same, but writes nothing, and fails when a figure is worse than it may be
 
 Nothing else should run on the machine. `python -m bench speed burst` runs some benchmarks alone and writes nothing.

@@ -1,6 +1,6 @@
 """Measure what callers without a secret cost others: silent connections, and requests that arrive byte by byte.
 
-Each round has a bridge of its own under gunicorn. docs/security.md has the figures.
+Each round has a bridge of its own under gunicorn. docs/explanation/security.md has the figures.
 """
 
 from __future__ import annotations

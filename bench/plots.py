@@ -1,4 +1,4 @@
-"""The plots of docs/performance.md, from what was measured."""
+"""The plots of docs/explanation/performance.md, from what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: a table for the terminal, and the tables and plots of docs/performance.md, from the same data."""
+"""The report: a table for the terminal; the tables and plots of docs/explanation/performance.md from the same data."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def write(measured: Mapping[str, Any]) -> None:
         "cold starts": _cold_starts(measured["cold-start"].peers, measured["cold-start"]),
         "throttled starts": _cold_starts(measured["cold-start"].throttled, measured["cold-start"]),
     }
-    plots.draw(measured, documents.DOCS)
-    documents.put(documents.DOCS / "performance.md", tables)
+    plots.draw(measured, documents.DOCS / "images")
+    documents.put(documents.DOCS / "explanation" / "performance.md", tables)
 
 
 def _row(result: Result) -> tuple[str, str, str, str, str]:

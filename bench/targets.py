@@ -9,7 +9,7 @@ class Target(NamedTuple):
     """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio.
 
     ``guard`` is what `make bench-check` accepts where the bound is not reached, or just: a little beyond what it was
-    when docs/performance.md said why.
+    when docs/explanation/performance.md said why.
     """
 
     name: str

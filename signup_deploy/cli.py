@@ -32,7 +32,7 @@ same stays unchanged.
      WEBHOOK_SECRETS, LEDGER_URL, ...         the function's settings that serverless.yml names
 3. Check the calls with --dry-run, then deploy.
 
-docs/deploying.md has the policies for both keys."""
+docs/guides/deploy.md has the policies for both keys."""
 
 
 def configure_package(parser: argparse.ArgumentParser) -> None:

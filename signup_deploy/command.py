@@ -75,7 +75,7 @@ def _warn(config: Config, credentials: Credentials | None, progress: ProgressRep
     if credentials and config.settings.tencent_secret_id == credentials.secret_id:
         progress.say(
             "WARNING: FUNCTION_SECRET_ID is the key that deploys: an attacker who gets "
-            "into the function can change it; use a key of its own (docs/deploying.md)"
+            "into the function can change it; use a key of its own (docs/guides/deploy.md)"
         )
     if config.settings.webhook_auth == "none":
         progress.say("WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted")

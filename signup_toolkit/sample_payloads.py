@@ -1,6 +1,6 @@
 """Build sample bodies of deliveries: in the bridge's own format, or in the format of a PAYLOAD_PRESET.
 
-docs/senders.md names the documentation of each format.
+docs/guides/senders.md names the documentation of each format.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class ApiError(DeployError):
             where = f" on {named['resource']}" if named and named["resource"] else ""
             return (
                 f"the deployer's key lacks the permission {permission}{where}; "
-                "the policy that it needs is in docs/deploying.md"
+                "the policy that it needs is in docs/guides/deploy.md"
             )
         return MEANINGS.get(closest, "the platform rejected it")
 

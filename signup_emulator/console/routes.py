@@ -1,6 +1,6 @@
 """The console over HTTP: the page, REST for each of its actions, and the relay to the bridge.
 
-docs/emulator.md lists the routes. The response to an invalid request is ``{"error": …}``, which says what to do.
+docs/reference/emulator.md lists the routes. The response to an invalid request is ``{"error": …}`` with the remedy.
 """
 
 from __future__ import annotations

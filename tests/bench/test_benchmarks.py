@@ -98,7 +98,10 @@ def cold_peer(seconds: float) -> Peer:
 
 def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "DOCS", tmp_path)
-    (tmp_path / "performance.md").write_text((ROOT / "docs" / "performance.md").read_text())
+    page, images = tmp_path / "explanation" / "performance.md", tmp_path / "images"
+    page.parent.mkdir()
+    images.mkdir()
+    page.write_text((ROOT / "docs" / "explanation" / "performance.md").read_text())
     result = Result(targets.BESIDE_BASELINE, 1.23, "made up")
     rates = {"bridge": [2.0, 4.0], "baseline": [1.0, 2.0]}
     kinds = {"first": [2.0, 4.0], "again": [4.0, 8.0], "refused": [8.0, 16.0], "nothing": [20.0, 40.0]}
@@ -111,7 +114,7 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
         "memory": Memory(((0, 70.0), (100_000, 71.0)), ()),
     }
     report.write(measured)
-    written = (tmp_path / "performance.md").read_text()
+    written = page.read_text()
     assert "| throughput, of the baseline's | at least 1.00 (guard: 0.90) | 1.23 | met | made up |" in written
     assert "| baseline | 2 | 2.00 | 2 | 2.00 |" in written
     assert "| a replay | 6 | 0.50 |" in written
@@ -119,11 +122,11 @@ def test_write_updates_document_and_plots(tmp_path: Path, monkeypatch: pytest.Mo
     assert "| bridge | 300 ms | 400 ms | 200 ms | 50.0 MiB |" in written
     assert "| bridge | 2300 ms | 400 ms | 200 ms | 50.0 MiB |" in written
     report.write(measured | {"cold-start": ColdStart((), (), (Result(targets.COLD_START, None, "no CPython 3.10"),))})
-    assert "Not measured: no CPython 3.10." in (tmp_path / "performance.md").read_text()
-    pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")}
-    assert set(pictures) == set(re.findall(r"\((performance-[a-z]+\.svg)\)", written))
-    plots.draw(measured, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.svg")} == pictures
+    assert "Not measured: no CPython 3.10." in page.read_text()
+    pictures = {path.name: path.read_bytes() for path in images.glob("*.svg")}
+    assert set(pictures) == set(re.findall(r"\(\.\./images/(performance-[a-z]+\.svg)\)", written))
+    plots.draw(measured, images)
+    assert {path.name: path.read_bytes() for path in images.glob("*.svg")} == pictures
 
 
 @pytest.mark.parametrize("instances", [1, 2])

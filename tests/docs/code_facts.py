@@ -121,8 +121,11 @@ def log_lines() -> set[tuple[str, str]]:
     for path in sorted((ROOT / "function").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=level), args=[message, *_]) if (
-                    level != "log"
+                case ast.Call(func=ast.Attribute(value=ast.Name("log"), attr=level), args=[message, *_]) if level in (
+                    "debug",
+                    "info",
+                    "warning",
+                    "error",
                 ):
                     logged.add((re.sub("%[a-z]", "…", message_text(message)), level.upper()))
     return logged
@@ -154,7 +157,7 @@ def magic_contacts() -> list[tuple[str, ...]]:
 
 
 def emulator_options() -> list[tuple[str, ...]]:
-    return [(f"`{one.name}`", f"`{json.dumps(one.default)}`", one.constraint, one.meaning, one.why) for one in OPTIONS]
+    return [(f"`{one.name}`", f"`{json.dumps(one.default)}`", one.constraint, one.meaning) for one in OPTIONS]
 
 
 def setting_problems(changed: dict[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The senders, their settings and the programs of docs/senders.md."""
+"""The senders, their settings and the programs of docs/guides/senders.md."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.support.bridge.signed_requests import SECRET
 from tests.support.documents import cells, read, sections
 from tests.support.scenarios.sender_policies import TOKEN
 
-GUIDE = read("docs/senders.md")
-SECTIONS = sections("docs/senders.md")
-TWO_WEBHOOKS = "The code, by a webhook, too"
+GUIDE = read("docs/guides/senders.md")
+SECTIONS = sections("docs/guides/senders.md")
+TWO_WEBHOOKS = "Send the code through the bridge"
 PROGRAM = re.compile(r"saved as\s`([\w.-]+)`:\n\n```(?:python|js)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAMS = [
     (heading, name, program)

@@ -18,18 +18,26 @@ from signup_bridge.core.actions import CREATE, DELETE, DESCRIBE
 from signup_bridge.inbound.payload_mapping import PRESETS
 from signup_bridge.settings import LOG_LEVELS, SETTINGS
 
-from tests.docs import code_facts, operations, senders
+from tests.docs import code_facts, operations, readmes, senders
 from tests.support.deployer import scf_api
-from tests.support.documents import ROOT, blocks, broken_links, column, read, table
+from tests.support.documents import ROOT, blocks, broken_links, column, empty_cells, read, table, words
 from tests.support.log_lines import LOG_FIELDS
 from tests.support.scenarios.sender_policies import POLICIES
 from tests.support.tools.node_packages import HERE as NODE
 
-DOCUMENTS = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+PROJECT = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"]
+DOCUMENTS = [readmes.ENGLISH, readmes.CHINESE, *PROJECT, *PAGES]
 
-SEMANTICS, OPERATIONS, SECURITY, EMULATOR, DEPLOYING, SENDERS = (
-    f"docs/{name}.md" for name in ("semantics", "operations", "security", "emulator", "deploying", "senders")
+DEPLOY, OPERATE, SENDERS = (f"docs/guides/{name}.md" for name in ("deploy", "operate", "senders"))
+HTTP_API, SETTINGS_PAGE, LOGS, METRICS, EMULATOR = (
+    f"docs/reference/{name}.md" for name in ("http-api", "settings", "logs", "metrics", "emulator")
 )
+SEMANTICS, SECURITY = (f"docs/explanation/{name}.md" for name in ("semantics", "security"))
+
+
+MAX_WORDS = 15_000
+"""Words of all pages, without code."""
 
 
 class Check(NamedTuple):
@@ -86,12 +94,7 @@ def make_targets(document: str) -> set[str]:
 ROUTE = r"`(GET|POST) (/[^`\s]*)`"
 
 
-def readme_routes() -> set[tuple[str, str]]:
-    about = read("README.md").partition("## Answers")[0]
-    return set(re.findall(ROUTE, about)) | {("POST", path) for path in re.findall(r"\(or `(/)`\)", about)}
-
-
-# -- docs/semantics.md --
+# -- semantics.md --
 
 
 def documented_constants() -> dict[tuple[str, str], tuple[float, ...]]:
@@ -102,7 +105,7 @@ def documented_constants() -> dict[tuple[str, str], tuple[float, ...]]:
     }
 
 
-# -- docs/security.md --
+# -- security.md --
 
 TEST = r"`([\w/]*test_\w+\.py)::(test_\w+)`"
 
@@ -117,7 +120,7 @@ def existing_tests() -> set[str]:
 
 
 def claims_without_a_test() -> list[str]:
-    headings = ("What an attacker can and cannot do", "Which contacts were verified before")
+    headings = ("What an attacker can and cannot do", "Already verified")
     claims = [row for heading in headings for row in table(SECURITY, heading)]
     assert len(claims) > 25
     return [row[0] for row in claims if not re.fullmatch(rf"({TEST} ?)+", row[-1])]
@@ -129,14 +132,14 @@ def settings_to_set() -> set[str]:
     return names
 
 
-# -- docs/deploying.md --
+# -- deploy.md --
 
 
 def policy_actions(number: int) -> set[str]:
-    return set(json.loads(blocks(DEPLOYING, "json")[number])["statement"][0]["action"])
+    return set(json.loads(blocks(DEPLOY, "json")[number])["statement"][0]["action"])
 
 
-# -- docs/senders.md --
+# -- senders.md --
 
 
 def settings_of_policies() -> list[tuple[str, str, str]]:
@@ -183,17 +186,26 @@ def programs_named_as_packages() -> list[str]:
 
 
 CHECKS: list[Check] = [
-    Check("README.md", "settings and defaults", lambda: table("README.md", "Settings", 0, 1),
+    *(Check(readmes.CHINESE, subject, partial(fact, readmes.CHINESE), partial(fact, readmes.ENGLISH), at_least=3)
+      for subject, fact in readmes.FACTS.items()),
+    known("README.md", "settings and defaults", lambda: readmes.settings("README.md"),
+          lambda: [(setting.name, setting.default) for setting in SETTINGS], 10),
+    Check(SETTINGS_PAGE, "settings and defaults", lambda: table(SETTINGS_PAGE, "Settings", 0, 1),
           lambda: [(setting.name, setting.default) for setting in SETTINGS]),
-    Check("README.md", "codes, statuses, senders that retry", lambda: table("README.md", "Answers", 0, 1, 3, 4),
+    Check(HTTP_API, "codes, statuses, senders that retry", lambda: table(HTTP_API, "Codes", 0, 1, 3, 4),
           code_facts.responses),
-    Check("README.md", "routes", readme_routes, code_facts.bridge_routes),
+    Check(HTTP_API, "headings of the codes", lambda: re.findall("^### (.*)", read(HTTP_API), re.MULTILINE),
+          lambda: code_facts.CODES),
+    Check(HTTP_API, "routes", partial(found, HTTP_API, ROUTE), lambda: {
+        route for route in code_facts.bridge_routes() if route[0] != "OPTIONS"
+    }),
     *(known(document, "names of settings", partial(setting_names, document),
             lambda: code_facts.SETTING_NAMES) for document in DOCUMENTS),
-    known("docs/semantics.md", "names of settings and constants", partial(constant_names, "docs/semantics.md"),
-          lambda: code_facts.SETTING_NAMES | constants("docs/semantics.md")),
-    *(known(document, "routes", partial(found, document, ROUTE), code_facts.bridge_routes)
-      for document in ("README.md", "docs/semantics.md", OPERATIONS, "docs/design.md")),
+    known(SEMANTICS, "names of settings and constants", partial(constant_names, SEMANTICS),
+          lambda: code_facts.SETTING_NAMES | constants(SEMANTICS)),
+    *(known(document, "routes", partial(found, document, ROUTE),
+            lambda: code_facts.bridge_routes() | set(code_facts.emulator_routes()))
+      for document in DOCUMENTS if document not in (HTTP_API, EMULATOR, "CHANGELOG.md")),
     *(known(document, "names of metrics", partial(found, document, "signup_bridge_[a-z_]+"),
             code_facts.series_names) for document in DOCUMENTS),
     *(known(document, "make targets", partial(make_targets, document), code_facts.make_targets)
@@ -202,44 +214,44 @@ CHECKS: list[Check] = [
       for document in DOCUMENTS),
     Check(SEMANTICS, "constants", documented_constants,
           lambda: {key: code_facts.constant(*key) for key in documented_constants()}),
-    # docs/operations.md
-    Check(OPERATIONS, "codes with something to do", lambda: column(OPERATIONS, "What to do for each code", 0),
+    # operate.md, logs.md, metrics.md
+    Check(OPERATE, "codes with something to do", lambda: column(OPERATE, "What to do for each code", 0),
           lambda: code_facts.CODES),
-    none(OPERATIONS, "codes with nothing to do", lambda: operations.empty_cells("What to do for each code", 1)),
-    Check(OPERATIONS, "metrics, types, labels", operations.documented_metrics, code_facts.metrics),
-    known(OPERATIONS, "labels in queries", operations.queried_labels, code_facts.labels, 3),
-    known(OPERATIONS, "codes in queries", operations.queried_codes, lambda: code_facts.CODES, 6),
-    Check(OPERATIONS, "log fields and types", operations.documented_fields, lambda: LOG_FIELDS),
-    none(OPERATIONS, "log fields without a meaning", lambda: operations.empty_cells("Fields", 2)),
-    Check(OPERATIONS, "log messages and levels", operations.documented_lines, code_facts.log_lines),
-    Check(OPERATIONS, "paths of deliveries", operations.delivery_paths, code_facts.delivery_paths),
-    known(OPERATIONS, "log levels", operations.documented_levels, lambda: LOG_LEVELS, 3),
-    known(OPERATIONS, "log fields in queries of CLS", operations.queried_fields, lambda: LOG_FIELDS, 9),
-    Check(OPERATIONS, "alarms", operations.alarms_in_table, operations.alarms_in_rules),
-    # docs/security.md
+    none(OPERATE, "codes with nothing to do", lambda: empty_cells(OPERATE, "What to do for each code", 1)),
+    Check(METRICS, "metrics, types, labels", operations.documented_metrics, code_facts.metrics),
+    known(OPERATE, "labels in queries", operations.queried_labels, code_facts.labels, 3),
+    known(OPERATE, "codes in queries", operations.queried_codes, lambda: code_facts.CODES, 6),
+    Check(LOGS, "log fields and types", operations.documented_fields, lambda: LOG_FIELDS),
+    none(LOGS, "log fields without a meaning", lambda: empty_cells(LOGS, "Fields", 2)),
+    Check(LOGS, "log messages and levels", operations.documented_lines, code_facts.log_lines),
+    Check(LOGS, "paths of deliveries", operations.delivery_paths, code_facts.delivery_paths),
+    known(LOGS, "log levels", operations.documented_levels, lambda: LOG_LEVELS, 3),
+    known(OPERATE, "log fields in queries of CLS", operations.queried_fields, lambda: LOG_FIELDS, 9),
+    Check(OPERATE, "alarms", operations.alarms_in_table, operations.alarms_in_rules),
+    # security.md
     known(SECURITY, "tests that show a claim", named_tests, existing_tests, 3),
     none(SECURITY, "claims without a test", claims_without_a_test),
     known(SECURITY, "settings to set", settings_to_set, lambda: code_facts.SETTING_NAMES, 3),
-    # docs/emulator.md
+    # emulator.md
     Check(EMULATOR, "routes", lambda: sorted(found(EMULATOR, r"^\| `([A-Z]+) (/emulator/[^`]*)` \|")),
           code_facts.emulator_routes),
     Check(EMULATOR, "contacts that choose an outcome", lambda: table(EMULATOR, "Outcomes chosen by the contact"),
           code_facts.magic_contacts),
-    Check(EMULATOR, "options of its behaviour", lambda: table(EMULATOR, "What it answers and why"),
+    Check(EMULATOR, "options of its behaviour", lambda: table(EMULATOR, "Behaviour"),
           code_facts.emulator_options),
     known(EMULATOR, "the program for Node's SDK", lambda: [(NODE / "signup.js").read_text()],
           lambda: blocks(EMULATOR, "js")),
-    # docs/deploying.md
-    Check(DEPLOYING, "the deployer's policy", lambda: policy_actions(0),
+    # deploy.md
+    Check(DEPLOY, "the deployer's policy", lambda: policy_actions(0),
           lambda: {f"scf:{action}" for action in scf_api.PARAMETERS}),
-    Check(DEPLOYING, "the function's policy", lambda: policy_actions(1),
+    Check(DEPLOY, "the function's policy", lambda: policy_actions(1),
           lambda: {f"domain:{action}" for action in (CREATE, DESCRIBE)}),
-    Check(DEPLOYING, "the action that a release needs", lambda: found(DEPLOYING, "with `(domain:[A-Za-z]+)`"),
+    Check(DEPLOY, "the action that a release needs", lambda: found(DEPLOY, "with `(domain:[A-Za-z]+)`"),
           lambda: {f"domain:{DELETE}"}),
-    known(DEPLOYING, "variables for keys", lambda: {
+    known(DEPLOY, "variables for keys", lambda: {
         "FUNCTION_SECRET_ID", "FUNCTION_SECRET_KEY", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY",
-    }, lambda: found(DEPLOYING, "[A-Z_]{10,}"), 3),
-    # docs/senders.md
+    }, lambda: found(DEPLOY, "[A-Z_]{10,}"), 3),
+    # senders.md
     Check(SENDERS, "presets", lambda: {row[3].strip("`") for row in senders.ROWS}, lambda: {"", *PRESETS}),
     Check(SENDERS, "settings of each sender", settings_of_policies,
           lambda: [(policy.name, policy.auth, policy.preset or "") for policy in POLICIES]),
@@ -265,3 +277,11 @@ def test_document_matches_code(check: Check) -> None:
         assert documented == code
     else:
         assert set(documented) <= set(code)
+
+
+def test_readme_is_short() -> None:
+    assert readmes.words(readmes.ENGLISH) < readmes.MAX_WORDS
+
+
+def test_pages_are_short() -> None:
+    assert sum(map(words, PAGES)) <= MAX_WORDS

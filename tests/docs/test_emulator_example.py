@@ -1,4 +1,4 @@
-"""docs/emulator.md against what is there: its routes, and its example of a signup system's test, which is run."""
+"""Run the example of a signup system's test in docs/reference/emulator.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support import ROOT, log_audit
 from tests.support.emulator.make_run import running_pair
 
-GUIDE = (ROOT / "docs" / "emulator.md").read_text()
+GUIDE = (ROOT / "docs" / "reference" / "emulator.md").read_text()
 
 
 def test_documented_example_passes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/operations.md against real lines: its sample, and its questions, which are asked as they stand there."""
+"""docs/guides/operate.md against real lines: its sample, and its questions, which are asked as they stand there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.support.bridge.instances import bridge
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.log_lines import lines_of
 
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "operate.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference" / "logs.md").read_text()
 (SHELL,) = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
 QUESTIONS = dict(re.findall(r"^# (.*)\n(.*)$", SHELL, re.MULTILINE))
 
@@ -61,7 +62,7 @@ def ask(question: str, of: Path, **environ: str) -> str:
 
 
 def test_documented_sample_equals_log_line(written: Path) -> None:
-    sample, *more = lines_of("\n".join(re.findall(r"```json\n(.*?)\n```", GUIDE, re.DOTALL)))
+    sample, *more = lines_of("\n".join(re.findall(r"```json\n(.*?)\n```", REFERENCE, re.DOTALL)))
     assert not more
     (real,) = [line for line in lines_of((written / "log").read_text()) if "trace_id" in line]
     assert list(real) == list(sample)
@@ -75,16 +76,16 @@ def test_documented_queries_return_expected_results(written: Path) -> None:
     assert len(deliveries) == 7
     times = sorted(line["duration_ms"] for line in deliveries)
     expected_rows: dict[str, Any] = {
-        "how many ended how": Counter(line["outcome"] for line in deliveries),
-        "the same by the minute": Counter(f"{line['time'][:16]} {line['outcome']}" for line in deliveries),
-        "what needs somebody": [line for line in lines if line["level"] == "ERROR"],
-        "everything about one request, by its answer's X-Request-Id": [
+        "number of deliveries by outcome": Counter(line["outcome"] for line in deliveries),
+        "number of deliveries by minute and outcome": Counter(
+            f"{line['time'][:16]} {line['outcome']}" for line in deliveries
+        ),
+        "errors": [line for line in lines if line["level"] == "ERROR"],
+        "all lines of one request, by the X-Request-Id of its response": [
             line for line in lines if line["request_id"] == "r-1"
         ],
-        "half, and 95 of a hundred, took no longer than so many milliseconds": [{"p50": times[3], "p95": times[6]}],
-        "how many were sent again, and how many lost answers were found out": [
-            {"deliveries": 7, "replayed": 1, "resolved": 1}
-        ],
+        "median and 95th percentile of the response time, in milliseconds": [{"p50": times[3], "p95": times[6]}],
+        "number of deliveries, replays and reconciled outcomes": [{"deliveries": 7, "replayed": 1, "resolved": 1}],
     }
     assert set(expected_rows) == set(QUESTIONS)
     for question, expected in expected_rows.items():

@@ -1,4 +1,4 @@
-"""docs/operations.md in a Prometheus: its expressions against a running bridge, its rules against made-up series."""
+"""Run the queries and alarm rules of docs/guides/operate.md in Prometheus, against a bridge and constructed series."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.bridge.signed_requests import signed
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(120)]
 
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "operate.md").read_text()
 SCRAPE, RULES = (yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE))
 EXPRESSIONS = [
     line

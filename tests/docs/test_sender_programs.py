@@ -1,4 +1,4 @@
-"""The programs of docs/senders.md, each run against a bridge."""
+"""The programs of docs/guides/senders.md, each run against a bridge."""
 
 from __future__ import annotations
 

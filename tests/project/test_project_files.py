@@ -135,7 +135,7 @@ def test_contributing_names_the_targets_without_packages_for_development() -> No
     assert make_commands("dev") == []
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design.md"])
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/explanation/design.md"])
 def test_document_tells_the_direction_of_imports_as_import_linter_does(name: str) -> None:
     (contract,) = re.findall(
         r"^layers = \[\n(.*?)\n\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL

@@ -15,6 +15,12 @@ def read(document: str) -> str:
     return (ROOT / document).read_text()
 
 
+def words(document: str) -> int:
+    """Return the number of words of a document, without its code blocks."""
+    text = re.sub(r"^ *```.*?^ *```", "", read(document), flags=re.DOTALL | re.MULTILINE)
+    return sum(any(map(str.isalnum, word)) for word in text.split())
+
+
 def section(document: str, heading: str) -> str:
     """Return the text under a heading, up to the next heading of its level or above."""
     _, sign, rest = read(document).partition(f"\n{heading}\n")
@@ -39,6 +45,11 @@ def table(document: str, heading: str, *columns: int) -> list[tuple[str, ...]]:
 def column(document: str, heading: str, number: int) -> list[str]:
     """Return one column of the first table under a heading."""
     return [cell for (cell,) in table(document, heading, number)]
+
+
+def empty_cells(document: str, heading: str, first: int) -> list[tuple[str, ...]]:
+    """Return the rows of a table that have an empty cell from a column on."""
+    return [row for row in table(document, heading) if not all(row[first:])]
 
 
 def cells(line: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Check the lines of the log: `LOG_FIELDS` are all fields, as docs/operations.md describes them."""
+"""Check the lines of the log: `LOG_FIELDS` are all fields, as docs/reference/logs.md describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration of docs/security.md in a real nginx, before a bridge under gunicorn."""
+"""The configuration of docs/explanation/security.md in a real nginx, before a bridge under gunicorn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.bridge.signed_requests import PHONE, body, signed
 
 pytestmark = pytest.mark.toolchain
 
-GUIDE = (ROOT / "docs" / "security.md").read_text()
+GUIDE = (ROOT / "docs" / "explanation" / "security.md").read_text()
 (DOCUMENTED,) = re.findall(r"^```nginx\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 
 AROUND = """

@@ -1,4 +1,4 @@
-"""What an attacker tries that no other test tries: docs/security.md names this one and the others."""
+"""What an attacker tries that no other test tries: docs/explanation/security.md names this one and the others."""
 
 from __future__ import annotations
 

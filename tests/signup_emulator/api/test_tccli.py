@@ -1,4 +1,4 @@
-"""docs/emulator.md: its `tccli` commands, run as they stand by the shell, and what they leave in tccli's own log."""
+"""Run the `tccli` commands of docs/reference/emulator.md, and check what they leave in tccli's own log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import ROOT
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(660)]
 
 VERSION = "3.1.193.1"
-GUIDE = (ROOT / "docs" / "emulator.md").read_text()
+GUIDE = (ROOT / "docs" / "reference" / "emulator.md").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`make screenshots`: docs/console.png and docs/console-dark.png, of the page as a person has it after some signups."""
+"""`make screenshots`: docs/images/console.png and console-dark.png, of the console after some signups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import ROOT
 from tests.support.emulator.browser import NAMES, Console, chromium, running_browser, wrong
 from tests.support.emulator.make_run import Pair, running_pair
 
-PICTURES = {"light": ROOT / "docs" / "console.png", "dark": ROOT / "docs" / "console-dark.png"}
+PICTURES = {"light": ROOT / "docs" / "images" / "console.png", "dark": ROOT / "docs" / "images" / "console-dark.png"}
 SIZE = {"width": 1280, "height": 1120}
 
 

@@ -1,4 +1,4 @@
-"""How each sender signs, retries, and judges a response: the table of docs/senders.md.
+"""How each sender signs, retries, and judges a response: the table of docs/guides/senders.md.
 
 Real libraries sign where there are any. The waits are the senders' own, in seconds of a clock that the test moves.
 """

@@ -216,7 +216,8 @@ class RedisLedger:
                     )
         except ServerError:
             log.info(
-                "LEDGER_URL: cannot check whether this Redis keeps its records; see docs/semantics.md for its settings"
+                "LEDGER_URL: durability of the Redis server not checked; "
+                "see docs/explanation/semantics.md#redis for its options"
             )
 
     def _evaluate(self, connection: RedisConnection, step: str, *arguments: str) -> Any:
