@@ -7,7 +7,7 @@ import logging.config
 import os
 from typing import Any
 
-gc.disable()  # imports make no garbage, and collecting it takes a twentieth of a cold start
+gc.disable()  # imports create no garbage, and the collector takes a twentieth of a cold start
 try:
     from signup_bridge import settings, startup
     from signup_bridge.app import create_app, create_event_handler
@@ -27,6 +27,6 @@ finally:
 def main_handler(event: object, context: object) -> dict[str, Any]:
     """Handle one event of a Function URL, an API gateway, CKafka, the event bus, a timer, or a direct invocation.
 
-    Raises only `ckafka.BatchRetry`, to have a batch or a bus's event sent again.
+    Raises only `ckafka.BatchRetry`, to request a retry of a batch or of an event of the bus.
     """
     return _handler.handle(event, context)

@@ -1,1 +1,1 @@
-"""Build the zip that SCF runs, and deploy it. Never deployed itself."""
+"""Build the zip that SCF runs, and deploy it. The zip does not contain this package."""

@@ -39,7 +39,7 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
             )
         if dry_run or api is None:
             if api is None:
-                progress.say("TENCENT_SECRET_ID is not set: these are the calls of a first deployment")
+                progress.say("TENCENT_SECRET_ID is not set; the following calls are those of a first deployment")
             api = DryRunApi(api, progress.say)
         url = Deployment(config, archive, api, progress, force=force).run()
     except (ConfigError, DeployError) as error:
@@ -53,20 +53,20 @@ def deploy(*, dry_run: bool, force: bool, package: Path | None, endpoint: str | 
 
 
 def read_credentials(environ: Mapping[str, str], *, needed: bool) -> Credentials | None:
-    """Return the deployer's key, None if there is none and it is not needed. Raises DeployError."""
+    """Return the deployer's key, or None if it is neither set nor needed. Raises DeployError."""
     names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN")
     values = {name: environ.get(name, "").strip() for name in names}
     for name, value in values.items():
         if not value.isascii() or not value.isprintable() or " " in value:
-            raise DeployError(f"deploy refused: {name} must be visible ASCII characters without spaces; check it")
+            raise DeployError(f"deploy: {name} must contain only visible ASCII characters, without spaces; check it")
     secret_id, secret_key, token = values.values()
     if secret_id and secret_key:
         return Credentials(secret_id, secret_key, token or None)
     if needed or secret_id or secret_key:
-        missing = " and ".join(name for name in names[:2] if not values[name])
+        missing = [name for name in names[:2] if not values[name]]
         raise DeployError(
-            f"deploy refused: {missing} not set; it is your own API key, which deploys "
-            "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's)"
+            f"deploy: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set; set your own API key "
+            "(FUNCTION_SECRET_ID and FUNCTION_SECRET_KEY are the function's key)"
         )
     return None
 
@@ -74,26 +74,28 @@ def read_credentials(environ: Mapping[str, str], *, needed: bool) -> Credentials
 def _warn(config: Config, credentials: Credentials | None, progress: ProgressReporter) -> None:
     if credentials and config.settings.tencent_secret_id == credentials.secret_id:
         progress.say(
-            "WARNING: FUNCTION_SECRET_ID is the key that deploys: an attacker who gets "
-            "into the function can change it; use a key of its own (docs/guides/deploy.md)"
+            "WARNING: FUNCTION_SECRET_ID is your deployment key. An attacker who compromises the function can change "
+            "it; create a separate key for the function (docs/guides/deploy.md)"
         )
     if config.settings.webhook_auth == "none":
-        progress.say("WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted")
+        progress.say("WARNING: WEBHOOK_AUTH=none: requests from anyone who knows the URL are accepted")
 
 
 def format_result(config: Config, url: str | None) -> str:
-    """Return the final text: the function's URL, and a command to try it."""
+    """Return the final text: the function's URL, and a command that sends a delivery to it."""
     if url is None:
-        return "\nSCF has no URL yet; run the command again, or check the function's triggers in the console."
+        return (
+            "\nSCF has not assigned a URL yet. Run the command again, or check the function's triggers in the console."
+        )
     if config.url and config.url.auth_type == "CAM":
-        return f"\n{url}\n\nIts callers sign with CAM (authType in serverless.yml)."
+        return f"\n{url}\n\nCallers must sign their requests with CAM (authType in serverless.yml)."
     command = [*command_words(), "send", "--url", f"{url.rstrip('/')}/webhooks/signup"]
     if "WEBHOOK_AUTH" in config.variables:
         command += ["--sender", senders.default_sender(config.settings.webhook_auth)]
     return f"""
 {url}
 
-Send a signed delivery, with the same WEBHOOK_SECRETS set (it signs with the first one), a contact of your own and the
-code that was sent to it:
+To send a signed delivery, set the same WEBHOOK_SECRETS (the first secret signs), and pass a contact of your own and the
+code that it received:
 
   {shlex.join(command)} --contact … --code …"""

@@ -50,7 +50,7 @@ def test_load_reports_all_problems_at_once() -> None:
     with pytest.raises(SettingsError) as raised:
         settings.load({"WEBHOOK_AUTH": "nobody", "PORT": "http", "REQUEST_BUDGET": "soon", "DOMAIN_API_URL": "ftp://x"})
     lines = str(raised.value).splitlines()
-    assert lines[0] == "start refused:"
+    assert lines[0] == "startup failed:"
     assert sorted(line.strip().partition(":")[0] for line in lines[1:]) == [
         "DOMAIN_API_URL", "PORT", "REQUEST_BUDGET", "TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "WEBHOOK_AUTH",
         "WEBHOOK_SECRETS",
@@ -66,7 +66,7 @@ def test_load_budget_follows_profile(profile: str, budget: float) -> None:
 
 def test_load_budget_above_limit_of_supabase_is_rejected() -> None:
     (problem,) = problems(SENDER_PROFILE="supabase", REQUEST_BUDGET="8")
-    assert problem.startswith("REQUEST_BUDGET: must be 4 at most with SENDER_PROFILE=supabase")
+    assert problem.startswith("REQUEST_BUDGET: must be at most 4 with SENDER_PROFILE=supabase")
     assert problems(SENDER_PROFILE="Supabase", REQUEST_BUDGET="8") == [
         "SENDER_PROFILE: must be one of status, ack, supabase"
     ]
@@ -74,7 +74,7 @@ def test_load_budget_above_limit_of_supabase_is_rejected() -> None:
 
 @pytest.mark.parametrize("name", ["TENCENT_SECRET_ID", "TENCENT_SECRET_KEY"])
 def test_load_incomplete_credentials_are_rejected(name: str) -> None:
-    assert problems(**{name: ""}) == [f"{name}: is not set; it comes with the account's API key"]
+    assert problems(**{name: ""}) == [f"{name}: is not set; copy it from the account's API key"]
 
 
 def test_load_on_scf_accepts_missing_credentials() -> None:
@@ -137,7 +137,7 @@ def test_load_valid_api_url_is_accepted(url: str) -> None:
 )
 def test_load_malformed_secret_is_rejected_by_position(secret: str) -> None:
     (problem,) = problems(WEBHOOK_SECRETS=f"{SECRET} {secret}")
-    assert problem.startswith("WEBHOOK_SECRETS: number 2 must be written whsec_<base64>")
+    assert problem.startswith("WEBHOOK_SECRETS: secret 2 must have the form whsec_<base64>")
     assert secret not in problem.replace("whsec_<base64>", "")
 
 
@@ -158,8 +158,8 @@ def test_weak_secret_is_logged_at_start(
     assert loaded.weak_secrets == weak
     application(loaded)
     assert [record.getMessage() for record in caplog.records] == (
-        [f"WEBHOOK_SECRETS: number {weak[0]} can be guessed; use 24 random bytes"] if weak
-        else ["WEBHOOK_AUTH=none: any caller is trusted"] if auth == "none"
+        [f"WEBHOOK_SECRETS: secret {weak[0]} can be guessed; use 24 random bytes"] if weak
+        else ["WEBHOOK_AUTH=none: requests are not authenticated"] if auth == "none"
         else []
     )  # fmt: skip
 
@@ -167,7 +167,7 @@ def test_weak_secret_is_logged_at_start(
 @pytest.mark.parametrize(
     ("preset", "profile", "expected"),
     [
-        ("supabase", "ack", ["SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase"]),
+        ("supabase", "ack", ["SENDER_PROFILE=ack: Supabase treats rejections as success; set SENDER_PROFILE=supabase"]),
         ("supabase", "supabase", []),
         ("auth0", "ack", []),
     ],

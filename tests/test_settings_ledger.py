@@ -62,7 +62,7 @@ def test_load_ledger_url_with_uppercase_scheme_is_rejected() -> None:
 
 
 def test_load_redis_requires_ledger_key() -> None:
-    for key_settings, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must be 32 bytes or more")):
+    for key_settings, says in (({}, "is not set"), ({"LEDGER_KEY": "k" * 31}, "must have at least 32 bytes")):
         with pytest.raises(SettingsError) as raised:
             settings.load(environment(URL, LEDGER_URL=" rediss://h/0", **key_settings))
         (problem,) = raised.value.problems

@@ -11,9 +11,9 @@ from tests.support.bridge.signed_requests import SECRET
 
 URL = "https://domain.tencentcloudapi.com"
 TOKEN = "a-token-of-24-characters"
-SHORT = "is shorter than 16 bytes; each part is accepted as a secret: remove it, or replace it with 24 random bytes"
-FORM = "must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces"
-COMMENT = "begins with #; comments are not supported, remove it and what follows"
+SHORT = "is shorter than 16 bytes; each word is accepted as a secret: remove it, or replace it with 24 random bytes"
+FORM = "must have the form whsec_<base64> or v1,whsec_<base64>; separate several secrets with spaces"
+COMMENT = "starts with #; comments are not supported, remove it and the text after it"
 
 
 def problems(**changed: str) -> list[str]:
@@ -31,12 +31,12 @@ def warnings(caplog: pytest.LogCaptureFixture, **changed: str) -> list[str]:
 @pytest.mark.parametrize(
     ("secrets", "expected"),
     [
-        (f"{TOKEN} # staging token", [f"number 2 {COMMENT}"]),
-        (f"{TOKEN} #the-token-of-the-staging-server", [f"number 2 {COMMENT}"]),
-        ("#the-token-of-the-staging-server", [f"number 1 {COMMENT}"]),
-        (f"{TOKEN} staging token", [f"number 2 {SHORT}", f"number 3 {SHORT}"]),
-        (f"x {TOKEN}", [f"number 1 {SHORT}"]),
-        (f"x {TOKEN} # y", [f"number 1 {SHORT}", f"number 3 {COMMENT}"]),
+        (f"{TOKEN} # staging token", [f"secret 2 {COMMENT}"]),
+        (f"{TOKEN} #the-token-of-the-staging-server", [f"secret 2 {COMMENT}"]),
+        ("#the-token-of-the-staging-server", [f"secret 1 {COMMENT}"]),
+        (f"{TOKEN} staging token", [f"secret 2 {SHORT}", f"secret 3 {SHORT}"]),
+        (f"x {TOKEN}", [f"secret 1 {SHORT}"]),
+        (f"x {TOKEN} # y", [f"secret 1 {SHORT}", f"secret 3 {COMMENT}"]),
     ],
 )
 def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secrets: str, expected: list[str]) -> None:
@@ -49,11 +49,11 @@ def test_invalid_token_or_github_secret_is_rejected_by_position(auth: str, secre
         (f"{SECRET} # staging", COMMENT),
         (f"{SECRET} whsec_AA==", SHORT),
         (f"{SECRET} staging", FORM),
-        (f"{SECRET} '{SECRET}'", f"{FORM} (it is wrapped in quotes; remove them)"),
+        (f"{SECRET} '{SECRET}'", f"{FORM}; remove the quotes around it"),
     ],
 )
 def test_invalid_standard_webhooks_secret_is_rejected_by_position(secrets: str, expected: str) -> None:
-    assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: number 2 {expected}"]
+    assert problems(WEBHOOK_SECRETS=secrets) == [f"WEBHOOK_SECRETS: secret 2 {expected}"]
 
 
 def test_unused_secrets_are_not_checked() -> None:
@@ -68,20 +68,20 @@ def test_unused_secrets_are_not_checked() -> None:
 )
 def test_quoted_secret_is_logged_as_warning(caplog: pytest.LogCaptureFixture, name: str, quote: str) -> None:
     base = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": TOKEN}
-    expected = f"{name} is wrapped in quotes, which are part of the value; remove them"
+    expected = f"{name}: the quotes around the value are part of it; remove them"
     assert warnings(caplog, **base | {name: f"{quote}{'k' * 32}{quote}"}) == [expected]
 
 
 @pytest.mark.parametrize("secrets", [f'"{TOKEN} {TOKEN}-2"', f'{TOKEN} "{TOKEN}"'])
 def test_quotes_around_several_secrets_are_logged_as_warning(caplog: pytest.LogCaptureFixture, secrets: str) -> None:
     assert warnings(caplog, WEBHOOK_AUTH="bearer", WEBHOOK_SECRETS=secrets) == [
-        "WEBHOOK_SECRETS is wrapped in quotes, which are part of the value; remove them"
+        "WEBHOOK_SECRETS: the quotes around the value are part of it; remove them"
     ]
 
 
 def test_comment_in_ledger_key_is_logged_as_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog, LEDGER_KEY="short # the key of the production ledger") == [
-        "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
+        "LEDGER_KEY: the # and the text after it are part of the key; remove them if they are a comment"
     ]
 
 
@@ -100,4 +100,4 @@ def test_comment_in_ledger_key_is_logged_as_warning(caplog: pytest.LogCaptureFix
 def test_other_settings_with_comment_or_quotes_are_rejected(name: str, value: str) -> None:
     (problem,) = problems(**{name: value})
     assert problem.startswith(f"{name}: must ")
-    assert problem.endswith("(it is wrapped in quotes; remove them)") == (value[0] in "'\"")
+    assert problem.endswith("; remove the quotes around it") == (value[0] in "'\"")

@@ -52,7 +52,7 @@ def terminal_text(end: int) -> str:
 def check_line(text: str) -> None:
     assert len(text.splitlines()) == 1
     (line,) = lines_of(text)
-    assert (line["level"], line["message"]) == ("ERROR", "start refused")
+    assert (line["level"], line["message"]) == ("ERROR", "startup failed")
     assert sorted(problem.partition(":")[0] for problem in line["problems"]) == ["LEDGER_KEY", "LEDGER_URL", "PORT"]
     assert PORT in line["problems"]
     assert set(line) == {"time", "level", "message", "problems"}
@@ -60,7 +60,7 @@ def check_line(text: str) -> None:
 
 def check_text(text: str) -> None:
     first, *rest = text.splitlines()
-    assert first == "start refused:"
+    assert first == "startup failed:"
     assert sorted(line.split(":")[0] for line in rest) == ["  LEDGER_KEY", "  LEDGER_URL", "  PORT"]
 
 
@@ -104,7 +104,7 @@ def test_refused_start_on_one_terminal_of_two_writes_text_there(seen: str) -> No
 
 def test_refused_start_output_lines_are_json() -> None:
     done = start(GUNICORN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["start refused"]
+    assert [json.loads(line)["message"] for line in done.stdout.splitlines()] == ["startup failed"]
 
 
 def test_start_makes_no_costly_classes_and_imports_nothing_that_few_requests_need() -> None:

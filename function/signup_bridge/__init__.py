@@ -1,3 +1,3 @@
-"""signup-bridge: a signed webhook in, one ``CreateIntlPhoneEmail`` call, the right HTTP response out."""
+"""signup-bridge: verify the contact in a signed webhook with one ``CreateIntlPhoneEmail`` call."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Assemble the application from the settings. Besides the commands, no other module reads them."""
+"""Assemble the application from the settings. Only this module and the command line read the settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from .events.handler import Handler
 
 RETRY_SPREAD_FACTOR = 2
-"""Rejected senders retry at this multiple of the API call rate: no slot stays free, and most senders retry once."""
+"""The rate of retries after a rejection, as a multiple of the API call rate: no slot stays free, and most senders retry
+once."""
 
 
 class _App(Flask):
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None) 
     warn_weak_settings(settings)
     ledger, metrics = build_ledger(settings, clock), None
     if settings.metrics:
-        from .metrics import Metrics  # noqa: PLC0415  its library is 30 ms of a cold start
+        from .metrics import Metrics  # noqa: PLC0415  importing its library adds 30 ms to a cold start
 
         metrics = Metrics(settings.sender_profile, reveal=settings.reveal_already_verified)
         ledger = metrics.instrument(ledger)
@@ -85,7 +86,7 @@ def create_event_handler(app: Flask) -> Handler:
 
 
 def build_ledger(settings: Settings, clock: Clock) -> Ledger:
-    """Open the ledger that ``LEDGER_URL`` names."""
+    """Open the ledger at ``LEDGER_URL``."""
     policy = Policy(
         ttl=settings.ledger_ttl,
         wrong_codes=settings.max_wrong_codes,
@@ -161,7 +162,7 @@ def _request_rules(settings: Settings, clock: Clock) -> RequestRules:
 
 def describe(settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI description of a bridge with these settings, as JSON values."""
-    from .web.openapi import document  # noqa: PLC0415  few instances are asked for it
+    from .web.openapi import document  # noqa: PLC0415  few instances serve it
     from .web.openapi.request_schemas import Features  # noqa: PLC0415  as above
 
     return document.build(
@@ -182,31 +183,29 @@ def _key_policy(settings: Settings) -> KeyPolicy:
 
 
 def warn_weak_settings(settings: Settings) -> None:
-    """Log the settings that are allowed but weak."""
+    """Log a warning for each setting that is allowed but weak or without effect."""
     if settings.webhook_auth == "none":
-        log.warning("WEBHOOK_AUTH=none: any caller is trusted")
+        log.warning("WEBHOOK_AUTH=none: requests are not authenticated")
     elif weak := settings.weak_secrets:
-        log.warning("WEBHOOK_SECRETS: number %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
+        log.warning("WEBHOOK_SECRETS: secret %s can be guessed; use 24 random bytes", ", ".join(map(str, weak)))
     for name in settings.quoted_secrets:
-        log.warning("%s is wrapped in quotes, which are part of the value; remove them", name)
+        log.warning("%s: the quotes around the value are part of it; remove them", name)
     if " #" in (settings.ledger_key or ""):
-        log.warning(
-            "LEDGER_KEY has a # after a space, which is part of the key; remove it and what follows if it is a comment"
-        )
+        log.warning("LEDGER_KEY: the # and the text after it are part of the key; remove them if they are a comment")
     if not settings.verifies_ledger:
         log.warning(
-            "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
+            "LEDGER_URL: the certificate of the Redis server is not verified; set ssl_ca_certs to its CA, and remove "
             "ssl_cert_reqs=none and ssl_check_hostname=false"
         )
     if settings.role_credentials_from_headers and settings.tencent_secret_id:
-        log.warning("ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set")
+        log.warning("ROLE_CREDENTIALS_FROM_HEADERS: no effect because TENCENT_SECRET_ID is set; remove one of them")
     if (settings.payload_preset, settings.sender_profile) == ("supabase", "ack"):
-        log.warning("SENDER_PROFILE=ack: Supabase takes a refusal for a yes; set SENDER_PROFILE=supabase")
+        log.warning("SENDER_PROFILE=ack: Supabase treats rejections as success; set SENDER_PROFILE=supabase")
 
 
 def check_ledger(ledger: Ledger, clock: Clock) -> None:
-    """Log if the ledger is unavailable at the start; it may become available later."""
+    """Log an error if the ledger is unavailable at startup; it may become available later."""
     try:
         ledger.ping(deadline=Deadline(clock, LEDGER_QUERY_TIMEOUT))
     except LedgerUnavailable as error:
-        log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
+        log.error("ledger unavailable", extra={"fields": {"reason": str(error)}})

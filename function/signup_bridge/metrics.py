@@ -1,6 +1,6 @@
-"""``METRICS=true``: the metrics of this instance, in Prometheus' text format.
+"""Collect the metrics of this instance, and render them in Prometheus's text format (``METRICS=true``).
 
-Label values come only from tables, never from a request, and every series exists from the start, at zero.
+Label values come only from tables, never from a request. Every series exists from the start, with the value zero.
 Source: https://prometheus.io/docs/instrumenting/exposition_formats, "Text-based format".
 """
 
@@ -22,7 +22,7 @@ from .ledger import Ledger, LedgerUnavailable
 from .telemetry.observer import Observer
 
 BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 4, 6, 8)
-"""The upper bounds of the histograms' buckets: a rate limit slot is 0.05 s, a usual call 0.3 s, the budget 8 s."""
+"""Upper bounds of the histogram buckets: a rate limit slot is 0.05 s, a typical call 0.3 s, the budget 8 s."""
 
 RESULTS = (
     VERIFIED,
@@ -39,7 +39,7 @@ RESULTS = (
 )
 """The outcomes of a call. Every success counts as ``ok``."""
 
-# By default each series has a second one: the time of its creation.
+# By default, the library adds a series with the creation time of each series.
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -54,19 +54,19 @@ class Metrics(Observer):
         self._registry = prometheus.CollectorRegistry()
         options: dict[str, Any] = {"namespace": "signup_bridge", "registry": self._registry}
         self._deliveries = prometheus.Counter(
-            "deliveries", "Deliveries that were answered, refused ones, too.", ["outcome", "profile"], **options
+            "deliveries", "Deliveries and rejected requests by outcome.", ["outcome", "profile"], **options
         )
-        self._replays = prometheus.Counter("replays", "Deliveries that were answered as before.", **options)
+        self._replays = prometheus.Counter("replays", "Deliveries whose stored outcome was returned again.", **options)
         self._calls = prometheus.Counter("api_calls", "Calls of the Domain API.", ["action", "result"], **options)
         self._wait = prometheus.Histogram(
-            "wait_seconds", "From a delivery's claim to its call.", buckets=BUCKETS, **options
+            "wait_seconds", "Time from a delivery's claim to its call.", buckets=BUCKETS, **options
         )
         self._upstream = prometheus.Histogram(
-            "upstream_seconds", "From a call's beginning to its end.", ["action"], buckets=BUCKETS, **options
+            "upstream_seconds", "Duration of calls.", ["action"], buckets=BUCKETS, **options
         )
-        self._ledger_errors = prometheus.Counter("ledger_errors", "Steps that the ledger could not do.", **options)
+        self._ledger_errors = prometheus.Counter("ledger_errors", "Failed ledger operations.", **options)
         build = {"version": __version__, "python": platform.python_version()}
-        prometheus.Info("build", "What runs.", **options).info(build)
+        prometheus.Info("build", "Versions of the bridge and of Python.", **options).info(build)
         for outcome in OUTCOMES:
             self._deliveries.labels(outcome.code, profile)
         for action in (CREATE, SEND, DESCRIBE, DELETE):
@@ -94,7 +94,7 @@ class Metrics(Observer):
 
     def render(self, unknown: int | None) -> bytes:
         """Return all metrics. ``unknown`` is the ledger's number of unknown outcomes; None if it is unavailable."""
-        gauge = GaugeMetricFamily("signup_bridge_unknown_outcomes", "Deliveries whose outcome is not known.")
+        gauge = GaugeMetricFamily("signup_bridge_unknown_outcomes", "Deliveries whose outcome is unknown.")
         if unknown is not None:
             gauge.add_metric([], unknown)
         return prometheus.generate_latest(_Families([*self._registry.collect(), gauge]))

@@ -1,4 +1,4 @@
-"""Parsers of settings. Each raises ValueError, whose text says what the value must be and never repeats it."""
+"""Parsers of settings. Each raises ValueError, whose text states what the value must be and never repeats it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import ssl
 from collections.abc import Callable, Sequence
 
 MIN_SECRET_SIZE = 16
-"""Bytes. A shorter secret can be guessed."""
+"""Minimum size in bytes. A shorter secret can be guessed."""
 
 
 def credential(value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be visible ASCII characters")
+        raise ValueError("must contain only visible ASCII characters, without spaces")
     return value
 
 
@@ -51,7 +51,7 @@ def parse_bool(value: str) -> bool:
 
 def parse_list(value: str) -> tuple[str, ...]:
     if not value.isascii() or not value.isprintable():
-        raise ValueError("must be visible ASCII characters, several secrets separated by a space")
+        raise ValueError("must contain only visible ASCII characters; separate several secrets with spaces")
     return tuple(value.split())
 
 
@@ -61,8 +61,8 @@ def is_quoted(value: str) -> bool:
 
 
 def quotes_hint(*values: str) -> str:
-    """Return an addition to an error text, which is empty unless one of the values is wrapped in quotes."""
-    return " (it is wrapped in quotes; remove them)" if any(map(is_quoted, values)) else ""
+    """Return an addition to an error text; an empty string unless one of the values is wrapped in quotes."""
+    return "; remove the quotes around it" if any(map(is_quoted, values)) else ""
 
 
 _LABEL = "[0-9A-Za-z]([0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
@@ -87,10 +87,12 @@ def api_url(value: str) -> str:
         or int(match["port"] or 443) > 65_535
         or ("[" in match["host"] and not isinstance(address, ipaddress.IPv6Address))
     ):
-        raise ValueError("must be a URL of scheme, host and perhaps port, such as https://domain.tencentcloudapi.com")
+        raise ValueError(
+            "must be a URL with a scheme, a host and an optional port, such as https://domain.tencentcloudapi.com"
+        )
     is_loopback = address.is_loopback if address else match["host"] == "localhost"
     if match["scheme"] != "https" and not is_loopback:
-        raise ValueError("must begin with https:// (http:// is for an emulator on a loopback address only)")
+        raise ValueError("must start with https://; http:// is supported for loopback addresses only")
     return value.rstrip("/")
 
 
@@ -105,19 +107,19 @@ def check_ca_bundle(path: str) -> None:
     try:
         ssl.create_default_context(cafile=path)
     except (OSError, ValueError):  # ssl's errors are OSErrors
-        raise ValueError("must be the path of a PEM file of certificates that can be read") from None
+        raise ValueError("must be the path of a readable PEM file with certificates") from None
 
 
 def ledger_key(value: str) -> str:
     if len(value.encode("utf-8", "surrogatepass")) < 32:
-        raise ValueError("must be 32 bytes or more, such as `openssl rand -hex 32` gives")
+        raise ValueError("must have at least 32 bytes; generate a key with `openssl rand -hex 32`")
     return value
 
 
 def prefixes(value: str) -> tuple[str, ...]:
     prefix = "([+]|00)?(?!00)[0-9]{1,15}"
     if not re.fullmatch(f"{prefix}( +{prefix})*", value):
-        raise ValueError("must be the digits that phone numbers may begin with, separated by spaces, such as +86 +1")
+        raise ValueError("must be prefixes of phone numbers, separated by spaces, such as +86 +1")
     return tuple(one.removeprefix("+").removeprefix("00") for one in value.split())
 
 
@@ -129,7 +131,7 @@ def standard_webhooks_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if prefix != "whsec" or not key:
-        raise ValueError("must be written whsec_<base64> or v1,whsec_<base64>, several separated by spaces")
+        raise ValueError("must have the form whsec_<base64> or v1,whsec_<base64>; separate several secrets with spaces")
     return key
 
 
@@ -139,17 +141,17 @@ def webhook_key(secret: str, auth: str) -> bytes:
 
 
 def webhook_secret_problems(auth: str | None, secrets: Sequence[str]) -> list[str]:
-    """Return the problems of ``WEBHOOK_SECRETS``. ``auth`` is None if that setting is invalid.
+    """Return the problems of ``WEBHOOK_SECRETS``. ``auth`` is None if ``WEBHOOK_AUTH`` is invalid.
 
-    Each part is accepted as a secret, so a comment or a stray word must not be one.
+    Each word is accepted as a secret, so a comment or a stray word is a problem.
     """
     if auth in (None, "none"):
         return []
     problems: list[str] = []
     for position, secret in enumerate(secrets, start=1):
-        this = f"WEBHOOK_SECRETS: number {position}"
+        this = f"WEBHOOK_SECRETS: secret {position}"
         if secret.startswith("#"):
-            return [*problems, f"{this} begins with #; comments are not supported, remove it and what follows"]
+            return [*problems, f"{this} starts with #; comments are not supported, remove it and the text after it"]
         try:
             length = len(webhook_key(secret, auth))
         except ValueError as error:
@@ -157,7 +159,7 @@ def webhook_secret_problems(auth: str | None, secrets: Sequence[str]) -> list[st
             continue
         if length < MIN_SECRET_SIZE and len(secrets) > 1:
             problems.append(
-                f"{this} is shorter than {MIN_SECRET_SIZE} bytes; each part is accepted as a secret: "
+                f"{this} is shorter than {MIN_SECRET_SIZE} bytes; each word is accepted as a secret: "
                 "remove it, or replace it with 24 random bytes"
             )
     return problems

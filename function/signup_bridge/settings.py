@@ -1,4 +1,4 @@
-"""The settings, read from the environment. All problems are reported at once, without the value of a secret."""
+"""The settings, read from the environment. All problems are reported together, without the value of a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .web.profiles import PROFILES, Profile
 
 WEBHOOK_AUTHS = ("standard-webhooks", "github", "bearer", "none")
 MAX_QUEUED = 64
-"""Maximum number of deliveries that wait for another one of the same id or contact, beside those in progress."""
+"""Maximum number of deliveries that wait for another one with the same id or contact, in addition to those in
+progress."""
 
 MAPPED_BODY_LIMIT = 262_144
 """The default of ``BODY_LIMIT`` with a payload mapping: Supabase sends up to 200 KB, Clerk twice 8 KB of metadata."""
@@ -29,12 +30,12 @@ class SettingsError(Exception):
     """Settings are missing or invalid. The text names each of them and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("start refused:\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__("startup failed:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = problems
 
 
 class Setting(NamedTuple):
-    """A setting: its name, its default as a string, and its parser, which raises ValueError with what it must be."""
+    """A setting: its name, its default as a string, and its parser, which raises ValueError for an invalid value."""
 
     name: str
     default: str
@@ -47,7 +48,7 @@ def _setting(default: str, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
-    """The settings under their names in lower case. Times are in seconds. An empty setting is None or ``()``."""
+    """The settings, under their names in lower case. Times are in seconds. An empty setting is None or ``()``."""
 
     tencent_secret_id: str | None = field(default=None, repr=False, metadata=_setting("", setting_parsers.credential))
     tencent_secret_key: str | None = field(default=None, repr=False, metadata=_setting("", setting_parsers.credential))
@@ -93,7 +94,7 @@ class Settings:
 
     @property
     def mapping(self) -> PayloadMapping | None:
-        """The payload mapping; None for the bridge's own members. A pointer replaces that of the preset."""
+        """The payload mapping; None for the bridge's own member names. A pointer overrides the preset's."""
         contact, code = self.payload_contact, self.payload_code
         if self.payload_preset:
             preset = PRESETS[self.payload_preset]
@@ -106,13 +107,13 @@ class Settings:
 
     @property
     def ledger_file(self) -> Path | None:
-        """The file of the SQLite ledger; None if the ledger is a Redis."""
+        """The file of the SQLite ledger; None for Redis."""
         parsed = ledger_url.parse(self.ledger_url)
         return parsed if isinstance(parsed, Path) else None
 
     @property
     def verifies_ledger(self) -> bool:
-        """Whether TLS verifies the certificate of the Redis; True without one."""
+        """Whether TLS verifies the certificate of the Redis server; True for SQLite."""
         parsed = ledger_url.parse(self.ledger_url)
         return isinstance(parsed, Path) or parsed.verifies_certificate
 
@@ -127,13 +128,13 @@ class Settings:
 
     @property
     def weak_secrets(self) -> list[int]:
-        """The positions, from 1, of secrets of less than 16 bytes."""
+        """The positions, counted from 1, of secrets with less than 16 bytes."""
         keys = enumerate(self.webhook_keys, start=1)
         return [position for position, key in keys if len(key) < setting_parsers.MIN_SECRET_SIZE]
 
     @property
     def quoted_secrets(self) -> list[str]:
-        """The names of settings with a secret or key that is wrapped in quotes."""
+        """The names of the settings whose secret or key is wrapped in quotes."""
         names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY")
         quoted = [name for name in names if setting_parsers.is_quoted(getattr(self, name.lower()) or "")]
         secrets = (*self.webhook_secrets, " ".join(self.webhook_secrets))
@@ -147,7 +148,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
     """Return the settings in an environment; an empty variable counts as unset. Raises SettingsError.
 
     ``event_function``: they are for `main_handler`, not for a web server. ``check_files``: also check the files that
-    settings name; False if these are on another machine.
+    the settings refer to; False if these are on another machine.
     """
     env = {name: value.strip() for name, value in environ.items() if value.strip()}
     on_scf = is_scf(environ)
@@ -178,7 +179,7 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
 
 
 def is_scf(environ: Mapping[str, str]) -> bool:
-    """Return whether an environment is that of a function on SCF."""
+    """Return whether this is the environment of a function on SCF."""
     return environ.get("TENCENTCLOUD_RUNENV") == "SCF" or any(name.startswith("SCF_") for name in environ)
 
 
@@ -186,18 +187,17 @@ def _budget_problems(env: Mapping[str, str], values: Mapping[str, Any]) -> list[
     profile = PROFILES.get(values.get("sender_profile", ""))
     if "REQUEST_BUDGET" not in env or not profile or values.get("request_budget", 0) <= profile.longest_budget:
         return []
-    most = f"must be {profile.longest_budget:g} at most with SENDER_PROFILE={profile.name}"
-    return [f"REQUEST_BUDGET: {most}, which gives up soon after; or leave it out"]
+    limit = f"must be at most {profile.longest_budget:g} with SENDER_PROFILE={profile.name}"
+    return [f"REQUEST_BUDGET: {limit}, whose sender times out soon after; lower or remove it"]
 
 
 def _mapping_problems(env: Mapping[str, str]) -> list[str]:
-    """Return which pointers are missing beside others that are set without a preset."""
+    """Return a problem for each required pointer that is missing. Without a preset, contact and code are required."""
     pointers = [name for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE", "PAYLOAD_TYPE") if name in env]
     if not pointers or "PAYLOAD_PRESET" in env:
         return []
-    alone = f"{' and '.join(pointers)} alone cannot be used"
     return [
-        f"{name}: is not set; {alone}: point to it, too, or name a PAYLOAD_PRESET"
+        f"{name}: is not set, but is required with {' and '.join(pointers)}; set it, or set PAYLOAD_PRESET"
         for name in ("PAYLOAD_CONTACT", "PAYLOAD_CODE")
         if name not in env
     ]
@@ -216,11 +216,13 @@ def _file_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _header_credentials_problems(env: Mapping[str, str], *, on_scf: bool, event_function: bool) -> list[str]:
-    """Return why the headers of a request must not contain the credentials."""
+    """Return why the bridge must not read its credentials from the headers of requests."""
     reasons = {
-        "an event function has its role's credentials in its environment; leave it out": event_function,
-        "only SCF puts them on a request, elsewhere a caller would; leave it out": not on_scf,
-        "not with WEBHOOK_AUTH=none, because any caller could send them": env.get("WEBHOOK_AUTH") == "none",
+        "is for web functions only; an event function reads its role's credentials from its environment; "
+        "remove it": event_function,
+        "is supported on SCF only, because elsewhere any caller could send these headers; remove it": not on_scf,
+        "is not supported with WEBHOOK_AUTH=none, because any caller could send these headers; "
+        "remove it, or set WEBHOOK_AUTH": env.get("WEBHOOK_AUTH") == "none",
     }
     return [f"ROLE_CREDENTIALS_FROM_HEADERS: {reason}" for reason, holds in reasons.items() if holds]
 
@@ -229,22 +231,22 @@ def _missing(env: Mapping[str, str], values: Mapping[str, Any], *, on_scf: bool)
     problems = []
     absent = [name for name in ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY") if name not in env]
     if len(absent) == 1 or (absent and not on_scf):  # an execution role can provide both on SCF
-        problems += [f"{name}: is not set; it comes with the account's API key" for name in absent]
+        problems += [f"{name}: is not set; copy it from the account's API key" for name in absent]
     if env.get("WEBHOOK_AUTH") != "none" and "WEBHOOK_SECRETS" not in env:
         problems.append(
-            "WEBHOOK_SECRETS: is not set; give the sender's secret, "
+            "WEBHOOK_SECRETS: is not set; set it to the sender's secret, "
             "or set WEBHOOK_AUTH=none to accept unsigned requests from anyone"
         )
     if values.get("ledger_url", "").startswith("redis") and "LEDGER_KEY" not in env:
         problems.append(
-            "LEDGER_KEY: is not set; with a Redis all instances need the same one, "
-            "32 bytes or more, such as `openssl rand -hex 32` gives"
+            "LEDGER_KEY: is not set; with Redis, all instances need the same key of at least 32 bytes; "
+            "generate one with `openssl rand -hex 32`"
         )
     return problems
 
 
 def _default_ledger(environ: Mapping[str, str], *, on_scf: bool) -> str:
-    """Return the URL of a file in /tmp on SCF, where only that is writable; else in the user's state folder (XDG)."""
+    """Return the URL of a file in /tmp on SCF, where no other folder is writable; else in the XDG state folder."""
     if on_scf:
         return "sqlite:////tmp/signup-bridge.db"
     state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".local" / "state"

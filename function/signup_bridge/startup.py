@@ -10,12 +10,12 @@ from .telemetry.logs import JsonFormatter, log
 
 
 def refuse(message: str, problems: list[str]) -> NoReturn:
-    """Report the problems, which the message lists, and exit with status 1, without a traceback."""
+    """Report the problems, which the message also lists, and exit with status 1 without a traceback."""
     if not sys.stdout.isatty():
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(JsonFormatter())
         logging.basicConfig(handlers=[handler])
-        log.error("start refused", extra={"fields": {"problems": problems}})
+        log.error("startup failed", extra={"fields": {"problems": problems}})
     terminal = next((stream for stream in (sys.stderr, sys.stdout) if stream.isatty()), None)
     if terminal:
         terminal.write(f"{message}\n")

@@ -1,4 +1,4 @@
-"""The SCF API's error codes, each with its meaning and what to do."""
+"""The error codes of SCF's API, each with its meaning and the remedy."""
 
 from __future__ import annotations
 
@@ -10,66 +10,81 @@ from signup_bridge.cli.installation import command_line
 
 _PERMISSION = re.compile(r"operation \((?P<action>\w+:\w+)\)\s*(resource \((?P<resource>[^)]*)\))?")
 
-_TRIGGER_IN_USE = "the function has such a trigger already; check its triggers in the console"
+_ACCOUNT_EMPTY = "The account's balance is used up. Top it up."
+_NOT_ACTIVATED = "SCF is not activated in this account. Open the SCF console once."
+_ROLE_MISSING = "The role does not exist, or SCF may not assume it. Check `role` in serverless.yml."
+_CONCURRENCY_QUOTA = "The account's concurrency quota is used up. Raise the quota."
+_TRIGGER_IN_USE = "The function already has this trigger. Check its triggers in the console."
+_ZIP_TOO_LARGE = f"The zip is too large for one call. See `{command_line('package')}`."
 
 MEANINGS = {
-    "AuthFailure.InvalidSecretId": "TENCENT_SECRET_ID is not the key of an API user; check it",
-    "AuthFailure.SecretIdNotFound": "the key of TENCENT_SECRET_ID does not exist, or is disabled; check it",
-    "AuthFailure.SignatureExpire": "this machine's clock is more than five minutes off; set it",
-    "AuthFailure.SignatureFailure": "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID; check both",
-    "AuthFailure.TokenFailure": "TENCENT_SESSION_TOKEN is expired, or does not belong to the key; get new credentials",
-    "AuthFailure": "the deployer's key is not accepted; check TENCENT_SECRET_ID and TENCENT_SECRET_KEY",
-    "FailedOperation.AccountInsufficient": "the account's balance is used up; top it up",
-    "FailedOperation.ClsServiceUnregistered": "CLS is not activated in this account; activate it in its console",
-    "FailedOperation.InsufficientBalance": "the account's balance is used up; top it up",
-    "FailedOperation.InsufficientResources": "the region has no capacity left; retry later, or choose another region",
-    "FailedOperation.OpenService": "SCF is not activated in this account; open its console once",
-    "FailedOperation.ProvisionedExceedReserved": "more concurrency is provisioned than one instance; remove it",
-    "FailedOperation.QcsRoleNotFound": "the role is missing, or SCF may not assume it; see `role` in serverless.yml",
-    "FailedOperation.ReservedExceedTotal": "the account's concurrency quota is too small for a reservation; raise it",
-    "FailedOperation.TopicNotExist": "the CLS topic does not exist; see `cls` in serverless.yml",
-    "FailedOperation.UnOpenedService": "SCF is not activated in this account; open its console once",
-    "FailedOperation": "the platform could not do it; run the command again, and check the function in the console",
-    "InternalError": "the platform failed; run the command again",
-    "InvalidParameter.RequestTooLarge": f"the zip is too large to be sent; see `{command_line('package')}`",
-    "InvalidParameterValue.Ckafka": "the ckafka trigger is not accepted; see `events` in serverless.yml",
-    "InvalidParameterValue.Cls": "the log topic is not accepted; see `cls` in serverless.yml",
-    "InvalidParameterValue.ClsRole": "a log topic of your own needs a role; set `role` in serverless.yml",
-    "InvalidParameterValue.Description": "the description is not accepted; see `description` in serverless.yml",
-    "InvalidParameterValue.EipConfig": "the fixed address is not accepted; see `eip` in serverless.yml",
-    "InvalidParameterValue.Environment": "the variables are not accepted; see `environment` in serverless.yml",
-    "InvalidParameterValue.EnvironmentExceededLimit": "the variables take more than 4 KB; shorten them",
-    "InvalidParameterValue.Namespace": "the namespace is not accepted; see `namespace` in serverless.yml",
-    "InvalidParameterValue.Runtime": "the runtime is not accepted in this region; choose another region",
-    "InvalidParameterValue.TriggerDesc": "the trigger is not accepted; see `events` in serverless.yml",
-    "InvalidParameterValue.TriggerName": "the trigger's name is not accepted; see `events` in serverless.yml",
-    "InvalidParameterValue.Vpc": "the network is not accepted; see `vpcConfig` in serverless.yml",
-    "InvalidParameterValue.ZipFile": "the zip is not accepted; build it again",
-    "LimitExceeded.Eip": "the quota of fixed addresses is used up; raise it, or take `eip` out of serverless.yml",
-    "LimitExceeded.Function": "the quota of functions is used up; remove one, or raise it",
-    "LimitExceeded.FunctionReservedConcurrencyMemory": "the quota of reserved concurrency is used up; raise it",
-    "LimitExceeded.InitTimeout": "`initTimeout` is more than this account may have; lower it in serverless.yml",
-    "LimitExceeded.Memory": "`memorySize` is more than this account may have; lower it in serverless.yml",
-    "LimitExceeded.Timeout": "`timeout` is more than this account may have; lower it in serverless.yml",
-    "LimitExceeded.TotalConcurrencyMemory": "the account's concurrency quota is used up; raise it",
-    "LimitExceeded.Trigger": "the quota of triggers is used up; remove one",
-    "LimitExceeded.UserTotalConcurrencyMemory": "the account's concurrency quota is used up; raise it",
-    "LimitExceeded": "a quota of the account is used up; raise it",
-    "OperationDenied.AccountIsolate": "the account is suspended, usually for an unpaid balance; check its billing",
-    "RequestLimitExceeded": "the rate limit is exceeded after several retries; wait a minute and run the command again",
-    "RequestSizeLimitExceeded": f"the zip is too large to be sent; see `{command_line('package')}`",
+    "AuthFailure.InvalidSecretId": "TENCENT_SECRET_ID is not the id of an API key. Check it.",
+    "AuthFailure.SecretIdNotFound": "The key in TENCENT_SECRET_ID does not exist or is disabled. Check it.",
+    "AuthFailure.SignatureExpire": "The clock of this machine is off by more than five minutes. Synchronize it.",
+    "AuthFailure.SignatureFailure": "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID. Check both.",
+    "AuthFailure.TokenFailure": (
+        "TENCENT_SESSION_TOKEN has expired, or does not belong to the key. Create new credentials."
+    ),
+    "AuthFailure": "The deployer's key is not accepted. Check TENCENT_SECRET_ID and TENCENT_SECRET_KEY.",
+    "FailedOperation.AccountInsufficient": _ACCOUNT_EMPTY,
+    "FailedOperation.ClsServiceUnregistered": "CLS is not activated in this account. Activate it in the CLS console.",
+    "FailedOperation.InsufficientBalance": _ACCOUNT_EMPTY,
+    "FailedOperation.InsufficientResources": "The region has no capacity left. Retry later, or choose another region.",
+    "FailedOperation.OpenService": _NOT_ACTIVATED,
+    "FailedOperation.ProvisionedExceedReserved": (
+        "The provisioned concurrency is more than one instance. Remove it in the console."
+    ),
+    "FailedOperation.QcsRoleNotFound": _ROLE_MISSING,
+    "FailedOperation.ReservedExceedTotal": (
+        "The account's concurrency quota is too small for a reservation. Raise the quota."
+    ),
+    "FailedOperation.TopicNotExist": "The CLS topic does not exist. Check `cls` in serverless.yml.",
+    "FailedOperation.UnOpenedService": _NOT_ACTIVATED,
+    "FailedOperation": "The operation failed. Run the command again, and check the function in the console.",
+    "InternalError": "SCF has an internal error. Run the command again.",
+    "InvalidParameter.RequestTooLarge": _ZIP_TOO_LARGE,
+    "InvalidParameterValue.Ckafka": "The ckafka trigger is not accepted. Check `events` in serverless.yml.",
+    "InvalidParameterValue.Cls": "The log topic is not accepted. Check `cls` in serverless.yml.",
+    "InvalidParameterValue.ClsRole": "A log topic of your own requires a role. Set `role` in serverless.yml.",
+    "InvalidParameterValue.Description": "The description is not accepted. Check `description` in serverless.yml.",
+    "InvalidParameterValue.EipConfig": "The static IP address is not accepted. Check `eip` in serverless.yml.",
+    "InvalidParameterValue.Environment": "The variables are not accepted. Check `environment` in serverless.yml.",
+    "InvalidParameterValue.EnvironmentExceededLimit": "The variables exceed the limit of 4 KB. Shorten them.",
+    "InvalidParameterValue.Namespace": "The namespace is not accepted. Check `namespace` in serverless.yml.",
+    "InvalidParameterValue.Runtime": "The runtime is not available in this region. Choose another region.",
+    "InvalidParameterValue.TriggerDesc": "The trigger is not accepted. Check `events` in serverless.yml.",
+    "InvalidParameterValue.TriggerName": "The trigger's name is not accepted. Check `events` in serverless.yml.",
+    "InvalidParameterValue.Vpc": "The network is not accepted. Check `vpcConfig` in serverless.yml.",
+    "InvalidParameterValue.ZipFile": "The zip is not accepted. Build it again.",
+    "LimitExceeded.Eip": "The quota of static IP addresses is used up. Raise it, or remove `eip` from serverless.yml.",
+    "LimitExceeded.Function": "The quota of functions is used up. Remove a function, or raise the quota.",
+    "LimitExceeded.FunctionReservedConcurrencyMemory": (
+        "The quota of reserved concurrency is used up. Raise the quota."
+    ),
+    "LimitExceeded.InitTimeout": "`initTimeout` exceeds the limit of this account. Lower it in serverless.yml.",
+    "LimitExceeded.Memory": "`memorySize` exceeds the limit of this account. Lower it in serverless.yml.",
+    "LimitExceeded.Timeout": "`timeout` exceeds the limit of this account. Lower it in serverless.yml.",
+    "LimitExceeded.TotalConcurrencyMemory": _CONCURRENCY_QUOTA,
+    "LimitExceeded.Trigger": "The quota of triggers is used up. Remove a trigger.",
+    "LimitExceeded.UserTotalConcurrencyMemory": _CONCURRENCY_QUOTA,
+    "LimitExceeded": "A quota of the account is used up. Raise the quota.",
+    "OperationDenied.AccountIsolate": (
+        "The account is suspended, usually because of an unpaid balance. Check the billing console."
+    ),
+    "RequestLimitExceeded": "Rate limit exceeded after several retries. Wait a minute and run the command again.",
+    "RequestSizeLimitExceeded": _ZIP_TOO_LARGE,
     "ResourceInUse.Trigger": _TRIGGER_IN_USE,
     "ResourceInUse.TriggerName": _TRIGGER_IN_USE,
-    "ResourceInUse": "it was created concurrently; run the command again",
-    "ResourceNotFound.Ckafka": "the CKafka instance or topic is not in this region; see `events` in serverless.yml",
-    "ResourceNotFound.Function": "the function was deleted meanwhile; run the command again",
-    "ResourceNotFound.Namespace": "the namespace does not exist in this region; create it in the console",
-    "ResourceNotFound.Role": "the role is missing, or SCF may not assume it; see `role` in serverless.yml",
-    "ResourceNotFound.Vpc": "the network or subnet is not in this region; see `vpcConfig` in serverless.yml",
-    "ResourceUnavailable.InsufficientBalance": "the account's balance is used up; top it up",
-    "ResourceUnavailable.ServiceSuspended": "SCF is suspended for this account; see its console",
-    "UnauthorizedOperation.Region": "the account may not use this region; choose another one in serverless.yml",
-    "UnsupportedRegion": "SCF is not in this region; see `region` in serverless.yml",
+    "ResourceInUse": "The resource was created at the same time. Run the command again.",
+    "ResourceNotFound.Ckafka": "The CKafka instance or topic is not in this region. Check `events` in serverless.yml.",
+    "ResourceNotFound.Function": "The function was deleted during the deployment. Run the command again.",
+    "ResourceNotFound.Namespace": "The namespace does not exist in this region. Create it in the console.",
+    "ResourceNotFound.Role": _ROLE_MISSING,
+    "ResourceNotFound.Vpc": "The network or subnet is not in this region. Check `vpcConfig` in serverless.yml.",
+    "ResourceUnavailable.InsufficientBalance": _ACCOUNT_EMPTY,
+    "ResourceUnavailable.ServiceSuspended": "SCF is suspended for this account. Check the SCF console.",
+    "UnauthorizedOperation.Region": "The account may not use this region. Choose another region in serverless.yml.",
+    "UnsupportedRegion": "SCF is not available in this region. Choose another `region` in serverless.yml.",
 }
 """Keyed by error code; the longest prefix of the API's code applies."""
 
@@ -86,13 +101,13 @@ BUSY = {
     "FailedOperation.UpdateFunctionConfiguration",
     "UnsupportedOperation.UpdateFunctionCode",
 }
-"""A change of the function is in progress: nothing was done, and a retry can succeed."""
+"""The codes for a change of the function in progress: the call had no effect, and a retry can succeed."""
 
 NOT_FOUND = {"ResourceNotFound.Function", "ResourceNotFound.FunctionName"}
 
 
 class DeployError(Exception):
-    """The deployment failed or is incomplete. The text says why, and what to do."""
+    """The deployment failed or is incomplete. The text states the reason and the remedy."""
 
 
 class ApiError(DeployError):
@@ -101,7 +116,7 @@ class ApiError(DeployError):
     def __init__(self, action: str, code: str, message: str, request_id: str) -> None:
         self.action, self.code, self.message = action, code, message
         text = " ".join(message.split())
-        super().__init__(f"{action}: {self._meaning()}\n  the API said: {code}: {text} (request {request_id})")
+        super().__init__(f"{action}: {self._meaning()}\n  API error {code}: {text} (request {request_id})")
 
     def is_busy(self) -> bool:
         return self.code in BUSY
@@ -127,21 +142,21 @@ class ApiError(DeployError):
             permission = named["action"] if named else f"scf:{self.action}"
             where = f" on {named['resource']}" if named and named["resource"] else ""
             return (
-                f"the deployer's key lacks the permission {permission}{where}; "
-                "the policy that it needs is in docs/guides/deploy.md"
+                f"The deployer's key lacks the permission {permission}{where}. "
+                "Add it to the key's policy (docs/guides/deploy.md)."
             )
-        return MEANINGS.get(closest, "the platform rejected it")
+        return MEANINGS.get(closest, "SCF rejected the call. See the error below.")
 
 
 class UnreachableError(DeployError):
-    """No usable reply, so the result of the call is not known."""
+    """The call received no usable reply, so that its result is unknown."""
 
 
 def require_members(action: str, reply: Any, *names: str) -> Mapping[str, Any]:
     """Return the reply, or a part of it, with these members. Raises DeployError if one is missing."""
     if not isinstance(reply, Mapping) or any(reply.get(name) is None for name in names):
         raise DeployError(
-            f"{action}: the reply has no {', '.join(names)}; "
-            "run the command again, or update signup-bridge if the error stays"
+            f"{action}: the response has no {', '.join(names)}. "
+            "Run the command again. If the error persists, update signup-bridge."
         )
     return reply

@@ -1,4 +1,4 @@
-"""Remove secrets from texts of the API, which may repeat them."""
+"""Remove secrets from messages of the API, which may repeat them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 MASK = "…"
 MIN_LENGTH = 6
-"""Length from which any variable's value is masked; a secret is masked at any length."""
+"""Minimum length of a variable's value for masking it; secrets are masked at any length."""
 
 MIN_PREFIX = 8
-"""Length of a truncated secret's prefix from which it is masked."""
+"""Minimum length of a truncated secret's prefix for masking it."""
 
 _SECRET = ("_KEY", "_SECRETS", "_TOKEN")
 _CUT = ("...", MASK)
@@ -30,17 +30,17 @@ def collect_secrets(variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _passwords(value: str) -> list[str]:
-    """Return a URL's password as written and decoded, also with an unescaped ``@``, ``/`` or ``#``."""
+    """Return a URL's password, as written and decoded, even if it has an unescaped ``@``, ``/`` or ``#``."""
     password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
     return [password, unquote(password)]
 
 
 class Mask:
-    """Mask ``secrets`` as they are, in JSON and Python notation, and truncated."""
+    """Mask ``secrets`` in plain, JSON and Python notation, and truncated."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret)}
-        # The longest first: one may be a part of another.
+        # The longest first, because one may be a part of another.
         self._forms = sorted(filter(None, forms), key=lambda form: (-len(form), form))
 
     def apply(self, text: str) -> str:

@@ -1,6 +1,6 @@
-"""Call the SCF API, or print the calls of a dry run.
+"""Call SCF's API, or print the calls of a dry run.
 
-No text or error contains a secret: neither the deployer's key nor one of ``secrets``.
+No text or error contains a secret: neither the deployer's key nor any of ``secrets``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ READ_PREFIXES = ("Get", "List")
 """Prefixes of the actions that change nothing."""
 
 CONNECT_TIMEOUT, READ_TIMEOUT, UPLOAD_TIMEOUT = 10, 30, 300
-"""Seconds to connect, for a reply, and for the reply to an upload."""
+"""Maximum seconds to connect, for a reply, and for the reply to an upload."""
 
 _NETWORK = {"ClientNetworkError", "ServerNetworkError"}
 """The SDK's codes for a failed request and for a status other than 200."""
 
-# At DEBUG the SDK's logger prints the signature and every variable.
+# At DEBUG, the SDK's logger prints the signature and every variable.
 logging.getLogger("tencentcloud_sdk_common").addFilter(lambda _record: False)
 
 
@@ -46,7 +46,7 @@ class Credentials:
 
 
 class Api(Protocol):
-    """The API of a deployment. ``real``: not a dry run."""
+    """The API that a deployment calls. ``real``: not a dry run."""
 
     real: bool
 
@@ -56,7 +56,7 @@ class Api(Protocol):
 class ScfApi:
     """SCF's API 3.0, version 2018-04-16, through the official SDK.
 
-    ``secrets`` are masked in the API's texts. ``endpoint`` differs in tests only.
+    ``secrets`` are masked in the API's messages. ``endpoint`` differs in tests only.
     """
 
     real = True
@@ -77,7 +77,7 @@ class ScfApi:
         )
 
     def call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call once; return the content of ``Response``. Raises ApiError and UnreachableError."""
+        """Make one call, and return the content of ``Response``. Raises ApiError and UnreachableError."""
         client = self._reading if action.startswith(READ_PREFIXES) else self._writing
         try:
             document = json.loads(client.call(action, dict(parameters)))
@@ -89,36 +89,36 @@ class ScfApi:
         except requests.RequestException as error:
             raise self._unreachable(action, self._mask(str(error))) from None
         except (ValueError, KeyError, TypeError):
-            raise self._unreachable(action, "the reply is not the API's") from None
+            raise self._unreachable(action, "the response is not from the API") from None
         response = document.get("Response") if isinstance(document, dict) else None
         if not isinstance(response, dict) or not response.get("RequestId"):
-            raise self._unreachable(action, "the reply is not the API's")
+            raise self._unreachable(action, "the response is not from the API")
         if failure := response.get("Error"):  # the SDK checks it for some content types only
             code, message = str(failure.get("Code")), self._mask(str(failure.get("Message")))
             raise ApiError(action, code, message, response["RequestId"])
-        for reason in response.get("StatusReasons") or ():  # printed too
+        for reason in response.get("StatusReasons") or ():  # they are printed, too
             reason["ErrorMessage"] = self._mask(str(reason.get("ErrorMessage") or reason.get("ErrorCode")))
         return response
 
     def _unreachable(self, action: str, reason: str) -> UnreachableError:
         return UnreachableError(
-            f"{action}: {self._host} did not respond; check the network and HTTPS_PROXY, and run the command again\n"
+            f"{action}: {self._host} did not respond. Check the network and HTTPS_PROXY, and run the command again.\n"
             f"  {' '.join(reason.split())[:300]}"
         )
 
 
 def _client(credential: Credential, region: str, endpoint: SplitResult, timeout: int) -> CommonClient:
-    # The SDK passes the time-out to its transport, which takes a pair.
+    # The SDK passes the timeout to its transport, which accepts a pair.
     http = HttpProfile(protocol=endpoint.scheme, endpoint=endpoint.netloc, reqTimeout=(CONNECT_TIMEOUT, timeout))
     client = CommonClient("scf", "2018-04-16", credential, region, ClientProfile(httpProfile=http, language="en-US"))
     session = client.request.conn._session  # noqa: SLF001  the SDK has no public access to its transport
-    session.trust_env = False  # a .netrc would replace the signature; the SDK sets the proxy
+    session.trust_env = False  # a .netrc file would replace the signature; the SDK sets the proxy
     session.max_redirects = 0
     return client
 
 
 class DryRunApi:
-    """Report the calls that would change something; make only reading calls, and none without ``api``."""
+    """Report the calls that would change something. Make only calls that read, and none without ``api``."""
 
     real = False
 
@@ -140,7 +140,7 @@ class DryRunApi:
 
 
 def _format_parameters(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each parameter, without the zip and the variables' values."""
+    """Yield a line for each parameter, without the content of the zip and the values of variables."""
     for name, value in parameters.items():
         match name:
             case "Code":

@@ -1,6 +1,6 @@
-"""Load serverless.yml with the environment into a `Config`.
+"""Load serverless.yml and the environment into a `Config`.
 
-A `Config` passes the checks of SCF, of the `scf` command and of the function at its start.
+A `Config` passes the checks of SCF, of the `scf` command, and of the function at startup.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class UrlTrigger:
 
 @dataclass(frozen=True)
 class CkafkaTrigger:
-    """A CKafka topic of an event function. ``timeout`` is the seconds to wait for a full batch."""
+    """A CKafka topic of an event function. ``timeout`` is the number of seconds to wait for a full batch."""
 
     name: str
     qualifier: str
@@ -103,24 +103,24 @@ class Config:
 
 
 def load(path: Path = FILE, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read, resolve and check the file. Raises ConfigError with all problems, OSError without the file."""
+    """Read, resolve and check the file. Raises ConfigError with all problems, or OSError if it is not readable."""
     file = read(path, environ)
     _strip(schema.get_variables(file.tree.get("inputs")))
     problems = [*file.problems, *schema.check_form(file.tree)]
-    # The consistency needs a valid form; the settings alone can be checked if their part is valid.
+    # Only a file with a valid form can be checked for consistency. The settings can be checked if their part is valid.
     if not problems:
         problems += consistency.check_function(file.tree["inputs"], file.sources)
     elif not any(problem.startswith(("inputs:", "inputs.environment")) for problem in problems):
         problems += consistency.check_settings(file.tree["inputs"], file.sources)
     if problems:
         if any("is not set" in problem for problem in problems) and (path.parent / ".env").exists():
-            problems.append("(.env was not read: `set -a; . ./.env; set +a` puts it into the environment)")
+            problems.append("(.env is not loaded automatically; load it with `set -a; . ./.env; set +a`)")
         raise ConfigError(problems)
     return _config(file)
 
 
 def _strip(variables: Any) -> None:
-    """Strip the variables, as the function does, so that they are checked, compared and deployed stripped."""
+    """Strip the variables, as the function does, before they are checked, compared and deployed."""
     if isinstance(variables, dict):
         variables |= {name: value.strip() for name, value in variables.items() if isinstance(value, str)}
 

@@ -1,7 +1,7 @@
 """Check the form of serverless.yml: keys, types and ranges, by the rules of SCF and of the `scf` command.
 
-Each problem names a key and the remedy, never a variable's value. The `scf` command ignores an unknown key; here it is
-a problem.
+Each problem names a key and the remedy, never the value of a variable. The `scf` command ignores an unknown key; here
+it is a problem.
 
 Sources: the engine's declaration (serverless.component.yml) and its toolkit; SCF's API 3.0, version 2018-04-16.
 """
@@ -19,14 +19,14 @@ HANDLER = "index.main_handler"
 SOURCE = "./build/function"
 MEMORY_SIZES = (64, *range(128, 3072 + 1, 128))
 VARIABLES_LIMIT = 4096
-"""Limit in bytes for the names and values of all variables together."""
+"""Maximum size of the names and values of all variables together, in bytes."""
 
 RESERVED = ("TENCENTCLOUD_", "SCF_", "QCLOUD_")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One key: the check of its value, the requirement in words, and whether it is required."""
+    """One key: the check of its value, the text of that requirement, and whether the key is required."""
 
     key: str
     accepts: Callable[[Any], bool]
@@ -81,36 +81,44 @@ INPUTS = (
     Rule(
         "name",
         _matches("[A-Za-z][A-Za-z0-9_-]{0,58}[A-Za-z0-9]"),
-        "must be 2 to 60 letters, digits, - and _, begin with a letter and end with a letter or a digit",
+        "must be 2 to 60 letters, digits, - and _, start with a letter and end with a letter or a digit",
         required=True,
     ),
-    Rule("namespace", _matches("[A-Za-z][A-Za-z0-9_-]{0,29}"), "must be at most 30 letters, digits, - and _"),
+    Rule(
+        "namespace",
+        _matches("[A-Za-z][A-Za-z0-9_-]{0,29}"),
+        "must be at most 30 letters, digits, - and _, and start with a letter",
+    ),
     Rule("region", _matches("[a-z]+(-[a-z0-9]+)+"), "must be a region such as ap-guangzhou", required=True),
     Rule("type", _is_one_of("web", "event"), "must be web or event", required=True),
     Rule("runtime", _is_one_of("Python3.10"), "must be Python3.10, for which the package is built", required=True),
     Rule(
         "src",
         _is_one_of(SOURCE, {"src": SOURCE}),
-        f"must be {SOURCE}, what `{command_line('package')}` builds",
+        f"must be {SOURCE}, the output of `{command_line('package')}`",
         required=True,
     ),
     Rule("handler", _is_one_of(HANDLER), f"must be {HANDLER}"),
+    Rule("memorySize", _is_one_of(*MEMORY_SIZES), "must be 64 or a multiple of 128 up to 3072", required=True),
     Rule(
-        "memorySize", _is_one_of(*MEMORY_SIZES), "must be a number: 64, 128, or more by 128 up to 3072", required=True
+        "timeout", _is_whole_number(1, 900), "must be a whole number from 1 to 900; SCF's default is 3", required=True
     ),
-    Rule("timeout", _is_whole_number(1, 900), "must be a number from 1 to 900; SCF's default is 3", required=True),
-    Rule("initTimeout", _is_whole_number(3, 300), "must be a number from 3 to 300"),
-    Rule("description", _matches(r"[A-Za-z0-9 ,.\n]{1,900}"), "must be letters, digits, spaces, commas, full stops"),
+    Rule("initTimeout", _is_whole_number(3, 300), "must be a whole number from 3 to 300"),
+    Rule(
+        "description",
+        _matches(r"[A-Za-z0-9 ,.\n]{1,900}"),
+        "must be 1 to 900 letters, digits, spaces, commas, full stops and line breaks",
+    ),
     Rule("role", _is_string, "must be the name of a role"),
     Rule("vpcConfig", _has_strings("vpcId", "subnetId"), "must have vpcId and subnetId"),
     Rule("cls", _has_strings("logsetId", "topicId"), "must have logsetId and topicId"),
-    Rule("tags", _is_list_of(_has_strings("key", "value")), "must be a list of `key` and `value`"),
+    Rule("tags", _is_list_of(_has_strings("key", "value")), "must be a list of mappings with `key` and `value`"),
     Rule("publicAccess", _is_bool, "must be true or false"),
     Rule("eip", _is_bool, "must be true or false"),
     Rule(
         "environment",
         lambda value: get_variables({"environment": value}) is not None,
-        "must have `variables`, and nothing else",
+        "must have only the key `variables`",
         required=True,
     ),
     Rule(
@@ -118,13 +126,17 @@ INPUTS = (
         lambda value: isinstance(value, dict),
         "must have `enable`, `dynamicEnabled` and `maxConcurrency`",
     ),
-    Rule("events", _is_list_of(lambda one: isinstance(one, dict) and len(one) == 1), "must be a list of one key each"),
+    Rule(
+        "events",
+        _is_list_of(lambda one: isinstance(one, dict) and len(one) == 1),
+        "must be a list of mappings with one key each",
+    ),
 )
 
 CONCURRENCY = (
-    Rule("enable", _is_one_of(True), "must be true; without it an instance takes one request at a time", required=True),  # noqa: FBT003
-    Rule("dynamicEnabled", _is_one_of(False), "must be false: the number is CONCURRENCY's", required=True),  # noqa: FBT003
-    Rule("maxConcurrency", _is_whole_number(1, 100), "must be a number from 1 to 100", required=True),
+    Rule("enable", _is_one_of(True), "must be true, or an instance handles one request at a time", required=True),  # noqa: FBT003
+    Rule("dynamicEnabled", _is_one_of(False), "must be false; CONCURRENCY sets the number", required=True),  # noqa: FBT003
+    Rule("maxConcurrency", _is_whole_number(1, 100), "must be a whole number from 1 to 100", required=True),
 )
 
 _QUALIFIER = Rule("qualifier", _is_one_of("$DEFAULT"), "must be $DEFAULT", required=True)
@@ -140,7 +152,7 @@ HTTP = (
             and set(value) == {"enableExtranet", "enableIntranet"}
             and all(map(_is_bool, value.values()))
         ),
-        "must have both enableExtranet and enableIntranet, true or false; the default is false",
+        "must have enableExtranet and enableIntranet, each true or false; both default to false",
         required=True,
     ),
     Rule("enable", _is_bool, "must be true or false"),
@@ -151,12 +163,12 @@ CKAFKA = (
     _QUALIFIER,
     Rule("instanceId", _matches("ckafka-[0-9a-z]+"), "must be the instance's id, ckafka-…", required=True),
     Rule("topic", _is_string, "must be the topic's name", required=True),
-    Rule("maxMsgNum", _is_whole_number(1, 10_000), "must be a number from 1 to 10000"),
+    Rule("maxMsgNum", _is_whole_number(1, 10_000), "must be a whole number from 1 to 10000"),
     Rule("offset", _is_one_of("latest", "earliest"), "must be latest or earliest"),
-    Rule("retry", _is_whole_number(0, 10_000), "must be a number from 0 to 10000"),
-    Rule("timeout", _is_whole_number(1, 60), "must be a number from 1 to 60"),
+    Rule("retry", _is_whole_number(0, 10_000), "must be a whole number from 0 to 10000"),
+    Rule("timeout", _is_whole_number(1, 60), "must be a whole number from 1 to 60"),
     Rule("consumerGroupName", _is_string, "must be a string"),
-    Rule("enable", _is_bool, "must be true or false; the default is false", required=True),
+    Rule("enable", _is_bool, "must be true or false; it defaults to false", required=True),
 )
 
 EVENTS = {"http": HTTP, "ckafka": CKAFKA}
@@ -185,7 +197,7 @@ def _check_keys(rules: tuple[Rule, ...], tree: Mapping[str, Any], path: str) -> 
             if rule.required:
                 yield f"{path}{rule.key}: is required; it {rule.requirement}"
         elif isinstance(tree[rule.key], str) and "${" in tree[rule.key]:
-            yield f"{path}{rule.key}: holds ${{…}}; only ${{env:NAME}} is resolved, without a default"
+            yield f"{path}{rule.key}: contains ${{…}}; only ${{env:NAME}} without a default is supported"
         elif not rule.accepts(tree[rule.key]):
             yield f"{path}{rule.key}: {rule.requirement}"
 
@@ -198,11 +210,11 @@ def _check_events(events: Any) -> Iterator[str]:
         for kind, content in event.items() if isinstance(event, dict) else ():
             path = f"inputs.events[{position}].{kind}"
             if kind not in EVENTS:
-                yield f"{path}: is not supported; expected {' or '.join(EVENTS)}"
+                yield f"{path}: is not supported; use {' or '.join(EVENTS)}"
             elif kinds.count(kind) > 1:
-                yield f"{path}: is there {kinds.count(kind)} times; only one is allowed"
+                yield f"{path}: occurs {kinds.count(kind)} times; only one is supported"
             elif not isinstance(content, dict) or set(content) != {"parameters"}:
-                yield f"{path}: must have `parameters`, and nothing else"
+                yield f"{path}: must have only the key `parameters`"
             elif isinstance(content["parameters"], dict):
                 yield from _check_keys(EVENTS[kind], content["parameters"], f"{path}.parameters.")
             else:
@@ -215,15 +227,15 @@ def _check_variables(variables: Any) -> Iterator[str]:
     path = "inputs.environment.variables"
     for name, value in variables.items():
         if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name, re.ASCII):
-            yield f"{path}.{name}: is not a name; use letters, digits and _, a letter first"
+            yield f"{path}.{name}: is not a valid name; use letters, digits and _, and start with a letter"
         elif name.startswith(RESERVED):
-            yield f"{path}.{name}: has a prefix that SCF reserves ({', '.join(RESERVED)}); rename it"
+            yield f"{path}.{name}: starts with a prefix that SCF reserves ({', '.join(RESERVED)}); rename it"
         if not isinstance(value, str):
             yield f"{path}.{name}: must be a string; put it in quotes"
         elif not value.strip():
             yield f"{path}.{name}: is empty, which SCF rejects; unset it, or set a value"
         elif "${" in value:
-            yield f"{path}.{name}: holds ${{…}}; only ${{env:NAME}} is resolved, without a default"
+            yield f"{path}.{name}: contains ${{…}}; only ${{env:NAME}} without a default is supported"
     size = sum(len(f"{name}{value}".encode("utf-8", "replace")) for name, value in variables.items())
     if size > VARIABLES_LIMIT:
-        yield f"{path}: take {size} bytes; SCF allows {VARIABLES_LIMIT} in all"
+        yield f"{path}: must have at most {VARIABLES_LIMIT} bytes in total, but has {size}; shorten the values"

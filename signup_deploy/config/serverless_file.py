@@ -1,8 +1,8 @@
 """Read serverless.yml and resolve its variables as the `scf` command does.
 
-A value ``${env:NAME}`` becomes the environment variable's value; if it is not set, the key is removed. Within a longer
-string, a name that is not set would become ``undefined``, which is reported as a problem. Nothing else is resolved:
-there are no defaults, and any other ``${…}`` stays.
+A value ``${env:NAME}`` is replaced with the environment variable's value. If the variable is not set, the key is
+removed; within a longer string, the name would become ``undefined``, which is reported as a problem. There are no
+defaults, and any other ``${…}`` stays unchanged.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import yaml
 
 _ENV = re.compile(r"\$\{env:([\w.]+)\}", re.ASCII)
 MAX_SUBSTITUTIONS = 10
-"""Limit of nested substitutions in a value. The `scf` command has none, and would not terminate."""
+"""Maximum number of nested substitutions in a value. The `scf` command has no limit, and might not terminate."""
 
 
 class ConfigError(Exception):
     """serverless.yml is not valid. The text names every invalid key and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("deploy refused, serverless.yml:\n" + "\n".join(f"  {problem}" for problem in problems))
+        super().__init__("deploy: serverless.yml is invalid:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = problems
 
 
 @dataclass(frozen=True)
 class ServerlessFile:
-    """The resolved tree; the environment variable of each value, by the path of its key; the problems."""
+    """The resolved tree, the environment variable of each value by the path of its key, and the problems."""
 
-    tree: dict[str, Any] = field(repr=False)  # it holds the variables
+    tree: dict[str, Any] = field(repr=False)  # it contains the variables
     sources: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 class _Loader(yaml.SafeLoader):
-    """Load only what all YAML parsers load alike; reject duplicate keys, as the `scf` command does."""
+    """Load only values that all YAML parsers load alike. Reject duplicate keys, as the `scf` command does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key} is duplicate", problem_mark=node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key}", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         return _AMBIGUOUS if plain and tag in _TYPED and not _UNAMBIGUOUS.fullmatch(value) else tag
 
     def refuse(self, node: yaml.Node) -> None:
-        problem = "a string to one YAML parser, a number or boolean to another; quote it, or write it plainly"
+        problem = "YAML parsers load this value with different types; put it in quotes, or write a plain value"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
@@ -70,9 +70,9 @@ def read(path: Path, environ: Mapping[str, str]) -> ServerlessFile:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except UnicodeDecodeError:
-        raise ConfigError(["is not YAML: it is not written in UTF-8"]) from None
+        raise ConfigError(["not valid YAML: must be encoded in UTF-8"]) from None
     except yaml.YAMLError as error:
-        raise ConfigError([f"is not YAML: {_describe_error(error)}"]) from None
+        raise ConfigError([f"not valid YAML: {_describe_error(error)}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError(["must be a mapping with `component`, `name` and `inputs`"])
     file = ServerlessFile({})
@@ -81,7 +81,7 @@ def read(path: Path, environ: Mapping[str, str]) -> ServerlessFile:
 
 
 def _describe_error(error: yaml.YAMLError) -> str:
-    """Return the error and its position, without the text there, which may be a secret."""
+    """Return the error and its position, without the text at that position, which may be a secret."""
     if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
         return "a character is not allowed in YAML"
     problem = re.sub(r"(['\"]).{5,}\1", "…", str(error.problem))
@@ -92,7 +92,7 @@ def _resolve(value: Any, path: str, environ: Mapping[str, str], file: Serverless
     match value:
         case dict():
             members = {key: _resolve(one, f"{path}.{key}".lstrip("."), environ, file) for key, one in value.items()}
-            # The command sends JSON, which has no "undefined", so the key is removed. A null stays.
+            # The command sends JSON, which has no "undefined", so the key is removed. A null is kept.
             return {key: one for key, one in members.items() if one is not None or value[key] is None}
         case list():
             return [_resolve(one, f"{path}[{position}]", environ, file) for position, one in enumerate(value)]
@@ -118,9 +118,9 @@ def _resolve_string(value: str, path: str, environ: Mapping[str, str], file: Ser
                 file.problems.append(f"{path}: {name} is not set, and cannot be omitted within a longer string; set it")
             elif re.search(r"\$(?!\{)", environ[name]):
                 file.problems.append(
-                    f"{path}: {name} holds a $, which the `scf` command changes within a longer string; "
+                    f"{path}: {name} contains a $, which the `scf` command changes within a longer string; "
                     "put the whole string into one variable"
                 )
             value = value.replace(match[0], environ.get(name, "undefined"))
-    file.problems.append(f"{path}: {file.sources[path]} refers to itself; write its value")
+    file.problems.append(f"{path}: {file.sources[path]} refers to itself; set its value directly")
     return ""

@@ -1,1 +1,1 @@
-"""Make the function in the cloud what serverless.yml describes."""
+"""Create or update the function in the cloud."""

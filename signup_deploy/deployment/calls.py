@@ -21,10 +21,10 @@ _Seen = TypeVar("_Seen")
 
 @dataclass(frozen=True)
 class PollPolicy:
-    """Times in seconds, and the attempts for calls that are throttled, or that only read and got no reply.
+    """Times in seconds, and the attempts for calls that were throttled, or that only read and received no reply.
 
-    ``interval`` is the time between two polls; ``state``, ``busy`` and ``url`` limit the wait for a changed state, a
-    function without a change in progress, and a URL.
+    ``interval`` is the time between two polls. ``state``, ``busy`` and ``url`` limit the wait for a changed state, for
+    the end of another change, and for a URL.
     """
 
     interval: float = 1.0
@@ -61,7 +61,7 @@ class Calls:
         return seen
 
     def _call(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Call, and retry while that can help. Raises DeployError."""
+        """Make a call, and retry it while a retry may succeed. Raises DeployError."""
         end = time.monotonic() + self._polling.busy
         attempt = 0
         while True:

@@ -1,8 +1,8 @@
 """Create or update the function in the cloud according to serverless.yml.
 
-A deployment can be interrupted at any point and run again; it changes only what differs. It never prints a variable's
-value. The variables are replaced as a whole, and the names of removed ones are printed. Everything else that
-serverless.yml does not name stays.
+A deployment can be interrupted at any point and run again; it changes only the parts that differ. It never prints the
+value of a variable. It replaces all variables, and prints the names of removed ones. Other parts that serverless.yml
+does not contain stay unchanged.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .reserved_concurrency import InstanceLimit
 
 _IN_PROGRESS = {"Creating", "Updating", "Publishing", "Deleting"}
 _USABLE = {"Active", "UpdateFailed", "PublishFailed"}
-"""States in which an update may start. After a failed update the function runs as before."""
+"""States in which an update may start. After a failed update, the previous version runs."""
 
 
 class Deployment:
-    """One run. ``force`` uploads the zip even if the same one seems to run."""
+    """One deployment. ``force`` uploads the zip even if the function seems to run it already."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Deployment:
         self._calls = Calls(config, api, progress, self._polling)
 
     def run(self) -> str | None:
-        """Deploy; return the function's URL, None if it has none. Raises DeployError."""
+        """Deploy, and return the function's URL, or None if it has none. Raises DeployError."""
         limit = InstanceLimit(self._config, self._calls, self._progress, self._polling)
         found = self._usable(self._find())
         if found is None:
@@ -76,11 +76,11 @@ class Deployment:
     def _usable(self, found: DeployedFunction | None) -> DeployedFunction | None:
         """Return the function if it can be updated, None if it must be created. Raises DeployError."""
         if found and found.status in _IN_PROGRESS and self._calls.real:
-            with self._progress.step(f"the function is {found.status}; waiting for the end of this change"):
+            with self._progress.step(f"the function is {found.status}; waiting until this change is complete"):
                 found = self._wait()
         if found and found.status == "CreateFailed":
             self._progress.say(f"the creation of the function failed{_reasons(found)}")
-            with self._progress.step("deleting the rest of it"):
+            with self._progress.step("deleting the incomplete function"):
                 self._calls.write("DeleteFunction")
                 found = self._wait(gone=True) if self._calls.real else None
         if found and found.status not in _USABLE | _IN_PROGRESS:
@@ -114,8 +114,8 @@ class Deployment:
         for key, has, wants in (("type", found.type, desired), ("runtime", found.runtime, self._config.runtime)):
             if has != wants:
                 raise DeployError(
-                    f"{self._config.name}: its {key} is {has}, serverless.yml wants {wants}, and SCF cannot change "
-                    f"that; choose another `name` there, or remove the function first (its URL goes with it)"
+                    f"{self._config.name}: the function's {key} is {has}, but must be {wants}, and SCF cannot change "
+                    f"it; set another `name` in serverless.yml, or delete the function, which also deletes its URL"
                 )
 
     def _warn(self, found: DeployedFunction) -> None:
@@ -123,16 +123,18 @@ class Deployment:
         for key, name in (("Role", "role"), ("VpcConfig", "vpcConfig")):
             has = found.configuration[key]
             if key not in desired and has not in ("", {"VpcId": "", "SubnetId": ""}):
-                self._progress.say(f"WARNING: the function has a {name}, serverless.yml names none; unchanged")
+                self._progress.say(
+                    f"WARNING: the function has a {name}, but serverless.yml does not; it stays unchanged"
+                )
         if is_redis(found.variables) and not self._config.shared_ledger:
             self._progress.say(
-                "WARNING: the function's ledger is a Redis, and becomes a SQLite file, which knows nothing of what the "
-                "Redis remembers; if that is not what you want, stop, and set LEDGER_URL"
+                "WARNING: the function's ledger changes from Redis to a SQLite file, which has none of the records in "
+                "Redis; to keep the records, stop this command and set LEDGER_URL"
             )
         if dict(self._config.tags) != dict(found.tags):
-            self._progress.say("WARNING: the tags differ; they are set at the creation only; unchanged")
+            self._progress.say("WARNING: the tags differ, and stay unchanged; SCF sets tags only at creation")
         if not found.available:
-            self._progress.say("WARNING: the account's balance is used up; the function is suspended")
+            self._progress.say("WARNING: the account's balance is used up, and the function is suspended; top it up")
 
     def _create(self) -> None:
         parameters = {
@@ -152,7 +154,7 @@ class Deployment:
         if self._force or not found.runs(self._archive):
             found = self._update_code(found)
         desired = function_state.desired(self._config, self._archive.marker)
-        # After a failed update the configuration is not known.
+        # After a failed update, the configuration is unknown.
         changed = found.changed_parameters(desired) if found.status == "Active" else desired
         if changed:
             names = [key for key in changed if key != "Environment"]
@@ -164,7 +166,7 @@ class Deployment:
 
     def _update_code(self, found: DeployedFunction) -> DeployedFunction:
         if found.package:
-            # Interrupted after the upload, the description would name a zip that no longer runs.
+            # After an interruption, the description must not refer to a zip that no longer runs.
             unnamed = {"Description": function_state.description(self._config, function_state.REPLACING)}
             self._change("marking the code as being replaced", "UpdateFunctionConfiguration", unnamed)
             found = replace(found, configuration={**found.configuration, **unnamed})
@@ -176,7 +178,7 @@ class Deployment:
         return found
 
     def _connect(self) -> str | None:
-        """Create or update the triggers; return the URL."""
+        """Create or update the triggers, and return the URL."""
         present = self._triggers()
         plans = [triggers.plan(one, present) for one in (self._config.url, self._config.ckafka) if one]
         for plan in plans:
@@ -186,7 +188,7 @@ class Deployment:
         for one in present:
             if not any(one is plan.found for plan in plans):
                 named = triggers.describe(one)
-                self._progress.say(f"WARNING: serverless.yml does not name the {named}; unchanged")
+                self._progress.say(f"WARNING: serverless.yml does not contain the {named}; it stays unchanged")
         return self._url() if self._config.url and self._calls.real else None
 
     def _triggers(self) -> list[Mapping[str, Any]]:
@@ -201,8 +203,8 @@ class Deployment:
             if not error.is_trigger_in_use() or not same:
                 raise
             raise DeployError(
-                f"CreateTrigger: the name is taken by the {triggers.describe(same[0])}; remove that one in the console"
-                + (", or give `events` in serverless.yml another `name`" if plan.type == "http" else "")
+                f"CreateTrigger: the {triggers.describe(same[0])} already has this name; remove it in the console"
+                + (", or set another `name` under `events` in serverless.yml" if plan.type == "http" else "")
             ) from None
 
     def _url(self) -> str | None:
@@ -222,7 +224,7 @@ class Deployment:
                 return
             found = self._wait(new=action == "CreateFunction")
         if found is None:
-            raise DeployError("the function was deleted meanwhile; run the command again")
+            raise DeployError("the function was deleted during the deployment; run the command again")
         if found.status != "Active":
             raise DeployError(f"{action}: the function is {found.status}{_reasons(found)}")
 

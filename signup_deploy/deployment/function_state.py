@@ -17,10 +17,10 @@ from signup_deploy.api.errors import DeployError, require_members
 from signup_deploy.config.function_config import Config
 
 ZIP_LIMIT = 7_800_000
-"""The largest zip in bytes: SCF's API takes 10,485,760 bytes of JSON, and base64 adds a third."""
+"""Maximum size of a zip in bytes. SCF's API accepts 10,485,760 bytes of JSON, and Base64 adds a third."""
 
 STARTING = ("scf_bootstrap", "index.py")
-"""The files by which SCF starts a web function and an event function."""
+"""The files with which SCF starts a web function and an event function."""
 
 API_TYPES = {"web": "HTTP", "event": "Event"}
 REPLACING = "being replaced"
@@ -36,21 +36,21 @@ class Archive:
 
     @classmethod
     def read(cls, path: Path) -> Archive:
-        """Read a zip. Raises DeployError if it is not the function's, or too large; OSError if it is not readable."""
+        """Read a zip. Raises DeployError if it is not the function's or too large, OSError if it is not readable."""
         data = path.read_bytes()
         if not zipfile.is_zipfile(path):
-            raise DeployError(f"{path} is not a zip")
+            raise DeployError(f"{path} is not a zip file; deploy one built by `{command_line('package')}`")
         with zipfile.ZipFile(path) as packed:
             absent = [name for name in STARTING if name not in packed.namelist()]
         if absent:
             raise DeployError(
-                f"{path} has no {' and no '.join(absent)} at its root, by which SCF starts the function; "
-                f"deploy a zip that `{command_line('package')}` built"
+                f"{path} has no {' and no '.join(absent)} at its root, which SCF needs to start the function; "
+                f"deploy a zip built by `{command_line('package')}`"
             )
         if len(data) > ZIP_LIMIT:
             raise DeployError(
-                f"{path} has {len(data):,} bytes; SCF's API takes at most {ZIP_LIMIT:,} in one call. "
-                "Leave out what nothing reads (signup_deploy/packaging/exclusions.py)"
+                f"{path} has {len(data):,} bytes, but SCF's API accepts at most {ZIP_LIMIT:,} in one call; "
+                "exclude unused files in signup_deploy/packaging/exclusions.py"
             )
         return cls.from_bytes(data)
 
@@ -63,12 +63,12 @@ class Archive:
 
 
 def description(config: Config, package: str) -> str:
-    """Return the description with the zip's marker, since the API returns no hash. SCF allows no hyphen here."""
+    """Return the description with the zip's marker, because the API returns no hash. SCF allows no hyphen here."""
     return f"{config.description or 'Signup bridge'}, package {package}"
 
 
 def desired(config: Config, package: str) -> dict[str, Any]:
-    """Return the configuration of serverless.yml, without what it does not name."""
+    """Return the configuration in serverless.yml, without keys that it does not contain."""
     parameters: dict[str, Any] = {
         "Description": description(config, package),
         "MemorySize": config.memory,
@@ -102,8 +102,8 @@ def _public_network(*, enabled: bool, eip: bool) -> dict[str, Any]:
 class DeployedFunction:
     """A function as ``GetFunction`` returns it.
 
-    ``package`` is the marker of its zip, None if it has none. ``code_size`` is the size of its code in bytes, 0 or None
-    if it is not known.
+    ``package`` is the marker of its zip, or None. ``code_size`` is the size of its code in bytes; 0 or None if it is
+    unknown.
     """
 
     status: str
@@ -115,7 +115,7 @@ class DeployedFunction:
     package: str | None
     code_size: int | None
     tags: Mapping[str, str]
-    configuration: Mapping[str, Any] = field(repr=False)  # it holds the variables
+    configuration: Mapping[str, Any] = field(repr=False)  # it contains the variables
 
     @classmethod
     def from_reply(cls, reply: Mapping[str, Any]) -> DeployedFunction:
@@ -138,7 +138,7 @@ class DeployedFunction:
         )
 
     def runs(self, archive: Archive) -> bool:
-        """Return whether its code seems to be this zip, by marker and size: other deployers keep the marker."""
+        """Return whether its code seems to be this zip, by marker and size, since other tools keep the marker."""
         return self.package == archive.marker and self.code_size in (None, 0, len(archive.data))
 
     @property
@@ -162,7 +162,7 @@ class DeployedFunction:
 
 
 def _configuration(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the reply to parameters: lists sorted, without what cannot be configured."""
+    """Convert the reply to parameters, with sorted lists and only with members that can be configured."""
     network, concurrency = reply.get("PublicNetConfig") or {}, reply.get("InstanceConcurrencyConfig") or {}
     vpc = reply.get("VpcConfig") or {}
     return {

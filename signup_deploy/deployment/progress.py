@@ -12,7 +12,7 @@ from typing import TextIO
 class ProgressReporter:
     """Write to ``out``, by default standard output, without buffering.
 
-    Without ``live`` only the names of the steps are printed.
+    Without ``live``, print only the names of the steps.
     """
 
     def __init__(self, out: TextIO | None = None, *, live: bool = True) -> None:
@@ -23,12 +23,12 @@ class ProgressReporter:
         self._write(text + "\n")
 
     def tick(self) -> None:
-        """Print a dot: the step continues."""
+        """Print a dot, which shows that the step continues."""
         self._write(".")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Print ``text``, and at the end the seconds that the step took."""
+        """Print ``text`` and, at the end, the duration of the step in seconds."""
         if not self._live:
             self.say(text)
             yield

@@ -13,7 +13,7 @@ from signup_deploy.config.function_config import CkafkaTrigger, UrlTrigger
 
 @dataclass(frozen=True)
 class Plan:
-    """The call for one trigger; ``action`` is None if nothing differs."""
+    """The call for one trigger; ``action`` is None if the trigger needs no change."""
 
     type: str
     text: str
@@ -30,20 +30,20 @@ def parse_triggers(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def describe(trigger: Mapping[str, Any]) -> str:
-    """Return a trigger in words."""
+    """Return the description of a trigger for messages."""
     qualifier = trigger.get("Qualifier")
     suffix = f" of the qualifier {qualifier}" if qualifier != "$DEFAULT" else ""
     return f"{trigger['Type']} trigger {trigger['TriggerName']}{suffix}"
 
 
 def plan(trigger: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any]]) -> Plan:
-    """Return the plan for a trigger. ``present`` are the existing ones, as `parse_triggers` returns them."""
+    """Return the plan for a trigger. ``present`` are the existing triggers, as `parse_triggers` returns them."""
     kind = "http" if isinstance(trigger, UrlTrigger) else "ckafka"
     described = _url(trigger) if isinstance(trigger, UrlTrigger) else _ckafka(trigger)
     what = "Function URL" if kind == "http" else f"ckafka trigger {trigger.name}"
     found = next((one for one in present if _is_the_same(trigger, kind, one)), None)
     parameters = {
-        # Each qualifier has one URL, with any name.
+        # Each qualifier has one URL, whose name may differ.
         "TriggerName": found["TriggerName"] if found else trigger.name,
         "Type": kind,
         "TriggerDesc": json.dumps(described),
@@ -57,7 +57,7 @@ def plan(trigger: UrlTrigger | CkafkaTrigger, present: Iterable[Mapping[str, Any
 
 
 def find_url(present: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return the public URL, otherwise the one in the cloud's network, None if there is none yet."""
+    """Return the public URL, else the URL in the cloud's network, else None."""
     for one in present:
         if one["Type"] == "http" and one.get("Qualifier") == "$DEFAULT":
             network = _description(one).get("NetConfig") or {}
@@ -97,10 +97,10 @@ def _description(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _agrees(expected: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Return whether an existing trigger's description has the expected values; the service adds and omits some.
+    """Return whether an existing trigger's description has the expected values. The service adds and omits some.
 
-    Not compared: the parts of the name; a consumer group that the service chose; the start offset, which matters at
-    the creation only.
+    The comparison ignores the parts of the name, a consumer group that the service chose, and the start offset, which
+    has an effect only at creation.
     """
     for key, value in expected.items():
         if key in ("InstanceId", "Topic", "offset") or (key == "consumerGroupName" and not value):

@@ -1,4 +1,4 @@
-"""What the zip leaves out of the locked packages, each with the reason."""
+"""The files of the locked packages that the zip does not contain, with the reason for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prune:
-    """Patterns of files to leave out, and why they are not needed."""
+    """Patterns of files to exclude, and why they are not needed."""
 
     reason: str
     patterns: tuple[str, ...]
@@ -29,7 +29,7 @@ PRUNES = (
         ),
     ),
     Prune("sources of compiled modules, and tests", ("**/*.c", "click/testing.py")),
-    Prune("there is a Python version beside it, and no charset is ever detected", ("charset_normalizer/*.so",)),
+    Prune("a pure Python version exists, and nothing detects charsets", ("charset_normalizer/*.so",)),
     Prune("a command line", ("charset_normalizer/cli", "charset_normalizer/__main__.py", "idna/cli.py")),
     Prune(
         "gunicorn's other workers and protocols, its control socket, its exporters",
@@ -45,7 +45,7 @@ PRUNES = (
         ),
     ),
     Prune(
-        "Werkzeug's debugger and reloader, for a laptop",
+        "Werkzeug's debugger and reloader, for development",
         ("werkzeug/debug", "werkzeug/_reloader.py", "werkzeug/testapp.py"),
     ),
     Prune("Jinja's extras; no template is rendered", ("jinja2/sandbox.py", "jinja2/nativetypes.py", "jinja2/meta.py")),

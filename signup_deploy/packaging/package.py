@@ -1,7 +1,7 @@
 """Build `build/function/` and `build/function.zip` for SCF, with the same bytes on every machine and day.
 
 They contain ``function/`` and the locked wheels for SCF's CPython 3.10 on x86-64, without unused files. A Python 3.10
-compiles the bytecode, since SCF cannot write any.
+compiles the bytecode, because SCF cannot write bytecode.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from .exclusions import LEFT_OUT, PRUNES
 from .sources import function_folder
 
 BUILD = Path("build")
-"""The folder, in the current one, for what is built."""
+"""The folder for the output, relative to the current folder."""
 
 CODE_FOLDER = "/var/user"
-"""The folder in which SCF unpacks the zip, and which tracebacks name."""
+"""The folder into which SCF unpacks the zip, and which tracebacks show."""
 
 _WHEELS = ("--platform", "manylinux2014_x86_64", "--python-version", "3.10", "--implementation", "cp", "--abi", "cp310")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time of every file: the earliest that a zip can hold, so that builds do not differ."""
+"""The time of every file: the earliest time that a zip supports, so that builds do not differ."""
 
 WITHOUT_BYTECODE = (
-    "!!! No Python 3.10 on this machine: built without bytecode. It works, but SCF compiles every module at every\n"
-    "!!! cold start, which takes twice as long. Install CPython 3.10 (such as `pyenv install 3.10`), and build again."
+    "!!! Built without bytecode, because this machine has no Python 3.10. The function works, but SCF compiles every\n"
+    "!!! module at every cold start, which then takes twice as long. Install CPython 3.10, for example with\n"
+    "!!! `pyenv install 3.10`, and build again."
 )
 
 CODE_SUFFIXES, CODE_NAMES = (".py", ".lua"), ("scf_bootstrap", "py.typed")
-"""Suffixes and names of the function's files. Other files there are not packed: they may contain secrets."""
+"""Suffixes and names of the function's files. Other files are not packed, because they may contain secrets."""
 
 
 class PackageError(Exception):
-    """The package was not built. The text says why, and what to do."""
+    """The package was not built. The text states the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Package:
 
 
 def build(target: Path = BUILD, *, function: Path | None = None, report: Callable[[str], None] = print) -> Package:
-    """Build both in ``target``, which need not exist, from the folder ``function``, by default the function's own.
+    """Build the folder and the zip in ``target``, which need not exist, from the code in the folder ``function``.
 
-    ``report`` receives lines about the progress. Raises PackageError.
+    By default, this is the function's own code. ``report`` receives progress messages. Raises PackageError.
     """
     if function is None:
         with function_folder() as own:
@@ -73,15 +74,15 @@ def build(target: Path = BUILD, *, function: Path | None = None, report: Callabl
     folder, archive = target / "function", target / "function.zip"
     check_line_endings(function)
     target.mkdir(parents=True, exist_ok=True)
-    # Built beside the target and moved at the end: an interrupted build changes nothing.
+    # The result is moved to its place at the end, so that an interrupted build changes nothing.
     with tempfile.TemporaryDirectory(dir=target, prefix=".building-") as temporary:
         new = Path(temporary) / "function"
         report("installing the locked wheels for CPython 3.10, Linux x86-64 …")
         _install(new)
         left_out = prune(new)
-        report(f"left out {_mib(left_out)} of unused files")
+        report(f"excluded {_mib(left_out)} of unused files")
         for strange in copy_code(function, new):
-            report(f"!!! {_shown(strange)} is not packed: it is not code of the bridge")
+            report(f"!!! {_shown(strange)} is not packed, because it is not part of the bridge's code")
         interpreter = python310.find()
         if interpreter:
             report(f"compiling with {interpreter} …")
@@ -98,18 +99,18 @@ def build(target: Path = BUILD, *, function: Path | None = None, report: Callabl
 
 
 def check_line_endings(function: Path) -> None:
-    """Raise PackageError for CRLF: Linux does not start such a `scf_bootstrap`, and the zip would differ."""
+    """Raise PackageError for CRLF. Linux could not start `scf_bootstrap` with CRLF, and the zip would differ."""
     code, _ = _sources(function)
     wrong = [_shown(path) for path in code if b"\r\n" in path.read_bytes()]
     if wrong:
         raise PackageError(
-            f"package: Windows line endings (CRLF) in {', '.join(wrong)}. Linux needs LF. Convert with "
+            f"package: {', '.join(wrong)} must have LF line endings, but has CRLF; convert with "
             f"`sed -i 's/\\r$//' {shlex.join(wrong)}`, and run the command again"
         )
 
 
 def _sources(function: Path) -> tuple[list[Path], list[Path]]:
-    """Return the function's files: those that are packed, and the others."""
+    """Return the function's files: the files to pack, and the others."""
     code: list[Path] = []
     others: list[Path] = []
     for path in sorted(function.rglob("*")):
@@ -119,7 +120,7 @@ def _sources(function: Path) -> tuple[list[Path], list[Path]]:
 
 
 def copy_code(function: Path, folder: Path) -> list[Path]:
-    """Copy the function's code. Return the other files that are there, which are not copied."""
+    """Copy the function's code. Return the other files in the folder, which are not copied."""
     code, others = _sources(function)
     for path in code:
         target = folder / path.relative_to(function)
@@ -138,40 +139,40 @@ def _install(folder: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no foreign input
     if done.returncode:
-        raise PackageError(f"package: pip could not install the wheels:\n{done.stdout}{done.stderr}")
+        raise PackageError(f"package: pip failed to install the wheels:\n{done.stdout}{done.stderr}")
 
 
 def _python_with_pip(folder: Path) -> str:
-    """Return an interpreter that has pip: this one, or that of a new environment, since those of uv have none."""
+    """Return an interpreter that has pip: this one, or that of a new environment, since uv's environments have none."""
     if importlib.util.find_spec("pip"):
         return sys.executable
     try:
         venv.create(folder, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise PackageError(
-            f"package: this Python has no pip, and no environment with pip can be made: {error}"
+            f"package: this Python has no pip, and an environment with pip could not be created: {error}"
         ) from None
     return str(folder / "bin" / "python")
 
 
 def requirements_for_scf(requirements: str) -> str:
-    """Return the locked requirements without the packages that are left out. Raise PackageError for a marker.
+    """Return the locked requirements without the excluded packages. Raise PackageError for an environment marker.
 
-    None may have an environment marker: pip would read it for the Python that runs it, not for SCF's.
+    pip would evaluate a marker for the Python that runs pip, not for SCF's.
     """
     entries = re.split(r"^(?=[a-z])", requirements, flags=re.MULTILINE)
     kept = [entry for entry in entries if entry.partition("==")[0] not in LEFT_OUT]
     marked = [entry.partition("==")[0] for entry in kept if re.match(r"\S+ ;", entry)]
     if marked:
         raise PackageError(
-            f"package: {', '.join(marked)} may not be for SCF's Python; see LEFT_OUT in "
+            f"package: {', '.join(marked)} has an environment marker, and may not be for SCF's Python; see LEFT_OUT in "
             "signup_deploy/packaging/exclusions.py"
         )
     return "".join(kept)
 
 
 def prune(folder: Path) -> int:
-    """Delete what `PRUNES` names. Return the bytes that this saves. Raise PackageError if a rule deletes nothing."""
+    """Delete the files in `PRUNES` and return their size in bytes. Raise PackageError if a pattern matches nothing."""
     before = _size(folder)
     for rule in PRUNES:
         for pattern in rule.patterns:
@@ -184,13 +185,13 @@ def prune(folder: Path) -> int:
                 else:
                     path.unlink()
     for metadata in folder.glob("*.dist-info/METADATA"):
-        head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # the rest is the project's README
+        head, _, _ = metadata.read_text(encoding="utf-8").partition("\n\n")  # the rest is the package's README
         metadata.write_text(head + "\n", encoding="utf-8")
     return before - _size(folder)
 
 
 def _compile(folder: Path, interpreter: str) -> None:
-    """Compile bytecode that is not checked against its source, since unpacking changes the files' times."""
+    """Compile bytecode that is not checked against its source, because unpacking changes the files' times."""
     command = [interpreter, "-s", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(folder), "-p", CODE_FOLDER, str(folder)]
     # String hashes determine the order of set constants in the bytecode.
@@ -205,7 +206,7 @@ def _set_modes(folder: Path) -> None:
 
 
 def _zip(folder: Path, archive: Path) -> None:
-    """Zip the folder's content at the root: sorted, with modes, without times and owners."""
+    """Zip the content of the folder: sorted, with modes, without times and owners."""
     new = archive.with_suffix(".zip.new")
     with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
         for path in _files(folder):

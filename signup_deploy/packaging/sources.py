@@ -11,12 +11,12 @@ from pathlib import Path
 from signup_bridge.cli.installation import CARRIED, PACKAGE, data_file
 
 ROOT_FILES = ("gunicorn.conf.py", "index.py", "scf_bootstrap")
-"""The function's files beside the package ``signup_bridge``."""
+"""The function's files outside the package ``signup_bridge``."""
 
 
 @contextmanager
 def function_folder() -> Iterator[Path]:
-    """Give the folder whose content goes into the zip: a checkout's ``function/``, or a copy from an installation."""
+    """Yield the folder whose content goes into the zip: a checkout's ``function/``, or a copy from an installation."""
     if not CARRIED.exists():
         yield PACKAGE.parent
         return

@@ -25,7 +25,7 @@ MAX_DELIVERIES = 500
 LOG_LINE_TIMEOUT = 1.0
 """Seconds that the bridge's log line may take to arrive after its response."""
 
-LOG_MESSAGES = ("delivery", "request refused")
+LOG_MESSAGES = ("delivery", "request rejected")
 """Messages of the bridge's log lines about one request."""
 
 Via = Literal["console", "proxy", "bridge"]

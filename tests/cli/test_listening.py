@@ -28,7 +28,7 @@ def test_address_of_another_machine_names_the_setting_of_the_host(host: str) -> 
 
 
 def test_unknown_host_is_named() -> None:
-    wanted = "HOST: no server can listen on nobody.invalid, port 9 (the host name cannot be resolved); "
+    wanted = "HOST: nobody.invalid, port 9 is not available (the host name cannot be resolved); "
     assert listen_problem("nobody.invalid", 9) == wanted + "set another address or port"
 
 
@@ -37,5 +37,5 @@ def test_other_failure_has_the_words_of_the_system(monkeypatch: pytest.MonkeyPat
         raise OSError(24, "EMFILE")
 
     monkeypatch.setattr(socket, "socket", fail)
-    wanted = "HOST: no server can listen on 127.0.0.1, port 9 (too many open files); set another address or port"
+    wanted = "HOST: 127.0.0.1, port 9 is not available (too many open files); set another address or port"
     assert listen_problem("127.0.0.1", 9) == wanted

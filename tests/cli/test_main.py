@@ -147,7 +147,7 @@ def test_command_outside_the_zip_names_the_missing_package(name: str, package: s
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"signup-bridge {name}: requires the package {package}, which is not installed here")
+    assert done.stderr.startswith(f"signup-bridge {name}: requires the package {package}, which is not installed;")
 
 
 def test_missing_dependency_of_a_command_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_serve_on_an_address_that_cannot_be_used_names_the_setting() -> None:
     problems = [json.loads(done.stdout)["problems"] for done in (busy, elsewhere)]
     assert problems == [
         [f"PORT: port {port} on 127.0.0.1 is in use; set another port"],
-        ["HOST: 192.0.2.1 is not an address of this machine; set one of its own, or 0.0.0.0"],
+        ["HOST: this machine does not have the address 192.0.2.1; set its address, or 0.0.0.0"],
     ]
     assert (busy.returncode, elsewhere.returncode, busy.stderr, elsewhere.stderr) == (1, 1, "", "")
 

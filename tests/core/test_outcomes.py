@@ -138,16 +138,16 @@ def test_outcomes_use_no_status_that_senders_or_scf_treat_specially() -> None:
 @pytest.mark.parametrize(
     ("api_code", "named"),
     [
-        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key"),
-        ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
+        ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the key does not exist or is disabled"),
+        ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: is not the id of an API key"),
         ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to"),
         ("AuthFailure.UnauthorizedOperation", "domain:CreateIntlPhoneEmail"),
         ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN"),
         ("AuthFailure.SignatureExpire", "clock"),
         ("AuthFailure.MFAFailure", "TENCENT_SECRET_ID"),
         ("UnauthorizedOperation.Whatever", "domain:CreateIntlPhoneEmail"),
-        ("FailedOperation.SendTcbPhoneEmailCodeFailed", "the cloud account"),
-        ("IpNotInWhitelist", "addresses"),
+        ("FailedOperation.SendTcbPhoneEmailCodeFailed", "cloud account"),
+        ("IpNotInWhitelist", "IP address"),
         ("NoSuchVersion", "DOMAIN_API_URL"),
     ],
 )

@@ -117,7 +117,7 @@ def constant(name: str, module: str) -> tuple[float, ...]:
 
 def log_lines() -> set[tuple[str, str]]:
     """Return message and level of everything that the code logs; each value in a message is written as `…`."""
-    logged = {("delivery", "INFO, ERROR"), ("request refused", "INFO")}
+    logged = {("delivery", "INFO, ERROR"), ("request rejected", "INFO")}
     for path in sorted((ROOT / "function").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
+from typing import Any
 
 from tests.support.documents import blocks, cells, read
 
@@ -44,7 +46,7 @@ def headings(document: str) -> list[str]:
     return re.findall(r"^(#+) ", text, re.MULTILINE)
 
 
-FACTS = {
+FACTS: dict[str, Callable[[str], Collection[Any]]] = {
     "commands and examples": examples,
     "settings": settings,
     "code in tables": code_in_tables,

@@ -116,7 +116,7 @@ def test_log_lines_of_an_event_have_its_request_id(
     ckafka_bridge.events.handle({"Type": "Timer"}, LONG)
     lines = [json.loads(line) for line in caplog.text.splitlines()]
     assert [(line["message"], line["request_id"]) for line in lines if line["level"] == "INFO"] == [
-        (message, CONTEXT["request_id"]) for message in ("delivery", "record", "pruned")
+        (message, CONTEXT["request_id"]) for message in ("delivery", "record", "ledger pruned")
     ]
 
 

@@ -28,7 +28,7 @@ def test_retryable_record_raises_after_the_last_record(
     messages = send(emulator, 3)
     emulator.faults.arm(Fault("InternalError"))
     event = batch(*(record(offset, message) for offset, message in enumerate(messages)))
-    with pytest.raises(BatchRetry, match=r"^1 of 3 records may end otherwise: send the batch again$"):
+    with pytest.raises(BatchRetry, match=r"^1 of 3 records must be retried; send the batch again$"):
         ckafka_bridge.events.handle(event, LONG)
     assert [call.contact for call in emulator.calls] == [message["contact"] for message in messages]
     assert ckafka_bridge.events.handle(event, LONG)["ends"] == {"verified": 3}
@@ -85,9 +85,9 @@ def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, ca
         with pytest.raises(BatchRetry):
             bridged.events.handle(batch(record(1, one)), LONG)
     refused = [line for line in caplog.records if line.levelname == "ERROR"]
-    assert {line.getMessage() for line in refused} == {"the account's list is refused: no lost answer can be found out"}
+    assert {line.getMessage() for line in refused} == {"contact list not accessible, unknown outcomes not reconciled"}
     remedy = refused[0].fields["remedy"]  # type: ignore[attr-defined]
-    assert "it must allow domain:DescribeIntlPhoneEmailList; or RESOLVE_UNKNOWN=never" in remedy
+    assert "must allow domain:DescribeIntlPhoneEmailList; add it, or set RESOLVE_UNKNOWN=never" in remedy
     clock.wall += 3601
     assert bridged.events.handle(batch(record(1, one)), LONG)["ends"] == {"outcome-unresolved": 1}
     assert [action for action, _ in calls(emulator)].count(CREATE) == 1

@@ -145,7 +145,7 @@ def test_timeout_without_time_for_a_call_is_logged_for_each_trigger(
     with suppress(BatchRetry):
         default_bridge.events.handle(event, CONTEXT | {"time_limit_in_ms": 500})
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings[0].startswith("the function's time-out leaves no time for a call")
+    assert warnings[0].startswith("function timeout too short for an API call")
 
 
 @pytest.mark.parametrize("milliseconds", [1, 30, 500])
@@ -156,7 +156,7 @@ def test_timeout_without_time_for_a_call_is_logged(
     response = default_bridge.events.handle(DIRECT, context)
     assert json.loads(response["body"])["code"] == "overloaded"
     (line,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert "time-out" in line.getMessage()
+    assert "timeout" in line.getMessage()
     assert "serverless.yml" in line.getMessage()
     assert calls(emulator) == []
     assert CODE not in caplog.text
@@ -164,4 +164,4 @@ def test_timeout_without_time_for_a_call_is_logged(
 
 def test_timeout_with_time_for_a_call_is_not_logged(default_bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     default_bridge.events.handle(DIRECT, CONTEXT)
-    assert "time-out" not in caplog.text
+    assert "timeout" not in caplog.text

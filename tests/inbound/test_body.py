@@ -20,7 +20,7 @@ from tests.support.bridge.signed_requests import CODE, PHONE, body
 
 EMAIL = "jo@example.com"
 DIRECT = BodyFormat(id_source="member")
-MUST_BE_A_CODE = "must be a string of 4 to 10 characters 0-9, A-Z, a-z"
+MUST_BE_A_CODE = "must be a string of 4 to 10 ASCII letters or digits"
 
 
 def faulty(data: bytes) -> dict[str, str]:
@@ -128,8 +128,8 @@ def test_idempotency_key_prefers_the_signed_id() -> None:
 def test_body_with_several_errors_names_each() -> None:
     assert faulty(b'{"type": 3, "contact": 5}') == {
         "#/type": 'must be "phone", "email", 1 or 2',
-        "#/contact": "must be a string that is not empty",
-        "#/verify_code": "is missing",
+        "#/contact": "must be a non-empty string",
+        "#/verify_code": "is required",
     }
     assert list(faulty(b"{}")) == ["#/type", "#/contact", "#/verify_code"]
     assert list(faulty(b'{"Code": ""}')) == ["#/Type", "#/Code", "#/VerifyCode"]
@@ -147,27 +147,27 @@ def test_body_that_mixes_names_is_rejected() -> None:
         (
             {"type": "phone", "phone": PHONE, "verifyCode": CODE},
             {
-                "#/contact": "is missing; the body has `phone`: did you mean `contact`?",
-                "#/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?",
+                "#/contact": "is required; the body has `phone`, did you mean `contact`?",
+                "#/verify_code": "is required; the body has `verifyCode`, did you mean `verify_code`?",
             },
         ),
         (
             {"channel": "email", "emailAddress": EMAIL, "code": CODE},
             {
-                "#/type": "is missing; the body has `channel`: did you mean `type`?",
-                "#/contact": "is missing; the body has `emailAddress`: did you mean `contact`?",
-                "#/verify_code": "is missing; the body has `code`: did you mean `verify_code`?",
+                "#/type": "is required; the body has `channel`, did you mean `type`?",
+                "#/contact": "is required; the body has `emailAddress`, did you mean `contact`?",
+                "#/verify_code": "is required; the body has `code`, did you mean `verify_code`?",
             },
         ),
         (
             {"Type": 1, "Code": PHONE, "verify-code": CODE},
-            {"#/VerifyCode": "is missing; the body has `verify-code`: did you mean `VerifyCode`?"},
+            {"#/VerifyCode": "is required; the body has `verify-code`, did you mean `VerifyCode`?"},
         ),
         (
             {"type": 1, "contact": PHONE, "otp": CODE, "pin": CODE, "verification_code": CODE},
-            {"#/verify_code": "is missing; the body has `verification_code`: did you mean `verify_code`?"},
+            {"#/verify_code": "is required; the body has `verification_code`, did you mean `verify_code`?"},
         ),
-        ({"type": 1, "contact": PHONE, "verify_cod": CODE, CODE: "otp"}, {"#/verify_code": "is missing"}),
+        ({"type": 1, "contact": PHONE, "verify_cod": CODE, CODE: "otp"}, {"#/verify_code": "is required"}),
         ({"type": 1, "contact": PHONE, "verify_code": CODE[:3], "otp": CODE}, {"#/verify_code": MUST_BE_A_CODE}),
     ],
 )
@@ -181,7 +181,7 @@ def test_each_alternative_name_gets_a_hint() -> None:
     for name, others in member_names.INSTEAD.items():
         assert len(others) > 15
         for other in others:
-            expected = "" if other in known else f"; the body has `{other}`: did you mean `{name}`?"
+            expected = "" if other in known else f"; the body has `{other}`, did you mean `{name}`?"
             assert member_names.hint(name, [other]) == expected
     assert member_names.hint("id", ["otp"]) == ""
 

@@ -94,7 +94,7 @@ def test_mapping_settings_errors_name_the_remedy() -> None:
 def test_half_a_mapping_is_rejected(given_name: str, missing: list[str]) -> None:
     found = problems(**{given_name: "/a"})
     assert [one.partition(":")[0] for one in found] == missing
-    assert all("or name a PAYLOAD_PRESET" in one for one in found)
+    assert all("or set PAYLOAD_PRESET" in one for one in found)
     assert mapping(PAYLOAD_PRESET="clerk", **{given_name: "/a"}) is not None
 
 
@@ -127,7 +127,7 @@ def test_type_pointer_is_followed(word: object) -> None:
 def test_mapped_body_errors_point_to_their_members() -> None:
     deep = PayloadMapping((parse("/data/user/email"),), parse("/data/a~1b/0"), parse("/kind"))
     assert faulty({}, deep) == {
-        "#/kind": "is missing", "#/data/user/email": "is missing", "#/data/a~1b/0": "is missing",
+        "#/kind": "is required", "#/data/user/email": "is required", "#/data/a~1b/0": "is required",
     }  # fmt: skip
     wrong = {"kind": "fax", "data": {"user": {"email": 5}, "a/b": [123456]}}
     assert list(faulty(wrong, deep)) == ["#/kind", "#/data/user/email", "#/data/a~1b/0"]
@@ -145,17 +145,17 @@ def test_mapped_invalid_code_is_rejected(code: object) -> None:
 
 @pytest.mark.parametrize("document", [[], None, 5, "x", [{"who": EMAIL, "code": CODE}]])
 def test_mapped_body_without_values_is_rejected(document: object) -> None:
-    assert faulty(document) == {"#/who": "is missing", "#/code": "is missing"}
+    assert faulty(document) == {"#/who": "is required", "#/code": "is required"}
 
 
 def test_mapped_missing_member_with_another_name_gets_a_hint() -> None:
     by_preset = PRESETS["supabase"]
     user = {"email": EMAIL, "user_metadata": {"verifyCode": CODE, "my_own": CODE}}
     assert faulty({"user": user}, by_preset) == {
-        "#/user/user_metadata/verify_code": "is missing; the body has `verifyCode`: did you mean `verify_code`?"
+        "#/user/user_metadata/verify_code": "is required; the body has `verifyCode`, did you mean `verify_code`?"
     }
     assert faulty({"user": user | {"user_metadata": ["verifyCode"]}}, by_preset) == {
-        "#/user/user_metadata/verify_code": "is missing"
+        "#/user/user_metadata/verify_code": "is required"
     }
 
 

@@ -70,7 +70,7 @@ def test_preset_reads_a_phone_number(emulator: Emulator, name: str, where: str, 
 )
 def test_preset_body_without_a_code_is_rejected(emulator: Emulator, name: str, pointer: str) -> None:
     data = json.dumps(sample(name)).replace("verify_code", "other").encode()
-    expected = problem("body-invalid", 422, retryable=False, errors=[{"pointer": pointer, "detail": "is missing"}])
+    expected = problem("body-invalid", 422, retryable=False, errors=[{"pointer": pointer, "detail": "is required"}])
     check_problem(bridge(emulator.url, PAYLOAD_PRESET=name).post(data), expected, ABORT)
     assert calls(emulator) == []
 
@@ -88,7 +88,7 @@ def test_mapped_body_ignores_the_bridges_names(emulator: Emulator) -> None:
     assert first.json["type"] == "phone"
     assert bridged.post(data, signed(data, delivery_id="msg_1")) == replay_of(first)
     assert deliver(bridged, "msg_2").json["errors"] == [
-        {"pointer": "#/data/user/tel", "detail": "is missing"}, {"pointer": "#/data/otp", "detail": "is missing"},
+        {"pointer": "#/data/user/tel", "detail": "is required"}, {"pointer": "#/data/otp", "detail": "is required"},
     ]  # fmt: skip
 
 

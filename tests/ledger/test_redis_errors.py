@@ -76,7 +76,7 @@ def test_closed_connection_is_explained() -> None:
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n"])
 def test_reply_of_another_protocol_is_explained(reply: bytes) -> None:
     with serving(replying(reply)) as port:
-        assert reason(f"redis://127.0.0.1:{port}/0").startswith("the response is not a Redis server's; ")
+        assert reason(f"redis://127.0.0.1:{port}/0").startswith("the response is not from a Redis server; ")
 
 
 # -- TLS --
@@ -104,7 +104,7 @@ def test_untrusted_certificate_is_explained(tls: Tls) -> None:
 def test_certificate_of_another_host_is_explained(tls: Tls) -> None:
     with tls_server(tls) as port:
         assert reason(f"rediss://alice:hush@localhost:{port}/0?ssl_ca_certs={tls.bundle}") == (
-            "the server's certificate is for another host name; use a name that the certificate contains"
+            "the server's certificate is for another host name; use a host name that the certificate contains"
         )
 
 
@@ -113,14 +113,14 @@ def test_expired_or_future_certificate_is_explained(tmp_path: Path, days: int) -
     tls = self_signed(tmp_path, days=days)
     with tls_server(tls) as port:
         text = reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tls.bundle}")
-    assert text.startswith("the server's certificate is not valid now (certificate ")
+    assert text.startswith("the server's certificate is not valid at this time (certificate ")
 
 
 def test_missing_ca_file_is_explained(tls: Tls, tmp_path: Path) -> None:
     with tls_server(tls) as port:
         assert reason(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/none.pem") == (
             "ssl_ca_certs, ssl_certfile or ssl_keyfile cannot be read (No such file or directory); "
-            "check paths and rights"
+            "check path and permissions"
         )
 
 
@@ -135,7 +135,7 @@ def test_ca_file_without_certificate_is_explained(tls: Tls, tmp_path: Path) -> N
 def test_tls_to_plain_port_is_explained(redis_server: RedisServer) -> None:
     """A Redis waits for the rest of what is no command; others answer."""
     text = reason(redis_server.url.replace("redis://", "rediss://alice:hush@"), budget=0.3)
-    assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the way to it"
+    assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the network"
     with serving(replying(b"-ERR no command\r\n")) as port:
         text = reason(f"rediss://127.0.0.1:{port}/0")
     assert text.startswith("TLS failed (WRONG_VERSION_NUMBER); check that the port expects TLS")
@@ -147,7 +147,7 @@ def test_plain_connection_to_tls_port_is_explained(tls: Tls) -> None:
     assert text in (
         "the server closed the connection; a port that expects TLS needs rediss://",
         "the connection failed (Connection reset by peer); check the host, the port and the network",
-        "the response is not a Redis server's; check the host and the port",
+        "the response is not from a Redis server; check the host and the port",
     )
 
 
@@ -180,7 +180,7 @@ def test_missing_permission_is_explained(redis_server: RedisServer) -> None:
 
 def test_unknown_database_number_is_explained(redis_server: RedisServer) -> None:
     url = redis_server.url.replace("/0", "/99")
-    assert reason(url) == "the server has no database of this number; correct the number after the last slash"
+    assert reason(url) == "the server has no database with this number; correct the number after the last slash"
 
 
 def test_key_of_another_type_is_explained(redis_server: RedisServer) -> None:
@@ -202,7 +202,7 @@ def test_unknown_command_is_explained_without_its_arguments() -> None:
     ("reply", "cause"),
     [
         (b"-CLUSTERDOWN The cluster is down\r\n", "the cluster does not serve all keys (CLUSTERDOWN); "),
-        (b"-BUSY Redis is busy running a script.\r\n", "the server runs another client's script that does not end "),
+        (b"-BUSY Redis is busy running a script.\r\n", "the server is blocked by another client's script "),
     ],
 )
 def test_unavailable_server_is_explained(reply: bytes, cause: str) -> None:

@@ -61,7 +61,7 @@ def test_read_only_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return db
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
-    assert "cannot be written; give the bridge's user the right to" in trouble(engine)
+    assert "is read-only; give the bridge's user write permission" in trouble(engine)
 
 
 def test_damaged_file_is_explained(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_damaged_file_is_explained(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "ledger.db").read_bytes())
     data[4096:] = os.urandom(len(data) - 4096)
     (tmp_path / "ledger.db").write_bytes(data)
-    assert "is damaged; move it away" in trouble(engine)
+    assert "is damaged; move the file" in trouble(engine)
 
 
 def test_file_with_foreign_tables_is_explained(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_file_locked_by_another_process_is_waited_for_until_deadline(tmp_path: P
     engine.end(VERIFIED)
     blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
-    with pytest.raises(LedgerUnavailable, match="was not free in time; another process holds it"):
+    with pytest.raises(LedgerUnavailable, match="is locked by another process"):
         engine.ledger.throttle("x", deadline=Deadline(SetClock(), 0.3))
     blocker.execute("ROLLBACK")
     blocker.close()
@@ -213,7 +213,7 @@ def test_locked_write_ahead_log_raises_ledger_unavailable(tmp_path: Path, monkey
         connect = sqlite3.connect
         monkeypatch.setattr(sqlite3, "connect", lambda *of, **named: connect(*of, **named | {"timeout": 0}))
         ledger = sqlite_engine(tmp_path).ledger
-        with pytest.raises(LedgerUnavailable, match="another process holds it"):
+        with pytest.raises(LedgerUnavailable, match="is locked by another process"):
             ledger.claim(keys(), "token", lease=10, max_wait=6, deadline=Deadline(SetClock(), 0.3))
     db.close()
 

@@ -69,14 +69,14 @@ def writing(file: Database) -> Iterator[None]:
 
 def test_write_while_a_slow_caller_writes_fails_at_its_own_deadline(open_file: Open) -> None:
     file = open_file()
-    with writing(file), pytest.raises(LedgerUnavailable, match="was not free in time"):
+    with writing(file), pytest.raises(LedgerUnavailable, match="was locked for too long"):
         file.write(insert, within(0.1))
     assert file.write(insert, within(60)) == 1
 
 
 def test_write_after_its_deadline_runs_nothing(open_file: Open) -> None:
     file = open_file()
-    with pytest.raises(LedgerUnavailable, match="was not free in time"):
+    with pytest.raises(LedgerUnavailable, match="was locked for too long"):
         file.write(insert, within(0))
     assert file.write(insert, within(60)) == 1
 

@@ -53,33 +53,33 @@ def test_ambiguous_url_is_rejected_without_showing_it(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://h:6379/0?max_connections=20", "the option max_connections is not supported; remove it; supported"),
-        ("redis://h:6379/0?foo=bar", "the option foo is not supported; remove it; supported are ssl_ca_certs, "),
+        ("redis://h:6379/0?max_connections=20", "the option max_connections is not supported; remove it. Supported"),
+        ("redis://h:6379/0?foo=bar", "the option foo is not supported; remove it. Supported options: ssl_ca_certs, "),
         ("redis://h:6379/0?foo", "the option foo is not supported"),
         ("redis://h:6379/0?socket_timeout=fast", "the option socket_timeout is not supported"),
         ("redis://h:6379/0?S3cretTail=1", "an option is not supported"),
         ("redis://h:6379?db=2", "the option db is not supported; write the database as the path, such as "),
         ("redis://h:6379?password=p", "the option password is not supported; write it before the host"),
         ("redis://h:6379?username=u", "the option username is not supported; write it before the host"),
-        ("redis://h:6379/0?ssl_ca_certs=/ca.pem", "the option ssl_ca_certs needs TLS; begin the URL with rediss://"),
-        ("rediss://h:6379/0?ssl_ca_certs=", "the option ssl_ca_certs needs a value"),
+        ("redis://h:6379/0?ssl_ca_certs=/ca.pem", "the option ssl_ca_certs requires TLS; start the URL with rediss://"),
+        ("rediss://h:6379/0?ssl_ca_certs=", "the option ssl_ca_certs requires a value"),
         ("rediss://h/0?ssl_cert_reqs=none&ssl_cert_reqs=required", "the option ssl_cert_reqs must not be repeated"),
         ("rediss://h/0?ssl_cert_reqs=maybe", "the option ssl_cert_reqs must be required or none"),
         ("rediss://h/0?ssl_check_hostname=0", "the option ssl_check_hostname must be true or false"),
-        ("rediss://h/0?ssl_keyfile=/k.pem", "the option ssl_keyfile needs ssl_certfile; set both"),
+        ("rediss://h/0?ssl_keyfile=/k.pem", "the option ssl_keyfile requires ssl_certfile; set both"),
         ("redis://h:6379/cache", "the database must be a number, such as redis://host:port/0"),
         ("redis://h:6379/1/2", "the database must be a number"),
         ("redis://h:6379/123456", "the database must be a number"),
         ("redis://user@h:6379/0", "has no password before the @; write redis://:password@host"),
         ("redis://default:@h:6379/0", "has no password before the @"),
         ("redis://[127.0.0.1]:6379/0", "must be sqlite:////absolute/path, "),
-        ("redis://:50%off@h:6379/0", "has a % that begins no encoded character; write % as %25"),
+        ("redis://:50%off@h:6379/0", "contains a % that is not followed by two hexadecimal digits; write % as %25"),
         ("redis://:%ff@h:6379/0", "must be percent-encoded UTF-8"),
         ("sqlite:///three-slashes", "is a relative path; write four slashes and the absolute path: sqlite:////"),
         ("sqlite:////tmp/x.db?mode=ro", "the option mode is not supported with sqlite://; remove it"),
         ("sqlite:////tmp/", "must be the path of a file"),
         ("sqlite:////tmp/a%00b", "must not contain a null character, %00"),
-        ("'redis://h:6379/0'", "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0 (it is "),
+        ("'redis://h:6379/0'", "must be sqlite:////absolute/path, redis://host:port/0 or rediss://host:port/0; "),
     ],
 )  # fmt: skip
 def test_rejected_url_names_option_and_remedy(url: str, problem: str) -> None:
@@ -154,7 +154,7 @@ def test_disabled_certificate_check_is_logged_as_warning(caplog: pytest.LogCaptu
     application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
     (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert message == (
-        "LEDGER_URL: the certificate of the Redis is not verified; name its CA by ssl_ca_certs, and remove "
+        "LEDGER_URL: the certificate of the Redis server is not verified; set ssl_ca_certs to its CA, and remove "
         "ssl_cert_reqs=none and ssl_check_hostname=false"
     )
 

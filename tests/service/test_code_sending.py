@@ -114,9 +114,9 @@ def test_code_request_with_api_names_is_accepted(emulator: Emulator) -> None:
 @pytest.mark.parametrize(
     ("members", "errors"),
     [
-        ({"type": "fax", "contact": None}, [("#/type", "must be"), ("#/contact", "is missing")]),
-        ({"verify_code": "123456"}, [("#/verify_code", "must not be there")]),
-        ({"Type": 1}, [("#/Type", "must not stand beside")]),
+        ({"type": "fax", "contact": None}, [("#/type", "must be"), ("#/contact", "is required")]),
+        ({"verify_code": "123456"}, [("#/verify_code", "must be absent")]),
+        ({"Type": 1}, [("#/Type", "must not be combined with")]),
     ],
 )
 def test_invalid_code_request_is_rejected(

@@ -178,5 +178,5 @@ def test_ledger_failure_during_a_release_leaves_it_pending(
 
     monkeypatch.setattr(ledger, "reserve_slot", lose_the_ledger)
     assert instance.deliver().json["code"] == "verified"
-    assert "the removal of a contact is left for its next call" in caplog.text
+    assert "contact removal postponed to its next call" in caplog.text
     assert listed(emulator) == [PHONE]

@@ -58,11 +58,11 @@ def unusable(path: Path, how: str) -> None:
     ("how", "says"),
     [
         ("no folder", "its folder must exist"),
-        ("no ledger", "is no ledger; move it away"),
+        ("no ledger", "is not a ledger; move the file"),
         ("a folder", "cannot be opened"),
-        ("another version", "another version of the bridge"),
-        ("no key", "holds no key of 32 bytes"),
-        ("a folder for a key", "cannot be read or made"),
+        ("another version", "a later version of the bridge"),
+        ("no key", "has less than 32 bytes"),
+        ("a folder for a key", "cannot be read or created"),
     ],
 )
 def test_delivery_without_a_ledger_makes_no_call(
@@ -101,7 +101,7 @@ def test_unreachable_ledger_is_reported(emulator: Emulator, caplog: pytest.LogCa
     assert "LEDGER_URL: the connection was refused" in result(caplog)
     assert "hush" not in result(caplog)
     detail = instance.client.get("/ready").get_json()["detail"]
-    assert detail.startswith("The shared ledger does not work. LEDGER_URL: the connection was refused")
+    assert detail.startswith("The shared ledger is unavailable. LEDGER_URL: the connection was refused")
     assert "127.0.0.1" not in detail
     assert calls(emulator) == []
 
@@ -127,8 +127,8 @@ def test_ledger_failure_after_the_call_returns_the_result(
     blocker.execute("ROLLBACK")
     blocker.close()
     (line,) = [json.loads(JsonFormatter().format(one)) for one in caplog.records if one.levelno == logging.ERROR]
-    assert line["message"] == "the ledger failed after the call: its outcome is not remembered"
-    assert "another process holds it" in line["reason"]
+    assert line["message"] == "ledger unavailable after the API call, outcome not stored"
+    assert "is locked by another process" in line["reason"]
     clock.wall += 6
     data = body()
     again = instance.post(data, signed(data, delivery_id="msg_1", at=clock.time()))

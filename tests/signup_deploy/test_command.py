@@ -80,7 +80,7 @@ def test_deploy_prints_url_and_command_to_try_it(cloud: ScfCloud, package: str) 
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[-6] == FUNCTION_URL
-    assert lines[-4].startswith("Send a signed delivery, with the same WEBHOOK_SECRETS set")
+    assert lines[-4].startswith("To send a signed delivery, set the same WEBHOOK_SECRETS")
     sent = f" -m signup_bridge send --url {FUNCTION_URL}/webhooks/signup --contact … --code …"
     assert lines[-1].endswith(sent)
     interpreter = lines[-1].strip().removesuffix(sent)
@@ -104,11 +104,11 @@ def test_deploy_prints_send_command_for_webhook_auth(cloud: ScfCloud, package: s
 
 def test_greeting_without_url_or_with_cam_says_what_to_do(tmp_path: Path) -> None:
     config = load(tmp_path)
-    assert format_result(config, None).startswith("\nSCF has no URL yet; run the command again")
+    assert format_result(config, None).startswith("\nSCF has not assigned a URL yet. Run the command again")
     config = load(tmp_path, YAML.replace("authType: NONE", "authType: CAM"))
     assert (
         format_result(config, FUNCTION_URL)
-        == f"\n{FUNCTION_URL}\n\nIts callers sign with CAM (authType in serverless.yml)."
+        == f"\n{FUNCTION_URL}\n\nCallers must sign their requests with CAM (authType in serverless.yml)."
     )
 
 
@@ -116,7 +116,7 @@ def test_dry_run_without_key_shows_first_deployment(cloud: ScfCloud, package: st
     done = run(cloud, "--dry-run", "--package", package, environ=ENVIRON)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "TENCENT_SECRET_ID is not set: these are the calls of a first deployment"
+    assert lines[0] == "TENCENT_SECRET_ID is not set; the following calls are those of a first deployment"
     assert "  would call CreateFunction" in lines
     assert lines[-1] == "nothing was changed (--dry-run)"
     assert cloud.calls == []
@@ -155,7 +155,7 @@ def test_deploy_works_on_ascii_terminal(cloud: ScfCloud, package: str) -> None:
 def test_deploy_reports_missing_variables_before_building(cloud: ScfCloud) -> None:
     done = run(cloud, environ=DEPLOYER)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("deploy refused, serverless.yml:\n")
+    assert done.stderr.startswith("deploy: serverless.yml is invalid:\n")
     assert "(set FUNCTION_SECRET_ID in the environment)" in done.stderr
     assert cloud.calls == []
 
@@ -163,14 +163,14 @@ def test_deploy_reports_missing_variables_before_building(cloud: ScfCloud) -> No
 @pytest.mark.parametrize(
     ("environ", "missing"),
     [
-        ({}, "TENCENT_SECRET_ID and TENCENT_SECRET_KEY not set"),
-        ({"TENCENT_SECRET_ID": "a", "TENCENT_SECRET_KEY": " "}, "TENCENT_SECRET_KEY not set"),
+        ({}, "TENCENT_SECRET_ID and TENCENT_SECRET_KEY are not set"),
+        ({"TENCENT_SECRET_ID": "a", "TENCENT_SECRET_KEY": " "}, "TENCENT_SECRET_KEY is not set"),
     ],
 )
 def test_deploy_without_key_builds_nothing(cloud: ScfCloud, environ: dict[str, str], missing: str) -> None:
     done = run(cloud, environ={**ENVIRON, **environ})
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"deploy refused: {missing}; it is your own API key, which deploys")
+    assert done.stderr.startswith(f"deploy: {missing}; set your own API key")
 
 
 @pytest.mark.parametrize("name", [*DEPLOYER, "TENCENT_SESSION_TOKEN"])
@@ -178,28 +178,28 @@ def test_deploy_without_key_builds_nothing(cloud: ScfCloud, environ: dict[str, s
 def test_malformed_key_is_rejected(name: str, value: str) -> None:
     with pytest.raises(DeployError) as raised:
         read_credentials({**DEPLOYER, name: value}, needed=True)
-    expected = f"deploy refused: {name} must be visible ASCII characters without spaces; check it"
+    expected = f"deploy: {name} must contain only visible ASCII characters, without spaces; check it"
     assert str(raised.value) == expected
 
 
 def test_incomplete_key_is_rejected_in_dry_run_too(cloud: ScfCloud) -> None:
     done = run(cloud, "--dry-run", environ={**ENVIRON, "TENCENT_SECRET_KEY": "b"})
-    assert done.stderr.startswith("deploy refused: TENCENT_SECRET_ID not set")
+    assert done.stderr.startswith("deploy: TENCENT_SECRET_ID is not set")
 
 
 def test_weak_choices_are_warned_of(cloud: ScfCloud, package: str) -> None:
     same = {"FUNCTION_SECRET_ID": SECRET_ID, "FUNCTION_SECRET_KEY": SECRET_KEY, "WEBHOOK_AUTH": " none "}
     done = run(cloud, "--package", package, environ={**DEPLOYER, **same})
     first, second, *_ = done.stdout.splitlines()
-    assert first.startswith("WARNING: FUNCTION_SECRET_ID is the key that deploys: an attacker who gets into")
-    assert second == "WARNING: WEBHOOK_AUTH=none: anyone who knows the URL is accepted"
+    assert first.startswith("WARNING: FUNCTION_SECRET_ID is your deployment key. An attacker who compromises")
+    assert second == "WARNING: WEBHOOK_AUTH=none: requests from anyone who knows the URL are accepted"
 
 
 def test_api_error_ends_deploy_with_explanation(cloud: ScfCloud, package: str) -> None:
     cloud.refuse("CreateFunction", "UnauthorizedOperation.CAM", f"no: {' '.join(FUNCTION_KEY.values())}")
     done = run(cloud, "--package", package)
     assert done.returncode == 1
-    assert done.stderr.startswith("CreateFunction: the deployer's key lacks the permission scf:CreateFunction;")
+    assert done.stderr.startswith("CreateFunction: The deployer's key lacks the permission scf:CreateFunction.")
 
 
 def test_missing_zip_is_reported(cloud: ScfCloud) -> None:

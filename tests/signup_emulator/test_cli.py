@@ -127,7 +127,7 @@ def test_run_and_emulate_report_taken_or_equal_ports(emulator: Emulator) -> None
         both = call("run", EMULATOR_PORT=port, PORT=str(second)).stderr
     assert both == f"signup-bridge run: {problem}\n  PORT: port {second} on 127.0.0.1 is in use; set another port\n"
     elsewhere = call("run", "--host", "192.0.2.1").stderr
-    wanted = "--host: 192.0.2.1 is not an address of this machine; set one of its own, or 0.0.0.0"
+    wanted = "--host: this machine does not have the address 192.0.2.1; set its address, or 0.0.0.0"
     assert elsewhere == f"signup-bridge run: {wanted}\n"
     same = call("run", EMULATOR_PORT=port, PORT=port)
     assert same.stderr.startswith(f"signup-bridge run: PORT and EMULATOR_PORT are both {port}")

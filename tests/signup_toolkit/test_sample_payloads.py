@@ -73,7 +73,7 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
         status, result = send()
         assert (status, result["code"], result["contact"]) == (0, "verified", "187****4433")
         assert send("--contact", EMAIL, "--code", "000000") == (
-            1, {"error": {"http_code": 422, "message": "The verification code is wrong"}, "code": "code-incorrect"},
+            1, {"error": {"http_code": 422, "message": "The verification code is incorrect"}, "code": "code-incorrect"},
         )  # fmt: skip
         code = pair.post("codes", {"contact": EMAIL})["code"]
         delivery = pair.post("deliveries", {"contact": EMAIL, "verify_code": code, "sender": "supabase"})

@@ -176,7 +176,7 @@ def test_events_of_every_kind_are_processed(scf: Scf, emulator: Emulator) -> Non
         assert platform.invoke({"Type": "Timer", "Message": ""}) == {"status": "pruned", "records": 0}
         emulator.faults.arm(Fault("LimitExceeded.RequestLimit", contact="10010"))
         broken = kafka | {"offset": 2, "msgBody": json.dumps(message | {"contact": "10010"})}
-        with pytest.raises(FunctionError, match=r"^BatchRetry: 1 of 1 records may end otherwise"):
+        with pytest.raises(FunctionError, match=r"^BatchRetry: 1 of 1 records must be retried"):
             platform.invoke({"Records": [{"Ckafka": broken}]})
         assert platform.invoke({"Records": [{"Ckafka": broken}]})["ends"] == {"code-incorrect": 1}
     assert PHONE not in json.dumps(platform.returned)

@@ -99,7 +99,7 @@ def test_configured_credentials_take_precedence(emulator: Emulator, caplog: pyte
     bridged = web(emulator.url, **static)
     forged = ROLE | {"X-Scf-Secret-Id": "of-a-stranger"}
     assert post(bridged, forged).json["code"] == "verified"
-    assert "ROLE_CREDENTIALS_FROM_HEADERS does nothing: TENCENT_SECRET_ID is set" in caplog.text
+    assert "ROLE_CREDENTIALS_FROM_HEADERS: no effect because TENCENT_SECRET_ID is set" in caplog.text
 
 
 def test_event_function_reads_its_environment_at_every_call(
@@ -138,7 +138,7 @@ def test_call_without_credentials_logs_how_to_provide_them(
     assert deliver(bridged).json["code"] == "bridge-misconfigured"
     (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
     remedy = line.fields["remedy"]  # type: ignore[attr-defined]
-    assert remedy.startswith("there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY")
+    assert remedy.startswith("TENCENT_SECRET_ID and TENCENT_SECRET_KEY: are not set")
     assert "execution role" in remedy
     assert "ROLE_CREDENTIALS_FROM_HEADERS=true" in remedy
     assert PHONE not in caplog.text
@@ -155,9 +155,9 @@ def test_delivery_without_credentials_can_be_redelivered(emulator: Emulator) -> 
 @pytest.mark.parametrize(
     ("changed", "event_function", "says"),
     [
-        ({"TENCENTCLOUD_RUNENV": ""}, False, "only SCF puts them on a request"),
-        ({"WEBHOOK_AUTH": "none"}, False, "not with WEBHOOK_AUTH=none"),
-        ({}, True, "an event function has its role's credentials in its environment"),
+        ({"TENCENTCLOUD_RUNENV": ""}, False, "is supported on SCF only"),
+        ({"WEBHOOK_AUTH": "none"}, False, "is not supported with WEBHOOK_AUTH=none"),
+        ({}, True, "is for web functions only"),
     ],
 )
 def test_setting_for_request_headers_where_they_are_unsafe_is_rejected(

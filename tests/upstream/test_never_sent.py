@@ -63,7 +63,7 @@ def test_untrusted_certificate_is_logged_for_every_action(
     reason = line.pop("reason")
     assert {name: line[name] for name in line if name != "time"} == {
         "level": "ERROR",
-        "message": "the API's certificate is not trusted: nothing was sent",
+        "message": "API certificate not trusted, no request sent",
         "upstream_error": "SSLCertVerificationError",
         "remedy": "DOMAIN_API_CA_BUNDLE",
     }
@@ -75,7 +75,7 @@ def test_untrusted_certificate_is_logged_for_every_retry(tls: Tls, caplog: pytes
         assert bridge(upstream.url).deliver().json["code"] == "upstream-unreachable"
         assert upstream.connections == 3
     lines = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert lines == [("ERROR", "the API's certificate is not trusted: nothing was sent")] * 3
+    assert lines == [("ERROR", "API certificate not trusted, no request sent")] * 3
 
 
 def test_handshake_that_never_ends_sends_nothing(tls: Tls) -> None:

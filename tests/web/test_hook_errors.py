@@ -12,20 +12,20 @@ from signup_emulator.server import Emulator
 from tests.support.bridge.instances import bridge
 from tests.support.bridge.signed_requests import body
 
-FORMAT = "has the wrong format"
+FORMAT = "has an invalid format"
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
         ({"verify_code": "12"}, f"The verification code {FORMAT}"),
-        ({"verify_code": ""}, "The verification code is missing"),
-        ({"verify_code": None}, "The verification code is missing"),
+        ({"verify_code": ""}, "The verification code is required"),
+        ({"verify_code": None}, "The verification code is required"),
         ({"contact": "1008"}, f"The phone number {FORMAT}"),
         ({"type": 2, "contact": "jo@example"}, f"The email address {FORMAT}"),
-        ({"contact": ""}, "The phone number is missing"),
+        ({"contact": ""}, "The phone number is required"),
         ({"contact": "1008", "verify_code": "x"}, f"The phone number {FORMAT}. The verification code {FORMAT}"),
-        ({"contact": "1008", "verify_code": ""}, f"The phone number {FORMAT}. The verification code is missing"),
+        ({"contact": "1008", "verify_code": ""}, f"The phone number {FORMAT}. The verification code is required"),
         ({"verify_code": 123456}, "The request has invalid members"),
         ({"verify_code": None, "verifyCode": "123456"}, "The request has invalid members"),
         ({"type": 3, "verify_code": "12"}, "The request has invalid members"),
@@ -48,8 +48,8 @@ def test_hook_error_tells_the_person_what_to_correct(emulator: Emulator, members
     [
         ({"email": "jo@example", "user_metadata": {"verify_code": "123456"}}, f"The email address {FORMAT}"),
         ({"email": "", "phone": "1", "user_metadata": {"verify_code": "123456"}}, f"The phone number {FORMAT}"),
-        ({"email": "jo@example.com", "user_metadata": {}}, "The verification code is missing"),
-        ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is missing"),
+        ({"email": "jo@example.com", "user_metadata": {}}, "The verification code is required"),
+        ({"email": "", "user_metadata": {"verify_code": "123456"}}, "The phone number or email address is required"),
     ],
 )
 def test_supabase_hook_error_tells_the_user_what_to_correct(

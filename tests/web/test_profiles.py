@@ -58,7 +58,7 @@ ROWS = {line.split()[0]: line.split()[1:] for line in CONTRACT.split("\n")[1:-1]
 
 ERRORS = [
     {"pointer": "#/type", "detail": 'must be "phone", "email", 1 or 2'},
-    {"pointer": "#/contact", "detail": "is missing"},
+    {"pointer": "#/contact", "detail": "is required"},
 ]
 
 JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "application/problem+json"}
@@ -240,7 +240,7 @@ def test_ckafka_in_every_profile_retries_by_outcome(emulator: Emulator, profile:
     assert document == {"records": 3, "ends": {"verified": 1, "already-verified": 1, "body-malformed": 1}}
     emulator.faults.arm(Fault("InternalError"))
     again = {"Ckafka": {"topic": "t", "partition": 0, "offset": 9, "msgBody": body(contact="10086").decode()}}
-    with pytest.raises(Exception, match="1 of 1 records may end otherwise"):
+    with pytest.raises(Exception, match="1 of 1 records must be retried"):
         bridged.events.handle({"Records": [again]}, CONTEXT)
 
 

@@ -154,7 +154,7 @@ def _check_api_key(settings: Settings) -> Finding:
     if result.outcome is VERIFIED:
         return Finding("API key", "ok", f"{DESCRIBE} is permitted (CreateIntlPhoneEmail was not called)")
     if result.api_code:
-        return Finding("API key", "failed", f"{result.api_code}: check {remedy_for(result.api_code, DESCRIBE)}")
+        return Finding("API key", "failed", f"{result.api_code}: {remedy_for(result.api_code, DESCRIBE)}")
     if call.result == "no-credentials":
         return Finding("API key", "failed", NO_CREDENTIALS)
     return Finding("API key", "failed", f"the reply is not the API's ({result.error}); check DOMAIN_API_URL")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CARRIED = PACKAGE / "files"
-"""The folder of the package ``signup_bridge``, and the one for files outside the packages in an installed wheel."""
+"""The folder of the package ``signup_bridge``, and the folder of an installed wheel for files outside the packages."""
 
 COMMAND = "signup-bridge"
 
@@ -18,7 +18,7 @@ COMMAND = "signup-bridge"
 def data_file(name: str) -> Path:
     """Return the path of a file outside the packages, such as ``gunicorn.conf.py``. Raises FileNotFoundError.
 
-    In the zip and in a checkout it is beside the package, or in the checkout's root.
+    In the zip and in a checkout, the file is next to the package, or in the root of the checkout.
     """
     for folder in (CARRIED, PACKAGE.parent, PACKAGE.parent.parent):
         if (folder / name).exists():
@@ -27,7 +27,7 @@ def data_file(name: str) -> Path:
 
 
 def command_words() -> list[str]:
-    """Return the command that started this process, as typed in the current folder."""
+    """Return the command that started this process, as it is typed in the current folder."""
     program = Path(sys.argv[0])
     if program.stem != COMMAND:
         return [_shorten(sys.executable), "-m", "signup_bridge"]
@@ -35,7 +35,7 @@ def command_words() -> list[str]:
 
 
 def command_line(*arguments: str) -> str:
-    """Return this command with arguments, for a shell in the current folder: hints are to be copied."""
+    """Return this command with arguments, ready to copy into a shell in the current folder."""
     return shlex.join([*command_words(), *arguments])
 
 

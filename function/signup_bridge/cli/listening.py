@@ -1,4 +1,4 @@
-"""Check that a server can listen on an address, to name the setting and the remedy before anything starts."""
+"""Check that a server can listen on an address, to report the setting and the remedy before anything starts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import socket
 
 _IN_USE = "{port_setting}: port {port} on {host} is in use; set another port"
-_OTHER = "{host_setting}: no server can listen on {host}, port {port} ({reason}); set another address or port"
+_OTHER = "{host_setting}: {host}, port {port} is not available ({reason}); set another address or port"
 _BY_ERRNO = {
     errno.EADDRINUSE: _IN_USE,
-    errno.EADDRNOTAVAIL: "{host_setting}: {host} is not an address of this machine; set one of its own, or 0.0.0.0",
-    errno.EACCES: "{port_setting}: port {port} needs the rights of root; set a port of 1024 or higher",
+    errno.EADDRNOTAVAIL: "{host_setting}: this machine does not have the address {host}; set its address, or 0.0.0.0",
+    errno.EACCES: "{port_setting}: port {port} requires root privileges; set a port of 1024 or higher",
 }
 
 
 def listen_problem(host: str, port: int, *, host_setting: str = "HOST", port_setting: str = "PORT") -> str | None:
-    """Return why no server can listen there, and what to do; None if one can."""
+    """Return the problem and the remedy if no server can listen on this address, else None."""
     try:
         _listen(host, port)
     except OSError as error:
@@ -27,7 +27,7 @@ def listen_problem(host: str, port: int, *, host_setting: str = "HOST", port_set
 
 
 def _listen(host: str, port: int) -> None:
-    """Listen for a moment, with gunicorn's options. `socket.create_server` would hide a failed name resolution."""
+    """Listen briefly, with gunicorn's options. `socket.create_server` would hide a failed name resolution."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -35,7 +35,7 @@ def _listen(host: str, port: int) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """Return the system's words; the numbers of name resolution are not its own."""
+    """Return the system's error message. The error numbers of name resolution have no such message."""
     if isinstance(error, socket.gaierror):
         return "the host name cannot be resolved"
     return os.strerror(error.errno or 0).lower()

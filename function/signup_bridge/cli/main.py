@@ -14,17 +14,17 @@ from signup_bridge import __version__
 
 from .installation import COMMAND, command_words
 
-DESCRIPTION = "Verify the contacts of a signup flow: run, try and deploy signup-bridge."
+DESCRIPTION = "Run, try and deploy signup-bridge, which verifies the contacts of a signup flow."
 EXAMPLES = """\
-Try it on this machine, without an account:
+Try the bridge on this machine, without an account:
   {command} run
   {command} send --contact 18766554433 --code 123456     (from another terminal)
 
-Check your account and the settings of the environment, then run the bridge with them:
+Check your account and the settings in the environment, then run the bridge with them:
   {command} check
   {command} serve
 
-Deploy it to Tencent Cloud SCF:
+Deploy the bridge to Tencent Cloud SCF:
   {command} deploy --init
   {command} deploy --dry-run
   {command} deploy
@@ -32,8 +32,8 @@ Deploy it to Tencent Cloud SCF:
 Each command has its own help, such as `{command} send --help`."""
 
 NOT_INSTALLED = (
-    "requires the package {package}, which is not installed here; the zip for SCF contains only the function. "
-    "Run the command in a checkout, or in an environment with signup-bridge installed"
+    "requires the package {package}, which is not installed; the zip for SCF contains only the function. "
+    "Run the command in a checkout, or in an environment in which signup-bridge is installed"
 )
 
 
@@ -49,20 +49,20 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "run": Command("run the bridge and an emulator of the API, wired together", "signup_emulator.cli"),
+    "run": Command("run the bridge together with an emulator of the API", "signup_emulator.cli"),
     "serve": Command("run the bridge alone, against the real API", "signup_bridge.cli.serve"),
     "check": Command("connect with the current settings and report what is missing", "signup_bridge.cli.check"),
     "emulate": Command("run the emulator of the API alone, for any SDK", "signup_emulator.cli"),
-    "send": Command("sign a delivery, post it, print the response", "signup_emulator.cli"),
+    "send": Command("sign and send a delivery, and print the response", "signup_emulator.cli"),
     "codes": Command("list the verification codes that the emulator sent", "signup_emulator.cli"),
-    "deliveries": Command("list the deliveries that the emulator saw", "signup_emulator.cli"),
+    "deliveries": Command("list the deliveries that the emulator recorded", "signup_emulator.cli"),
     "package": Command("build the zip for SCF", "signup_deploy.cli"),
     "deploy": Command("create or update the function on SCF", "signup_deploy.cli"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Return its exit status: 0 success, 1 failure, 130 Ctrl-C; argparse exits with 2."""
+    """Run one command and return its exit status: 0 success, 1 failure, 130 Ctrl-C; argparse exits with 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
@@ -75,13 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        print(f"{COMMAND} {name}: {error}", file=sys.stderr)  # noqa: T201  a command speaks to a terminal
+        print(f"{COMMAND} {name}: {error}", file=sys.stderr)  # noqa: T201  a command prints to a terminal
         return 1
     return status
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    """Return the parser, with the arguments of the chosen command only. Raises OSError if it is not installed."""
+    """Return the parser, with the arguments of the chosen command only. Raises OSError if its package is missing."""
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         description=DESCRIPTION,

@@ -15,17 +15,18 @@ from .listening import listen_problem
 DESCRIPTION = """\
 Run the bridge with gunicorn until Ctrl-C or SIGTERM, against the real API.
 
-Environment variables configure it. Required are:
+Configure the bridge with environment variables. Required:
   TENCENT_SECRET_ID, TENCENT_SECRET_KEY   the API key of the account
   WEBHOOK_SECRETS                         the secret that you share with the sender
-HOST and PORT set the address (0.0.0.0:9000). If a setting is missing or invalid, or nothing can
-listen on the address, the bridge says so and exits with status 1. The README describes every setting.
+HOST and PORT set the address (0.0.0.0:9000). If a setting is missing or invalid, or the address is
+not available, the bridge reports the problem and exits with status 1. docs/reference/settings.md
+describes every setting.
 
-The ledger is a SQLite file in your state folder, unless LEDGER_URL names another one."""
+The ledger is a SQLite file in your state folder, unless LEDGER_URL is set."""
 
 
 _OTHER_SOCKETS = ("LISTEN_FDS", "GUNICORN_FD", "GUNICORN_CMD_ARGS")
-"""Variables by which gunicorn may listen elsewhere than on HOST and PORT: inherited sockets, and its own options."""
+"""Variables that can make gunicorn listen on other addresses than HOST and PORT: inherited sockets, and options."""
 
 
 def configure_serve(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def gunicorn_command() -> list[str]:
 
 
 def start_problems(environ: Mapping[str, str]) -> list[str]:
-    """Return why a bridge with these settings cannot start: what is wrong with them, or with HOST and PORT."""
+    """Return the problems that prevent a start with these settings, including those of HOST and PORT."""
     try:
         loaded = settings.load(environ)
     except settings.SettingsError as error:
@@ -52,9 +53,9 @@ def start_problems(environ: Mapping[str, str]) -> list[str]:
 
 
 def serve(_: argparse.Namespace) -> int:
-    """Replace this process by gunicorn, unless the settings or the address cannot be used."""
+    """Replace this process with gunicorn, if the settings are valid and the address is available."""
     problems = start_problems(os.environ)
     if problems:
-        startup.refuse("\n  ".join(("start refused:", *problems)), problems)
+        startup.refuse("\n  ".join(("startup failed:", *problems)), problems)
     command = gunicorn_command()
     os.execv(command[0], command)  # noqa: S606  no shell

@@ -64,5 +64,5 @@ def _describe(result: Result, action: str) -> str:
         *([outcome.detail] if outcome.detail else []),
     ]
     if outcome.code == "bridge-misconfigured":
-        parts[-1] = f"check {remedy_for(result.api_code, action)}"
+        parts[-1] = remedy_for(result.api_code, action)
     return "; ".join(parts)

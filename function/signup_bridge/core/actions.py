@@ -1,4 +1,4 @@
-"""The actions of the Domain API. Each has its own quota, and so its own rate."""
+"""The actions of the Domain API. Each has its own quota and rate limit."""
 
 CREATE = "CreateIntlPhoneEmail"
 SEND = "SendIntlPhoneEmailCode"

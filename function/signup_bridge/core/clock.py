@@ -1,6 +1,6 @@
-"""Clocks, deadlines on them, and the lock that threads release while they wait.
+"""Clocks, deadlines, and the lock that threads release while they wait.
 
-Nothing else in the package reads a clock, so that tests can replace it.
+Other modules receive a `Clock` as a parameter, so that tests can replace it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from threading import Lock, get_ident
 from typing import Protocol
 
 MAX_LOCK_WAIT = 0.1
-"""Seconds that a thread waits for a `CpuLock`. It then continues without the lock, and so do the others until the
-holder releases it. A thread that hangs, or whose caller does not read the response, therefore does not stop them."""
+"""Seconds that a thread waits for a `CpuLock`. After that, all threads continue without the lock until its holder
+releases it, so that a thread that hangs, or whose caller does not read the response, does not block the others."""
 
 
 class CpuLock:
-    """Lets one thread at a time compute.
+    """Allows one thread at a time to compute.
 
-    Python's own lock does so too, but each step of SQLite and each use of a socket gives it up: about a hundred times
-    for one delivery. If other threads compete for it, each time can cost a switch of threads.
+    The interpreter's own lock does this too, but SQLite and sockets release it about a hundred times per delivery. If
+    other threads compete for it, each release can cause a thread switch.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class CpuLock:
 
     @contextmanager
     def released(self) -> Iterator[None]:
-        """Let other threads compute while this one waits."""
+        """Release the lock while this thread waits, if this thread holds it."""
         was_held = self._release()
         try:
             yield
@@ -87,9 +87,9 @@ class SystemClock:
 
 
 class Stopwatch:
-    """Measures the seconds since its creation, on whichever of the two clocks shows more.
+    """Measures the seconds since its creation on two clocks, and returns the larger value.
 
-    The monotonic clock of a frozen virtual machine may stop, and a wall clock may be set back.
+    The monotonic clock of a frozen virtual machine may stop, and the wall clock may be set back.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -101,7 +101,7 @@ class Stopwatch:
 
 
 class Deadline:
-    """The moment ``budget`` seconds from now. ``total`` is the budget of the whole work, including the time spent."""
+    """A point in time ``budget`` seconds from now. ``total`` is the whole budget, including the time already spent."""
 
     def __init__(self, clock: Clock, budget: float, *, total: float | None = None) -> None:
         self._clock = clock
@@ -118,5 +118,5 @@ class Deadline:
         return Deadline(self._clock, max(0.0, self._budget - self._elapsed.seconds() - seconds), total=self.total)
 
     def within(self, seconds: float) -> Deadline:
-        """Return the deadline ``seconds`` from now, or an equal one to this if it is earlier."""
+        """Return the deadline ``seconds`` from now, or this one if it is earlier."""
         return Deadline(self._clock, min(seconds, self.remaining()))

@@ -20,7 +20,7 @@ class ContactType(Enum):
 
 
 class Contact(Value):
-    """A phone number or an email address, in the spelling that goes to the API."""
+    """A phone number or an email address, as the bridge sends it to the API."""
 
     hidden = ("value",)
 

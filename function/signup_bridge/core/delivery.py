@@ -1,4 +1,4 @@
-"""The request of one webhook, the key that identifies it, and its result."""
+"""The request in a webhook, the key that identifies it, and its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KeySource = Literal["signed", "direct", "ckafka", "event-bus", "idempotency-key"
 class IdempotencyKey(Value):
     """Identifies a delivery by a ``value`` that is unique within its ``source``.
 
-    The value is the sender's id, or the whole body if there is no id that can be trusted.
+    The value is the sender's id, or the whole body if there is no trusted id.
     """
 
     hidden = ("value",)
@@ -53,10 +53,10 @@ class CodeRequest(Value):
 
 
 class DeliveryResult(NamedTuple):
-    """The end of one request: its ``result``, and the ``public_result`` that the sender may see.
+    """The result of one request, and the ``public_result`` that the sender may see.
 
-    ``action`` is the API's, ``id`` the one that the sender gave the delivery. ``contact`` is None if only the ledger
-    was read, which does not store it; its type is None if that is unknown, too.
+    ``action`` is the API's, ``id`` the sender's id of the delivery. ``contact`` is None for a lookup, because the
+    ledger does not store contacts; ``contact_type`` is None if the ledger does not store it either.
     """
 
     result: Result

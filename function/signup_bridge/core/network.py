@@ -1,6 +1,6 @@
-"""Connect by a deadline that includes name resolution and every address of a host.
+"""Connect within one deadline that includes name resolution and all addresses of a host.
 
-The standard library and urllib3 bound each address separately, and name resolution not at all.
+The standard library and urllib3 limit each address separately, and do not limit name resolution.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from .clock import cpu_lock
 
 CONNECT_LIMIT = 3.0
-"""Seconds for one address to accept a connection, so that a dead one leaves time for the next."""
+"""Maximum seconds to connect to one address, so that an unreachable one leaves time for the next."""
 
 IDLE_LIMIT = 20.0
-"""Seconds after which an idle connection is not used again. SCF freezes instances, and a write to a connection that
-died meanwhile causes an unknown outcome."""
+"""Seconds after which an idle connection is not reused. SCF freezes instances, and a write to a connection that was
+closed during the freeze causes an unknown outcome."""
 
 
 def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
-    """Return a connected socket, whose time-out is the time left then.
+    """Return a connected socket with the remaining time as its timeout.
 
-    ``remaining`` returns the seconds left, and raises TimeoutError if there are none. Raises OSError.
+    ``remaining`` returns the seconds left, and raises TimeoutError after the deadline. Raises OSError.
     """
-    failure: OSError = socket.gaierror("the name has no address")
+    failure: OSError = socket.gaierror("the host name has no address")
     for family, kind, protocol, _, address in _addresses(host, port, remaining()):
         sock = None
         try:
@@ -44,9 +44,9 @@ def connect(host: str, port: int, remaining: Callable[[], float]) -> socket.sock
 
 
 class DeadlineSocket:
-    """A connected socket whose reads and writes all end by one deadline; a socket's time-out bounds only each of them.
+    """A connected socket with one deadline for all reads and writes; a socket's timeout limits each call separately.
 
-    ``remaining`` is as in `connect`.
+    ``remaining`` is the same as in `connect`.
     """
 
     def __init__(self, sock: socket.socket, remaining: Callable[[], float]) -> None:
@@ -69,7 +69,7 @@ class DeadlineSocket:
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[Any]:
-    """Return the host's addresses. The resolver takes no time-out, so it runs in a thread that can be abandoned."""
+    """Return the host's addresses. The resolver has no timeout, so it runs in a thread that can be abandoned."""
     results: list[Any] = []
 
     def resolve() -> None:
@@ -82,8 +82,8 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
     thread.start()
     thread.join(seconds)
     if not results:
-        raise socket.gaierror("no response in time")
+        raise socket.gaierror("the name resolution timed out")
     if isinstance(results[0], Exception):
-        raise socket.gaierror("the name cannot be resolved") from results[0]
+        raise socket.gaierror("the host name cannot be resolved") from results[0]
     addresses: list[Any] = results[0]
     return addresses

@@ -1,7 +1,7 @@
-"""Strict JSON: UTF-8, no duplicate members, no NaN, bounded nesting.
+"""Strict JSON: UTF-8, no duplicate members, no NaN, limited nesting.
 
-Parsers that differ on a duplicate `contact` or `Error` let it bypass a check. Python's own limit on nesting differs
-between releases, and other code that runs at it (finalizers) fails.
+If two parsers read a duplicate `contact` or `Error` differently, it can bypass a check. Python's own nesting limit
+differs between releases, and code that runs near that limit, such as finalizers, fails.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, NoReturn
 
 MAX_NESTING = 100
 
-# The closing quote is optional, so that a string that never ends is one token, too.
+# The closing quote is optional, so that an unterminated string is also one token.
 _STRING_OR_BRACKET = r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
 
 
 def loads(data: bytes) -> Any:
-    """Parse a JSON document. Raises ValueError, whose text contains nothing of the data, if it is not strict JSON."""
+    """Parse a JSON document. Raises ValueError, whose text contains no data, if it is not strict JSON."""
     try:
         text = data.decode()
         if not _is_too_deep(text):
             return _DECODER.decode(text)
     except (UnicodeDecodeError, json.JSONDecodeError):
-        pass  # the cause would carry the data
+        pass  # the cause would contain the data
     raise ValueError("not JSON")
 
 
@@ -33,12 +33,12 @@ def dumps(value: object) -> bytes:
         try:
             return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
         except (TypeError, ValueError):
-            pass  # the cause would carry the data
+            pass  # the cause would contain the data
     raise ValueError("not JSON")
 
 
 def _is_too_deep(text: str) -> bool:
-    """Return whether a document nests deeper than MAX_NESTING. It is scanned only if it has that many brackets."""
+    """Return whether a document nests deeper than MAX_NESTING. Only a document with that many brackets is scanned."""
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return False
     depth = deepest = 0

@@ -1,11 +1,11 @@
 """CKafka batches: each record is one delivery, whose body is the message.
 
-If the function raises, the platform sends the whole batch again, up to 10,000 times; it cannot retry a part of it. So
-definitive outcomes stay in the ledger, and `BatchRetry` is raised only if a record may end differently next time. A
-record that can never be valid does not block those after it, nor does a code that a send limit rejects, perhaps for an
-hour: the person requests it again.
+If the function raises, the platform retries the whole batch, up to 10,000 times; it cannot retry a part of it.
+Definitive outcomes therefore stay in the ledger, and `BatchRetry` is raised only if the retry of a record may have a
+different outcome. Neither an invalid record nor a code that a send limit rejects blocks the records after it: a limit
+can last an hour, and the person can request the code again.
 
-Source of the shape: Tencent Cloud SCF's documents on CKafka triggers.
+Source of the format: Tencent Cloud SCF's documentation of CKafka triggers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .service_caller import ServiceCaller
 
 
 class BatchRetry(Exception):  # noqa: N818  not an error: the only way to request a retry
-    """Requests that the platform sends the whole batch, or the bus's event, again."""
+    """Requests that the platform retries the whole batch, or the event of the bus."""
 
 
 class Message(NamedTuple):
@@ -33,9 +33,9 @@ class Message(NamedTuple):
 
 
 def parse_records(records: object) -> list[Message] | None:
-    """Return the messages of a CKafka event's ``Records``; None if they are another trigger's, or none.
+    """Return the messages in a CKafka event's ``Records``; None if there are none, or if they are another trigger's.
 
-    An invalid record among others becomes a message that is rejected.
+    An invalid record among valid ones becomes a message that is rejected.
     """
     if not isinstance(records, list):
         return None
@@ -54,13 +54,13 @@ def _message(record: object) -> Message:
 def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadline) -> dict[str, Any]:
     """Process the messages in order, and return their number by outcome.
 
-    No message starts without a whole budget left. Raises BatchRetry at the end if a message may end differently next
-    time, or did not start.
+    A message starts only if a whole budget is left. Raises BatchRetry at the end if the retry of a message may have a
+    different outcome, or if a message did not start.
     """
     public_outcomes: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     retryable = 0
-    # With a time-out that is too short for one budget, every invocation must still make progress.
+    # Every invocation must make progress, even if the function's timeout is shorter than the budget.
     min_time = min(service.budget, deadline.total / 2)
     for position, message in enumerate(batch):
         if not 0 < deadline.remaining() >= min_time:
@@ -77,11 +77,11 @@ def process_batch(batch: list[Message], service: ServiceCaller, deadline: Deadli
         log.info("record", extra={"fields": {**record, "outcome": result.outcome.code}})
     if retryable:
         fields = {"records": len(batch), "outcomes": dict(outcomes)}
-        log.warning("the batch should be sent again", extra={"fields": fields})
-        raise BatchRetry(f"{retryable} of {len(batch)} records may end otherwise: send the batch again")
+        log.warning("batch retry requested", extra={"fields": fields})
+        raise BatchRetry(f"{retryable} of {len(batch)} records must be retried; send the batch again")
     return {"records": len(batch), "ends": dict(public_outcomes)}
 
 
 def is_retryable(outcome: Outcome) -> bool:
-    """Return whether the platform should send the record or event again."""
+    """Return whether the platform should retry the record or event."""
     return outcome.retryable and outcome is not SEND_LIMITED

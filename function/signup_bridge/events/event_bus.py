@@ -1,8 +1,8 @@
-"""Events of the cloud's own bus (EventBridge): each is one delivery, by a direct invocation.
+"""Events of the cloud's own bus (EventBridge): each is one delivery, in a direct invocation.
 
-It has the members of a CloudEvent. Its ``data`` is the body, or holds the body's JSON in ``msgBody``, as connectors of
-message queues write it. The bus counts an invocation that returns as delivered, and retries one that raises.
-Source: Tencent Cloud EventBridge's documents on event structure and connectors.
+An event has the members of a CloudEvents event. Its ``data`` is the body, or contains the body's JSON in ``msgBody``,
+as the connectors of message queues write it. The bus retries an invocation that raises.
+Source: Tencent Cloud EventBridge's documentation of the event structure and of connectors.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ _ATTRIBUTES = ("specversion", "id", "source", "type")
 
 
 class BusEvent(NamedTuple):
-    """An event of the bus: its id within its source, as a key, and the bytes of a request body."""
+    """An event of the bus: a key of its id within its source, and the bytes of a request body."""
 
     key: IdempotencyKey
     body: bytes
 
 
 def looks_like_event(event: object) -> bool:
-    """Return whether an invocation without another trigger's members comes from a bus, complete or not."""
+    """Return whether an invocation without another trigger's members comes from a bus, even if it is incomplete."""
     return isinstance(event, dict) and "specversion" in event and "data" in event
 
 
 def parse(event: dict[Any, Any]) -> BusEvent | None:
-    """Return the event, whose ``type`` is not the contact's; None if a member is missing, invalid, or too deep."""
+    """Return the event; None if a member is missing, invalid, or nested too deeply.
+
+    The event's ``type`` is not that of the contact.
+    """
     data = event["data"]
     if not isinstance(data, dict) or not all(isinstance(event.get(name), str) for name in _ATTRIBUTES):
         return None
@@ -58,13 +61,13 @@ def members(event: dict[Any, Any]) -> list[str]:
 def process(event: BusEvent, service: ServiceCaller, time_left: float) -> dict[str, Any]:
     """Process an event within ``time_left`` seconds and return its outcome. The platform authorizes its publisher.
 
-    Raises BatchRetry if a retry may end differently; logs an event that can never be valid.
+    Raises BatchRetry if a retry may have a different outcome. An invalid event is logged.
     """
     result = service.call(event.body, "bus", time_left, event.key)
     outcome = result.outcome
     if is_retryable(outcome):
-        log.warning("the event should be sent again", extra={"fields": {"outcome": outcome.code}})
-        raise BatchRetry(f"{outcome.code}: send the event again")
+        log.warning("event retry requested", extra={"fields": {"outcome": outcome.code}})
+        raise BatchRetry(f"{outcome.code}; send the event again")
     if outcome in _UNREADABLE:
-        log.error("an event that cannot be read", extra={"fields": {"outcome": outcome.code}})
+        log.error("invalid event", extra={"fields": {"outcome": outcome.code}})
     return {"outcome": result.public_outcome.code}

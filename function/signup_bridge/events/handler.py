@@ -1,10 +1,11 @@
 """Dispatch SCF's events by their trigger.
 
-The result of an HTTP event or a direct invocation is ``{"isBase64Encoded", "statusCode", "headers", "body"}``. That of
-a CKafka batch counts its records by outcome, that of a bus's event names its outcome. An incomplete HTTP event is never
-treated as a direct invocation, which needs no signature.
+The result of an HTTP event or a direct invocation is ``{"isBase64Encoded", "statusCode", "headers", "body"}``. The
+result of a CKafka batch counts its records by outcome; the result of an event of the bus contains its outcome. An
+incomplete HTTP event is never treated as a direct invocation, which needs no signature.
 
-Source of the shapes: Tencent Cloud SCF's documents on Function URL, API Gateway, timer triggers and direct invocation.
+Source of the formats: Tencent Cloud SCF's documentation of Function URL, API Gateway, timer triggers and direct
+invocation.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 PRUNE_TIMEOUT = 2.0
-"""Seconds that a timer's pruning may take."""
+"""Maximum seconds for the pruning of a timer event."""
 
 TRIGGER_KEYS = ("httpMethod", "headers", "requestContext", "path", "payload", "Records")
-"""The keys that identify a trigger's event. None of them is in a direct invocation."""
+"""The keys that identify a trigger's event. A direct invocation contains none of them."""
 
 
 class Handler(NamedTuple):
-    """Passes HTTP events to the application, a timer's to the ledger, and all others to the service."""
+    """Passes HTTP events to the application, timer events to the ledger, and all others to the service."""
 
     app: WSGIApplication
     service: ServiceCaller
     ledger: Ledger
 
     def handle(self, event: object, context: object) -> dict[str, Any]:
-        """Return the result of one event: a dict that JSON can hold.
+        """Return the result of one event as a dict of JSON values.
 
-        Raises `ckafka.BatchRetry` to have a batch or a bus's event sent again. ``context`` is that of
+        Raises `ckafka.BatchRetry` to request a retry of a batch or of an event of the bus. ``context`` is that of
         `Invocation.from_context`.
         """
         invocation = Invocation.from_context(context)
@@ -50,9 +51,7 @@ class Handler(NamedTuple):
         token = logs.request_id.set(request_id)
         try:
             if not invocation.budget:
-                log.warning(
-                    "the function's time-out leaves no time for a call: raise it in serverless.yml or the console"
-                )
+                log.warning("function timeout too short for an API call; raise it in serverless.yml or in the console")
             return self._dispatch(event, invocation, request_id)
         finally:
             logs.request_id.reset(token)
@@ -80,9 +79,9 @@ class Handler(NamedTuple):
         try:
             pruned = self.ledger.prune(deadline=deadline)
         except LedgerUnavailable as error:
-            log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
+            log.error("ledger unavailable", extra={"fields": {"reason": str(error)}})
             return {"status": "ledger-unavailable"}
-        log.info("pruned", extra={"fields": {"records": pruned}})
+        log.info("ledger pruned", extra={"fields": {"records": pruned}})
         return {"status": "pruned", "records": pruned}
 
 
@@ -103,15 +102,15 @@ def _to_body(event: object) -> bytes:
 def _unsupported(event: dict[Any, Any], keys: set[str]) -> RequestRejected:
     """Log an event of an unknown kind, and return its rejection.
 
-    The log names only known keys: the others may be personal data.
+    The log contains only known keys, because others may be personal data.
     """
     present = sorted(keys) if keys else event_bus.members(event)
-    log.error("an event of a kind that is not handled", extra={"fields": {"event_keys": present}})
+    log.error("unsupported event", extra={"fields": {"event_keys": present}})
     if keys:
         return RequestRejected(
-            BODY_MALFORMED, "The event is of a kind that is not handled here, or half of an HTTP event."
+            BODY_MALFORMED, "The event is not supported, or it is an HTTP event without httpMethod or headers."
         )
     return RequestRejected(
         BODY_MALFORMED,
-        "The event has an invalid member: specversion, id, source and type must be strings, data an object.",
+        "The event has an invalid member: specversion, id, source and type must be strings; data must be an object.",
     )

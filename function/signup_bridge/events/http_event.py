@@ -1,7 +1,7 @@
-"""HTTP events of a Function URL or an API gateway: each becomes a WSGI request to the application.
+"""Convert HTTP events of a Function URL or an API gateway to WSGI requests to the application.
 
-They need the application's routes, headers and signature check. Source of the shapes: Tencent Cloud SCF's documents on
-Function URL and API Gateway triggers.
+They need the application's routes, headers and signature check. Source of the formats: Tencent Cloud SCF's
+documentation of Function URL and API Gateway triggers.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _METHOD = re.compile(r"[A-Z]{3,20}")
-_HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, which gunicorn drops too
+_HEADER_NAME = re.compile(r"[0-9A-Za-z!#$%&'*+.^`|~-]+")  # a token (RFC 9110) without _, as gunicorn requires
 
 TRANSPORT_HEADERS = ("CONTENT_LENGTH", "TRANSFER_ENCODING")
 """Headers that describe how the body reached the trigger; the event contains the whole body."""
 
 
 class _Response(Response):
-    default_mimetype = None  # the application decides
+    default_mimetype = None  # the application sets it
 
 
 def is_http_event(event: Mapping[Any, Any]) -> bool:
@@ -44,7 +44,7 @@ def is_http_event(event: Mapping[Any, Any]) -> bool:
 
 
 def respond(application: WSGIApplication, event: Mapping[Any, Any], invocation: Invocation) -> dict[str, Any]:
-    """Return the application's response to an HTTP event. Raises RequestRejected if its body cannot be read."""
+    """Return the application's response to an HTTP event. Raises RequestRejected if the event's body is invalid."""
     environ = _environ(event["httpMethod"], event.get("path"), _body(event))
     for name, value in event["headers"].items():
         if isinstance(name, str) and _HEADER_NAME.fullmatch(name):
@@ -57,7 +57,7 @@ def respond(application: WSGIApplication, event: Mapping[Any, Any], invocation: 
 
 
 def to_result(response: HttpResponse, request_id: str) -> dict[str, Any]:
-    """Return the result of an event whose response does not come from the application."""
+    """Return the result of an event that the application did not handle."""
     headers = dict(response.headers) | common_headers(request_id, response.timing)
     return _result(response.status, headers | {"Content-Length": str(len(response.body))}, response.body.decode())
 
@@ -71,13 +71,13 @@ def _body(event: Mapping[Any, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str):
-        raise RequestRejected(BODY_MALFORMED, "The event's body is not a string.")
+        raise RequestRejected(BODY_MALFORMED, "The event's body must be a string.")
     if event.get("isBase64Encoded") is not True:
         return body.encode("utf-8", "surrogatepass")
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise RequestRejected(BODY_MALFORMED, "The event's body is not Base64.") from None
+        raise RequestRejected(BODY_MALFORMED, "The event's body must be valid Base64.") from None
 
 
 def _environ(method: str, path: object, body: bytes) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _environ(method: str, path: object, body: bytes) -> dict[str, Any]:
 
 
 def _add_header(environ: dict[str, Any], name: str, value: object) -> None:
-    """Add a header as a server would: several values joined, the bytes read as Latin-1 (PEP 3333)."""
+    """Add a header as a server would: join several values, and decode the bytes as Latin-1 (PEP 3333)."""
     values = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
     key = name.upper().replace("-", "_")
     if not values or key in TRANSPORT_HEADERS:

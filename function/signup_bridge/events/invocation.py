@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 RESPONSE_RESERVE = 0.5
-"""Seconds of the platform's time-out that are reserved for the response."""
+"""Seconds of the platform's timeout that are reserved for the response."""
 
 MAX_TIMEOUT_MS = 900_000
-"""Milliseconds of SCF's longest time-out."""
+"""SCF's longest timeout, in milliseconds."""
 
 
 class Invocation(NamedTuple):
-    """``request_id`` is the platform's, None without one; ``budget`` the seconds that it leaves for the event."""
+    """The platform's ``request_id``, if there is one, and the ``budget``: the seconds that it leaves for the event."""
 
     request_id: str | None = None
     budget: float = math.inf
 
     @staticmethod
     def from_context(context: object) -> Invocation:
-        """Read ``request_id`` and ``time_limit_in_ms`` (milliseconds) of the platform's context, both optional."""
+        """Read the optional ``request_id`` and ``time_limit_in_ms`` (milliseconds) of the platform's context."""
         if not isinstance(context, Mapping):
             return Invocation()
         request_id, limit = context.get("request_id"), context.get("time_limit_in_ms")

@@ -1,4 +1,4 @@
-"""Call the service function for an event, with the log line, the metrics and the response of a web request."""
+"""Call the service for an event, with the same log line, metrics and response as for a web request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from signup_bridge.web.responses import HttpResponse, Responder, from_rejection
 
 
 class EventResult(NamedTuple):
-    """The end of one event or record: its ``outcome``, the ``public_outcome`` that callers may see, and a response."""
+    """The result of one event or record: its outcome, the ``public_outcome`` that callers may see, and a response."""
 
     outcome: Outcome
     public_outcome: Outcome
@@ -39,14 +39,14 @@ class ServiceCaller(NamedTuple):
         time_left: float,
         key: IdempotencyKey | None = None,
     ) -> EventResult:
-        """Handle one delivery within the budget and the ``time_left``, in seconds. Raises nothing."""
+        """Handle one delivery within the budget and within ``time_left`` seconds. Raises nothing."""
         elapsed = Stopwatch(self.clock)
         request = Request(body, Deadline(self.clock, min(self.budget, time_left)), source, key=key)
         try:
             delivery = self.service.handle(request)
         except RequestRejected as rejection:
             return self.reject(rejection, elapsed)
-        except Exception as error:  # noqa: BLE001  as in a web request: one record must not stop the batch
+        except Exception as error:  # noqa: BLE001  as for a web request; one record must not stop the batch
             log.error("internal error", exc_info=error)
             return self.reject(RequestRejected(INTERNAL_ERROR), elapsed)
         response = self.responder.from_result(delivery, logs.current_request_id())
@@ -54,7 +54,7 @@ class ServiceCaller(NamedTuple):
         return EventResult(delivery.result.outcome, delivery.public_result.outcome, response)
 
     def reject(self, rejection: RequestRejected, elapsed: Stopwatch | None = None) -> EventResult:
-        """Reject an event before or after the service saw it."""
+        """Reject an event, before or after the service handled it."""
         response = from_rejection(rejection, self.responder.profile, logs.current_request_id())
         entry = delivery_log.from_rejection(rejection)
         delivery_log.write(entry, self.observer, response.status, elapsed or Stopwatch(self.clock))

@@ -1,4 +1,4 @@
-"""Parse a request body into a delivery or a code request. No error text repeats anything of the body."""
+"""Parse a request body into a delivery or a code request. Error texts never repeat any part of the body."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ PHONE = r"[.() -]*\+?(?:[.() -]*[0-9]){5,20}[.() -]*"
 _LABEL = r"[^@.\s\x00-\x1f\x7f-\x9f]+"
 EMAIL = rf"[^@\s\x00-\x1f\x7f-\x9f]+@{_LABEL}(?:\.{_LABEL})+"
 VERIFY_CODE = r"[0-9A-Za-z]{4,10}"
-"""The formats, as regular expressions for a whole value in its plain spelling (`spelling`)."""
+"""The formats, as regular expressions for a whole normalized value (`spelling`)."""
 
 _VERIFY_CODE = re.compile(VERIFY_CODE)
 _JSON_TYPE = re.compile(r"application/json|[!-.0-~]+/[!-.0-~]+\+json", re.IGNORECASE)
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a pair, which a JSON string may contain and UTF-8 may not
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a pair, which JSON strings may contain but UTF-8 may not
 
 MemberNames = tuple[str, str, str]
 BRIDGE_NAMES: MemberNames = ("type", "contact", "verify_code")
 API_NAMES: MemberNames = ("Type", "Code", "VerifyCode")
-"""The members' names: the bridge's own, and the API's."""
+"""The names of the members: the bridge's own, and the API's."""
 
 _FORMS = {ContactType.PHONE: PHONE, ContactType.EMAIL: EMAIL}
 _NAMES = {ContactType.PHONE: "phone number", ContactType.EMAIL: "email address"}
 _MUST_BE = {
-    ContactType.PHONE: "must be 5 to 20 digits, with an optional + before them and any of . - ( ) and space between",
-    ContactType.EMAIL: "must be an email address: one @, a domain with a dot, no space, 254 characters at most",
+    ContactType.PHONE: "must be 5 to 20 digits, optionally with a leading + and the separators . - ( ) and space",
+    ContactType.EMAIL: "must be an email address with one @, a dot in the domain, no spaces, at most 254 characters",
 }
 
 
 def check_media_type(content_type: str | None) -> None:
-    """Raise RequestRejected if a ``Content-Type`` header is not that of JSON, with any parameters."""
+    """Raise RequestRejected if a ``Content-Type`` header is not a JSON type. Its parameters are ignored."""
     media_type = (content_type or "").partition(";")[0].strip()
     if media_type and not _JSON_TYPE.fullmatch(media_type):
         raise RequestRejected(MEDIA_TYPE_UNSUPPORTED)
@@ -55,10 +55,10 @@ def check_media_type(content_type: str | None) -> None:
 
 def parse(data: bytes, body_format: BodyFormat = NATIVE) -> RequestBody:
     """Parse a request body. Raises RequestRejected: ``body-malformed`` if it is not JSON, ``body-invalid`` if it is
-    not an object although no mapping says where its values are.
+    not an object and there is no mapping.
     """
     try:
-        document = strict_json.loads(data.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1: it may be ignored
+        document = strict_json.loads(data.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1, permits to ignore it
     except ValueError:
         raise RequestRejected(BODY_MALFORMED) from None
     if not isinstance(document, dict) and body_format.mapping is None:
@@ -84,7 +84,7 @@ class RequestBody:
         return "send" if action == "send" else "verify"
 
     def to_delivery(self, key: IdempotencyKey | None = None) -> Delivery:
-        """Return the verification that the body requests. Without a key or an id in it, its bytes identify it."""
+        """Return the verification that the body requests. Without a key or an id in the body, its bytes identify it."""
         mapping = self._mapping()
         contact = self._contact(mapping) if mapping else None
         verify_code = self._read(mapping.code, _verify_code, "verification code") if mapping else None
@@ -94,21 +94,24 @@ class RequestBody:
         return Delivery(contact, verify_code, key)
 
     def to_code_request(self, key: IdempotencyKey | None = None) -> CodeRequest:
-        """Return the code that the body requests, identified as in `to_delivery`. A body with a verification code is
-        rejected: an attacker could turn a captured delivery into a message.
+        """Return the request for a code, identified as in `to_delivery`.
+
+        A body with a verification code is rejected. Otherwise, an attacker could turn a captured delivery into a
+        message.
         """
         mapping = self._mapping()
         contact = self._contact(mapping) if mapping else None
         if mapping and self._is_present(mapping.code, empty=self._format.mapping is None):
-            self._add_error(mapping.code, "must not be there where a code is to be sent")
+            self._add_error(mapping.code, "must be absent in a request to send a code")
         key = self._key() or key or IdempotencyKey("content", self._data)
         if self._errors or contact is None:
             raise self._rejection()
         return CodeRequest(contact, key)
 
     def _mapping(self) -> PayloadMapping | None:
-        """Return the configured mapping, or else that of the bridge's member names, or of the API's if the body has
-        only these: the two must not be mixed. None if an event's data is not an object.
+        """Return the configured mapping, or else that of the names in the body: the bridge's or the API's.
+
+        Mixed names are an error. Return None if an event's data is not an object.
         """
         if self._format.mapping:
             return self._format.mapping
@@ -122,7 +125,7 @@ class RequestBody:
             type_name, contact_name, code_name = API_NAMES
         else:
             for name in api_names:
-                self._add_error((*parent, name), f"must not stand beside {', '.join(BRIDGE_NAMES)}")
+                self._add_error((*parent, name), f"must not be combined with {', '.join(BRIDGE_NAMES)}")
         return PayloadMapping(((*parent, contact_name),), (*parent, code_name), (*parent, type_name))
 
     def _contact(self, mapping: PayloadMapping) -> Contact | None:
@@ -134,7 +137,7 @@ class RequestBody:
         return None if contact is None else Contact(contact_type or ContactType.PHONE, contact)
 
     def _type(self, mapping: PayloadMapping, contact: Any) -> ContactType | None:
-        """Return the type of the contact; None if it is invalid, or if the contact must show it and is absent."""
+        """Return the type of the contact; None if it is invalid, or if it depends on a contact that is absent."""
         if isinstance(mapping.type, tuple):
             return self._read(mapping.type, _contact_type)
         if mapping.type:
@@ -144,14 +147,14 @@ class RequestBody:
         return ContactType.EMAIL if isinstance(contact, str) and "@" in contact else ContactType.PHONE
 
     def _find(self, pointer: Pointer) -> Any:
-        """Return the value that a pointer points to, None if there is none."""
+        """Return the value at a pointer, or None if there is none."""
         try:
             return json_pointer.resolve(self._document, pointer)
         except LookupError:
             return None
 
     def _is_present(self, pointer: Pointer, *, empty: bool = False) -> bool:
-        """Return whether there is a member with a value; with ``empty``, whether there is a member."""
+        """Return whether there is a member with a value; with ``empty``, whether there is a member at all."""
         try:
             return json_pointer.resolve(self._document, pointer) not in (None, "") or empty
         except LookupError:
@@ -174,18 +177,18 @@ class RequestBody:
         except LookupError:
             beside = self._find(pointer[:-1])
             hint = member_names.hint(pointer[-1], beside if isinstance(beside, dict) else ())
-            self._add_error(pointer, f"is missing{hint}")
+            self._add_error(pointer, f"is required{hint}")
         except ValueError as error:
             self._add_error(pointer, str(error))
         if name and not hint and isinstance(value, str | None):  # otherwise the mistake is the sender's
-            self._mistakes.append(f"The {name} {'has the wrong format' if value else 'is missing'}")
+            self._mistakes.append(f"The {name} {'has an invalid format' if value else 'is required'}")
         return None
 
     def _add_error(self, pointer: Pointer, text: str) -> None:
         self._errors.append((json_pointer.to_string(pointer), text))
 
     def _rejection(self) -> RequestRejected:
-        """Return the rejection. It has a message for the person only if all errors are mistakes of that person."""
+        """Return the rejection. It has a message for the person only if that person made all the mistakes."""
         message = ". ".join(self._mistakes) if len(self._mistakes) == len(self._errors) else None
         return RequestRejected(BODY_INVALID, errors=tuple(self._errors), message=message)
 
@@ -205,11 +208,11 @@ def _contact_type(value: Any) -> ContactType:
 
 
 def _contact(value: Any, contact_type: ContactType | None) -> str:
-    """Return the contact in its plain spelling. If the type is invalid, it must only be a string."""
+    """Return the normalized contact. If the type is invalid, only check that the contact is a string."""
     plain = spelling.phone if contact_type is ContactType.PHONE else spelling.visible
     contact = plain(value) if isinstance(value, str) else ""
     if not contact or _SURROGATE.search(contact):
-        raise ValueError("must be a string that is not empty")
+        raise ValueError("must be a non-empty string")
     if contact_type is not None and not (len(contact) <= CONTACT_LIMIT and re.fullmatch(_FORMS[contact_type], contact)):
         raise ValueError(_MUST_BE[contact_type])
     return contact
@@ -218,7 +221,7 @@ def _contact(value: Any, contact_type: ContactType | None) -> str:
 def _verify_code(value: Any) -> str:
     verify_code = spelling.verify_code(value) if isinstance(value, str) else ""
     if not _VERIFY_CODE.fullmatch(verify_code):
-        raise ValueError("must be a string of 4 to 10 characters 0-9, A-Z, a-z")
+        raise ValueError("must be a string of 4 to 10 ASCII letters or digits")
     return verify_code
 
 

@@ -14,7 +14,7 @@ from .payload_mapping import PayloadMapping
 
 STRUCTURED = "application/cloudevents+json"
 ATTRIBUTE = r"[^\x00-\x1f\x7f-\x9f]{1,1024}"
-"""The format of an event's id and source, as a regular expression; the length is the bridge's own limit."""
+"""The format of an event's id and source, as a regular expression. The maximum length is the bridge's own."""
 
 Source = Literal["request", "invocation", "message", "bus"]
 """The source of a body: an HTTP request, a direct invocation, a CKafka message, or an event of the cloud's bus."""
@@ -23,9 +23,9 @@ Source = Literal["request", "invocation", "message", "bus"]
 class BodyFormat(NamedTuple):
     """How to read a body.
 
-    ``mapping`` is None for the bridge's own members. ``event``: the body is an event. ``id_source``: the delivery's id
-    is the optional ``member`` named ``id`` or the ``event``'s; None if the body contains no id that counts. ``action``:
-    the optional member ``action`` may request a code.
+    ``mapping`` is None for the bridge's own member names. ``event``: the body is an event. ``id_source``: the
+    delivery's id is the optional ``member`` named ``id`` or the ``event``'s id; None if ids in the body are ignored.
+    ``action``: the optional member ``action`` may request a code.
     """
 
     mapping: PayloadMapping | None = None
@@ -44,9 +44,9 @@ def is_structured(content_type: str | None) -> bool:
 def body_format(
     source: Source, mapping: PayloadMapping | None, *, content_type: str | None, binary: bool, trusted: bool
 ) -> BodyFormat:
-    """Return how to read a body. ``binary``: a header names an event. ``trusted``: the id in the event counts.
+    """Return how to read a body. ``binary``: a header has an event's id. ``trusted``: use the id in the event.
 
-    The body of a direct invocation is never mapped, and its member ``id`` is the delivery's.
+    The body of a direct invocation is never mapped, and its member ``id`` is the delivery's id.
     """
     if source == "invocation" or (source == "message" and mapping is None):
         return BodyFormat(id_source="member", action=True)
@@ -61,7 +61,7 @@ def body_format(
 def check_attribute(value: object) -> str:
     """Return the id or the source of an event. Raises ValueError if it is invalid."""
     if not isinstance(value, str) or not re.fullmatch(ATTRIBUTE, value):
-        raise ValueError("must be a string of 1 to 1024 characters, none of them a control character")
+        raise ValueError("must be a string of 1 to 1024 characters without control characters")
     return value
 
 

@@ -1,7 +1,7 @@
 """Find the key that identifies a delivery: its signed id, `Idempotency-Key`, or a CloudEvents id.
 
-Unsigned headers count only if no signature covers an id. Otherwise an attacker could resend one captured request under
-five new keys as five deliveries.
+Unsigned headers are used only if no signature covers an id. Otherwise, an attacker could resend one captured request
+as several deliveries, each with a new key.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BARE = r"[!#-~]{1,256}"
 class KeyPolicy(NamedTuple):
     """Which ids identify the deliveries of HTTP requests.
 
-    ``webhook_auth`` is the setting's value. ``content_key``: none does, since each retry has its own id.
-    ``maps_events``: the payload mapping is one of CloudEvents.
+    ``webhook_auth`` is the setting's value. ``content_key``: none, because each retry has a new id. ``maps_events``:
+    the payload mapping is for CloudEvents.
     """
 
     webhook_auth: str
@@ -38,10 +38,10 @@ class KeyPolicy(NamedTuple):
 
 
 def from_request(headers: Headers, signed_id: str | None, policy: KeyPolicy) -> IdempotencyKey | None:
-    """Return the key in the headers, None if there is none. Raises RequestRejected if it is malformed or incomplete.
+    """Return the key in the headers, or None. Raises RequestRejected if it is malformed or incomplete.
 
-    Sources: draft-ietf-httpapi-idempotency-key-header (a string of RFC 8941; bare ones are accepted, too); CloudEvents
-    1.0, HTTP binding, binary mode. In structured mode the body contains id and source.
+    Sources: draft-ietf-httpapi-idempotency-key-header (an RFC 8941 string; unquoted values are also accepted);
+    CloudEvents 1.0, HTTP binding, binary mode. In structured mode, the body contains id and source.
     """
     if not policy.accepts_unsigned_ids:
         return IdempotencyKey("signed", signed_id) if signed_id and not policy.content_key else None
@@ -57,7 +57,7 @@ def from_request(headers: Headers, signed_id: str | None, policy: KeyPolicy) -> 
         try:
             attributes.append(cloudevents.from_header(attribute or ""))
         except ValueError as error:
-            errors.append((name, "is missing" if attribute is None else str(error)))
+            errors.append((name, "is required" if attribute is None else str(error)))
     if errors:
         raise RequestRejected(BODY_INVALID, errors=tuple(errors))
     event_id, source = attributes
@@ -82,7 +82,7 @@ def candidates(delivery_id: str, headers: Headers, policy: KeyPolicy) -> list[Id
 def from_event(
     event_id: str, source: str, key_source: Literal["cloudevents", "event-bus"] = "cloudevents"
 ) -> IdempotencyKey:
-    """Return the key of an event: its id is unique within its source. No HTTP request can have one of the bus."""
+    """Return the key of an event, whose id is unique within its source. HTTP requests cannot have a key of the bus."""
     return IdempotencyKey(key_source, f"{len(source)}:{source}{event_id}")
 
 

@@ -1,4 +1,4 @@
-"""JSON Pointers (RFC 6901). They come from settings; the documents may contain anything."""
+"""JSON Pointers (RFC 6901). The pointers come from settings; the documents may contain anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 Pointer = tuple[str, ...]
-"""The reference tokens, unescaped; none for the whole document."""
+"""The unescaped reference tokens; an empty tuple for the whole document."""
 
 _POINTER = re.compile(r"(?:/(?:[^/~]|~[01])*)+", re.DOTALL)
 
@@ -15,7 +15,7 @@ def parse(text: str) -> Pointer:
     """Return the tokens of a pointer to a member. Raises ValueError."""
     if not _POINTER.fullmatch(text):
         raise ValueError(
-            "must be a JSON Pointer (RFC 6901) such as /data/user/email; ~ is written ~0, and / in a name ~1"
+            "must be a JSON Pointer (RFC 6901) such as /data/user/email; in a name, write ~ as ~0 and / as ~1"
         )
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:])
 
@@ -26,7 +26,7 @@ def to_string(pointer: Pointer) -> str:
 
 
 def resolve(document: Any, pointer: Pointer) -> Any:
-    """Return the value that a pointer points to. Raises only LookupError: there is none."""
+    """Return the value at a pointer. Raises LookupError if there is none."""
     for token in pointer:
         if isinstance(document, dict):
             document = document[token]

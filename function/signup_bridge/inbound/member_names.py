@@ -1,6 +1,6 @@
-"""Other names for the members of a body, so that an error about a missing member can name the one that was meant.
+"""Common alternative names for the members of a body, for hints in errors about missing members.
 
-An error must not repeat anything of a body, so only names from this list are looked for.
+Error texts must not repeat any part of a body, so a hint contains only names from this list.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _TYPE = _spellings(("type", "contact type", "kind", "channel", "method", "medium
 INSTEAD = {
     "verify_code": _CODE, "VerifyCode": _CODE, "contact": _CONTACT, "Code": _CONTACT, "type": _TYPE, "Type": _TYPE,
 }  # fmt: skip
-"""The names that a sender may have used instead of a member's, the likeliest first."""
+"""The alternative names of each member, the most likely first."""
 
 
 def hint(name: str, members: Iterable[str]) -> str:
-    """Return an addition to the error about a missing member, empty if no name in ``members`` may mean it."""
+    """Return an addition to the error about a missing member; an empty string if ``members`` has no such name."""
     unknown = set(members) - INSTEAD.keys()
     meant = next((other for other in INSTEAD.get(name, ()) if other in unknown), None)
-    return f"; the body has `{meant}`: did you mean `{name}`?" if meant else ""
+    return f"; the body has `{meant}`, did you mean `{name}`?" if meant else ""

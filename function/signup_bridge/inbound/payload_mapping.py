@@ -1,7 +1,7 @@
 """Payload mappings: the positions of contact, code and type in the body of a signup system.
 
-Sources: the payloads that each sender documents for its hook or event. None of them contains a code, so it is read from
-the metadata that a signup form can add.
+Sources: each sender's documentation of its hook or event. None of these payloads contains a code, so the code is read
+from the metadata that a signup form can add.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ TypeWord = Literal["phone", "email"]
 class PayloadMapping(NamedTuple):
     """Pointers into a body.
 
-    ``contact``: the first one with a value is used. ``type``: a pointer, a constant, or None: the contact's form
-    decides. ``event``: the body is a CloudEvents event, or its data if the event's attributes are headers.
+    ``contact``: the first one with a value is used. ``type``: a pointer, a constant, or None to derive it from the
+    contact. ``event``: the body is a CloudEvents event, or its data if the event's attributes are headers.
     """
 
     contact: tuple[Pointer, ...]
@@ -26,7 +26,7 @@ class PayloadMapping(NamedTuple):
     event: bool = False
 
     def for_data(self) -> PayloadMapping:
-        """Return the mapping of a body that is the event's data; itself if it is not a mapping of events."""
+        """Return the mapping of a body that is the event's data; itself if it is not a mapping for events."""
         if not self.event:
             return self
         return PayloadMapping(
@@ -45,7 +45,7 @@ def parse_type(value: str) -> Pointer | TypeWord:
     try:
         return parse(value)
     except ValueError as error:
-        raise ValueError(f"must be =email, =phone, or a pointer, which {error}") from None
+        raise ValueError(f"must be =email, =phone, or a pointer; a pointer {error}") from None
 
 
 def _in_data(pointer: Pointer) -> Pointer:

@@ -1,6 +1,6 @@
 """Verify the signature or token of a request.
 
-Headers and body may be anything. Every comparison with a secret takes constant time.
+Headers and body are untrusted. Every comparison with a secret takes constant time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _ID = re.compile(rb"[\x21-\x2d\x2f-\x7e]{1,256}")  # visible ASCII without the d
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 _HEADER_PREFIXES = ("webhook", "svix")
 
-# They are separated by spaces, by Supabase with ", ", and in a repeated header by a comma (RFC 9110, section 5.3).
+# The separator is a space, ", " from Supabase, and a comma in a repeated header (RFC 9110, section 5.3).
 _SIGNATURES = re.compile(rb"(?:^|[ ,])v1,([^ ,]+)")
 _GITHUB_SIGNATURES = rb"(?:^|[ ,])sha256=([^ ,]+)"
 
 
 class SignatureInvalid(RequestRejected):
-    """The signature or token is missing or invalid. ``reason`` names the failed check for the log, and no value."""
+    """The signature or token is missing or invalid. ``reason`` names the failed check, without values, for the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(SIGNATURE_INVALID)
@@ -52,11 +52,11 @@ def verifier(webhook_auth: str, keys: tuple[bytes, ...], *, tolerance: float, cl
             return github(keys)
         case "bearer":
             return bearer(keys)
-    raise ValueError(f"WEBHOOK_AUTH: {webhook_auth} has no verifier")
+    raise ValueError(f"WEBHOOK_AUTH: {webhook_auth} is not supported")
 
 
 def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Clock) -> Verifier:
-    """Return the verifier of Standard Webhooks 1.0, under its own header names or Svix's.
+    """Return the verifier of Standard Webhooks 1.0, with its own header names or Svix's.
 
     ``tolerance`` is the maximum age of a timestamp in seconds, and the maximum time that it may be ahead.
     Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md.
@@ -91,7 +91,7 @@ def standard_webhooks(secrets: tuple[bytes, ...], *, tolerance: float, clock: Cl
 
 
 def github(secrets: tuple[bytes, ...]) -> Verifier:
-    """Return the verifier of ``X-Hub-Signature-256: sha256=<hex>``, which covers only the body: no id and no time.
+    """Return the verifier of ``X-Hub-Signature-256: sha256=<hex>``, which covers only the body, no id and no time.
 
     Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries.
     """
@@ -129,7 +129,7 @@ def accept_any(_headers: Headers, _body: bytes) -> str | None:
 
 
 def _bytes(value: str | None) -> bytes:
-    """Return the header's bytes; none if the value cannot come from HTTP."""
+    """Return the header's bytes; no bytes if the value cannot come from HTTP."""
     try:
         return (value or "").encode("latin-1")
     except UnicodeEncodeError:

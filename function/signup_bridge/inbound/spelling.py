@@ -11,7 +11,7 @@ import unicodedata
 _VARIATION_SELECTORS = (*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _INVISIBLE: dict[int, str] = dict.fromkeys(_VARIATION_SELECTORS, "")
 _DASHES = dict.fromkeys(map(ord, "\u2212\u30fc\uff70"), "-")
-"""Minus sign and Japanese prolonged sound marks: keyboards produce them for a hyphen, but category Pd lacks them."""
+"""Minus sign and Japanese prolonged sound marks, which keyboards produce for a hyphen but which are not in Pd."""
 
 
 class _Visible(dict[int, str]):
@@ -23,7 +23,7 @@ class _Visible(dict[int, str]):
 
 
 class _Plain(_Visible):
-    """It also replaces spaces, dashes, decimal digits and full-width forms by those of ASCII."""
+    """A table that also replaces spaces, dashes, decimal digits and full-width forms with those of ASCII."""
 
     def __missing__(self, codepoint: int) -> str:
         character = super().__missing__(codepoint)
@@ -57,9 +57,9 @@ def verify_code(text: str) -> str:
 
 
 def folded_email(text: str) -> str:
-    """Return the same for all spellings of an email address: in lower case and Unicode normal form C.
+    """Return the same string for all spellings of an email address: in lower case and Unicode normalization form C.
 
-    The domain is in the ASCII form of UTS #46, if it has one.
+    The domain is in its ASCII form (UTS #46), if it has one.
     """
     folded = unicodedata.normalize("NFC", text.lower())
     local, _, domain = folded.rpartition("@")
@@ -71,4 +71,4 @@ def folded_email(text: str) -> str:
         ascii_domain = idna.encode(domain, uts46=True).decode()
     except UnicodeError:  # idna's errors are subclasses
         return folded
-    return f"{local}@{ascii_domain.rstrip('.')}"  # a full stop of another script may end it
+    return f"{local}@{ascii_domain.rstrip('.')}"  # the domain may end with a full stop of another script

@@ -1,7 +1,7 @@
-"""Store what must survive a restart: deliveries, their results and owners, and the rate of calls.
+"""Store the data that must survive a restart: deliveries, their results and owners, and the rate of calls.
 
-`Ledger` is the protocol, `sqlite` and `redis` implement it, `factory` opens one. Records are found by keyed hashes
-(`keys.Keys`), never by a contact or a code. Times are Unix seconds on the ledger's own clock.
+`Ledger` is the protocol, `sqlite` and `redis` implement it, and `factory` opens one. The keys of records are keyed
+hashes (`keys.Keys`), never a contact or a code. Times are Unix seconds on the ledger's own clock.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CONTENT_REPLAY = 120.0
 """Seconds for which a definitive outcome is replayed to a delivery without an id."""
 
 SEND_LIMIT_WINDOW = 3600.0
-"""Seconds of the longest window of a send limit."""
+"""Longest window of a send limit, in seconds."""
 
 LEASE_LIMIT = 1000.0
-"""Seconds of the longest lease. A longer one was written before the clock was set back, and has expired."""
+"""Longest lease, in seconds. A longer one was written before the clock was set back, and has expired."""
 
 KEY_CHANGED_WARNING = (
     "LEDGER_KEY has changed. Existing ledger records can no longer be found: redelivered webhooks are verified again "
@@ -31,26 +31,26 @@ KEY_CHANGED_WARNING = (
 )
 
 CALL_HISTORY = 4000.0
-"""Seconds for which calls are kept to reconcile other deliveries' unknown outcomes, independent of LEDGER_TTL."""
+"""Seconds for which calls are stored to reconcile other deliveries' unknown outcomes, independent of LEDGER_TTL."""
 
 COMPETING_MARGIN = 60.0
 """Seconds around a call with an unknown outcome in which other calls for its contact are read, including those that
-began up to `LEASE_LIMIT` earlier. More than `reconciliation.COMPETING_WINDOW`."""
+started up to `LEASE_LIMIT` earlier. More than `reconciliation.COMPETING_WINDOW`."""
 
 MAX_COMPETING_CALLS = 100
-"""Other calls for the contact that are read around one call."""
+"""Maximum number of other calls for the contact that are read around one call."""
 
 
 class LedgerUnavailable(Exception):  # noqa: N818  names a state of the ledger, not a programming error
-    """The ledger cannot be used now. The message says why and what to do, and contains nothing personal."""
+    """The ledger cannot be used now. The message states the reason and the remedy, and contains no personal data."""
 
 
 class Policy(NamedTuple):
     """The rules for all deliveries; times are in seconds.
 
-    A contact must wait after ``wrong_codes`` within ``wrong_code_window`` (0: no limit). ``interval`` is the time
-    between two calls of one action. ``conceal``: a verified code whose contact was taken off the account's list counts
-    as a wrong code, so that a sender cannot tell it from one.
+    A contact is blocked after ``wrong_codes`` within ``wrong_code_window`` (0: no limit). ``interval`` is the time
+    between two calls of one action. ``conceal``: a verified code whose contact was removed from the account's contact
+    list counts as a wrong code, so that a sender cannot distinguish the two.
     """
 
     ttl: float
@@ -61,7 +61,7 @@ class Policy(NamedTuple):
 
     @property
     def retention(self) -> float:
-        """Minimum lifetime of a record, in seconds: for the count, and to reconcile other deliveries."""
+        """Minimum lifetime of a record in seconds, for the count and for the reconciliation of other deliveries."""
         return max(self.wrong_code_window, CALL_HISTORY)
 
 
@@ -75,7 +75,7 @@ class SendLimit(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A call may leave in ``wait`` seconds. A slot that does not fit was not reserved."""
+    """A slot, in which a call may start after ``wait`` seconds. A slot that does not fit was not reserved."""
 
     wait: float
     fits: bool
@@ -98,10 +98,10 @@ class Record(NamedTuple):
 class Settlement(NamedTuple):
     """The result of the work on a delivery: a definitive ``record``, or None if the outcome is unknown.
 
-    ``sent_at`` and ``gave_up_at`` run since the owner's last call began and ended (None: it made none), ``requested``
+    ``sent_at`` and ``gave_up_at`` run since the owner's last call started and ended (None: it made none), ``requested``
     since it requested its claim. The ledger reads them when it writes, so that a slow ledger does not shift the call.
-    ``counts_as_wrong``: the code may have been wrong. ``release_lock``: seconds for which the contact stays locked, to
-    be taken off the account's list (0.0: it stays there). ``content_replay`` replaces `CONTENT_REPLAY`.
+    ``counts_as_wrong``: the code may have been wrong. ``release_lock``: seconds for which the contact stays locked for
+    its removal from the account's contact list (0.0: no removal). ``content_replay`` replaces `CONTENT_REPLAY`.
     """
 
     record: Record | None
@@ -114,7 +114,7 @@ class Settlement(NamedTuple):
 
 
 class StoredState(NamedTuple):
-    """The stored state of a delivery. A settled one has a ``record``; ``content`` is that of its `Keys`."""
+    """The stored state of a delivery. A settled delivery has a ``record``; ``content`` is that of its `Keys`."""
 
     state: Literal["settled", "unknown", "in-flight"]
     content: bytes
@@ -131,9 +131,9 @@ class CallWindow(NamedTuple):
 class UnknownOutcome(NamedTuple):
     """The data from which reconciliation derives the outcome of earlier calls.
 
-    ``now`` is the ledger's time. ``calls`` are those of this contact and code that the API may have processed,
-    ``competing_calls`` those of the same contact with another code around them. ``has_more_calls``: there are more than
-    `MAX_COMPETING_CALLS` around one call, and ``competing_calls`` is empty.
+    ``now`` is the ledger's time. ``calls`` are those for this contact and code that the API may have processed,
+    ``competing_calls`` those for the same contact with another code around them. ``has_more_calls``: there are more
+    than `MAX_COMPETING_CALLS` around one call, and ``competing_calls`` is empty.
     """
 
     now: float
@@ -143,10 +143,10 @@ class UnknownOutcome(NamedTuple):
 
 
 class Acquired(Value):
-    """The caller owns the delivery until its lease ends; its call may leave after ``wait`` seconds.
+    """The caller owns the delivery until its lease expires; its call may start after ``wait`` seconds.
 
-    ``release_pending``: the contact must be taken off the account's list first. ``unknown_outcome``: the earlier calls
-    that must be reconciled first; None for a new delivery.
+    ``release_pending``: the contact must first be removed from the account's contact list. ``unknown_outcome``: the
+    earlier calls that must first be reconciled; None for a new delivery.
     """
 
     def __init__(
@@ -180,18 +180,18 @@ class ContactBusy(Value):
 
 
 class KeyMismatch(Value):
-    """The delivery's id was used with another content."""
+    """The delivery's id was used with different content."""
 
 
 class RateLimited(Value):
-    """No call may leave in time; the first one could in ``wait`` seconds."""
+    """No call may start in time. The next slot is free in ``wait`` seconds."""
 
     def __init__(self, wait: float) -> None:
         self.wait: Final = wait
 
 
 class SendLimited(Value):
-    """The send limit of the name ``limit`` permits no message for ``wait`` seconds."""
+    """The send limit named ``limit`` permits no message for ``wait`` seconds."""
 
     def __init__(self, wait: float, limit: str) -> None:
         self.wait: Final = wait
@@ -211,7 +211,7 @@ class Ledger(Protocol):
 
     @property
     def reach(self) -> Literal["instance", "shared"]:
-        """Whether one instance (its threads and workers) or all instances share the ledger."""
+        """Whether the threads and workers of one instance, or all instances, share the ledger."""
 
     @property
     def engine(self) -> str:
@@ -221,7 +221,7 @@ class Ledger(Protocol):
         """Return the hasher of deliveries' keys."""
 
     def claim(self, keys: Keys, token: str, *, lease: float, max_wait: float, deadline: Deadline) -> Claim:
-        """Claim a delivery under a new token for ``lease`` seconds, if its call may leave within ``max_wait``."""
+        """Claim a delivery with a new token for ``lease`` seconds, if its call may start within ``max_wait``."""
 
     def claim_send(
         self,
@@ -235,36 +235,36 @@ class Ledger(Protocol):
     ) -> Claim:
         """Claim a delivery that requests a code, and count the message, if no limit is reached.
 
-        A delivery whose outcome is unknown is claimed like a new one; its earlier message stays counted.
+        A delivery with an unknown outcome is claimed like a new one; its earlier message stays counted.
         """
 
     def begin_retry(self, keys: Keys, token: str, *, max_wait: float, deadline: Deadline) -> Slot | None:
-        """Reserve a slot for a second call of an unknown delivery and record the call.
+        """Reserve a slot for the second call of a delivery with an unknown outcome, and record the call.
 
-        None if the token does not own the delivery, or the second call was made already.
+        Return None if the token does not own the delivery, or if the second call was already made.
         """
 
     def settle(self, keys: Keys, token: str, settlement: Settlement, *, deadline: Deadline) -> bool:
         """Record the result, even if the claim was lost.
 
-        False if another token owns the delivery; then nothing is recorded.
+        Record nothing and return False if another token owns the delivery.
         """
 
     def release(self, keys: Keys, token: str, *, deadline: Deadline) -> None:
         """Undo a claim whose last call was certainly not processed.
 
-        A new delivery is deleted; one that was unknown, or had an unknown outcome of its content, is unknown again. A
-        message is no longer counted.
+        A new delivery is deleted. If its outcome, or an outcome of its content, was unknown before, its outcome is
+        unknown again. A message is no longer counted.
         """
 
     def finish_release(self, keys: Keys, token: str, *, removed: bool, deadline: Deadline) -> None:
-        """Unlock a contact; ``removed``: it is off the account's list. Does nothing after the end of the lease."""
+        """Unlock a contact, unless the lease has expired. ``removed``: the account's list no longer contains it."""
 
     def reserve_slot(self, action: str, *, max_wait: float, deadline: Deadline) -> Slot:
         """Reserve the next free slot of an action, if it comes within ``max_wait`` seconds."""
 
     def throttle(self, action: str, *, deadline: Deadline) -> None:
-        """Lower the rate of an action for a while, after the API rejected a call for its quota."""
+        """Lower the rate of an action for some time, after the API rejected a call because of its rate limit."""
 
     def get(self, delivery: bytes, *, deadline: Deadline) -> StoredState | None:
         """Return the stored state of a delivery, without a claim."""

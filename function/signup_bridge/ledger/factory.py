@@ -1,4 +1,4 @@
-"""Open the ledger at a URL. Only the engine that is used is imported."""
+"""Open the ledger at a URL, and import only the engine that the URL selects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from . import url as ledger_url
 
 
 def open_ledger(url: str, policy: Policy, clock: Clock, *, key: str | None, make_folder: bool = False) -> Ledger:
-    """Return the ledger at ``url``, which need not be reachable yet. ``make_folder`` creates a SQLite file's folder."""
+    """Return the ledger at ``url``, even if it is not reachable yet. ``make_folder``: create a SQLite file's folder."""
     encoded = key.encode("utf-8", "surrogatepass") if key else b""
     location = ledger_url.parse(url)
     if isinstance(location, Path):
-        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  one engine is used, and imports are cold start
+        from .sqlite.ledger import SqliteLedger  # noqa: PLC0415  the other engine would lengthen cold starts
 
         if make_folder:
             with suppress(OSError):

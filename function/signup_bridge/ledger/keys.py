@@ -1,6 +1,6 @@
 """Derive the keys under which a ledger stores a delivery: keyed hashes, which reveal no contact and no code.
 
-A million attempts reverse a plain hash of a six-digit code; a keyed hash cannot be reversed.
+A million attempts are enough to reverse an unkeyed hash of a six-digit code.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Keys(NamedTuple):
     """A delivery's keys in the ledger, each of `DIGEST_SIZE` bytes.
 
     ``delivery`` hashes its id, or its body if it has none: then it is ``body_keyed``, and a definitive outcome is
-    replayed for a short time only. ``content`` hashes contact and code, ``contact_exact`` the contact as it is spelled,
-    ``contact`` the normalized contact. ``contact_type`` is the API's ``Type``. A request to send a code has a different
-    content and contact than a verification, so that the ledger never confuses them.
+    replayed for a short time only. ``content`` hashes contact and code, ``contact_exact`` the contact as received,
+    ``contact`` the normalized contact. ``contact_type`` is the API's ``Type``. The content and contact of a request to
+    send a code differ from those of a verification, so that the ledger never confuses them.
     """
 
     delivery: bytes
@@ -48,7 +48,7 @@ class Hasher:
 
     @property
     def fingerprint(self) -> bytes:
-        """A hash by which the ledger detects that its key has changed."""
+        """A hash that shows the ledger whether its key has changed."""
         return self._hash("key check")
 
     def keys(self, delivery: Delivery | CodeRequest) -> Keys:
@@ -77,7 +77,7 @@ class Hasher:
         return self._hash("delivery", key.source, key.value)
 
     def _hash(self, *parts: str | bytes) -> bytes:
-        """Hash each part with its length before it, so that no two lists of parts are the same bytes."""
+        """Hash each part after its length, so that different lists of parts never result in the same bytes."""
         encoded = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts]
         mac = self._keyed.copy()  # unlike hmac.digest, this does not release the interpreter lock
         mac.update(b"".join(b"%d:%b" % (len(part), part) for part in encoded))
@@ -95,7 +95,7 @@ def normalized(contact: Contact) -> str:
 
 
 def load_or_create_key(file: Path) -> bytes:
-    """Return the key in the file beside a SQLite ledger; create a missing file. Raises LedgerUnavailable."""
+    """Return the key in the file next to a SQLite ledger; create a missing file. Raises LedgerUnavailable."""
     path = file.with_name(file.name + ".key")
     try:
         if not path.exists():
@@ -103,16 +103,18 @@ def load_or_create_key(file: Path) -> bytes:
         key = path.read_bytes()
     except OSError as error:
         raise LedgerUnavailable(
-            f"LEDGER_URL: {path}, which holds the ledger's key, cannot be read or made ({error.strerror}); "
+            f"LEDGER_URL: the key file {path} cannot be read or created ({error.strerror}); "
             "its folder must exist and be writable"
         ) from None
     if len(key) < 32:
-        raise LedgerUnavailable(f"LEDGER_KEY: {path} holds no key of 32 bytes; remove it, or set LEDGER_KEY")
+        raise LedgerUnavailable(
+            f"LEDGER_KEY: the key file {path} has less than 32 bytes; remove the file, or set LEDGER_KEY"
+        )
     return key
 
 
 def _create(path: Path, key: bytes) -> None:
-    """Link a complete file into place: no reader sees a part of a key, and the first of several workers wins."""
+    """Link a complete file to the path, so that no reader sees a partial key and the first of several workers wins."""
     with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.") as draft:
         draft.write(key)
         draft.flush()

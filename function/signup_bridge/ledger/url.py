@@ -1,7 +1,7 @@
-"""Parse `LEDGER_URL` strictly, so that no part of a password is taken for a host, a path or an option.
+"""Parse `LEDGER_URL` strictly, so that no part of a password is mistaken for a host, a path or an option.
 
 URL libraries end a password at an unescaped ``@``, ``/``, ``?`` or ``#``, and an error may show the rest. The errors of
-this module repeat nothing of the URL except the name of an option.
+this module repeat no part of the URL except the name of an option.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INSTEAD = {
 
 
 class RedisUrl(Value):
-    """A Redis server. ``options`` holds its address, the login and the TLS options, under redis-py's names."""
+    """A Redis server. ``options`` contains its address, the login and the TLS options, under redis-py's names."""
 
     hidden = ("options",)
 
@@ -45,12 +45,12 @@ class RedisUrl(Value):
 
     @property
     def verifies_certificate(self) -> bool:
-        """Whether TLS, if it is used, proves that the server is the one that the URL names."""
+        """Whether TLS, if it is used, verifies the server's identity."""
         return self.options.get("ssl_cert_reqs") != "none" and self.options.get("ssl_check_hostname", True)
 
 
 def parse(url: str) -> RedisUrl | Path:
-    """Return the Redis server or the path of the SQLite file. Raises ValueError with what is wrong and what to do."""
+    """Return the Redis server or the path of the SQLite file. Raises ValueError with the problem and the remedy."""
     scheme, separator, rest = url.partition("://")
     if not separator or not url.isprintable() or scheme not in ("sqlite", "redis", "rediss"):
         raise ValueError(_FORMS)
@@ -59,7 +59,7 @@ def parse(url: str) -> RedisUrl | Path:
     except UnicodeDecodeError:
         raise ValueError("must be percent-encoded UTF-8") from None
     if re.search("%(?![0-9A-Fa-f]{2})", url):
-        raise ValueError("has a % that begins no encoded character; write % as %25")
+        raise ValueError("contains a % that is not followed by two hexadecimal digits; write % as %25")
     if "%00" in url:
         raise ValueError("must not contain a null character, %00")
     return _sqlite_file(rest) if scheme == "sqlite" else _redis_server(rest, tls=scheme == "rediss")
@@ -72,7 +72,7 @@ def read(url: str) -> str:
 
 
 def check_files(url: str) -> None:
-    """Raise ValueError if a file that the URL names cannot be used; a SQLite file need not exist."""
+    """Raise ValueError if a file in the URL cannot be used. A SQLite file need not exist."""
     parsed = parse(url)
     if isinstance(parsed, Path):
         if parsed.is_dir():
@@ -86,14 +86,14 @@ def check_files(url: str) -> None:
             raise ValueError(f"the option ssl_ca_certs {error}") from None
     if "ssl_certfile" in options:
         try:
-            # Without a password, OpenSSL would ask for a passphrase at the terminal.
+            # Without a password argument, OpenSSL would prompt for a passphrase at the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
                 options["ssl_certfile"], options.get("ssl_keyfile"), password=""
             )
         except (OSError, ValueError):
             raise ValueError(
-                "the options ssl_certfile and ssl_keyfile must be the paths of a PEM certificate "
-                "and of its key without a passphrase"
+                "the options ssl_certfile and ssl_keyfile must be the paths of a PEM certificate and of its key, "
+                "without a passphrase"
             ) from None
 
 
@@ -141,22 +141,22 @@ def _login(user: str) -> dict[str, Any]:
 
 
 def _options(query: str, *, tls: bool) -> dict[str, Any]:
-    """Return the TLS options. Any other option is rejected, because it would have no effect."""
+    """Return the TLS options. Raises ValueError for any other option, because it would have no effect."""
     pairs = parse_qsl(query, keep_blank_values=True)
     names = [name for name, _ in pairs]
     for name, value in pairs:
         if name not in _TLS_OPTIONS:
-            remedy = _INSTEAD.get(name, f"remove it; supported are {', '.join(_TLS_OPTIONS)}")
+            remedy = _INSTEAD.get(name, f"remove it. Supported options: {', '.join(_TLS_OPTIONS)}")
             raise ValueError(f"{_label(name)} is not supported; {remedy}")
         if not tls:
-            raise ValueError(f"{_label(name)} needs TLS; begin the URL with rediss://")
+            raise ValueError(f"{_label(name)} requires TLS; start the URL with rediss://")
         if names.count(name) > 1:
             raise ValueError(f"{_label(name)} must not be repeated")
         if not value:
-            raise ValueError(f"{_label(name)} needs a value")
+            raise ValueError(f"{_label(name)} requires a value")
     options: dict[str, Any] = dict(pairs)
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
-        raise ValueError("the option ssl_keyfile needs ssl_certfile; set both")
+        raise ValueError("the option ssl_keyfile requires ssl_certfile; set both")
     if options.get("ssl_cert_reqs", "required") not in ("required", "none"):
         raise ValueError("the option ssl_cert_reqs must be required or none")
     if options.get("ssl_check_hostname", "true") not in ("true", "false"):

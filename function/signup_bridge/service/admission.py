@@ -1,4 +1,4 @@
-"""Limit how many deliveries are processed at once, how many wait, and when a rejected one may retry. Thread-safe."""
+"""Limit how many deliveries are in progress, how many wait, and when rejected senders retry. Thread-safe."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_RETRY_AFTER = 60.0
 """The maximum delay of a rejected sender's retry, in seconds."""
 
 MAX_LEDGER_QUERIES, LEDGER_QUERY_TIMEOUT = 2, 1.0
-"""How many requests without a delivery may read the ledger at once, and the seconds for each: if the ledger hangs,
-threads are left for /health."""
+"""Maximum number of concurrent requests that only read the ledger, and the seconds for each. If the ledger hangs,
+threads remain free for /health."""
 
 LEDGER_QUERY_WAIT = 0.2
 """Seconds that such a request may wait for its permit."""
@@ -55,12 +55,12 @@ class ConcurrencyLimiter:
                     self._lock.notify()
 
     def is_in_flight(self, delivery: bytes) -> bool:
-        """Return whether the delivery has a permit. The ledger may not have it yet."""
+        """Return whether the delivery has a permit. The ledger may not have stored it yet."""
         with self._lock:
             return delivery in self._in_flight
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a free permit; False if there is none in time. Another thread may take it first."""
+        """Wait for a free permit; return False if there is none in time. Another thread may acquire it first."""
         with cpu_lock.released(), self._lock:
             return self._lock.wait_for(lambda: self._free > 0, seconds)
 
@@ -92,7 +92,7 @@ class LedgerQueryLimiter:
 
     @contextmanager
     def acquire(self, deadline: Deadline) -> Iterator[Deadline]:
-        """Wait for a permit, and return the query's own deadline. Raises RequestRejected."""
+        """Wait for a permit, and yield the query's own deadline. Raises RequestRejected."""
         with cpu_lock.released():
             acquired = self._permits.acquire(timeout=LEDGER_QUERY_WAIT)
         if not acquired:

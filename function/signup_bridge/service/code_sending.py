@@ -1,6 +1,6 @@
 """Send verification codes, each once, within the send limits.
 
-A call that may have sent a message is never repeated inside the bridge: a second message is worse than a late one.
+The bridge never repeats a call that may have sent a message, because a second message is worse than a late one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SEND_OUTCOMES = {
     outcomes.OUTCOME_UNKNOWN: outcomes.SEND_UNKNOWN,
     outcomes.UPSTREAM_FAILED: outcomes.SEND_REPLY_UNUSABLE,
 }
-"""The outcomes with a text of their own for messages."""
+"""The outcomes with a separate text for messages."""
 
 
 class CodeSender(NamedTuple):
@@ -37,14 +37,14 @@ class CodeSender(NamedTuple):
     reveal: bool
 
     def send(self, request: CodeRequest, deadline: Deadline, credentials: Credentials | None = None) -> DeliveryResult:
-        """Send a code to the contact, once, by the deadline. ``credentials`` are the request's own, if it has any."""
+        """Send a code to the contact, once, by the deadline. ``credentials`` are those of the request, if any."""
         contact = request.contact
         if self.limits.allow(contact):
             bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
             result = self.processor.process(_SendWork(request, bound), deadline)
         else:
             result = Result(outcomes.SEND_LIMITED, retry_after=SEND_LIMIT_WINDOW, limit=PREFIX_NOT_ALLOWED)
-        if not self.reveal:  # the ledger may have stored the outcome while it was revealed
+        if not self.reveal:  # the ledger may have stored the outcome before the setting was changed
             result = result._replace(outcome=outcomes.conceal_already_verified(result.outcome, SEND))
         return DeliveryResult(result, result, SEND, contact.type, contact, request.key.sender_id)
 
@@ -68,7 +68,7 @@ class _SendWork(NamedTuple):
         if not self.sender.reveal:
             outcome = outcomes.conceal_already_verified(outcome, SEND)
         if outcome is outcomes.UPSTREAM_THROTTLED and result.api_code:
-            outcome = outcomes.SEND_LIMITED  # the API rejected the call for the contact's own quota of messages
+            outcome = outcomes.SEND_LIMITED  # the API's limit of messages for this contact
         return attempt._replace(result=result._replace(outcome=outcome))
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:

@@ -1,6 +1,6 @@
 """Process each delivery once: admission, claim, work, settlement.
 
-Only the owner of a claim does the work, and the outcome of each call is stored. `Work` is what differs between
+Only the owner of a claim does the work, and the outcome of each call is stored. `Work` contains the differences between
 verifications (`verification`) and codes (`code_sending`).
 """
 
@@ -23,29 +23,29 @@ from signup_bridge.upstream.calls import CallAttempt, RateLimitedApi, SlotReserv
 from .admission import ConcurrencyLimiter
 
 LEASE_MARGIN = 2.0
-"""Seconds by which a lease outlives the delivery's budget."""
+"""Seconds by which a lease exceeds the delivery's budget."""
 
 RESPONSE_RESERVE = 0.25
-"""Seconds that are kept for the settlement and the response, a twentieth of the budget at most."""
+"""Seconds reserved for the settlement and the response; at most a twentieth of the remaining time."""
 
 PERMIT_TIMEOUT = 0.5
 """Seconds that a delivery waits for a permit: retries arrive in bursts a second apart, and the API must stay busy
 between them."""
 
 SETTLE_TIMEOUT = 0.5
-"""Seconds that the settlement may take, even if the budget is over: less than `LEASE_MARGIN`."""
+"""Seconds for the settlement, even after the end of the budget. Less than `LEASE_MARGIN`."""
 
 POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 0.02, 0.2
 """Seconds between two polls of the ledger."""
 
 MIN_POLL_TIME = 0.1
-"""Seconds of the budget below which polling ends: with less time, the ledger seems unavailable."""
+"""Seconds of the budget below which polling ends, because with less time the ledger would seem unavailable."""
 
 
 class ClaimedDelivery(NamedTuple):
     """A delivery that this thread owns.
 
-    ``token`` proves the claim, ``requested`` runs since the claim was requested; the call may leave in ``slot``.
+    ``token`` proves the claim, ``requested`` runs since the claim was requested, and the call may start in ``slot``.
     """
 
     keys: Keys
@@ -71,7 +71,7 @@ class Work(Protocol):
         """Do the work by the deadline. Raises nothing."""
 
     def build_settlement(self, claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
-        """Return what the ledger must store."""
+        """Return the settlement that the ledger must store."""
 
     def on_settled(self, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline) -> None:
         """Act after the settlement is stored."""
@@ -86,7 +86,7 @@ class IdempotentProcessor(NamedTuple):
     permits: ConcurrencyLimiter
 
     def process(self, work: Work, deadline: Deadline) -> Result:
-        """Return the result by the deadline: of the work, or the stored one if it was done before."""
+        """Return the result by the deadline: that of the work, or the stored one if the work was done before."""
         if not deadline.remaining():  # the budget passed in the server's queue
             return self._overloaded()
         try:
@@ -108,7 +108,7 @@ class IdempotentProcessor(NamedTuple):
     def _try_claim(  # noqa: PLR0911  one for each kind of claim
         self, work: Work, keys: Keys, deadline: Deadline
     ) -> Result | None:
-        """Claim the delivery and work on it; None if it, or its contact, is in progress. The caller has a permit."""
+        """Claim the delivery and do its work; None if it, or its contact, is in progress. The caller has a permit."""
         token, requested = secrets.token_hex(16), Stopwatch(self.clock)
         lease = deadline.remaining() + LEASE_MARGIN
         max_wait = self.api.max_slot_wait(work.action, deadline)
@@ -126,7 +126,7 @@ class IdempotentProcessor(NamedTuple):
             case ledger.KeyMismatch():
                 return Result(outcomes.IDEMPOTENCY_KEY_REUSED)
             case ledger.RateLimited(wait=wait):
-                is_late = max_wait < 0  # no slot was looked for
+                is_late = max_wait < 0  # no slot was requested
                 return Result(outcomes.IN_PROGRESS if is_late else outcomes.UPSTREAM_THROTTLED, retry_after=wait)
             case ledger.SendLimited(wait=wait, limit=limit):
                 return Result(outcomes.SEND_LIMITED, retry_after=wait, limit=limit)
@@ -146,7 +146,7 @@ class IdempotentProcessor(NamedTuple):
         return result or self._wait_for_first_response(work, keys, deadline)
 
     def _try_once(self, work: Work, keys: Keys, deadline: Deadline) -> Result | None:
-        """Claim the delivery, or without a permit return its stored result. None if it is in progress."""
+        """Claim the delivery or, without a permit, return its stored result; None if it is in progress."""
         with self.permits.acquire(keys.delivery) as acquired:
             if acquired:
                 return self._try_claim(work, keys, deadline)
@@ -183,10 +183,10 @@ class IdempotentProcessor(NamedTuple):
     def _settle_with_retry(
         self, work: Work, claimed: ClaimedDelivery, attempt: CallAttempt, deadline: Deadline
     ) -> Literal["settled", "failed", "lost"]:
-        """Store the end of the work, or release a claim without a call; if the ledger fails, retry until the deadline.
+        """Store the result, or release a claim without a call. If the ledger fails, retry until the deadline.
 
-        ``failed``: the response is the API's result, and the claim becomes an unknown outcome in the ledger. ``lost``:
-        the delivery has another owner by now.
+        ``failed``: the sender receives the API's result, and the claim becomes an unknown outcome in the ledger.
+        ``lost``: the delivery now has another owner.
         """
         keys, token = claimed.keys, claimed.token
         is_certainly_unprocessed = attempt.result.outcome.stored != "definitive" and attempt.started is None
@@ -202,14 +202,12 @@ class IdempotentProcessor(NamedTuple):
             except LedgerUnavailable as error:
                 if deadline.remaining() <= pause:
                     fields = {"outcome": attempt.result.outcome.code, "reason": str(error)}
-                    log.error(
-                        "the ledger failed after the call: its outcome is not remembered", extra={"fields": fields}
-                    )
+                    log.error("ledger unavailable after the API call, outcome not stored", extra={"fields": fields})
                     return "failed"
             self.clock.sleep(pause)
 
     def _result_of_new_owner(self, keys: Keys, result: Result, deadline: Deadline) -> Result:
-        """Return the stored result of a delivery that another owner took over after the lease ended."""
+        """Return the stored result of a delivery that another owner took over after the lease expired."""
         with suppress(LedgerUnavailable):
             stored = self.ledger.get(keys.delivery, deadline=deadline)
             if stored is not None and stored.record is not None:
@@ -218,7 +216,7 @@ class IdempotentProcessor(NamedTuple):
 
 
 def settlement(claimed: ClaimedDelivery, attempt: CallAttempt) -> Settlement:
-    """Return the settlement for any kind of work: a definitive result, and the time of the call."""
+    """Return the settlement that all kinds of work share: a definitive result, and the time of the call."""
     result, record = attempt.result, None
     if result.outcome.stored == "definitive":
         record = Record(result.outcome.code, result.api_request_id, result.resolved, claimed.keys.contact_type)
@@ -235,5 +233,5 @@ def result_from_record(record: Record, *, replayed: bool = False) -> Result:
 
 def ledger_unavailable_result(error: LedgerUnavailable) -> Result:
     """Log the error and return its result."""
-    log.error("the ledger is unavailable", extra={"fields": {"reason": str(error)}})
+    log.error("ledger unavailable", extra={"fields": {"reason": str(error)}})
     return Result(outcomes.LEDGER_UNAVAILABLE, error=str(error))

@@ -1,7 +1,7 @@
 """Reconcile the outcome of calls whose reply was lost.
 
-"Verified" requires proof: a row of the account's list that only this delivery can have created, or a second call in
-which the API accepts the code. In doubt, the delivery is not verified.
+"Verified" requires proof: a row of the account's contact list that only this delivery can have created, or a second
+call in which the API accepts the code. Without proof, the delivery is not verified.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from signup_bridge.upstream.calls import PAGE_SIZE, CallAttempt, RateLimitedApi,
 
 CLOCK_SKEW = 2.0
 """Seconds by which a row may seem older than its call: ``CreatedOn`` has whole seconds, and two synchronized clocks
-differ by less than one. With more, a verification three seconds before the call would seem to be its own."""
+differ by less than one. With a larger value, a verification three seconds before the call would seem to be its own."""
 
 PROCESSING_DELAY = 5.0
 """Seconds after the bridge gave up in which the API may still have processed the call."""
@@ -37,20 +37,20 @@ COMPETING_WINDOW = 15.0
 """Seconds around a call in which a call with another code makes it uncertain which of them verified the contact."""
 
 MAX_AGE = 3600.0
-"""Seconds after which the list proves nothing. An error in the time zone is a matter of hours."""
+"""Seconds after which the list proves nothing. A wrong time zone would shift the times by hours."""
 
 MAX_CALLS = 2
-"""Calls for one delivery in total."""
+"""Maximum number of calls for one delivery."""
 
 LIST_ZONE = timezone(timedelta(hours=8))
-"""The time zone of ``CreatedOn``, which the API does not state."""
+"""The time zone of ``CreatedOn``, which the API does not specify."""
 
 
 class Reconciler(NamedTuple):
     """Reconciles unknown outcomes.
 
-    ``describe``: the account's list is read. ``reveal``: senders may learn that a contact was verified before; if not,
-    the steps are the same for contacts that were and contacts that were not.
+    ``describe``: read the account's contact list. ``reveal``: senders may learn that a contact was verified before;
+    otherwise, the steps are the same for verified and unverified contacts.
     """
 
     api: RateLimitedApi
@@ -62,7 +62,7 @@ class Reconciler(NamedTuple):
     def reconcile(
         self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
     ) -> CallAttempt:
-        """Return the delivery's outcome, which stays unknown without proof. Raises LedgerUnavailable."""
+        """Return the delivery's outcome, which remains unknown without proof. Raises LedgerUnavailable."""
         seen = self._check_list(delivery.contact, unknown, deadline)
         if seen == "matched":
             return CallAttempt(Result(VERIFIED, resolved=True))
@@ -79,7 +79,7 @@ class Reconciler(NamedTuple):
     def _call_again(
         self, delivery: Delivery, keys: Keys, token: str, unknown: UnknownOutcome, deadline: Deadline
     ) -> CallAttempt:
-        """Call once more. Only a success is proof: after a rejection, the first call may have used the code."""
+        """Make a second call. Only a success is proof, because the first call may have used the code."""
         requested = Stopwatch(self.clock)
         max_wait = self.api.max_slot_wait(CREATE, deadline)
         slot = self.ledger.begin_retry(keys, token, max_wait=max_wait, deadline=deadline)
@@ -91,7 +91,7 @@ class Reconciler(NamedTuple):
         if outcome is VERIFIED:
             return attempt._replace(result=attempt.result._replace(resolved=True))
         if outcome not in (CODE_INCORRECT, ALREADY_VERIFIED):
-            if attempt.started is None and outcome is not BRIDGE_MISCONFIGURED:  # the first call may be processed
+            if attempt.started is None and outcome is not BRIDGE_MISCONFIGURED:  # the first call is still unknown
                 return attempt._replace(result=attempt.result._replace(outcome=OUTCOME_UNKNOWN, retry_after=None))
             return attempt
         seen = self._check_list(delivery.contact, unknown, deadline)
@@ -103,7 +103,7 @@ class Reconciler(NamedTuple):
     def _check_list(  # noqa: PLR0911  one for each state of the list
         self, contact: Contact, unknown: UnknownOutcome, deadline: Deadline
     ) -> Literal["matched", "before", "unclear", "absent", "failed"]:
-        """Compare the account's list with the calls that the API may have processed."""
+        """Compare the account's contact list with the calls that the API may have processed."""
         if not self.describe:
             return "absent"
         try:
@@ -125,8 +125,8 @@ class Reconciler(NamedTuple):
     def _created_times(self, contact: Contact, deadline: Deadline) -> list[str] | None:
         """Return ``CreatedOn`` of the rows with exactly this contact; None if the list is not available.
 
-        The API's documentation leaves open the order of the rows and whether ``Offset`` counts rows or pages: so this
-        reads the first page and the last one under both interpretations.
+        The API's documentation does not specify the order of the rows, or whether ``Offset`` counts rows or pages.
+        Therefore, this method reads the first page, and the last page in both interpretations.
         """
         offsets = [0]
         for offset in offsets:
@@ -146,7 +146,7 @@ class Reconciler(NamedTuple):
 def is_own_call(created: float, unknown: UnknownOutcome) -> bool:
     """Return whether only the delivery's own call can have created a row at ``created``.
 
-    False if the contact has more calls than the ledger reads.
+    Return False if the contact has more calls than the ledger reads.
     """
     return not unknown.has_more_calls and any(
         call.sent_at - CLOCK_SKEW <= created <= call.gave_up_at + PROCESSING_DELAY

@@ -1,6 +1,7 @@
 """Handle one request: the service that the Flask views and the event triggers call.
 
-It depends on no framework. The headers of an HTTP request authenticate its sender; the platform authorizes the others.
+It depends on no framework. The headers of an HTTP request authenticate its sender; the platform authorizes the sources
+of events.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from .verification import Verification
 class Request(Value):
     """One request to verify a contact or to send a code.
 
-    ``headers`` are those of an HTTP request, with its signature. ``key`` is the id that a trigger assigns; the body's
-    own id takes precedence. ``action``: ``auto`` lets the body decide if its source permits that.
+    ``headers`` are those of an HTTP request, with its signature. ``key`` is the id that a trigger assigns; an id in the
+    body takes precedence. ``action``: ``auto`` reads the action from the body, if its source permits that.
     """
 
     hidden = ("body", "headers")
@@ -53,7 +54,7 @@ class RequestRules(NamedTuple):
     """Which requests the service accepts and how it reads them.
 
     ``body_limit`` is in bytes. ``send_codes``: a body may request a code. ``role_credentials``: the platform's headers
-    of an HTTP request carry the credentials of its API calls.
+    of an HTTP request contain the credentials for its API calls.
     """
 
     verify_signature: Verifier
@@ -84,7 +85,7 @@ class SignupService(NamedTuple):
         self.rules.verify_signature(headers, b"")
 
     def lookup(self, delivery_id: str, headers: Headers, deadline: Deadline) -> DeliveryResult:
-        """Return what the ledger stores about a delivery. Raises RequestRejected, also if it stores nothing."""
+        """Return the stored result of a delivery. Raises RequestRejected, also if there is none."""
         keys = idempotency_key.candidates(delivery_id, headers, self.rules.keys)
         result = self.verification.lookup(keys, deadline)
         if result is None:

@@ -1,4 +1,4 @@
-"""Verify the codes of contacts, each delivery once."""
+"""Verify the codes of contacts, once for each delivery."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ COUNTED_OUTCOMES = (outcomes.CODE_INCORRECT, outcomes.OUTCOME_UNRESOLVED)
 class Verification(NamedTuple):
     """Verifies deliveries.
 
-    ``describe``: the account's list is read to reconcile unknown outcomes. ``release``: verified contacts are taken off
-    it. ``reveal``: senders may learn that a contact was verified before.
+    ``describe``: read the account's contact list to reconcile unknown outcomes. ``release``: remove verified contacts
+    from it. ``reveal``: senders may learn that a contact was verified before.
     """
 
     processor: IdempotentProcessor
@@ -42,13 +42,13 @@ class Verification(NamedTuple):
     reveal: bool
 
     def verify(self, delivery: Delivery, deadline: Deadline, credentials: Credentials | None = None) -> DeliveryResult:
-        """Verify the delivery's code, once, by the deadline. ``credentials`` are the request's own, if it has any."""
+        """Verify the delivery's code, once, by the deadline. ``credentials`` are those of the request, if any."""
         bound = self._replace(api=self.api.with_credentials(credentials)) if credentials else self
         result = self.processor.process(_VerificationWork(delivery, bound), deadline)
         return self._conceal(result, delivery.key, delivery.contact.type, delivery.contact)
 
     def lookup(self, keys: list[IdempotencyKey], deadline: Deadline) -> DeliveryResult | None:
-        """Return what the ledger stores about the delivery with one of these keys, None if it stores nothing."""
+        """Return the stored result of the delivery with one of these keys, or None if there is none."""
         try:
             for key in keys:
                 stored = self.ledger.get(self.ledger.hasher().delivery(key), deadline=deadline)
@@ -70,7 +70,7 @@ class Verification(NamedTuple):
         contact_type: ContactType | None = None,
         contact: Contact | None = None,
     ) -> DeliveryResult:
-        """Return the result with what the sender may see. The placeholder of a delivery is the same each time."""
+        """Return the result and the one that the sender may see. A delivery always has the same placeholder."""
 
         def placeholder_id() -> str:
             digest = hashlib.sha256(b"stand-in " + self.ledger.hasher().delivery(key)).digest()[:16]
@@ -106,7 +106,7 @@ class _VerificationWork(NamedTuple):
                 if isinstance(reserved, Result):
                     return CallAttempt(reserved)
                 slot = reserved
-        except LedgerUnavailable as error:  # no call was made whose outcome is not stored
+        except LedgerUnavailable as error:  # the outcome of every call so far is stored
             return CallAttempt(idempotency.ledger_unavailable_result(error))
         return api.create(self.delivery, slot, deadline)
 

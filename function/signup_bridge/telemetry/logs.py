@@ -21,7 +21,7 @@ log = logging.getLogger("signup_bridge")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-# The platform's ids are UUIDs. Another value without a letter could be a phone number, sent to be logged.
+# The platform's ids are UUIDs. Any other value without a letter could be a phone number, which must not be logged.
 _REQUEST_ID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9-]*[A-Za-z])[0-9A-Za-z-]{1,64}"
 
 
@@ -34,7 +34,7 @@ def accept_request_id(received: object) -> str:
     """Return the request id that the platform sent if it is well-formed, else a new one."""
     if isinstance(received, str) and re.fullmatch(_REQUEST_ID, received):
         return received
-    # Not secret. Reading random numbers of the kernel may release the interpreter's lock.
+    # Not secret. Reading random numbers from the kernel may release the interpreter's lock.
     return f"{random.getrandbits(128):032x}"
 
 
@@ -65,7 +65,7 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     if not record.name.startswith("gunicorn"):
         return f"{record.filename}:{record.lineno}"
-    # gunicorn's messages contain what it cannot parse, and the URL of a request that failed.
+    # gunicorn's messages contain the text that it cannot parse, and the URL of a request that failed.
     message = str(record.msg) if record.exc_info else record.getMessage()
     return message.partition(" from ip=")[0]
 
@@ -73,20 +73,20 @@ def _message(record: logging.LogRecord) -> str:
 def _filter_gunicorn(record: logging.LogRecord) -> bool:
     """Drop gunicorn's DEBUG lines, which repeat requests, even if its own options set that level.
 
-    gunicorn logs a traceback if a caller stops in the middle of a request, so anybody could fill the log.
+    gunicorn logs a traceback if a caller stops in the middle of a request, so any caller could fill the log.
     """
     if record.levelno < logging.INFO:
         return False
     if record.exc_info and isinstance(record.exc_info[1], TimeoutError):
         record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg, record.exc_info = "a caller stopped in the middle of a request", None
+        record.msg, record.exc_info = "request read timeout", None
     return True
 
 
 def dict_config(level: str) -> dict[str, Any]:
-    """Return the configuration for ``logging.config.dictConfig``. ``level`` is that of the bridge's own lines.
+    """Return the configuration for ``logging.config.dictConfig``. ``level`` applies to the bridge's own lines.
 
-    Other libraries log from WARNING, gunicorn from INFO: their DEBUG lines contain personal data.
+    Other libraries log from WARNING, gunicorn from INFO, because their DEBUG lines contain personal data.
     """
     return {
         "version": 1,

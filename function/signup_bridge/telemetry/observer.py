@@ -1,4 +1,4 @@
-"""The interface of the metrics, and its null object: nothing is counted unless ``METRICS=true``."""
+"""The interface of the metrics, and the null object that is used unless ``METRICS=true``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from signup_bridge.core.outcomes import Result
 
 
 class Observer:
-    """Ignores each event, which it receives once, at the event's end."""
+    """Ignores all events. Each event is reported once, when it ends."""
 
     def on_response(self, outcome: str, *, replayed: bool) -> None:
         """Record that a delivery was processed or a request rejected. ``outcome`` is the outcome's code."""
 
     def on_api_call(self, action: str, result: Result) -> None:
-        """Record that a call of the API ended or could not start."""
+        """Record that a call of the API finished or could not start."""

@@ -1,6 +1,6 @@
-"""Make the API's calls in their rate limit slots, and retry those that were certainly not processed.
+"""Make API calls in their rate limit slots, and retry calls that were certainly not processed.
 
-A call that the API may have processed is never repeated here.
+This module never repeats a call that the API may have processed.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from .latency import RecentLatency
 from .reply import CallResult, ContactListPage
 
 CALL_TIME_RESERVE = 2.0
-"""Seconds that are kept for the call itself, a quarter of the remaining time at most, when a slot is reserved."""
+"""Seconds reserved for the call itself when a slot is reserved; at most a quarter of the remaining time."""
 
 MIN_CALL_TIME = 1.0
-"""Seconds without which no call starts: one that is cut off ends as an unknown outcome. The 95th percentile of recent
-calls raises it, to half of the request's budget at most."""
+"""Seconds that must be left for a call to start, because a call that is cut off has an unknown outcome. The 95th
+percentile of recent calls raises it, up to half of the request's budget."""
 
 SLOT_TOLERANCE = 0.015
-"""Seconds after its slot for which a call that had to wait may still leave. Twenty slots leave 42 ms of reserve in a
-second."""
+"""Seconds after its slot within which a call that had to wait may still start. Twenty slots a second leave a reserve of
+42 ms."""
 
 MAX_RESERVATIONS = 3
-"""Slots that a call may miss before it leaves outside its slot."""
+"""Slots that a call may miss before it starts outside its slot."""
 
 PAGE_SIZE = 200
-"""Rows of a page of the account's list, the most that the API returns."""
+"""Rows of a page of the account's contact list, the API's maximum."""
 
 CONNECT_RETRY_DELAYS = (0.1, 0.4)
 """Seconds to wait before each retry of a call that was never sent."""
@@ -63,7 +63,7 @@ class SlotReservation(NamedTuple):
 
     @staticmethod
     def from_ledger(wait: float, requested: Stopwatch, clock: Clock) -> SlotReservation:
-        """Return a slot that the ledger has just reserved, assuming that it did so halfway since the request."""
+        """Return a slot that the ledger has just reserved, assuming halfway between the request and now."""
         return SlotReservation(max(0.0, wait - requested.seconds() / 2), Stopwatch(clock))
 
 
@@ -79,7 +79,7 @@ class CallAttempt(NamedTuple):
 
 
 class RateLimitedApi:
-    """The API's actions, each with its own rate limit. ``credentials`` is called for each call."""
+    """The API's actions, each with its own rate limit. Every API call calls ``credentials``."""
 
     def __init__(
         self, api: DomainApi, credentials: CredentialsProvider, ledger: Ledger, clock: Clock, observer: Observer
@@ -107,7 +107,7 @@ class RateLimitedApi:
         return self._call_in_slot(CREATE, params, slot, deadline)
 
     def send(self, contact: Contact, slot: SlotReservation, deadline: Deadline) -> CallAttempt:
-        """Send a code to a contact. The message costs money."""
+        """Send a code to a contact. Each message costs money."""
         return self._call_in_slot(SEND, _contact_params(contact), slot, deadline)
 
     def max_slot_wait(self, action: str, deadline: Deadline) -> float:
@@ -119,7 +119,7 @@ class RateLimitedApi:
         return min(max(MIN_CALL_TIME, self._latencies[action].p95()), deadline.total / 2)
 
     def _is_late(self, action: str, deadline: Deadline) -> bool:
-        """Return whether a call that starts now would probably not end in time."""
+        """Return whether a call that starts now would probably not finish in time."""
         left = deadline.remaining()
         return not left or left < self._min_call_time(action, deadline)
 
@@ -134,10 +134,10 @@ class RateLimitedApi:
         while True:
             self._wait_until(slot, action, deadline)
             before = waited.seconds()
-            if self._is_late(action, deadline):  # it waited for its slot, or the thread was frozen
+            if self._is_late(action, deadline):  # after the wait for its slot, or after a freeze
                 return CallAttempt(result.with_queue_time(before))
             if paused := breaker.open_for():
-                result = Result(UPSTREAM_UNREACHABLE, error="calls are paused", retry_after=paused)
+                result = Result(UPSTREAM_UNREACHABLE, error="circuit open", retry_after=paused)
                 return CallAttempt(result.with_queue_time(before))
             started, replied = Stopwatch(self._clock), False
             try:
@@ -157,7 +157,7 @@ class RateLimitedApi:
     def _retry(
         self, action: str, result: Result, delays: Iterator[float], deadline: Deadline
     ) -> SlotReservation | float | None:
-        """Return the slot of the retry; if there is no retry, the seconds after which one is possible."""
+        """Return the slot of the retry; without a retry, the seconds after which one is possible."""
         try:
             self._throttle(action, result, deadline)
             if self._is_late(action, deadline):
@@ -173,7 +173,7 @@ class RateLimitedApi:
         return slot.retry_after if isinstance(slot, Result) else slot
 
     def reserve_slot(self, action: str, deadline: Deadline) -> SlotReservation | Result:
-        """Reserve the action's next slot. Return a result if it is too late. Raises LedgerUnavailable."""
+        """Reserve the action's next slot, or return a result if that slot is too late. Raises LedgerUnavailable."""
         requested = Stopwatch(self._clock)
         slot = self._ledger.reserve_slot(action, max_wait=self.max_slot_wait(action, deadline), deadline=deadline)
         if slot.fits:
@@ -197,23 +197,26 @@ class RateLimitedApi:
             return
 
     def list_page(self, contact_type: ContactType, offset: int, deadline: Deadline) -> ContactListPage | None:
-        """Return a page of the account's list, or None if it is not available. Raises LedgerUnavailable."""
+        """Return a page of the account's contact list, or None if it is not available. Raises LedgerUnavailable."""
         params = {"Type": contact_type.value, "Limit": PAGE_SIZE, "Offset": offset}
         result, call = self._call_once(DESCRIBE, params, deadline)
         if result.outcome is BRIDGE_MISCONFIGURED:
-            remedy = f"{remedy_for(result.api_code, DESCRIBE)}; or RESOLVE_UNKNOWN=never"
+            remedy = f"{remedy_for(result.api_code, DESCRIBE)}, or set RESOLVE_UNKNOWN=never"
             fields = {"api_code": result.api_code, "remedy": remedy}
-            log.error("the account's list is refused: no lost answer can be found out", extra={"fields": fields})
+            log.error("contact list not accessible, unknown outcomes not reconciled", extra={"fields": fields})
         return reply.parse_contact_list(call) if call else None
 
     def delete(self, contact: Contact, deadline: Deadline) -> Result:
-        """Take a contact off the account's list; ``verified`` means that it is off it. Raises LedgerUnavailable."""
+        """Remove a contact from the account's contact list. Raises LedgerUnavailable.
+
+        The outcome ``verified`` means that the contact is not on the list.
+        """
         return self._call_once(DELETE, _contact_params(contact), deadline)[0]
 
     def _call_once(
         self, action: str, params: Mapping[str, object], deadline: Deadline
     ) -> tuple[Result, CallResult | None]:
-        """Reserve a slot and make one call in it. The call is None if it is too late. Raises LedgerUnavailable."""
+        """Reserve a slot and make one call in it, or return no call if it is too late. Raises LedgerUnavailable."""
         slot = self.reserve_slot(action, deadline)
         if isinstance(slot, Result):
             return slot, None
@@ -226,7 +229,7 @@ class RateLimitedApi:
         return result, call
 
     def _classify(self, action: str, call: CallResult) -> Result:
-        """Return the result of a call that has just finished, and record its latency if something was sent."""
+        """Return the result of a call that has just finished, and record its latency if it was sent."""
         if call.result not in ("never-sent", "no-credentials"):
             self._latencies[action].add(call.seconds)
         result = reply.classify(call, action)
@@ -241,10 +244,10 @@ class RateLimitedApi:
 
 
 def _contact_params(contact: Contact) -> dict[str, object]:
-    """Return the parameters of a contact, unchanged: which forms the API accepts is not documented."""
+    """Return the parameters of a contact, unchanged, because the API does not document which formats it accepts."""
     return {"Type": contact.type.value, "Code": contact.value}
 
 
 def _is_rate_limit(result: Result) -> bool:
-    """Return whether the API rejected the call for its rate, which other users of the account share."""
+    """Return whether the API rejected the call because of its rate limit, which other users of the account share."""
     return (result.api_code or "").startswith("RequestLimitExceeded")

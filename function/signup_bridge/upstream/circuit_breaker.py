@@ -1,4 +1,4 @@
-"""Stop calling an API that does not reply, and probe until it does.
+"""Stop calling an API that does not reply, and probe it until it replies.
 
 Each instance has its own breaker, because another instance may still reach the API.
 """
@@ -11,7 +11,7 @@ from signup_bridge.core.clock import Clock, Stopwatch
 
 
 class CircuitBreaker:
-    """Opens after ten consecutive calls without a reply, then permits one probe at a time. Safe for threads."""
+    """Opens after ten consecutive calls without a reply, then permits one probe at a time. Thread-safe."""
 
     FAILURE_THRESHOLD = 10
     MIN_OPEN, MAX_OPEN = 1.0, 15.0
@@ -26,7 +26,7 @@ class CircuitBreaker:
         self._probing = False
 
     def open_for(self) -> float:
-        """Return the seconds for which no call may start. 0.0 permits one call, whose end `record` must report."""
+        """Return the seconds for which no call may start. 0.0 permits one call, which `record` must report."""
         with self._lock:
             if self._failures < self.FAILURE_THRESHOLD:
                 return 0.0
@@ -39,7 +39,7 @@ class CircuitBreaker:
             return 0.0
 
     def record(self, *, replied: bool) -> None:
-        """Record the end of a permitted call. ``replied``: the API replied, with any reply."""
+        """Record the end of a permitted call. ``replied``: the API returned a reply of any kind."""
         with self._lock:
             if replied:
                 self._failures, self._length, self._probing = 0, 0.0, False

@@ -1,6 +1,6 @@
 """Call the Domain API through the official SDK.
 
-A call returns its facts. It does not raise, classify its reply, retry, or log the request.
+A call returns its facts. It does not raise, retry, classify the reply, or log the request.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DomainApi:
         profile = ClientProfile(
             language="en-US",
             httpProfile=HttpProfile(protocol=parts.scheme, endpoint=parts.netloc, keepAlive=True),
-            # Explicit, because the SDK's StandardRetryer calls a third time after a failure and a success.
+            # The SDK's StandardRetryer makes a third call after a failure and a success.
             retryer=NoopRetryer(),
         )
         self._clock = clock
@@ -67,13 +67,13 @@ class DomainApi:
             try:
                 client.call(action, params, headers=headers)
             except TencentCloudSDKException as error:
-                # The SDK wraps every error, and raises it for some successes: the trace decides.
+                # The SDK wraps every error, and raises errors for some successes, so the trace determines the result.
                 trace.error = trace.error or str(error.get_code())
         if trace.body is not None and trace.status is not None:
             return CallResult(Reply(trace.status, trace.body), elapsed.seconds())
         if trace.untrusted:
             fields = {"reason": trace.untrusted, "upstream_error": trace.error, "remedy": "DOMAIN_API_CA_BUNDLE"}
-            log.error("the API's certificate is not trusted: nothing was sent", extra={"fields": fields})
+            log.error("API certificate not trusted, no request sent", extra={"fields": fields})
         return CallResult(_failure(trace), elapsed.seconds(), trace.error)
 
 

@@ -1,7 +1,7 @@
-"""Read the credentials of a call, for each call: the platform renews those of an execution role.
+"""Read the credentials for each call, because the platform renews those of an execution role.
 
 Sources: the settings, the environment of an event function, or the headers of a request to a web function. Headers
-count only after the request's signature has been verified.
+are used only after the request's signature has been verified.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ image functions."""
 def provider(static: Credentials | None, *, from_environment: bool) -> CredentialsProvider:
     """Return a function that returns the credentials of a call, or None if there are none.
 
-    Those in a request's headers apply to its own calls only: see `RateLimitedApi.with_credentials`.
+    Credentials in a request's headers apply only to the calls of that request: see `RateLimitedApi.with_credentials`.
     """
     return _from_environment if from_environment and not static else lambda: static
 
 
 def _from_environment() -> Credentials | None:
-    """Return the execution role's credentials in an event function. A web function's environment has expired ones."""
+    """Return the execution role's credentials in an event function. Those in a web function's environment expire."""
     names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
     secret_id, secret_key, token = (os.environ.get(name, "") for name in names)
     complete = _is_visible(secret_id) and _is_visible(secret_key) and (not token or _is_visible(token))
@@ -57,7 +57,7 @@ def _from_environment() -> Credentials | None:
 def from_headers(headers: Headers) -> Credentials | None:
     """Return the credentials in the headers of a request whose signature has been verified, or None.
 
-    Each of the three headers must be present once, in visible ASCII. Servers join duplicate headers with a comma.
+    Each of the three headers must occur once, with visible ASCII. Servers join duplicate headers with a comma.
     """
     values = [headers.get(name) or "" for name in _HEADERS]
     complete = all(_is_visible(value) and "," not in value for value in values)
@@ -65,5 +65,5 @@ def from_headers(headers: Headers) -> Credentials | None:
 
 
 def _is_visible(value: str) -> bool:
-    """Return whether a value consists of visible ASCII characters only, so that a header can hold it."""
+    """Return whether a value consists of visible ASCII characters only, so that a header can contain it."""
     return bool(value) and value.isascii() and value.isprintable() and " " not in value

@@ -1,7 +1,7 @@
-"""The outcomes of the API's error codes, and what the operator can check.
+"""The outcomes of the API's error codes, and the remedies for the operator.
 
-A code's prefix decides only for `API_FAMILIES`, since a person's wrong code is an ``InternalError``. A code that is in
-no table decides nothing: `UPSTREAM_FAILED`.
+A prefix is sufficient only for `API_FAMILIES`, because a wrong verification code is an ``InternalError``. A code that
+is in no table has the outcome `UPSTREAM_FAILED`.
 Sources: the error codes documented for ``CreateIntlPhoneEmail`` and the common ones of Tencent Cloud API 3.0.
 """
 
@@ -21,7 +21,7 @@ from signup_bridge.core.outcomes import (
 )
 
 API_CODES: dict[str, Outcome] = {
-    # documented for CreateIntlPhoneEmail
+    # documented for CreateIntlPhoneEmail:
     "InternalError.VerifyCodeErr": CODE_INCORRECT,
     "InternalError.VerifiedPhoneEmailErr": ALREADY_VERIFIED,
     "InvalidParameterValue.InvalidParameterFormat": CONTACT_INVALID,
@@ -33,7 +33,7 @@ API_CODES: dict[str, Outcome] = {
     "InternalError.NeedLogin": BRIDGE_MISCONFIGURED,
     "InternalError.MethodNotMatch": BRIDGE_MISCONFIGURED,
     "MissingParameter.ActionNotFound": BRIDGE_MISCONFIGURED,
-    # the same errors under the names of the mainland API and of related actions
+    # the same errors, with the names of the mainland API and of related actions:
     "InvalidParameter.VerifyCodeIsInvalid": CODE_INCORRECT,
     "FailedOperation.DuplicatePhoneEmail": ALREADY_VERIFIED,
     "FailedOperation.ProhibitPhoneEmail": CONTACT_INVALID,
@@ -42,12 +42,12 @@ API_CODES: dict[str, Outcome] = {
     "InvalidParameter.CodeTypeIsInvalid": BRIDGE_MISCONFIGURED,
     "InternalError.DomainInternalError": UPSTREAM_FAILED,
     "LimitExceeded.RequestLimit": UPSTREAM_THROTTLED,
-    # common, about credentials and permission, with the family's sub-codes
+    # common, about credentials and permissions, with the family's sub-codes:
     "AuthFailure": BRIDGE_MISCONFIGURED,
     "UnauthorizedOperation": BRIDGE_MISCONFIGURED,
     "IpInBlacklist": BRIDGE_MISCONFIGURED,
     "IpNotInWhitelist": BRIDGE_MISCONFIGURED,
-    # common, about the bridge's request
+    # common, about the bridge's request:
     "ActionOffline": BRIDGE_MISCONFIGURED,
     "DryRunOperation": BRIDGE_MISCONFIGURED,
     "InvalidAction": BRIDGE_MISCONFIGURED,
@@ -60,12 +60,12 @@ API_CODES: dict[str, Outcome] = {
     "UnsupportedOperation": BRIDGE_MISCONFIGURED,
     "UnsupportedProtocol": BRIDGE_MISCONFIGURED,
     "UnsupportedRegion": BRIDGE_MISCONFIGURED,
-    # common: throttled and certainly not processed, with the family's sub-codes
+    # common, throttled and certainly not processed, with the family's sub-codes:
     "RequestLimitExceeded": UPSTREAM_THROTTLED,
-    # common: these exact codes only
+    # common, these exact codes only:
     "InvalidParameter": CONTACT_INVALID,
     "InvalidParameterValue": CONTACT_INVALID,
-    # common: they decide nothing
+    # common, without information about the outcome:
     "FailedOperation": UPSTREAM_FAILED,
     "InternalError": UPSTREAM_FAILED,
     "LimitExceeded": UPSTREAM_FAILED,
@@ -77,14 +77,14 @@ API_CODES: dict[str, Outcome] = {
     "ServiceUnavailable": UPSTREAM_FAILED,
 }
 
-# Codes with a different outcome for an action that sends a code. Sources: the errors that the mainland API documents
-# for SendPhoneEmailCode, and the name under which CreateIntlPhoneEmail would report that sending failed.
+# Error codes with a different outcome for an action that sends a verification code. Sources: the errors that the
+# mainland API documents for SendPhoneEmailCode, and the name of CreateIntlPhoneEmail's error for a failure to send.
 SEND_API_CODES: dict[str, Outcome] = {
     "InternalError.SendVerifyCodeErr": SEND_FAILED,
     "FailedOperation.SendVerifyCodeIsLimited": SEND_LIMITED,
     "FailedOperation.SendTcbPhoneEmailCodeFailed": BRIDGE_MISCONFIGURED,
     "FailedOperation.VerifyUinIsRealname": BRIDGE_MISCONFIGURED,
-    # about a verification code, which the request does not have
+    # about a verification code, which the request does not have:
     "InternalError.VerifyCodeErr": UPSTREAM_FAILED,
     "InvalidParameter.VerifyCodeIsInvalid": UPSTREAM_FAILED,
 }
@@ -92,36 +92,36 @@ SEND_API_CODES: dict[str, Outcome] = {
 API_FAMILIES = ("AuthFailure", "UnauthorizedOperation", "RequestLimitExceeded")
 """Codes of `API_CODES` whose sub-codes all have the same outcome."""
 
-# What to check if the API rejects the bridge itself. The first prefix of the code counts.
+# What to check if the API rejects the bridge itself. The first prefix that matches the code applies.
 REMEDIES: tuple[tuple[str, str], ...] = (
-    ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the account has no such key, or it is disabled"),
-    ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: not an API key's id"),
-    ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to TENCENT_SECRET_ID"),
-    ("AuthFailure.SignatureExpire", "the machine's clock: more than five minutes off"),
-    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN, or the execution role's token: wrong or expired"),
-    ("AuthFailure.UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
-    ("UnauthorizedOperation", "the key's CAM policy: it must allow domain:{action}"),
-    ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY"),
-    ("FailedOperation.", "the cloud account: the API lets it send no codes"),
-    ("Ip", "the key's CAM policy: its conditions on addresses do not allow the bridge's"),
-    ("", "DOMAIN_API_URL: the wrong site of the API, or something between it and the bridge"),
+    ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the key does not exist or is disabled; set an enabled key"),
+    ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: is not the id of an API key; correct it"),
+    ("AuthFailure.SignatureFailure", "TENCENT_SECRET_KEY: does not belong to TENCENT_SECRET_ID; correct it"),
+    ("AuthFailure.SignatureExpire", "system clock: is off by more than five minutes; synchronize it"),
+    ("AuthFailure.TokenFailure", "TENCENT_SESSION_TOKEN or the execution role's token: is wrong or expired; renew it"),
+    ("AuthFailure.UnauthorizedOperation", "CAM policy of the key: must allow domain:{action}; add it"),
+    ("UnauthorizedOperation", "CAM policy of the key: must allow domain:{action}; add it"),
+    ("AuthFailure", "TENCENT_SECRET_ID and TENCENT_SECRET_KEY: are not accepted; correct them"),
+    ("FailedOperation.", "cloud account: may not send codes; check it in the console"),
+    ("Ip", "CAM policy of the key: does not allow the bridge's IP address; add the address"),
+    ("", "DOMAIN_API_URL: is the wrong site of the API, or a proxy changes the requests; check both"),
 )
 
 NO_CREDENTIALS = (
-    "there are no credentials: set TENCENT_SECRET_ID and TENCENT_SECRET_KEY, or give the function an execution role (a "
-    "web function also ROLE_CREDENTIALS_FROM_HEADERS=true)"
+    "TENCENT_SECRET_ID and TENCENT_SECRET_KEY: are not set; set them, or give the function an execution role (a web "
+    "function also needs ROLE_CREDENTIALS_FROM_HEADERS=true)"
 )
 
 
 def remedy_for(api_code: str | None, action: str = CREATE) -> str:
-    """Return what to check after ``bridge-misconfigured``, for the log. Without a code, credentials were missing."""
+    """Return the remedy for ``bridge-misconfigured``, for the log. Without a code, the credentials are missing."""
     if api_code is None:
         return NO_CREDENTIALS
     return next(remedy for prefix, remedy in REMEDIES if api_code.startswith(prefix)).replace("{action}", action)
 
 
 def outcome_for(api_code: str, action: str = CREATE) -> Outcome:
-    """Return the outcome of an API error code: of the exact code, else of its family, else UPSTREAM_FAILED."""
+    """Return the outcome of an API error code: that of the code, else that of its family, else UPSTREAM_FAILED."""
     if action == SEND and api_code in SEND_API_CODES:
         return SEND_API_CODES[api_code]
     family = api_code.partition(".")[0]

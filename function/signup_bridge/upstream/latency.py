@@ -1,4 +1,4 @@
-"""Measure the latency of recent API calls, so that no call starts that cannot end in time."""
+"""Measure the latency of recent API calls, so that no call starts that cannot finish in time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ WINDOW = 60.0
 """Seconds for which a call counts."""
 
 SAMPLES = 1200
-"""Calls that are kept: those of a minute at 20 calls a second."""
+"""Maximum number of recorded calls: those of one minute at 20 calls a second."""
 
 _RECALCULATE_AFTER = 1.0
 """Seconds for which a percentile is cached: sorting the calls takes 0.1 ms."""
 
 
 class RecentLatency:
-    """The durations of one action's calls within `WINDOW`. Safe for threads."""
+    """The durations of one action's calls within `WINDOW`. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class RecentLatency:
         self._percentile: tuple[Stopwatch, float] | None = None
 
     def add(self, seconds: float) -> None:
-        """Count a call that has just ended."""
+        """Record a call that has just finished."""
         with self._lock:
             self._calls.append((Stopwatch(self._clock), seconds))
 

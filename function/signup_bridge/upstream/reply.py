@@ -1,6 +1,7 @@
 """Classify the facts of a call to the API as a `Result`.
 
-Only a whole reply with a request id and without an error is "verified": a wrong "verified" lets a stranger in.
+Only a complete reply with a request id and without an error means "verified", because a wrong "verified" admits a
+stranger.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from signup_bridge.upstream import error_codes
 
 
 class Reply(Value):
-    """A whole HTTP reply of the API, unchanged. Its body may contain the contact."""
+    """A complete HTTP reply of the API, unchanged. Its body may contain the contact."""
 
     hidden = ("body",)
 
@@ -36,9 +37,10 @@ class Reply(Value):
 class CallResult(NamedTuple):
     """The facts of one finished call to the API.
 
-    ``result`` is the whole reply, or: ``no-credentials`` (nothing to sign the request with), ``never-sent`` (no byte of
-    the request was handed to the network), ``no-reply`` (it was, but no whole reply came in time), ``unusable`` (the
-    reply is not HTTP, breaks off, or is too large). ``error`` is the class of the error, for the log.
+    ``result`` is the complete reply, or: ``no-credentials`` (nothing to sign the request with), ``never-sent`` (no byte
+    of the request was passed to the network), ``no-reply`` (it was, but no complete reply arrived in time),
+    ``unusable`` (the reply is not HTTP, is incomplete, or is too large). ``error`` is the class of the error, for the
+    log.
     """
 
     result: Reply | Literal["no-credentials", "never-sent", "no-reply", "unusable"]
@@ -58,7 +60,7 @@ def classify(call: CallResult, action: str = CREATE) -> Result:
     """Return the result of a call.
 
     The API always replies with HTTP 200. A reply with a request id and without an ``Error`` member is a success. A
-    reply without a request id does not come from the API and decides nothing.
+    reply without a request id does not come from the API, so its result is unknown.
     """
     timing = Timing(upstream_seconds=call.seconds)
     if not isinstance(call.result, Reply):
@@ -73,7 +75,7 @@ def classify(call: CallResult, action: str = CREATE) -> Result:
 
 
 class ContactListPage(Value):
-    """A page of the account's list: the contacts as the API spells them, each with its ``CreatedOn``."""
+    """A page of the account's contact list: each contact as the API returns it, with its ``CreatedOn``."""
 
     hidden = ("rows",)
 
@@ -83,7 +85,7 @@ class ContactListPage(Value):
 
 
 def parse_contact_list(call: CallResult) -> ContactListPage | None:
-    """Return the page in a reply to ``DescribeIntlPhoneEmailList``, or None if the reply is not usable."""
+    """Return the page in a reply to ``DescribeIntlPhoneEmailList``, or None for an unusable reply."""
     if not isinstance(call.result, Reply):
         return None
     try:
@@ -99,7 +101,7 @@ def parse_contact_list(call: CallResult) -> ContactListPage | None:
 
 
 def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
-    """Return the request id, the error's code (None without an error) and the whole response.
+    """Return the request id, the error's code (None without an error) and the object ``Response``.
 
     Raises ValueError for an unusable reply.
     """
@@ -110,7 +112,7 @@ def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
     if not isinstance(response, dict):
         raise ValueError("no Response object")  # noqa: TRY004  the reply is wrong, not a type in this program
     if "Error" in document:
-        raise ValueError("an Error beside the Response")
+        raise ValueError("an Error outside the Response")
     request_id = _token(response.get("RequestId"), "no RequestId")
     if "Error" not in response:
         return request_id, None, response
@@ -120,7 +122,7 @@ def _read(reply: Reply) -> tuple[str, str | None, dict[str, Any]]:
 
 
 def _token(value: object, message: str) -> str:
-    """Return a value that may go into logs and responses unchanged: short, visible ASCII. Raises ValueError."""
+    """Return a value that logs and responses may contain unchanged: short, visible ASCII. Raises ValueError."""
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]{1,128}", value):
         raise ValueError(message)
     return value

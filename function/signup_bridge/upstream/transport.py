@@ -1,6 +1,6 @@
 """Replace the SDK's transport with urllib3's connection pool, one deadline for each call, and the facts of each call.
 
-The SDK's transport follows redirects, shares one time-out among threads, and bounds each read instead of the whole
+The SDK's transport follows redirects, shares one timeout among threads, and limits each read instead of the whole
 reply. Its exceptions do not distinguish "never sent" from "no reply".
 """
 
@@ -29,22 +29,23 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 REPLY_LIMIT = 262_144
-"""Bytes of a whole reply on the wire, with its head. The longest expected reply, a list of 200 contacts, has about a
+"""Maximum size of a reply with its headers, in bytes. The longest expected reply, a list of 200 contacts, has about a
 tenth of that."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}( [^\r\n]*)?\r?\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(;[^\r\n]*)?\r?\n")
 _CONTENT_LENGTH = re.compile(r"[0-9]{1,9}")
-"""The forms of RFC 9112. http.client reads numbers with int(), which also takes signs, underscores, 0x and spaces."""
+"""The formats of RFC 9112. http.client reads numbers with int(), which also accepts signs, underscores, 0x and
+spaces."""
 
 
 class CallTrace:
     """The facts of one call, recorded by its connection.
 
-    ``sent``: a byte of the request was handed to the network, after connect and handshake. ``received``: a byte of the
-    reply arrived. ``timed_out``: a read reached the deadline. ``status`` and ``body``: the reply, both None unless all
-    of it arrived. ``has_trailing_data``: more than the reply arrived, which the next call would take for its own reply.
-    ``error``: the class of the error. ``untrusted``: why the server's certificate is not trusted.
+    ``sent``: a byte of the request was passed to the network, after connect and handshake. ``received``: a byte of the
+    reply arrived. ``timed_out``: a read reached the deadline. ``status`` and ``body``: the reply, both None unless it
+    arrived completely. ``has_trailing_data``: more than the reply arrived, which the next call would read as its own
+    reply. ``error``: the class of the error. ``untrusted``: why the server's certificate is not trusted.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -75,12 +76,12 @@ class CallTrace:
 
 
 current_call: ContextVar[CallTrace] = ContextVar("current_call")
-"""The trace of this thread's call. Neither the SDK nor urllib3 can pass a parameter of ours to the connection."""
+"""The trace of this thread's call. Neither the SDK nor urllib3 can pass our own parameters to the connection."""
 
 
 @contextmanager
 def trace_call(deadline: Deadline) -> Iterator[CallTrace]:
-    """Record the facts of this thread's call inside the block on the yielded `CallTrace`."""
+    """Yield a `CallTrace`, which records the facts of this thread's call inside the block."""
     token = current_call.set(CallTrace(deadline))
     try:
         yield current_call.get()
@@ -89,7 +90,7 @@ def trace_call(deadline: Deadline) -> Iterator[CallTrace]:
 
 
 class SdkResponse(NamedTuple):
-    """The reply for the SDK. Without a content type, the SDK does not look for errors in it."""
+    """The reply for the SDK. Without a content type, the SDK does not search it for errors."""
 
     status_code: int
     content: bytes
@@ -97,10 +98,10 @@ class SdkResponse(NamedTuple):
 
 
 class HttpTransport:
-    """Sends signed requests to one base URL, in place of the SDK's ``ProxyConnection``.
+    """Sends signed requests to one base URL. Replaces the SDK's ``ProxyConnection``.
 
     ``connections`` is the number kept alive, ``ca_bundle`` the path of a PEM file. Raises OSError if it cannot be read.
-    Without retries, redirects, proxies, cookies and ``.netrc``, the contact goes only to the API.
+    There are no retries, redirects, proxies, cookies or ``.netrc``, so that contacts are sent only to the API.
     """
 
     request_length = 0  # the SDK reads it after each request
@@ -129,15 +130,15 @@ class HttpTransport:
 
 
 class DeadlineReader(io.RawIOBase):
-    """Reads the bytes of a socket by the deadline of the call.
+    """Reads the bytes of a socket within the deadline of the call.
 
-    After the deadline, it reads bytes that have already arrived, without waiting: after a freeze of the instance, the
-    whole reply may be there.
+    After the deadline, it reads bytes that have already arrived, without waiting: the whole reply may have arrived
+    during a freeze of the instance.
     """
 
     def __init__(self, sock: socket.socket, file: io.RawIOBase, trace: CallTrace) -> None:
         self._sock = sock
-        # The file keeps the socket open when http.client, at "Connection: close", closes its own reference.
+        # The file keeps the socket open if http.client closes its own reference because of "Connection: close".
         self._file = file
         self._count = 0
         self.trace = trace
@@ -157,7 +158,7 @@ class DeadlineReader(io.RawIOBase):
         except (TimeoutError, ssl.SSLWantReadError):
             trace.timed_out = True
             raise
-        if count is None:  # a plain socket with time-out 0 has nothing to read
+        if count is None:  # a plain socket with timeout 0 has nothing to read
             trace.timed_out = True
             raise TimeoutError("the deadline has passed")
         trace.received = trace.received or count > 0
@@ -199,7 +200,7 @@ class ReplyBuffer(io.BufferedReader):
 
 
 class StrictResponse(HTTPResponse):
-    """Reads a reply by the deadline. In contrast to http.client, it accepts only numbers that RFC 9112 allows."""
+    """Reads a reply within the deadline. Unlike http.client, it accepts only numbers that RFC 9112 allows."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -207,7 +208,7 @@ class StrictResponse(HTTPResponse):
         self.fp = self._lines
 
     def begin(self) -> None:
-        """Read the head. Raises ValueError for a status or length that is not a plain number, or is too large."""
+        """Read the headers. Raises ValueError for a status or length that is not a plain number, or is too large."""
         super().begin()
         if not all(_CONTENT_LENGTH.fullmatch(length) for length in self.headers.get_all("Content-Length", ())):
             raise ValueError("not a Content-Length")
@@ -219,9 +220,9 @@ class StrictResponse(HTTPResponse):
 
 
 class DeadlineConnection(HTTPConnection):
-    """A connection whose waits all end by the deadline of the current call.
+    """A connection that waits no longer than the deadline of the current call.
 
-    It uses TLS if it has an ``ssl_context``: urllib3's class for TLS resolves the name without a time-out.
+    It uses TLS if it has an ``ssl_context``, because urllib3's class for TLS resolves the host name without a timeout.
     """
 
     response_class = StrictResponse
@@ -235,7 +236,7 @@ class DeadlineConnection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether another request may use it: it was not idle for long, and has nothing to read, not even its end."""
+        """Whether a request may reuse it: it was not idle for too long, and has neither data nor an end to read."""
         return self.idle.seconds() <= network.IDLE_LIMIT and super().is_connected
 
     def connect(self) -> None:
@@ -249,7 +250,7 @@ class DeadlineConnection(HTTPConnection):
         self.unsent += data
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Send a request in one piece: from its first byte on, the API may process it. Raises ProtocolError."""
+        """Send a request in one piece, since the API may process it from its first byte. Raises ProtocolError."""
         self.unsent.clear()
         super().request(*args, **options)
         trace = current_call.get()
@@ -260,11 +261,11 @@ class DeadlineConnection(HTTPConnection):
             trace.sent = True
             self.sock.sendall(self.unsent)
         except OSError as error:
-            # The pool ignores some OSErrors, and would wait for a reply.
+            # The pool ignores some OSErrors and would wait for a reply.
             raise ProtocolError("the request could not be sent") from error
 
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override]
-        """Return the whole reply, and close the connection if it must not be used again. Raises any error."""
+        """Return the complete reply, and close the connection if it must not be reused. Raises any error."""
         reply = super().getresponse()
         trace = current_call.get()
         trace.status, trace.body = reply.status, reply.data
@@ -272,8 +273,8 @@ class DeadlineConnection(HTTPConnection):
         if trace.has_trailing_data or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending()):
             self.close()
         elif self.sock is not None and hasattr(socket, "TCP_QUICKACK"):
-            # A server may hold back trailing data until the reply is acknowledged. If it is acknowledged at once, the
-            # data arrives before the next request and is seen.
+            # A server may hold back trailing data until the reply is acknowledged. An immediate acknowledgement makes
+            # the data arrive, and be detected, before the next request.
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self.idle = Stopwatch(self.clock)
         return reply

@@ -1,6 +1,6 @@
-"""Everything around the views: request id and trace, the log line, and the response to what goes wrong.
+"""Register hooks and error handlers: request id and trace, the log line, and the responses to errors.
 
-Every request gets a response, without a traceback; every POST gets one log line.
+Every request receives a response without a traceback, and every POST writes one log line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 SERVICE_BLUEPRINT = "service"
-"""The routes that no sender requests: no profile changes their responses."""
+"""The routes for operators and machines. Profiles do not change their responses."""
 
 
 def init_app(app: Flask, profile: Profile, observer: Observer, clock: Clock) -> None:
@@ -55,19 +55,19 @@ class _Response(Response):
     entry: LogEntry | None = None
 
     def get_wsgi_headers(self, _environ: WSGIEnvironment) -> Headers:
-        """Return the headers as they are: none depends on the request, and the body has a known length."""
+        """Return the headers unchanged: none depends on the request, and the length of the body is known."""
         return self.headers
 
 
 def to_flask_response(http_response: HttpResponse, entry: LogEntry | None = None) -> Response:
-    """Return Flask's response, with the ``entry`` that the log line shows."""
+    """Return Flask's response, with the ``entry`` for the log line."""
     response = _Response(http_response.body, http_response.status, headers=http_response.headers)
     response.timing, response.entry = http_response.timing, entry
     return response
 
 
 def _target_check(app: Flask) -> Callable[[str], bool]:
-    """Return a function that checks whether a request target is written exactly as a route.
+    """Return a function that checks whether a request target is spelled exactly like a route.
 
     ``//metrics`` and ``/%6Detrics`` must not bypass a proxy's rule for ``/metrics``.
     """
@@ -106,7 +106,7 @@ def _register_hooks(app: Flask, observer: Observer, clock: Clock) -> None:
         sent.headers.extend(responses.common_headers(context.request_id, sent.timing))
         if request.method == "POST" and sent.entry:
             is_routed = request.url_rule and sent.entry.fields["outcome"] != outcomes.NOT_FOUND.code
-            message = "delivery" if is_routed else "request refused"
+            message = "delivery" if is_routed else "request rejected"
             delivery_log.write(sent.entry, observer, sent.status_code, context.elapsed, message)
         return sent
 
@@ -130,7 +130,7 @@ def _register_error_handlers(app: Flask, profile: Profile) -> None:
     def not_routed(error: HTTPException) -> Response:
         if isinstance(error, MethodNotAllowed):
             methods = {*(error.valid_methods or ()), "OPTIONS"}
-            if request.path == "/":  # the page for browsers is no part of the API
+            if request.path == "/":  # the page for browsers is not part of the API
                 methods -= {"GET", "HEAD"}
             allow = ", ".join(sorted(methods))
             if request.method == "OPTIONS":

@@ -1,7 +1,7 @@
-"""Build the HTTP response for a result or a rejection, in the format that makes the sender do the right thing.
+"""Build the HTTP response for a result or a rejection, in the format that the sender's profile requires.
 
-A response never contains a contact in the clear, a verification code, or details of an internal error. A delivery's
-``id`` is what the sender chose.
+A response never contains an unmasked contact, a verification code, or details of an internal error. The ``id`` of a
+delivery is the sender's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROBLEM_TYPE = "urn:signup-bridge:problem:"
 
 
 class HttpResponse(NamedTuple):
-    """An HTTP response without its `common_headers`. ``timing`` is None if it could reveal what the body conceals."""
+    """An HTTP response without its `common_headers`. ``timing`` is None if it could reveal a concealed outcome."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -28,7 +28,7 @@ class HttpResponse(NamedTuple):
 
 
 def common_headers(request_id: str, timing: Timing | None = NO_TIME) -> dict[str, str]:
-    """Return the headers of every response; without times if there is no ``timing``."""
+    """Return the headers of every response, without times if there is no ``timing``."""
     if timing is None:
         return {"X-Request-Id": request_id}
     times = f"wait;dur={timing.queue_seconds * 1000:.1f}, upstream;dur={timing.upstream_seconds * 1000:.1f}"
@@ -46,7 +46,7 @@ class Responder(NamedTuple):
     timed: bool
 
     def from_result(self, delivery: DeliveryResult, request_id: str) -> HttpResponse:
-        """Return the response to a delivery. A success shows the masked contact, unless it is not known."""
+        """Return the response to a delivery. A success includes the masked contact, if it is known."""
         result = delivery.public_result
         outcome = result.outcome
         if outcome.kind != "success":
@@ -90,7 +90,7 @@ def http_status(outcome: Outcome, profile: Profile) -> int:
 
 
 def response_format(outcome: Outcome, profile: Profile) -> ResponseFormat:
-    """Return the format of an outcome that is no success; that of a success is the same in all profiles."""
+    """Return the format of an outcome that is not a success. Successes have the same format in all profiles."""
     match outcome.kind:
         case "permanent":
             return profile.permanent
@@ -117,28 +117,22 @@ def _failure(
     retry_after: float | None = None,
     message: str | None = None,
 ) -> HttpResponse:
-    """Return the response to an outcome that is no success.
+    """Return the response to an outcome that is not a success.
 
-    ``retry_after`` is in seconds, ``message`` for the person who signs up; None selects the outcome's own.
+    ``retry_after`` is in seconds, ``message`` is for the person who signs up; None selects the outcome's own.
     """
-    status = http_status(outcome, profile)
+    status, seconds = http_status(outcome, profile), _retry_seconds(outcome, retry_after)
     title = message or outcome.title
     match response_format(outcome, profile):
-        case "acknowledged":  # a sender that receives 200 does not retry: there is nothing to stop
-            members = {
-                "code": outcome.code,
-                "verified": False,
-                "title": title,
-                "detail": detail,
-                "retry_after": _retry_seconds(outcome, retry_after),
-            }
-            return json_response(status, members | optional)
-        case "hook":  # a retry follows at once: all attempts of the sender together have 5 s
-            seconds = 1 if outcome.retryable else _retry_seconds(outcome, retry_after)
-            error = {"http_code": status if outcome.retryable else outcome.status, "message": title}
-            members = {"error": error, "code": outcome.code, "retry_after": seconds}
-            return json_response(status, members, *(_retry_headers(seconds) if outcome.retryable else ()))
-    seconds = _retry_seconds(outcome, retry_after)
+        case "acknowledged":  # a sender that receives 200 does not retry, so it needs no header to stop
+            members = {"code": outcome.code, "verified": False, "title": title, "detail": detail}
+            return json_response(status, members | {"retry_after": seconds} | optional)
+        case "hook":
+            error = {"http_code": outcome.status, "message": title}
+            headers: tuple[tuple[str, str], ...] = ()
+            if outcome.retryable:  # the sender retries immediately, because all its attempts together may take 5 s
+                error["http_code"], seconds, headers = status, 1, _retry_headers(1)
+            return json_response(status, {"error": error, "code": outcome.code, "retry_after": seconds}, *headers)
     members = {  # RFC 9457
         "type": PROBLEM_TYPE + outcome.code,
         "title": outcome.title,
@@ -154,7 +148,7 @@ def _failure(
 
 
 def _retry_seconds(outcome: Outcome, retry_after: float | None) -> int | None:
-    """Return the whole seconds after which to retry, or to try a new delivery; None if there is no such time."""
+    """Return the whole seconds after which to retry or to try a new delivery, or None if there is no such time."""
     if outcome.retry_after is not None:
         return math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after))
     return math.ceil(retry_after) if retry_after is not None and outcome.kind == "permanent" else None

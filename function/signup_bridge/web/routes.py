@@ -1,4 +1,4 @@
-"""The routes that senders request: an HTTP request becomes a `Request`, and its result the HTTP response."""
+"""The routes for senders: convert an HTTP request to a `Request`, and its result to the HTTP response."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .responses import Responder
 from .wsgi_environ import BUDGET, queue_time, request_read
 
 MAX_QUEUE_FRACTION = 0.75
-"""The fraction of its budget that a request may spend in the server's queue."""
+"""Maximum fraction of its budget that a request may spend in the server's queue."""
 
 
 class WebhookViews(NamedTuple):
-    """The views of the routes that senders request. ``budget``: seconds for one request."""
+    """The views of the routes for senders. ``budget``: seconds for one request."""
 
     service: SignupService
     responder: Responder
@@ -37,7 +37,7 @@ class WebhookViews(NamedTuple):
     def register(self, app: Flask, *, send_codes: bool) -> None:
         """Add the routes."""
         app.post("/webhooks/signup", strict_slashes=False)(self.signup)
-        # A Function URL has no path of its own; a target in the absolute form may have none at all.
+        # A Function URL has no path; a request target in absolute form may have none either.
         app.post("/", strict_slashes=False, endpoint="function_url")(self.signup)
         if send_codes:
             app.post("/webhooks/code", strict_slashes=False)(self.send_code)
@@ -65,10 +65,10 @@ class WebhookViews(NamedTuple):
         )
 
     def _deadline(self) -> Deadline:
-        """Return the deadline of this request, whose budget began when the server accepted it.
+        """Return the deadline of this request, whose budget starts when the server accepts the request.
 
-        A request that spent most of its budget in the server's queue has none left: a call that does not start cannot
-        end as an unknown outcome.
+        A request that spent most of its budget in the server's queue has no time left, because a call that does not
+        start cannot have an unknown outcome.
         """
         environ = request.environ
         budget = min(self.budget, environ.get(BUDGET, self.budget))
@@ -76,7 +76,7 @@ class WebhookViews(NamedTuple):
         return Deadline(self.clock, budget - age if age < budget * MAX_QUEUE_FRACTION else 0.0, total=budget)
 
     def _body(self) -> bytes:
-        """Read the whole body. Raises RequestRejected, before reading if ``Content-Length`` is above the limit."""
+        """Read the whole body. Raises RequestRejected, without reading if ``Content-Length`` exceeds the limit."""
         try:
             body = request.get_data(cache=False)
         except RequestEntityTooLarge:
@@ -84,11 +84,11 @@ class WebhookViews(NamedTuple):
         except (ClientDisconnected, OSError):
             raise RequestRejected(outcomes.BODY_INCOMPLETE) from None
         except Exception as error:  # noqa: BLE001  the server's own classes for an invalid chunk
-            # gunicorn reports the end of the connection inside a chunk's terminator as a wrong terminator.
+            # gunicorn reports a connection that ends inside a chunk's terminator as a wrong terminator.
             broken_off = getattr(error, "term", None) in (b"", b"\r")
             outcome = outcomes.BODY_INCOMPLETE if broken_off else outcomes.BODY_MALFORMED
             raise RequestRejected(outcome) from None
-        # Werkzeug truncates a chunked body at its limit, and reports no body that ends early.
+        # Werkzeug truncates a chunked body at its limit, and does not report a body that ends early.
         if len(body) != (request.content_length or len(body)):
             raise RequestRejected(outcomes.BODY_INCOMPLETE)
         request_read.get()()

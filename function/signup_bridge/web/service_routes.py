@@ -1,4 +1,4 @@
-"""The routes that operators and machines request: health, readiness, the OpenAPI description, metrics."""
+"""The routes for operators and machines: health, readiness, the OpenAPI description, metrics."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ HOME_PAGE = b"""<!doctype html>
 <html lang="en">
 <title>signup-bridge</title>
 <h1>signup-bridge</h1>
-<p>This service verifies phone numbers and email addresses for signup systems, which post signed webhooks to
+<p>This service verifies phone numbers and email addresses for signup systems, which send signed webhooks to
 <code>/webhooks/signup</code>.</p>
-<p><a href="openapi.json">Description of its API</a> (OpenAPI 3.1)</p>
+<p><a href="openapi.json">API description</a> (OpenAPI 3.1)</p>
 </html>
 """
 """The page at the root. Its link is relative: a gateway may add a prefix."""
 
 
 class ServiceViews(NamedTuple):
-    """The views. ``describe`` returns the OpenAPI description; without ``metrics`` they have no route."""
+    """The views. ``describe`` returns the OpenAPI description. Without ``metrics``, `/metrics` does not exist."""
 
     ledger: Ledger
     queries: LedgerQueryLimiter
@@ -57,7 +57,7 @@ class ServiceViews(NamedTuple):
         app.register_blueprint(blueprint)
 
     def home(self) -> Response:
-        """Return a page for people. A sender that uses the wrong method must not get a 200."""
+        """Return a page for browsers only: a sender that uses the wrong method must not receive a 200."""
         if not any(media_type == "text/html" for media_type, _ in request.accept_mimetypes):
             raise MethodNotAllowed(["POST"])
         headers = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", "default-src 'none'"))
@@ -72,7 +72,7 @@ class ServiceViews(NamedTuple):
                 self.ledger.ping(deadline=deadline)
         except LedgerUnavailable as error:
             raise RequestRejected(
-                outcomes.LEDGER_UNAVAILABLE, f"The {self.ledger.reach} ledger does not work. {error}"
+                outcomes.LEDGER_UNAVAILABLE, f"The {self.ledger.reach} ledger is unavailable. {error}"
             ) from None
         members = {"engine": self.ledger.engine, "reach": self.ledger.reach}
         return to_flask_response(json_response(200, {"status": "ok", "version": __version__, "ledger": members}))

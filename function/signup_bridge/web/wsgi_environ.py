@@ -1,6 +1,6 @@
 """Facts about a request that only the server or the platform knows, such as its time in a queue.
 
-The functions use what gunicorn documents. Without gunicorn, and for the queue time without Linux, they do nothing.
+The functions use documented interfaces of gunicorn. Without gunicorn, they do nothing. The queue time requires Linux.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 BUDGET = "signup_bridge.budget"
-"""The key of the WSGI environment for the seconds that the platform leaves for this request; no header can set it."""
+"""The key in the WSGI environment of the seconds that the platform leaves for this request. No header can set it."""
 
 current_request: ContextVar[Any] = ContextVar("current_request", default=None)
-"""gunicorn's own request, as its hook ``pre_request`` passes it; each thread has its own."""
+"""gunicorn's request object, from its hook ``pre_request``. Each thread has its own."""
 
 request_read: ContextVar[Callable[[], object]] = ContextVar("request_read", default=lambda: None)
-"""Call it once the request has been read: the worker stops limiting the time for that. Each thread has its own."""
+"""Call it when the request has been read, so that the worker stops limiting the time. Each thread has its own."""
 
 _LAST_DATA_RECEIVED = struct.Struct("=52xI")
 """``tcpi_last_data_recv`` in Linux's ``struct tcp_info`` (linux/tcp.h): 8 bytes, 11 other 32-bit numbers, then this."""
@@ -32,7 +32,7 @@ def queue_time(environ: WSGIEnvironment) -> float:
     """Return the seconds since the last byte of the connection arrived.
 
     Before the body is read, a complete request has spent this time in the queues of the kernel and of gunicorn. The
-    server itself starts no clock before a thread is free.
+    server itself does not measure the time before a thread is free.
     """
     connection = environ.get("gunicorn.socket")
     if connection is None or sys.platform != "linux":

@@ -34,32 +34,42 @@ def refused(cloud: ScfCloud, config: Config) -> str:
             "CreateFunction",
             "UnauthorizedOperation.CAM",
             f"{NO_PERMISSION} (scf:CreateFunction)\nresource (qcs::scf:gz:uin/1:ns/default) has no permission",
-            "CreateFunction: the deployer's key lacks the permission scf:CreateFunction on qcs::scf:gz:uin/1:ns/",
+            "CreateFunction: The deployer's key lacks the permission scf:CreateFunction on qcs::scf:gz:uin/1:ns/",
         ),
         (
             "CreateTrigger",
             "AuthFailure.UnauthorizedOperation",
             "No.",
-            "CreateTrigger: the deployer's key lacks the permission scf:CreateTrigger; the policy",
+            "CreateTrigger: The deployer's key lacks the permission scf:CreateTrigger. Add it",
         ),
         (
             "CreateFunction",
             "UnauthorizedOperation.CAM",
             f"{NO_PERMISSION} (cam:PassRole)",
-            "CreateFunction: the deployer's key lacks the permission cam:PassRole; the policy",
+            "CreateFunction: The deployer's key lacks the permission cam:PassRole. Add it",
         ),
-        ("GetFunction", "UnauthorizedOperation.Region", "No.", "GetFunction: the account may not use this region;"),
-        ("GetFunction", "ResourceNotFound.Namespace", "No.", "GetFunction: the namespace does not exist"),
-        ("CreateFunction", "InvalidParameterValue.VpcX", "No.", "CreateFunction: the platform rejected it\n"),
-        ("CreateFunction", "LimitExceeded.Quota", "No.", "CreateFunction: a quota of the account is used up;"),
-        ("CreateFunction", "ResourceInUse.Function", "No.", "CreateFunction: it was created concurrently"),
-        ("CreateTrigger", "ResourceInUse.TriggerName", "No.", "CreateTrigger: the function has such a trigger already"),
-        ("CreateTrigger", "ResourceInUse.Trigger", "No.", "CreateTrigger: the function has such a trigger already"),
+        ("GetFunction", "UnauthorizedOperation.Region", "No.", "GetFunction: The account may not use this region."),
+        ("GetFunction", "ResourceNotFound.Namespace", "No.", "GetFunction: The namespace does not exist"),
+        (
+            "CreateFunction",
+            "InvalidParameterValue.VpcX",
+            "No.",
+            "CreateFunction: SCF rejected the call. See the error below.\n",
+        ),
+        ("CreateFunction", "LimitExceeded.Quota", "No.", "CreateFunction: A quota of the account is used up."),
+        (
+            "CreateFunction",
+            "ResourceInUse.Function",
+            "No.",
+            "CreateFunction: The resource was created at the same time",
+        ),
+        ("CreateTrigger", "ResourceInUse.TriggerName", "No.", "CreateTrigger: The function already has this trigger"),
+        ("CreateTrigger", "ResourceInUse.Trigger", "No.", "CreateTrigger: The function already has this trigger"),
         (
             "PutReservedConcurrencyConfig",
             "FailedOperation.ReservedExceedTotal",
             "No.",
-            "PutReservedConcurrencyConfig: the account's concurrency quota is too small",
+            "PutReservedConcurrencyConfig: The account's concurrency quota is too small",
         ),
     ],
 )
@@ -69,14 +79,14 @@ def test_api_error_is_explained_with_remedy(
     cloud.refuse(action, code, message)
     text = refused(cloud, config)
     assert text.startswith(expected), text
-    assert f"\n  the API said: {code}: " in text
+    assert f"\n  API error {code}: " in text
 
 
 def test_api_error_with_variables_hides_values(cloud: ScfCloud, config: Config) -> None:
     values = " ".join((*config.variables.values(), SECRET_ID, SECRET_KEY))
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"faulty: {values}")
     text = refused(cloud, config)
-    assert text.startswith("CreateFunction: the variables are not accepted; see `environment` in serverless.yml")
+    assert text.startswith("CreateFunction: The variables are not accepted. Check `environment` in serverless.yml")
     assert "faulty: " in text
     assert_no_secret(text)
     assert SECRET_ID not in text
@@ -92,8 +102,8 @@ def test_failed_function_reason_hides_values(cloud: ScfCloud, config: Config) ->
     ("secret_id", "secret_key", "token", "expected"),
     [
         (SECRET_ID, "wrong", None, "TENCENT_SECRET_KEY does not belong to TENCENT_SECRET_ID"),
-        ("AKIDofNobody", SECRET_KEY, None, "the key of TENCENT_SECRET_ID does not exist, or is disabled"),
-        (SECRET_ID, SECRET_KEY, "old", "TENCENT_SESSION_TOKEN is expired"),
+        ("AKIDofNobody", SECRET_KEY, None, "The key in TENCENT_SECRET_ID does not exist or is disabled"),
+        (SECRET_ID, SECRET_KEY, "old", "TENCENT_SESSION_TOKEN has expired"),
         (" spaced ", SECRET_KEY, None, "TENCENT_SECRET_ID, TENCENT_SECRET_KEY: secret id should not contain spaces"),
     ],
 )
@@ -118,9 +128,7 @@ def test_throttled_calls_are_retried_more_slowly(cloud: ScfCloud, config: Config
     deploy(cloud, config)
     assert cloud.writes.count("CreateFunction") == 3
     cloud.refuse("GetFunction", "RequestLimitExceeded.UinLimitExceeded", times=3)
-    assert refused(cloud, config).startswith(
-        "GetFunction: the rate limit is exceeded after several retries; wait a minute"
-    )
+    assert refused(cloud, config).startswith("GetFunction: Rate limit exceeded after several retries. Wait a minute")
 
 
 @pytest.mark.parametrize("code", sorted(BUSY))
@@ -132,7 +140,7 @@ def test_busy_function_is_retried(cloud: ScfCloud, config: Config, code: str) ->
 
 def test_permanently_busy_function_is_reported(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateTrigger", "FailedOperation.CreateTrigger", times=1000)
-    assert refused(cloud, config).startswith("CreateTrigger: the platform could not do it; run the command again")
+    assert refused(cloud, config).startswith("CreateTrigger: The operation failed. Run the command again")
 
 
 def test_read_call_is_retried_after_connection_failure(cloud: ScfCloud, config: Config) -> None:
@@ -149,14 +157,16 @@ def test_read_call_is_retried_after_platform_failure(cloud: ScfCloud, config: Co
     cloud.refuse("UpdateFunctionConfiguration", "InternalError")
     cloud.function.about["Timeout"] = 1
     cloud.clear_calls()
-    assert refused(cloud, config).startswith("UpdateFunctionConfiguration: the platform failed; run the command again")
+    assert refused(cloud, config).startswith(
+        "UpdateFunctionConfiguration: SCF has an internal error. Run the command again"
+    )
     assert cloud.writes == ["UpdateFunctionConfiguration"]
 
 
 def test_write_call_is_not_retried_after_connection_failure(cloud: ScfCloud, config: Config) -> None:
     cloud.refuse("CreateFunction", None)
     text = refused(cloud, config)
-    assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} did not respond; check the network")
+    assert text.startswith(f"CreateFunction: {cloud.url.removeprefix('http://')} did not respond. Check the network")
     assert cloud.writes == ["CreateFunction"]
     deploy(cloud, config)
     assert cloud.function.about["Status"] == "Active"
@@ -166,7 +176,7 @@ def test_unreachable_api_is_reported(config: Config) -> None:
     with ScfCloud() as gone:
         pass
     text = refused(gone, config)
-    assert "did not respond; check the network and HTTPS_PROXY, and run the command again" in text
+    assert "did not respond. Check the network and HTTPS_PROXY, and run the command again" in text
     assert "refused" in text
 
 
@@ -185,7 +195,7 @@ def test_foreign_response_is_not_taken_for_success(
     cloud: ScfCloud, config: Config, content_type: str, body: bytes
 ) -> None:
     cloud.replacement = content_type, body
-    with pytest.raises(DeployError, match="the reply is not the API's"):
+    with pytest.raises(DeployError, match="the response is not from the API"):
         api(cloud, config).call("GetFunction", WHO)
 
 
@@ -201,14 +211,14 @@ def test_foreign_response_is_not_taken_for_success(
 )
 def test_incomplete_response_is_reported(action: str, reply: dict[str, Any], needed: str) -> None:
     read = {"GetFunction": DeployedFunction.from_reply, "ListTriggers": parse_triggers}[action]
-    with pytest.raises(DeployError, match=f"{action}: the reply has no {needed}; run the command again"):
+    with pytest.raises(DeployError, match=f"{action}: the response has no {needed}. Run the command again"):
         read(reply)
 
 
 def test_error_with_other_content_type_is_recognised(cloud: ScfCloud, config: Config) -> None:
     body = b'{"Response": {"Error": {"Code": "LimitExceeded.Function", "Message": "No."}, "RequestId": "r"}}'
     cloud.replacement = "application/json; charset=utf-8", body
-    with pytest.raises(ApiError, match="the quota of functions is used up"):
+    with pytest.raises(ApiError, match="The quota of functions is used up"):
         api(cloud, config).call("GetFunction", WHO)
 
 
@@ -238,6 +248,5 @@ def test_other_status_is_reported(config: Config, cloud: ScfCloud) -> None:
 
 def test_every_explanation_says_what_to_do() -> None:
     for code, meaning in MEANINGS.items():
-        assert ";" in meaning or "," in meaning, code
-        assert not meaning.endswith(".")
+        assert re.fullmatch(r"[^.].+\. [A-Z].+\.", meaning), code
     assert not BUSY & set(MEANINGS)

@@ -28,16 +28,28 @@ def test_commented_event_function_is_valid(tmp_path: Path) -> None:
     ("line", "other", "problem"),
     [
         ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is required"),
-        ("name: ckafka-xxxxxxxx-signups", "name: other", "inputs.events: ckafka's name must be <instanceId>-<topic>"),
-        ("maxMsgNum: 10 ", "maxMsgNum: 0 ", "inputs.events[1].ckafka.parameters.maxMsgNum: must be a number from 1"),
-        ("timeout: 60", "timeout: 61", "inputs.events[1].ckafka.parameters.timeout: must be a number from 1 to 60"),
+        (
+            "name: ckafka-xxxxxxxx-signups",
+            "name: other",
+            "inputs.events: the name of the ckafka trigger must be <instanceId>-<topic>",
+        ),
+        (
+            "maxMsgNum: 10 ",
+            "maxMsgNum: 0 ",
+            "inputs.events[1].ckafka.parameters.maxMsgNum: must be a whole number from 1",
+        ),
+        (
+            "timeout: 60",
+            "timeout: 61",
+            "inputs.events[1].ckafka.parameters.timeout: must be a whole number from 1 to 60",
+        ),
         ("offset: latest", "offset: oldest", "inputs.events[1].ckafka.parameters.offset: must be latest or earliest"),
         ("handler: index.main_handler", "#", "inputs.handler: is required; it must be index.main_handler"),
-        ("memorySize: 64", "type: event", "column 3: the key type is duplicate"),
+        ("memorySize: 64", "type: event", "column 3: duplicate key type"),
         (
             "memorySize: 64",
             "memorySize: 64\n  instanceConcurrencyConfig: {enable: true, dynamicEnabled: false, maxConcurrency: 16} #",
-            "inputs.instanceConcurrencyConfig: is for web functions only; remove it",
+            "inputs.instanceConcurrencyConfig: is supported for web functions only; remove it",
         ),
     ],
 )
@@ -57,10 +69,8 @@ def test_event_function_needs_redis_and_uses_role_credentials(tmp_path: Path) ->
     assert "TENCENT_SECRET_ID" not in load(tmp_path, event_function(), without_key).variables
     text = event_function().replace("  role: signup-bridge\n", "")
     cls, problem = problems(tmp_path, text, without_key)
-    assert cls.startswith("inputs.cls: needs `role`")
-    assert problem == (
-        "inputs.role: is required; without FUNCTION_SECRET_ID the function calls with its role's credentials"
-    )
+    assert cls.startswith("inputs.cls: requires `role`")
+    assert problem == ("inputs.role: is required; without FUNCTION_SECRET_ID, the function uses its role's credentials")
     half = problems(tmp_path, event_function(), {**without_key, "FUNCTION_SECRET_ID": "a"})
     assert [one.partition(":")[0] for one in half] == ["inputs.environment.variables.TENCENT_SECRET_KEY"]
 
@@ -68,4 +78,4 @@ def test_event_function_needs_redis_and_uses_role_credentials(tmp_path: Path) ->
 def test_web_function_with_ckafka_is_rejected(tmp_path: Path) -> None:
     events = yaml.safe_load(event_function())["inputs"]["events"]
     (problem,) = problems(tmp_path, changed_yaml(events=events))
-    assert problem == "inputs.events: ckafka calls event functions only; set `type: event`"
+    assert problem == "inputs.events: ckafka is supported for event functions only; set `type: event`"

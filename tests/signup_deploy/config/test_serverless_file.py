@@ -42,24 +42,24 @@ def test_read_resolves_variables_like_scf_command(
         (
             "publicAccess: true",
             "publicAccess: no",
-            "column 17: a string to one YAML parser, a number or boolean to anot",
+            "column 17: YAML parsers load this value with different",
         ),
-        ("publicAccess: true", "publicAccess: ON", "column 17: a string to one YAML parser"),
-        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: a string to one YAML parser"),
-        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: a string to one YAML parser"),
-        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: a string to one YAML parser"),
-        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: a string to one YAML parser"),
+        ("publicAccess: true", "publicAccess: ON", "column 17: YAML parsers load this value"),
+        ("timeout: 12 ", "timeout: 014 ", "line 23, column 12: YAML parsers load this value"),
+        ("timeout: 12 ", "timeout: 1:30 ", "line 23, column 12: YAML parsers load this value"),
+        ("timeout: 12 ", "timeout: 1_2 ", "line 23, column 12: YAML parsers load this value"),
+        ("${env:LEDGER_KEY}", "2026-13-45", "column 19: YAML parsers load this value"),
         ("${env:LEDGER_KEY}", "canary: canary: x", "mapping values are not allowed here"),
         ("${env:LEDGER_KEY}", '"canary\\q"', "found unknown escape character 'q'"),
         ("${env:LEDGER_KEY}", "*canary", "found undefined alias …"),
-        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "the key LEDGER_KEY is duplicate"),
+        ("${env:LEDGER_KEY}", "canary\n      LEDGER_KEY: canary", "duplicate key LEDGER_KEY"),
         ("${env:LEDGER_KEY}", "canary\x00", "a character is not allowed in YAML"),
     ],
 )
 def test_read_invalid_yaml_is_reported_without_its_text(tmp_path: Path, old: str, new: str, problem: str) -> None:
     assert old in YAML
     (found,) = problems(tmp_path, YAML.replace(old, new))
-    assert found.startswith("is not YAML: ")
+    assert found.startswith("not valid YAML: ")
     assert problem in found
     assert "canary" not in found
 
@@ -73,7 +73,7 @@ def test_read_unambiguous_scalars_are_accepted(tmp_path: Path) -> None:
 def test_variable_with_dollar_inside_text_is_rejected(tmp_path: Path) -> None:
     text = YAML.replace("${env:LEDGER_URL}", "rediss://:${env:PASSWORD}@h:1/0")
     (problem,) = problems(tmp_path, text, PASSWORD="canary$&", LEDGER_KEY="k" * 32)
-    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD holds a $, which the `scf` command")
+    assert problem.startswith("inputs.environment.variables.LEDGER_URL: PASSWORD contains a $, which the `scf` command")
     assert "canary" not in problem
     assert load(tmp_path, YAML, LEDGER_URL="rediss://:p$&@h:1/0", LEDGER_KEY="k" * 32).shared_ledger
 
@@ -88,5 +88,5 @@ def test_file_repr_hides_variables(tmp_path: Path) -> None:
 def test_read_other_file_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "serverless.yml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"is not YAML|must be a mapping"):
+    with pytest.raises(ConfigError, match=r"not valid YAML|must be a mapping"):
         read(path, {})

@@ -68,18 +68,18 @@ def test_file_contains_no_secret_and_no_deployer_key() -> None:
 def test_timeout_must_exceed_budget_of_profile(tmp_path: Path) -> None:
     assert load(tmp_path, SENDER_PROFILE="supabase").settings.request_budget == 4
     assert load(tmp_path, YAML.replace("timeout: 12", "timeout: 5"), SENDER_PROFILE="supabase").timeout == 5
-    too_short = "inputs.timeout: must be more than REQUEST_BUDGET, "
-    assert problems(tmp_path, YAML.replace("timeout: 12", "timeout: 5"))[0].startswith(f"{too_short}8;")
-    assert problems(tmp_path, YAML, REQUEST_BUDGET="20")[0].startswith(f"{too_short}20;")
+    too_short = "inputs.timeout: must be greater than REQUEST_BUDGET ("
+    assert problems(tmp_path, YAML.replace("timeout: 12", "timeout: 5"))[0].startswith(f"{too_short}8);")
+    assert problems(tmp_path, YAML, REQUEST_BUDGET="20")[0].startswith(f"{too_short}20);")
     (problem,) = problems(tmp_path, YAML, REQUEST_BUDGET="8", SENDER_PROFILE="supabase")
-    assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be 4 at most")
+    assert problem.startswith("inputs.environment.variables.REQUEST_BUDGET: must be at most 4")
 
 
 def test_variables_that_scf_command_misreads_are_rejected(tmp_path: Path) -> None:
     text = changed_yaml(role="role-of-${env:NOBODY}", description="${env:SELF}")
     found = problems(tmp_path, text, SELF="a ${env:SELF}")
     assert found[:2] == [
-        "inputs.description: SELF refers to itself; write its value",
+        "inputs.description: SELF refers to itself; set its value directly",
         "inputs.role: NOBODY is not set, and cannot be omitted within a longer string; set it",
     ]
 
@@ -87,17 +87,17 @@ def test_variables_that_scf_command_misreads_are_rejected(tmp_path: Path) -> Non
 def test_all_problems_are_reported_with_variable_to_set(tmp_path: Path) -> None:
     text = changed_yaml(timeout="12", memorySize=100, region=None, layer=[], description="a-b")
     path = "inputs.environment.variables"
-    hint = "is not set; it comes with the account's API key (set FUNCTION_SECRET"
+    hint = "is not set; copy it from the account's API key (set FUNCTION_SECRET"
     secrets = (
-        f"{path}.WEBHOOK_SECRETS: is not set; give the sender's secret, or set WEBHOOK_AUTH=none to accept unsigned "
-        "requests from anyone (set WEBHOOK_SECRETS in the environment)"
+        f"{path}.WEBHOOK_SECRETS: is not set; set it to the sender's secret, or set WEBHOOK_AUTH=none to accept "
+        "unsigned requests from anyone (set WEBHOOK_SECRETS in the environment)"
     )
     assert problems(tmp_path, text, {}) == [
         "inputs.layer: is not supported; correct it, or remove it",
         "inputs.region: is required; it must be a region such as ap-guangzhou",
-        "inputs.memorySize: must be a number: 64, 128, or more by 128 up to 3072",
-        "inputs.timeout: must be a number from 1 to 900; SCF's default is 3",
-        "inputs.description: must be letters, digits, spaces, commas, full stops",
+        "inputs.memorySize: must be 64 or a multiple of 128 up to 3072",
+        "inputs.timeout: must be a whole number from 1 to 900; SCF's default is 3",
+        "inputs.description: must be 1 to 900 letters, digits, spaces, commas, full stops and line breaks",
         f"{path}.TENCENT_SECRET_ID: {hint}_ID in the environment)",
         f"{path}.TENCENT_SECRET_KEY: {hint}_KEY in the environment)",
         secrets,
@@ -106,7 +106,9 @@ def test_all_problems_are_reported_with_variable_to_set(tmp_path: Path) -> None:
 
 def test_unread_env_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").touch()
-    assert problems(tmp_path, YAML, {})[-1].startswith("(.env was not read: `set -a; . ./.env; set +a`")
+    assert problems(tmp_path, YAML, {})[-1].startswith(
+        "(.env is not loaded automatically; load it with `set -a; . ./.env; set +a`"
+    )
 
 
 def http(**members: Any) -> list[dict[str, Any]]:
@@ -135,46 +137,61 @@ def variables(**members: Any) -> dict[str, Any]:
         ({"name": "a" * 61}, "inputs.name: must be 2 to 60 letters"),
         ({"name": "bridge-"}, "inputs.name: must be 2 to 60 letters"),
         ({"name": "brücke"}, "inputs.name: must be 2 to 60 letters"),
-        ({"name": "${name}-x"}, "inputs.name: holds ${…}; only ${env:NAME} is resolved"),
+        ({"name": "${name}-x"}, "inputs.name: contains ${…}; only ${env:NAME} without a default"),
         ({"namespace": "1"}, "inputs.namespace: must be at most 30 letters"),
         ({"type": "http"}, "inputs.type: must be web or event"),
         ({"type": None}, "inputs.type: is required; it must be web or event"),
         ({"runtime": "Python3.9"}, "inputs.runtime: must be Python3.10"),
         ({"src": "./"}, "inputs.src: must be ./build/function"),
-        ({"memorySize": True}, "inputs.memorySize: must be a number"),
-        ({"timeout": 901}, "inputs.timeout: must be a number from 1 to 900"),
-        ({"timeout": 8}, "inputs.timeout: must be more than REQUEST_BUDGET, 8"),
-        ({"initTimeout": 2}, "inputs.initTimeout: must be a number from 3 to 300"),
+        ({"memorySize": True}, "inputs.memorySize: must be 64 or"),
+        ({"timeout": 901}, "inputs.timeout: must be a whole number from 1 to 900"),
+        ({"timeout": 8}, "inputs.timeout: must be greater than REQUEST_BUDGET (8)"),
+        ({"initTimeout": 2}, "inputs.initTimeout: must be a whole number from 3 to 300"),
         ({"publicAccess": "false"}, "inputs.publicAccess: must be true or false"),
-        ({"publicAccess": False, "eip": True}, "inputs.eip: is an address on the internet"),
+        ({"publicAccess": False, "eip": True}, "inputs.eip: requires publicAccess: true"),
         ({"vpcConfig": {"vpcId": "vpc-1"}}, "inputs.vpcConfig: must have vpcId and subnetId"),
-        ({"cls": {"logsetId": "a", "topicId": "b"}}, "inputs.cls: needs `role`, which permits the function to write"),
+        (
+            {"cls": {"logsetId": "a", "topicId": "b"}},
+            "inputs.cls: requires `role`, which permits the function to write",
+        ),
         ({"cls": {}}, "inputs.cls: must have logsetId and topicId"),
-        ({"tags": {"a": "b"}}, "inputs.tags: must be a list of `key` and `value`"),
-        ({"handler": "index.main_handler"}, "inputs.handler: is for event functions only"),
+        ({"tags": {"a": "b"}}, "inputs.tags: must be a list of mappings with `key` and `value`"),
+        ({"handler": "index.main_handler"}, "inputs.handler: is supported for event functions only"),
         ({"instanceConcurrencyConfig": None}, "inputs.instanceConcurrencyConfig: is required; without it"),
         ({"instanceConcurrencyConfig": True}, "inputs.instanceConcurrencyConfig: must have"),
         (
             {"instanceConcurrencyConfig": {**CONCURRENCY, "maxConcurrency": 17}},
-            "inputs.instanceConcurrencyConfig.maxConcurrency: must be CONCURRENCY, 16; change both",
+            "inputs.instanceConcurrencyConfig.maxConcurrency: must equal CONCURRENCY (16); change both",
         ),
         (
             {"instanceConcurrencyConfig": {**CONCURRENCY, "maxConcurrency": 101}},
-            "inputs.instanceConcurrencyConfig.maxConcurrency: must be a number from 1 to 100",
+            "inputs.instanceConcurrencyConfig.maxConcurrency: must be a whole number from 1 to 100",
         ),
         ({"instanceConcurrencyConfig": {**CONCURRENCY, "enable": False}}, "inputs.instanceConcurrencyConfig.enable"),
-        ({"environment": variables(CONCURRENCY="4")}, "inputs.instanceConcurrencyConfig.maxConcurrency: must be C"),
+        ({"environment": variables(CONCURRENCY="4")}, "inputs.instanceConcurrencyConfig.maxConcurrency: must equal C"),
         ({"environment": variables(CONCURRENCY="many")}, "inputs.environment.variables.CONCURRENCY: must be a whole"),
-        ({"environment": {"variable": {}}}, "inputs.environment: must have `variables`"),
+        ({"environment": {"variable": {}}}, "inputs.environment: must have only the key `variables`"),
         ({"environment": variables(LOG_LEVEL=1)}, "inputs.environment.variables.LOG_LEVEL: must be a string"),
         ({"environment": variables(LOG_LEVEL="")}, "inputs.environment.variables.LOG_LEVEL: is empty"),
-        ({"environment": variables(LOG_LEVEL="${env:L, 'I'}")}, "inputs.environment.variables.LOG_LEVEL: holds ${…}"),
+        (
+            {"environment": variables(LOG_LEVEL="${env:L, 'I'}")},
+            "inputs.environment.variables.LOG_LEVEL: contains ${…}",
+        ),
         ({"environment": variables(LOG_LEVEL="LOUD")}, "inputs.environment.variables.LOG_LEVEL: must be one of"),
-        ({"environment": variables(SCF_X="1")}, "inputs.environment.variables.SCF_X: has a prefix that SCF reserves"),
-        ({"environment": variables(TENCENTCLOUD_X="1")}, "inputs.environment.variables.TENCENTCLOUD_X: has a prefix"),
-        ({"environment": variables(QCLOUD_X="1")}, "inputs.environment.variables.QCLOUD_X: has a prefix"),
-        ({"environment": variables(**{"A-B": "1"})}, "inputs.environment.variables.A-B: is not a name"),
-        ({"environment": variables(X="x" * 4096)}, "inputs.environment.variables: take 4187 bytes; SCF allows 4096"),
+        (
+            {"environment": variables(SCF_X="1")},
+            "inputs.environment.variables.SCF_X: starts with a prefix that SCF reserves",
+        ),
+        (
+            {"environment": variables(TENCENTCLOUD_X="1")},
+            "inputs.environment.variables.TENCENTCLOUD_X: starts with a prefix",
+        ),
+        ({"environment": variables(QCLOUD_X="1")}, "inputs.environment.variables.QCLOUD_X: starts with a prefix"),
+        ({"environment": variables(**{"A-B": "1"})}, "inputs.environment.variables.A-B: is not a valid name"),
+        (
+            {"environment": variables(X="x" * 4096)},
+            "inputs.environment.variables: must have at most 4096 bytes in total, but has 4187",
+        ),
         (
             {"environment": variables(LEDGER_URL="sqlite:////var/x.db")},
             "inputs.environment.variables.LEDGER_URL: a SQLite file must be in /tmp",
@@ -197,26 +214,26 @@ def variables(**members: Any) -> dict[str, Any]:
         ),
         (
             {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS=" true ", WEBHOOK_AUTH=" none ")},
-            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: is not supported with WEBHOOK_AUTH=none",
         ),
         (
             {"environment": variables(LEDGER_URL="redis://r:6379")},
-            "inputs.environment.variables.LEDGER_KEY: is not set; with a Redis",
+            "inputs.environment.variables.LEDGER_KEY: is not set; with Redis",
         ),
         (
             {"environment": variables(ROLE_CREDENTIALS_FROM_HEADERS="true", WEBHOOK_AUTH="none")},
-            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: not with WEBHOOK_AUTH=none",
+            "inputs.environment.variables.ROLE_CREDENTIALS_FROM_HEADERS: is not supported with WEBHOOK_AUTH=none",
         ),
-        ({"events": {}}, "inputs.events: must be a list of one key each"),
-        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not supported; expected http"),
-        ({"events": http() * 2}, "inputs.events[0].http: is there 2 times"),
-        ({"events": [{"http": {}}]}, "inputs.events[0].http: must have `parameters`"),
+        ({"events": {}}, "inputs.events: must be a list of mappings with one key each"),
+        ({"events": [{"apigw": {}}]}, "inputs.events[0].apigw: is not supported; use http"),
+        ({"events": http() * 2}, "inputs.events[0].http: occurs 2 times"),
+        ({"events": [{"http": {}}]}, "inputs.events[0].http: must have only the key `parameters`"),
         ({"events": [{"http": {"parameters": []}}]}, "inputs.events[0].http.parameters: must be a mapping"),
         ({"events": http(qualifier=None)}, "inputs.events[0].http.parameters.qualifier: is required"),
         ({"events": http(authType="none")}, "inputs.events[0].http.parameters.authType: must be NONE or CAM"),
         (
             {"events": http(netConfig={"enableExtranet": True})},
-            "inputs.events[0].http.parameters.netConfig: must have both enableExtranet and enableIntranet",
+            "inputs.events[0].http.parameters.netConfig: must have enableExtranet and enableIntranet",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_first_deploy_creates_function_limit_and_url(cloud: ScfCloud, config: Co
     assert run.url == FUNCTION_URL
     lines = run.printed.splitlines()
     assert lines[0] == "creating the function signup-bridge in ap-guangzhou, namespace default …... 0 s"
-    assert lines[1].startswith("limiting the function to one instance: its SQLite ledger is that instance's own")
+    assert lines[1].startswith("limiting the function to one instance: instances cannot share a SQLite ledger")
     assert lines[2:] == ["creating the Function URL … 0 s", "waiting for the URL …. 0 s"]
 
 
@@ -76,7 +76,7 @@ def test_changed_code_is_uploaded_and_marked(deployed: ScfCloud, config: Config)
 
 def test_interrupted_upload_is_repeated(deployed: ScfCloud, config: Config) -> None:
     deployed.refuse(UPDATE, "InternalError", after=1)
-    with pytest.raises(DeployError, match="the platform failed; run the command again"):
+    with pytest.raises(DeployError, match=r"SCF has an internal error\. Run the command again"):
         deploy(deployed, config, archive("changed"))
     assert deployed.function.code == archive("changed").data
     deployed.clear_calls()
@@ -116,7 +116,7 @@ def test_removed_variable_is_deleted_and_reported(cloud: ScfCloud, tmp_path: Pat
 def test_change_from_redis_to_sqlite_is_warned_of(cloud: ScfCloud, tmp_path: Path) -> None:
     deploy(cloud, load(tmp_path, YAML, ENVIRON, **REDIS))
     first, *_ = deploy(cloud, load(tmp_path), dry=True).printed.splitlines()
-    assert first.startswith("WARNING: the function's ledger is a Redis, and becomes a SQLite file")
+    assert first.startswith("WARNING: the function's ledger changes from Redis to a SQLite file")
     printed = deploy(cloud, load(tmp_path)).printed
     assert first in printed
     assert "removing LEDGER_KEY, LEDGER_URL …" in printed
@@ -159,11 +159,11 @@ def test_unmanaged_settings_and_triggers_are_kept_and_reported(deployed: ScfClou
     run = deploy(deployed, config)
     assert deployed.writes == []
     assert run.printed.splitlines() == [
-        "WARNING: the function has a role, serverless.yml names none; unchanged",
-        "WARNING: the function has a vpcConfig, serverless.yml names none; unchanged",
-        "WARNING: the tags differ; they are set at the creation only; unchanged",
-        "WARNING: the account's balance is used up; the function is suspended",
-        "WARNING: serverless.yml does not name the timer trigger t; unchanged",
+        "WARNING: the function has a role, but serverless.yml does not; it stays unchanged",
+        "WARNING: the function has a vpcConfig, but serverless.yml does not; it stays unchanged",
+        "WARNING: the tags differ, and stay unchanged; SCF sets tags only at creation",
+        "WARNING: the account's balance is used up, and the function is suspended; top it up",
+        "WARNING: serverless.yml does not contain the timer trigger t; it stays unchanged",
         "nothing to change",
     ]
 
@@ -221,7 +221,7 @@ def test_unusable_zip_is_rejected_before_upload(tmp_path: Path) -> None:
     small = archive().data
     data[-len(small) :] = small  # a zip is read from its end
     large.write_bytes(data)
-    with pytest.raises(DeployError, match="has 7,800,001 bytes; SCF's API takes at most 7,800,000"):
+    with pytest.raises(DeployError, match="has 7,800,001 bytes, but SCF's API accepts at most 7,800,000"):
         Archive.read(large)
     large.write_bytes(b"no zip")
     with pytest.raises(DeployError, match="is not a zip"):
@@ -233,7 +233,9 @@ def test_zip_without_index_is_rejected(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as out:
         out.writestr("function/index.py", "")
         out.writestr("scf_bootstrap", "")
-    with pytest.raises(DeployError, match=r"has no index\.py at its root, by which SCF starts the function; deploy a"):
+    with pytest.raises(
+        DeployError, match=r"has no index\.py at its root, which SCF needs to start the function; deploy a"
+    ):
         Archive.read(path)
 
 

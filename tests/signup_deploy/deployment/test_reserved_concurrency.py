@@ -39,7 +39,7 @@ def test_memory_change_never_allows_two_instances(cloud: ScfCloud, tmp_path: Pat
     assert max(cloud.instances) == 1
     assert cloud.function.reserved == other
     assert cloud.writes.count(PUT) == 1
-    expected = f"the memory changes from {memory} to {other} MB: for some seconds no instance may respond\n"
+    expected = f"the memory changes from {memory} to {other} MB; the function may not respond for some seconds\n"
     assert run.printed.startswith(expected)
 
 
@@ -70,7 +70,7 @@ def test_change_from_redis_to_sqlite_sets_limit_first(cloud: ScfCloud, tmp_path:
 def test_limit_that_cannot_be_set_stops_deploy(cloud: ScfCloud, tmp_path: Path) -> None:
     deployed(cloud, make_config(tmp_path, 128, **REDIS))
     cloud.refuse(PUT, "FailedOperation.ReservedExceedTotal")
-    with pytest.raises(DeployError, match="the account's concurrency quota is too small"):
+    with pytest.raises(DeployError, match="The account's concurrency quota is too small"):
         deploy(cloud, make_config(tmp_path))
     assert cloud.writes == [PUT]
     assert "LEDGER_URL" in cloud.function.variables
@@ -93,7 +93,7 @@ def test_change_from_sqlite_to_redis_lifts_limit_last(cloud: ScfCloud, tmp_path:
     deployed(cloud, make_config(tmp_path))
     run = deploy(cloud, make_config(tmp_path, memory, **REDIS))
     assert cloud.writes == [UPDATE, DELETE]
-    assert "removing the limit to one instance: the instances share a Redis" in run.printed
+    assert "removing the limit to one instance: the instances share Redis" in run.printed
 
 
 @pytest.mark.parametrize(("memory", "other"), [(128, 256), (256, 512)])
@@ -113,7 +113,7 @@ def test_reservation_of_others_is_kept(cloud: ScfCloud, tmp_path: Path) -> None:
     cloud.function.reserved = 1280
     run = deploy(cloud, make_config(tmp_path, 128, **REDIS))
     assert cloud.writes == [UPDATE]
-    assert "a reservation of 1280 MB, room for 10 instances, stays; if it is not yours" in run.printed
+    assert "the reservation of 1280 MB (10 instances) stays unchanged; if you did not set it" in run.printed
 
 
 def test_dry_run_reports_limit_once(cloud: ScfCloud, tmp_path: Path) -> None:

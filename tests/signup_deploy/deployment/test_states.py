@@ -15,7 +15,7 @@ UPDATE = "UpdateFunctionConfiguration"
 @pytest.mark.parametrize(("key", "value"), [("Type", "Event"), ("Runtime", "Python3.9")])
 def test_immutable_difference_is_rejected(deployed: ScfCloud, config: Config, key: str, value: str) -> None:
     deployed.function.about[key] = value
-    with pytest.raises(DeployError, match=f"signup-bridge: its {key.lower()} is {value}, serverless.yml wants"):
+    with pytest.raises(DeployError, match=f"signup-bridge: the function's {key.lower()} is {value}, but must be"):
         deploy(deployed, config)
     assert deployed.writes == []
 
@@ -24,7 +24,7 @@ def test_updating_function_is_waited_for(deployed: ScfCloud, config: Config) -> 
     deployed.function.about["Status"], deployed.function.turns, deployed.function.then = "Updating", 3, "Active"
     run = deploy(deployed, config)
     assert deployed.writes == []
-    assert run.printed.startswith("the function is Updating; waiting for the end of this change ….")
+    assert run.printed.startswith("the function is Updating; waiting until this change is complete ….")
 
 
 def test_deleting_function_is_created_again(deployed: ScfCloud, config: Config) -> None:
@@ -40,7 +40,9 @@ def test_failed_creation_is_removed_first(cloud: ScfCloud, config: Config) -> No
     cloud.clear_calls()
     run = deploy(cloud, config)
     assert cloud.writes == ["DeleteFunction", "CreateFunction", "PutReservedConcurrencyConfig", "CreateTrigger"]
-    assert run.printed.startswith("the creation of the function failed: something is wrong inside\ndeleting the rest")
+    assert run.printed.startswith(
+        "the creation of the function failed: something is wrong inside\ndeleting the incomplete"
+    )
 
 
 @pytest.mark.parametrize("status", ["UpdateFailed", "PublishFailed"])
@@ -73,7 +75,7 @@ def test_undeletable_function_is_reported(deployed: ScfCloud, config: Config) ->
 
 def test_function_that_disappears_is_reported(deployed: ScfCloud, config: Config) -> None:
     deployed.vanishing = True
-    with pytest.raises(DeployError, match="the function was deleted meanwhile; run the command again"):
+    with pytest.raises(DeployError, match="the function was deleted during the deployment; run the command again"):
         deploy(deployed, config, archive("changed"))
 
 

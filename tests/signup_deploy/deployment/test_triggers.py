@@ -35,8 +35,8 @@ def test_unmanaged_triggers_are_reported(cloud: ScfCloud, tmp_path: Path) -> Non
     cloud.function.triggers.insert(0, {**cloud.function.triggers[0], "TriggerName": "second", "Qualifier": "1"})
     run = deploy(cloud, load(tmp_path, event_function().replace("signups", "others"), ENVIRON, **REDIS))
     assert run.printed.splitlines()[-2:] == [
-        "WARNING: serverless.yml does not name the http trigger second of the qualifier 1; unchanged",
-        "WARNING: serverless.yml does not name the ckafka trigger ckafka-xxxxxxxx-signups; unchanged",
+        "WARNING: serverless.yml does not contain the http trigger second of the qualifier 1; it stays unchanged",
+        "WARNING: serverless.yml does not contain the ckafka trigger ckafka-xxxxxxxx-signups; it stays unchanged",
     ]
     assert run.url == FUNCTION_URL
 
@@ -46,8 +46,8 @@ def test_taken_trigger_name_is_explained(deployed: ScfCloud, config: Config) -> 
     with pytest.raises(DeployError) as raised:
         deploy(deployed, config)
     assert str(raised.value) == (
-        "CreateTrigger: the name is taken by the http trigger url-trigger of the qualifier $LATEST; "
-        "remove that one in the console, or give `events` in serverless.yml another `name`"
+        "CreateTrigger: the http trigger url-trigger of the qualifier $LATEST already has this name; "
+        "remove it in the console, or set another `name` under `events` in serverless.yml"
     )
 
 

@@ -64,7 +64,7 @@ def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None
     """Return the problems of this text and environment."""
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
-    assert str(raised.value).startswith("deploy refused, serverless.yml:\n  ")
+    assert str(raised.value).startswith("deploy: serverless.yml is invalid:\n  ")
     return raised.value.problems
 
 

@@ -13,7 +13,7 @@ NAMES = ("Idempotency-Key", "ce-id", "ce-source")
 EVENT = {"#/id", "#/source"}
 """An event's attributes, which are needed unless a header names the delivery: no schema can say that."""
 
-UNWANTED_CODE = "must not be there where a code is to be sent"
+UNWANTED_CODE = "must be absent in a request to send a code"
 """Of a mapped body: only its description says so, since its schema leaves open what else an object has."""
 
 EMAIL = r"^[!-?A-~]+@[!-,/-?A-~]+(\.[!-,/-?A-~]+)+$"

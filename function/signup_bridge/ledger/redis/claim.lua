@@ -1,8 +1,9 @@
--- The claim of a delivery. A server that is full checks a script's first write only. Here that is one that needs memory,
--- which the server rejects, so that nothing is changed.
+-- Claim a delivery. A full server checks only a script's first write. Here, the first write needs memory, so that a
+-- full server rejects it and nothing is changed.
 
--- Claim a delivery whose outcome is unknown (`row`), or a new one with the same content; nil if there is none. `names`
--- are others of the content. The reply has the calls of all, and the contact's calls with other contents around them.
+-- Claim a delivery with an unknown outcome (`row`), or a new one with the same content; return nil if there is none.
+-- `names` are other deliveries with the content. The reply contains the calls of all, and the contact's calls with
+-- different content around them.
 local function claim_unknown(row, new, contact, names, release_pending)
   local calls, is_unknown = {}, false
 
@@ -15,7 +16,7 @@ local function claim_unknown(row, new, contact, names, release_pending)
     end
   end
 
-  -- The contact's calls that were sent in a time; one more than are read if there are too many.
+  -- Return the contact's calls that were sent between two times; one more than the maximum if there are too many.
   local function calls_between(first, last)
     local near = redis.call('ZREVRANGEBYSCORE', key('h', contact.name), last, first, 'LIMIT', 0, max_competing + 1)
     for i = 1, #contact.calls, CALL do
@@ -25,7 +26,7 @@ local function claim_unknown(row, new, contact, names, release_pending)
     return near
   end
 
-  -- The competing calls, and whether there are more than are read.
+  -- Return the competing calls, and whether there are more than the maximum.
   local function competing_calls()
     local competing, seen, tag = {}, {}, new.content:sub(1, TAG)
     for i = 1, #calls, 2 do
@@ -67,11 +68,12 @@ local function claim_unknown(row, new, contact, names, release_pending)
   return {'acquired', '0', release_pending, {text(now), calls, competing, has_more}}
 end
 
--- Settle a new delivery that needs no call; nil if it needs one. `used_until` is the value of its content's key.
+-- Settle a new delivery that needs no call; return nil if it needs one. `used_until` is the value of the key
+-- `spent:<content>`.
 local function short_circuit(new, contact, repeats, used_until)
   local before, left, times, outcome, retry_at = contact.wrong, {}, {}, nil, ''
   for i = 1, #before, WRONG_CODE do
-    -- A later time was written before the clock was set back: it counts from now.
+    -- A future time was written before the clock was set back. It counts from now on.
     local at = math.min(now, (struct.unpack('>d', before, i + ID)))
     if at > now - window then
       left[#left + 1], times[#times + 1] = before:sub(i, i + ID - 1) .. struct.pack('>d', at), at
@@ -97,7 +99,7 @@ local function short_circuit(new, contact, repeats, used_until)
 end
 
 local row = deliveries.unpack(delivery, found)
-local is_own = row and row.token == token and row.state == CLAIMED -- its first reply was lost
+local is_own = row and row.token == token and row.state == CLAIMED -- the reply to the first run was lost
 local claim = not is_own and deliveries.existing_claim(row, content)
 if claim then return claim end
 local new = {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,

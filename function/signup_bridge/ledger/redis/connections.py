@@ -1,7 +1,7 @@
-"""Connections to a Redis that keep the deadline of their user, in the handshake and in every reply.
+"""Connections to a Redis server that respect their user's deadline in the handshake and in every reply.
 
-redis-py bounds each read separately, so that a dripping reply outlives the request that waits for it, and has no
-documented hook for another socket. hiredis, Redis's own parser, writes the commands and reads the replies here.
+redis-py limits each read separately, so that a slow reply can take longer than the request that waits for it, and it
+has no documented hook for another socket. hiredis, Redis's own parser, writes the commands and reads the replies.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from signup_bridge.ledger.url import RedisUrl
 
 
 class ServerError(Exception):
-    """The server rejected a command. The message is the server's, which may repeat the command's arguments."""
+    """The server rejected a command. The message comes from the server, and may repeat the command's arguments."""
 
 
 class RedisConnection:
-    """A connection to a Redis, opened when it is first used. Its user sets the ``deadline``."""
+    """A connection to a Redis server, opened when it is first used. Its user sets the ``deadline``."""
 
     deadline: Deadline
 
@@ -38,7 +38,7 @@ class RedisConnection:
         return self._socket is not None
 
     def open(self) -> None:
-        """Connect, log in and select the database. Raises what `command` raises."""
+        """Connect, log in and select the database. Raises the same errors as `command`."""
         options = self._server.options
         context = _tls_context(options) if self._server.tls else None
         with cpu_lock.released():
@@ -55,11 +55,11 @@ class RedisConnection:
         """Run a command and return its reply: a string, a number, None, or a list of these.
 
         Raises ServerError, OSError, EOFError if the server closes the connection, and ValueError if the reply does not
-        follow the protocol. After any of them but ServerError the connection must be closed.
+        follow the protocol. After any error except ServerError, the connection must be closed.
         """
         sock = cast(network.DeadlineSocket, self._socket)
-        sock.sendall(hiredis.pack_command(cast(Any, words)))  # its type says one word
-        while (reply := self._reader.gets()) is False:  # RESP2 has no booleans: the reply is not complete
+        sock.sendall(hiredis.pack_command(cast(Any, words)))  # hiredis declares a single word
+        while (reply := self._reader.gets()) is False:  # RESP2 has no booleans, so the reply is incomplete
             data = sock.recv(65_536)
             if not data:
                 raise EOFError("the server closed the connection")
@@ -85,7 +85,7 @@ class RedisConnection:
         except ServerError as error:
             if not (username and "wrong number of arguments" in str(error)):
                 raise
-            self.command("AUTH", password)  # Redis 5 has no user names
+            self.command("AUTH", password)  # Redis 5 does not support user names
 
 
 def _new_reader() -> hiredis.Reader:
@@ -93,7 +93,7 @@ def _new_reader() -> hiredis.Reader:
 
 
 def parse_server(url: str) -> RedisUrl:
-    """Return the Redis server that a URL names, whose form the settings have checked."""
+    """Return the Redis server at a URL, which the settings have checked."""
     return cast(RedisUrl, ledger_url.parse(url))
 
 
@@ -108,7 +108,7 @@ def _start_tls(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.S
 
 
 def _tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    """Return a context that trusts the system's CAs and the URL's, and verifies as the URL says."""
+    """Return a context that trusts the system's CAs and those of the URL, and verifies as the URL specifies."""
     context = ssl.create_default_context()
     if options.get("ssl_cert_reqs") == "none":
         context.check_hostname = False

@@ -1,8 +1,8 @@
--- Contacts: their calls, their wrong codes and their lock. `row` is a delivery.
+-- Contacts: their calls, their wrong codes and their locks. `row` is a delivery.
 
 local contacts = {}
 
-local DETACHED = ('-'):rep(ID) -- identifies a wrong code whose delivery may count again
+local DETACHED = ('-'):rep(ID) -- the id of a wrong code whose delivery may count again
 
 function contacts.unpack(name, value)
   if not value then return {name = name, calls = '', wrong = '', holder = nil, lease = nil, content = nil} end
@@ -40,12 +40,12 @@ function contacts.lock(contact, row)
   contact.holder, contact.lease, contact.content = row.delivery, row.lease, row.state == CLAIMED and row.content
 end
 
--- One without a recorded end is over with its lease.
+-- A call without a recorded end is assumed to end with its lease.
 function contacts.pack_call(row, sent, gave_up)
   return row.content:sub(1, TAG) .. struct.pack('>dd', sent, gave_up or row.lease or sent)
 end
 
--- The earlier calls of a contact with many are moved to a sorted set, so that its record stays small.
+-- If a contact has many calls, move the earlier ones to a sorted set, so that its record stays small.
 function contacts.add_call(contact, call)
   contact.calls = contact.calls .. call
   if #contact.calls <= 2 * RECENT_CALLS * CALL then return end
@@ -60,8 +60,8 @@ function contacts.add_call(contact, call)
   redis.call('PEXPIRE', history, math.ceil(HISTORY * 1000))
 end
 
--- Count a delivery as a wrong code. If it `repeats` one that still counts, that one's time holds; else that one counts
--- on its own.
+-- Count a delivery as a wrong code. If it `repeats` a wrong code that still counts, keep the time of the earlier one;
+-- otherwise both count separately.
 function contacts.count_wrong_code(contact, row, time_of_call, repeats)
   row.counted = true
   local id = row.delivery .. row.content:sub(1, TAG)

@@ -1,9 +1,10 @@
--- The conversion of records that an earlier version wrote: a hash for each delivery, and sets, sorted sets and strings
--- that find it. From its beginning on, scripts of that version fail: the keys of the rates and `open` have another type.
+-- Convert the records of an earlier version: a hash for each delivery, and sets, sorted sets and strings as indexes.
+-- Scripts of that version fail as soon as the conversion starts, because the keys of the rates and `open` have another
+-- type.
 
 local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 
--- A name in hexadecimal digits, as base64.
+-- Convert a name from hexadecimal digits to base64.
 local function short_name(name)
   return ((name .. '0'):gsub('%x%x%x', function(digits)
     local number = tonumber(digits, 16)
@@ -22,7 +23,7 @@ local function convert_rate(action)
     slowed = tonumber(values[4] or 0)}, true)
 end
 
--- Add a delivery to its contact's record. A detached delivery is history and has no name of its own.
+-- Add a delivery to its contact's record. A detached delivery is part of the history only, and has no name.
 local function convert_contact(old, row, is_detached)
   local name = short_name(old.contact)
   local contact = contacts.unpack(name, redis.call('GET', key('c', name)))
@@ -44,7 +45,7 @@ local function convert_delivery(name)
   local old, flat = {}, redis.call('HGETALL', key('delivery', name))
   for i = 1, #flat, 2 do old[flat[i]] = flat[i + 1] end
   redis.call('DEL', key('delivery', name))
-  -- One that is there already is newer: the earlier version has failed at this one after its first writes.
+  -- A delivery that already exists is newer: the earlier version failed after the first writes of this one.
   if not old.content or redis.call('EXISTS', key('d', short_name(name))) == 1 then return end
   local states = {claimed = CLAIMED, unknown = UNKNOWN, settled = SETTLED}
   local row = {delivery = short_name(name), content = short_name(old.content), state = states[old.state],
@@ -61,8 +62,8 @@ local function convert_delivery(name)
   if row.state ~= SETTLED then deliveries.index(row.delivery, row.content) end
 end
 
--- Convert the records with these keys. `stage` is "first" or "last" if the conversion begins or ends; then the keys are
--- those of actions, or none.
+-- Convert the records with these keys. `stage` is "first" at the start of the conversion, when the names are those of
+-- actions, and "last" at its end.
 local stage, names = ARGV[2], {unpack(ARGV, 3)}
 if stage == 'first' then
   redis.call('DEL', prefix .. 'leases')
@@ -77,7 +78,7 @@ for _, name in ipairs(names) do
   elseif kind == 'unknown' or kind == 'calls' or kind == 'wrong' or kind == 'lock' then
     redis.call('DEL', name)
   elseif kind == 'removal' or kind == 'spent' or kind == 'sends' then
-    local is_earlier = #rest == 32 and redis.call('EXISTS', name) == 1 -- another instance may have converted it
+    local is_earlier = #rest == 32 and redis.call('EXISTS', name) == 1 -- not yet converted by another instance
     if is_earlier and redis.call('RENAMENX', name, key(kind, short_name(rest))) == 0 then redis.call('DEL', name) end
   end
 end

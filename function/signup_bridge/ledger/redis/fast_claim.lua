@@ -1,5 +1,5 @@
--- The arguments of a claim and all that it reads; and its fast path, a new delivery whose contact has neither a lock nor
--- a wrong code. It writes what `claim.lua` would write, in the same order.
+-- Read the arguments and keys of a claim. The fast path handles a new delivery whose contact has neither a lock nor a
+-- wrong code; it makes the same writes as `claim.lua`, in the same order.
 
 local _, delivery, content, contact_name, exact, contact_type, transient, token, lease, max_wait, action = unpack(ARGV)
 local delivery_key, contact_key, rate_key = prefix .. 'd:' .. delivery, prefix .. 'c:' .. contact_name,

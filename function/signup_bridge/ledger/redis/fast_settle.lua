@@ -1,8 +1,7 @@
--- The arguments of a settlement and all that it reads; and its fast path, a call that was made for a contact that the
--- delivery still locks, and either verified or a wrong code. It writes what `settle.lua` would write, in the same
--- order.
+-- Read the arguments and keys of a settlement. The fast path handles a call whose delivery still locks its contact, and
+-- whose result is verified or a wrong code; it makes the same writes as `settle.lua`, in the same order.
 
--- `sent_ago` is empty if no call was made, `outcome` if it is unknown.
+-- `sent_ago` is empty if no call was made; `outcome` is empty if it is unknown.
 local _, delivery, token, outcome, request_id, resolved, sent_ago, gave_up_ago, counts, release_seconds, exact, content,
   contact_name, contact_type, transient, sent_after, gave_up_after, replay_seconds = unpack(ARGV)
 local delivery_key, contact_key = prefix .. 'd:' .. delivery, prefix .. 'c:' .. contact_name

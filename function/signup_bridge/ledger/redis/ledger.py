@@ -1,8 +1,8 @@
-"""The ledger in a Redis that several instances share. Each step is one atomic run of a script, on Redis's own clock.
+"""The ledger in Redis, which several instances share. Each step is one atomic script run, on the clock of Redis.
 
-If an idle connection fails, or the server is no longer the primary, the ledger closes all idle connections and runs the
-step again over a new one: the script recognizes a claim or a settlement that was done already by its token, and the
-other steps may run twice. No step takes longer than its deadline.
+If an idle connection fails, or the server is no longer the primary, the ledger closes all idle connections and retries
+the step over a new one. The script recognizes a repeated claim or settlement by its token; the other steps may run
+twice. No step takes longer than its deadline.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DURABLE_CONFIG = {"appendonly": "yes", "appendfsync": "always", "maxmemory-poli
 
 
 class RedisLedger:
-    """A `Ledger` in the Redis at ``url``. ``key`` is the same for all who share it."""
+    """A `Ledger` in the Redis at ``url``. ``key`` is the same for all instances that share it."""
 
     reach: Literal["shared"] = "shared"
     engine = "redis"
@@ -156,7 +156,7 @@ class RedisLedger:
             return self._use(idle or RedisConnection(self._server), deadline, step, *arguments)
         except _FAILURES as error:
             again = errors.is_elsewhere(error) or (idle is not None and not isinstance(error, ServerError))
-            if again:  # the other idle connections lead to the same server
+            if again:  # the other idle connections are to the same server
                 self.close()
             if not (again and deadline.remaining()):
                 raise LedgerUnavailable(errors.reason(error, password="password" in self._server.options)) from None
@@ -166,7 +166,7 @@ class RedisLedger:
             raise LedgerUnavailable(errors.reason(error, password="password" in self._server.options)) from None
 
     def _use(self, connection: RedisConnection, deadline: Deadline, step: str, *arguments: str) -> Any:
-        """Return the reply of one step over a connection, which is then idle, or closed if the step failed."""
+        """Return the reply of one step over a connection. Afterwards it is idle, or closed if the step failed."""
         connection.deadline = deadline
         try:
             if not connection.is_open:
@@ -179,7 +179,7 @@ class RedisLedger:
         return reply
 
     def _take(self) -> RedisConnection | None:
-        """Return an idle connection for the caller's use, if there is one."""
+        """Return an idle connection for the caller's exclusive use, if there is one."""
         while True:
             try:
                 connection, idle_time = self._idle.pop()
@@ -190,7 +190,7 @@ class RedisLedger:
             connection.close()
 
     def _handshake(self, connection: RedisConnection, deadline: Deadline) -> None:
-        """Connect; the first time, log whether this Redis may lose data and whether the key has changed."""
+        """Connect. The first time, log whether Redis may lose records and whether the key has changed."""
         connection.open()
         if not self._first_check.acquire(timeout=deadline.remaining()):
             raise TimeoutError("the deadline has passed")
@@ -212,12 +212,15 @@ class RedisLedger:
                 values = connection.command("CONFIG", "GET", name)[1:]
                 if values and values[0] != durable:
                     log.warning(
-                        "LEDGER_URL: this Redis may lose records; set %s to %s, not %s", name, durable, values[0]
+                        "LEDGER_URL: the Redis server may lose records; set its option %s to %s instead of %s",
+                        name,
+                        durable,
+                        values[0],
                     )
         except ServerError:
             log.info(
-                "LEDGER_URL: durability of the Redis server not checked; "
-                "see docs/explanation/semantics.md#redis for its options"
+                "LEDGER_URL: durability of the Redis server not checked; see docs/explanation/semantics.md#redis for "
+                "its options"
             )
 
     def _evaluate(self, connection: RedisConnection, step: str, *arguments: str) -> Any:
@@ -231,12 +234,12 @@ class RedisLedger:
 
 
 def _close(idle: list[tuple[RedisConnection, Stopwatch]]) -> None:
-    with suppress(IndexError):  # another thread may empty it meanwhile
+    with suppress(IndexError):  # another thread may empty it at the same time
         while True:
             idle.pop()[0].close()
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001  it is the value that is encoded
+def _flag(value: bool) -> str:  # noqa: FBT001  the value to encode
     return "1" if value else "0"
 
 

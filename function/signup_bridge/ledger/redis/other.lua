@@ -1,4 +1,4 @@
--- The steps that a usual delivery does not need. As a settlement, a release begins with a ZREM, which a full server
+-- The steps that a typical delivery does not need. Like a settlement, a release starts with a ZREM, which a full server
 -- accepts.
 
 local steps = {}
@@ -7,12 +7,13 @@ local function is_owned(row, token)
   return row and row.token == token and row.state == CLAIMED
 end
 
--- The longest wait and its limit's name, if a limit is reached. Each limit is a name, a counter, a limit and a window.
+-- Return the longest wait and the name of its limit, if a limit is reached. Each limit is a name, a counter, a limit
+-- and a window.
 local function blocking_limit(limits)
   local wait, blocking = 0, nil
   for i = 1, #limits, 4 do
     local name, limit, seconds = key('sends', limits[i + 1]), tonumber(limits[i + 2]), tonumber(limits[i + 3])
-    -- A later time was written before the clock was set back: it counts from now.
+    -- A future time was written before the clock was set back. It counts from now on.
     for _, message in ipairs(redis.call('ZRANGEBYSCORE', name, '(' .. text(now), '+inf')) do
       redis.call('ZADD', name, text(now), message)
     end
@@ -23,7 +24,7 @@ local function blocking_limit(limits)
   return wait, blocking
 end
 
--- Count a message under the counters of the limits; return their names.
+-- Count a message in the counters of the limits; return their names.
 local function count_message(limits, token, longest_window)
   local counters = {}
   for i = 2, #limits, 4 do
@@ -36,13 +37,13 @@ local function count_message(limits, token, longest_window)
   return '+ ' .. table.concat(counters, ' ')
 end
 
--- A message locks no contact, and its calls are nobody's competing calls: it needs no contact's record.
+-- A message locks no contact, and its calls never compete with others, so that it needs no contact's record.
 function steps.claim_send(delivery, content, contact_type, transient, token, lease, max_wait, action, longest_window,
     ...)
   local limits = {...}
   local found, pace = unpack(redis.call('MGET', key('d', delivery), key('pace', action)))
   local row = deliveries.unpack(delivery, found)
-  if is_owned(row, token) then -- its first reply was lost
+  if is_owned(row, token) then -- the reply to the first run was lost
     return {'acquired', text(math.max(0, row.sent - now)), '0', {}}
   end
   local claim = deliveries.existing_claim(row, content, true)
@@ -88,7 +89,7 @@ local function remove(row, contact)
   local at = contacts.find_wrong_code(contact, row)
   if not at then return end
   if struct.unpack('>d', contact.wrong, at + ID) < math.min(row.claimed, now) then
-    -- The wrong code of its first time stays counted.
+    -- The earlier wrong code still counts.
     contact.wrong = contact.wrong:sub(1, at - 1) .. DETACHED .. contact.wrong:sub(at + ID)
   else
     contacts.remove_wrong_code(contact, at)
@@ -125,7 +126,7 @@ function steps.finish_release(delivery, token, contact_name, exact, removed)
   if not row or row.token ~= token or not is_live(row.lease) then return '0' end
   if removed == '1' then redis.call('DEL', key('removal', exact)) end
   if row.state == SETTLED then
-    redis.call('ZREM', UNSETTLED, delivery) -- a full server accepts it, and then the rest
+    redis.call('ZREM', UNSETTLED, delivery) -- a full server accepts this first write, and then the others
     row.token, row.lease = nil, nil
     deliveries.save(row)
     contacts.unlock(contact, row)
@@ -159,11 +160,11 @@ end
 function steps.count_unknown()
   local unknown = redis.call('ZCOUNT', UNSETTLED, '-inf', '(' .. text(-now))
   local abandoned = redis.call('ZCOUNT', UNSETTLED, '(' .. text(now - ttl), text(now))
-  -- A lease that seems longer was written before the clock was set back, and is over.
+  -- A longer lease was written before the clock was set back, and has expired.
   return unknown + abandoned + redis.call('ZCOUNT', UNSETTLED, '(' .. text(now + lease_limit), '+inf')
 end
 
--- The fingerprint of the key in use. The reply says whether it was another one, and whether records of an earlier
+-- Store the fingerprint of the key. The reply shows whether the key has changed, and whether records of an earlier
 -- version must be converted.
 function steps.ping(fingerprint)
   local known, layout = redis.call('GET', prefix .. 'key'), redis.call('TYPE', prefix .. 'open').ok

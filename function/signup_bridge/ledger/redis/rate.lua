@@ -1,4 +1,4 @@
--- The rate of an action. `value` is that of the action's key.
+-- The rate of an action. `value` is the value of the action's key.
 
 local rate = {}
 
@@ -13,12 +13,12 @@ function rate.factor(state)
   return since < -1 and 1 or math.min(1, state.factor + recovery * math.max(0, since))
 end
 
--- MGET returns nil for a hash, the type of the earlier layout, where GET would fail. The key is then overwritten.
+-- For a hash, the type of the earlier layout, MGET returns nil where GET would fail. The key is then overwritten.
 function rate.load(action)
   return redis.call('MGET', key('pace', action))[1]
 end
 
--- `extends` the life of its key, which it must do from time to time.
+-- `extends`: also extend the life of the key, which is necessary from time to time.
 function rate.save(action, state, extends)
   local value = struct.pack(RATE_FORMAT, state.free, state.at, state.factor, state.slowed)
   if extends then
@@ -28,7 +28,7 @@ function rate.save(action, state, extends)
   end
 end
 
--- The wait for the action's next free slot, and whether it was reserved.
+-- Return the wait for the action's next free slot, and whether the slot was reserved.
 function rate.reserve_slot(action, max_wait, value)
   local state = rate.unpack(value)
   local free = state.at > now + 1 and now or math.max(now, state.free)

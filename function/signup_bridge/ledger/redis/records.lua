@@ -1,4 +1,4 @@
--- The records of deliveries, and how each is written.
+-- Read and write the records of deliveries.
 
 local deliveries = {}
 
@@ -18,8 +18,8 @@ local function is_live(lease)
   return lease and now < lease and lease <= now + lease_limit
 end
 
--- Do once a minute what each delivery would otherwise do: delete the unsettled ones that have expired. A claim of an
--- unknown one needs no slot, so that this may not run for long: neither key expires.
+-- Delete expired unsettled deliveries, once a minute instead of for each delivery. A claim of a delivery with an
+-- unknown outcome reserves no slot, so that this may not run for a long time; therefore, neither key expires.
 local function tidy()
   redis.call('ZREMRANGEBYSCORE', UNSETTLED, -now, now - ttl)
   redis.call('SET', prefix .. 'open', LAYOUT)
@@ -46,8 +46,8 @@ function deliveries.load(delivery)
   return deliveries.unpack(delivery, redis.call('GET', key('d', delivery)))
 end
 
--- A settled delivery has no calls: others are reconciled by those in its contact's record. `series` is nil or empty for
--- a verification; for a message it is a `+` and the names of its counters.
+-- A settled delivery has no calls; reconciliation uses those in its contact's record. `series` is nil or empty for a
+-- verification; for a message, it is a `+` and the names of its counters.
 function deliveries.save(row)
   local settled_by, token, value = row.settled_by or '', row.token or '', nil
   if row.state == SETTLED then
@@ -63,7 +63,7 @@ function deliveries.save(row)
   set(key('d', row.delivery), value, math.max(row.expires, row.claimed + retention) - now)
 end
 
--- Let a delivery be found by its content. One that locks its contact is found by that.
+-- Index a delivery by its content. A delivery that locks its contact is found through the contact.
 function deliveries.index(delivery, content)
   local names = redis.call('GET', key('u', content))
   if not names then names = delivery
@@ -77,9 +77,9 @@ function deliveries.record(row)
   return {row.outcome, '', row.resolved, row.contact_type, text(math.max(0, retry_at - now))}
 end
 
--- The claim of a delivery that is settled or in progress, or whose id has another content. One without an id that was
--- claimed before the clock was set back would be replayed for too long: it is replayed for its usual time from now, or
--- not at all if it `resends`.
+-- Return the claim of a delivery that is settled or in progress, or whose id was used with different content. A
+-- delivery without an id that was claimed before the clock was set back would be replayed for too long. It is replayed
+-- for the usual time from now, or not at all if it `resends`.
 function deliveries.existing_claim(row, content, resends)
   if not row or row.expires <= now then return nil end
   if row.content ~= content then return {'key-mismatch'} end
@@ -87,7 +87,7 @@ function deliveries.existing_claim(row, content, resends)
     if row.transient == '1' and row.claimed > now + 1 then
       if resends then return nil end
       row.claimed, row.expires = now, math.min(row.expires, now + content_replay)
-      redis.call('ZREM', UNSETTLED, row.delivery) -- a full server accepts it, and then the rest
+      redis.call('ZREM', UNSETTLED, row.delivery) -- a full server accepts this first write, and then the others
       deliveries.save(row)
     end
     return {'replay', deliveries.record(row)}

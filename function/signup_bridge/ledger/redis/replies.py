@@ -1,4 +1,4 @@
-"""The replies of the scripts, which are lists of strings, as the ledger's types."""
+"""Convert the replies of the scripts, which are lists of strings, to the ledger's types."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The scripts that run in Redis, with the policy written into them: a step passes no argument that is always the same.
+"""Build the scripts that run in Redis. They contain the policy, so that steps do not pass constant arguments.
 
-Redis runs a script from its first line each time, and to create its functions costs as much as a step's commands. The
-two steps of a usual delivery therefore have scripts of their own, which begin with the usual case, without a function.
+Redis runs a script from its first line each time, and creating its functions costs as much as the commands of a step.
+Therefore, the two steps of a typical delivery have separate scripts that start with the typical case, which needs no
+functions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _FILES = {
     "convert": ("layout", "records", "contacts", "rate", "convert"),
     "": ("layout", "records", "contacts", "rate", "other"),
 }
-"""The files of each step's script; the last one is that of all other steps."""
+"""The files of each step's script. The empty name stands for all other steps."""
 
 
 class Script(NamedTuple):
@@ -34,7 +35,7 @@ class Script(NamedTuple):
 
 
 def build(policy: Policy, time: str = SERVER_TIME) -> dict[str, Script]:
-    """Return the scripts by step; the one of other steps under an empty name."""
+    """Return the scripts by step; the script of all other steps has an empty name."""
     constants = {
         "ttl": policy.ttl,
         "wrong_codes": policy.wrong_codes,
@@ -58,5 +59,5 @@ def build(policy: Policy, time: str = SERVER_TIME) -> dict[str, Script]:
     scripts = {}
     for step, names in _FILES.items():
         text = head + "".join((folder / f"{name}.lua").read_text() for name in names)
-        scripts[step] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  Redis's own name for it
+        scripts[step] = Script(text, hashlib.sha1(text.encode()).hexdigest())  # noqa: S324  Redis requires it
     return scripts

@@ -1,10 +1,10 @@
--- The settlement of a delivery. A server that is full accepts its first write, a ZREM, and then the rest: a call that was
--- made is recorded.
+-- Settle a delivery. A full server accepts the first write, a ZREM, and then the others, so that a call that was made
+-- is always recorded.
 
--- Record the last call of a delivery, which was sent and given up so many seconds ago, and so long after the claim. A
+-- Record the last call of a delivery. Its start and end are given in seconds ago, and in seconds after the claim. A
 -- delivery that sends a code has no contact.
 local function end_call(row, contact, sent_ago, gave_up_ago, sent_after, gave_up_after)
-  -- Either time is late: by what the ledger took to reply, or to claim.
+  -- Both times are too late, by the time that the ledger took for this reply or for the claim.
   local sent = math.min(now - sent_ago, row.claimed + sent_after)
   local gave_up = math.max(sent, math.min(now - gave_up_ago, row.claimed + gave_up_after))
   local reserved, reserved_end = row.sent, row.gave_up
@@ -18,7 +18,8 @@ local function end_call(row, contact, sent_ago, gave_up_ago, sent_after, gave_up
   contacts.add_call(contact, contacts.pack_call(row, sent, gave_up))
 end
 
--- Settle the other deliveries of the content whose outcome is unknown, though one may be claimed: it is the same.
+-- Settle the other deliveries with the same content and an unknown outcome, even if one is claimed: the outcome is the
+-- same.
 local function settle_duplicates(row, contact, names, replay_seconds)
   for name in names:gmatch('%S+') do
     local other = name ~= row.delivery and deliveries.load(name)
@@ -35,9 +36,9 @@ local function settle_duplicates(row, contact, names, replay_seconds)
 end
 
 local row, settled_by = deliveries.unpack(delivery, found), token:sub(1, 16)
-local is_lost = not row -- by the server
+local is_lost = not row -- the server lost the record
 if row and not (row.token == token and row.state == CLAIMED) then
-  return row.settled_by == settled_by and '1' or '0' -- its first reply was lost
+  return row.settled_by == settled_by and '1' or '0' -- '1' if the reply to the first run was lost
 end
 redis.call('ZREM', UNSETTLED, delivery)
 row = row or {delivery = delivery, content = content, contact_type = tonumber(contact_type), transient = transient,
@@ -46,7 +47,7 @@ local contact = (row.series or '') == '' and contacts.unpack(contact_name, held)
 if is_lost then
   tidy()
   contacts.count_wrong_code(contact, row, now)
-  if sent_ago == '' then contacts.add_call(contact, contacts.pack_call(row, now)) end -- an earlier one, at the latest
+  if sent_ago == '' then contacts.add_call(contact, contacts.pack_call(row, now)) end -- an earlier call
 end
 if sent_ago ~= '' then
   end_call(row, contact, tonumber(sent_ago), tonumber(gave_up_ago), tonumber(sent_after), tonumber(gave_up_after))
@@ -67,7 +68,7 @@ else
   if contact and outcome == verified then contact.wrong = '' end
   local others = (names or '') .. ' ' .. (contact and contact.content == content and contact.holder or '')
   if others ~= ' ' then settle_duplicates(row, contact, others, replay_seconds) end
-  if contact and release_seconds > 0 then -- the contact is locked to be taken off the account's list; its code is used
+  if contact and release_seconds > 0 then -- lock the contact for its removal from the account's list; its code is used
     row.token, row.lease = token, now + release_seconds
     contacts.lock(contact, row)
     redis.call('SET', key('removal', exact), '1')

@@ -1,6 +1,6 @@
 """The file of a SQLite ledger: its tables, connections, transactions and errors.
 
-After an error, the next step opens the file again.
+After an error, the next step reopens the file.
 """
 
 from __future__ import annotations
@@ -66,23 +66,23 @@ ALTER TABLE deliveries ADD COLUMN retry_at REAL""",
 
 _REMEDIES = {
     "unable to open": "cannot be opened; its folder must exist and be writable",
-    "readonly": "cannot be written; give the bridge's user the right to",
-    "disk is full": "cannot grow; the disk is full",
-    "disk I/O": "cannot be read or written; look at the disk",
-    "not a database": "is no ledger; move it away",
-    "malformed": "is damaged; move it away: what it remembers is lost",
-    "no such": "is no ledger of the bridge; move it away",
-    "locked": "was not free in time; another process holds it",
+    "readonly": "is read-only; give the bridge's user write permission",
+    "disk is full": "cannot grow because the disk is full; free some space",
+    "disk I/O": "cannot be read or written; check the disk",
+    "not a database": "is not a ledger; move the file, or set another path",
+    "malformed": "is damaged; move the file. Its records are lost",
+    "no such": "is not a ledger of the bridge; move the file, or set another path",
+    "locked": "is locked by another process; check which process uses it",
 }
 """The problem with the file and its remedy, by a part of SQLite's error message."""
 
 WAL_PAGES = 3000
-"""Pages of the write-ahead log, 12 MiB, after which SQLite copies them into the file and waits for the disk. Its
-default of 1000 is reached after 90 deliveries."""
+"""Size of the write-ahead log in pages (12 MiB) at which SQLite copies it into the file and waits for the disk. The
+default, 1000 pages, is reached after 90 deliveries."""
 
 WRITER_CACHE, READER_CACHE = 512, 64
-"""KiB of pages that a connection caches. Keys are spread over the whole file, which the kernel caches, too: four times
-as much saves no processor time. There are as many readers as threads, and each reads one row at a time."""
+"""Page cache of a connection in KiB. Keys are spread over the whole file, which the kernel also caches: a cache four
+times as large saves no processor time. There are as many readers as threads, and each reads one row at a time."""
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class _Connection(sqlite3.Connection):
     busy_timeout: int | None = None  # in milliseconds
 
     def limit_busy_timeout(self, deadline: Deadline) -> None:
-        """Wait for another process until the deadline, or up to 0.25 s less."""
+        """Let statements wait for another process until the deadline, or up to 0.25 s less."""
         left = int(deadline.remaining() * 1000)
         timeout = left - left % 250 if left > 1000 else left  # rounded, so that most steps need no statement
         if self.busy_timeout != timeout:
@@ -106,21 +106,21 @@ class Database:
     def __init__(self, path: Path, hasher: Callable[[], Hasher]) -> None:
         self._path = path
         self._hasher = hasher
-        self._readers: list[_Connection] = []  # those that are idle
-        self._writer: list[_Connection] = []  # at most one: its cache stays valid while no other process writes
+        self._readers: list[_Connection] = []  # the idle ones
+        self._writer: list[_Connection] = []  # at most one, whose cache stays valid while no other process writes
         # Writers of one process wait for this lock. SQLite would make them sleep and poll.
         self._write_lock = threading.Lock()
         self._open_lock = threading.Lock()
         weakref.finalize(self, _close, self._readers, self._writer)
 
     def read(self, step: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function that only reads. Only opening the file waits for a lock. Raises LedgerUnavailable."""
+        """Run a function that only reads, without a lock unless the file must be opened. Raises LedgerUnavailable."""
         with self._connection(self._readers, deadline) as db:
             return step(db)
 
     def write(self, step: Callable[[sqlite3.Connection], T], deadline: Deadline) -> T:
-        """Run a function in a transaction that begins before the deadline. Raises LedgerUnavailable."""
-        with self._lock(self._write_lock, deadline, "was not free in time"):
+        """Run a function in a transaction that starts before the deadline. Raises LedgerUnavailable."""
+        with self._lock(self._write_lock, deadline, "was locked for too long; reduce the load, or check the disk"):
             with self._connection(self._writer, deadline) as db:
                 db.limit_busy_timeout(deadline)
                 db.execute("BEGIN IMMEDIATE")
@@ -133,7 +133,7 @@ class Database:
 
     @contextmanager
     def _connection(self, idle: list[_Connection], deadline: Deadline) -> Iterator[_Connection]:
-        """Yield an idle or new connection. After an error it is closed, which rolls its transaction back."""
+        """Yield an idle or new connection. An error closes the connection, which rolls back its transaction."""
         try:
             db = self._take(idle) or self._open(WRITER_CACHE if idle is self._writer else READER_CACHE, deadline)
             try:
@@ -148,7 +148,7 @@ class Database:
         idle.append(db)
 
     def _take(self, idle: list[_Connection]) -> _Connection | None:
-        """Return an idle connection to the file at the path. An earlier file may have been moved away."""
+        """Return an idle connection to the file that is now at the path; an earlier file may have been moved."""
         file_id = _file_id(self._path)
         with suppress(IndexError):
             while True:
@@ -160,9 +160,9 @@ class Database:
 
     def _open(self, cache_size: int, deadline: Deadline) -> _Connection:
         fingerprint = self._hasher().fingerprint
-        with self._lock(self._open_lock, deadline, "could not be opened in time"):
-            # SQLite copies the permissions of a new file to the files beside it. An existing file must not be opened
-            # here: closing it would release this process's locks on it, as POSIX specifies.
+        with self._lock(self._open_lock, deadline, "could not be opened in time; reduce the load, or check the disk"):
+            # SQLite copies the permissions of a new file to its additional files. An existing file must not be opened
+            # here, because closing it would release this process's locks on it, as POSIX specifies.
             with suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             timeout = deadline.remaining()
@@ -198,7 +198,10 @@ class Database:
         db.execute("BEGIN IMMEDIATE")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(_SCHEMAS):
-            raise LedgerUnavailable(f"LEDGER_URL: {self._path} is of another version of the bridge; move it away")
+            raise LedgerUnavailable(
+                f"LEDGER_URL: {self._path} was written by a later version of the bridge; use that version, or move "
+                "the file"
+            )
         for schema in _SCHEMAS[version:]:
             for statement in schema.split(";\n"):
                 db.execute(statement)
@@ -220,7 +223,7 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def _write_ahead(db: sqlite3.Connection, deadline: Deadline) -> None:
-    """Turn on the write-ahead log. SQLite does not wait for another process that does so at the same moment."""
+    """Enable the write-ahead log. SQLite does not wait for another process that enables it at the same time."""
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

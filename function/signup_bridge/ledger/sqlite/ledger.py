@@ -1,6 +1,6 @@
 """The ledger in a SQLite file: the embedded default, shared by the threads and workers of one instance.
 
-A write-ahead log keeps each step's writes through `kill -9`. SQL is in this package only.
+With the write-ahead log, a completed step survives `kill -9`. Only this package contains SQL.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _ClaimRequest(NamedTuple):
 
 
 class SqliteLedger:
-    """A `Ledger` in one file, which need not exist yet; its folder must. The default ``key`` is in a file beside it."""
+    """A `Ledger` in one file, whose folder must exist. The default ``key`` is in a file next to it."""
 
     reach: Literal["instance"] = "instance"
     engine = "sqlite"
@@ -156,7 +156,7 @@ class SqliteLedger:
     def _claim_unless_known(
         self, keys: Keys, claim: Callable[[sqlite3.Connection], Claim], deadline: Deadline
     ) -> Claim:
-        """Return the existing claim, without a write. If there is none, run ``claim``, which searches again."""
+        """Return the existing claim without a write. If there is none, run ``claim``, which searches again."""
         row = self.database.read(lambda db: queries.find(db, keys.delivery), deadline)
         return queries.existing_claim(row, keys, self._clock.time()) or self.database.write(claim, deadline)
 
@@ -187,7 +187,7 @@ class SqliteLedger:
         return Acquired(slot.wait, release_pending=context.release_pending)
 
     def _detach_expired(self, db: sqlite3.Connection, row: sqlite3.Row, keys: Keys, now: float) -> float | None:
-        """Detach an expired row; return when it counted as a wrong code, if it still counts."""
+        """Detach an expired row. Return the time at which it counted as a wrong code, if it still counts."""
         updates.detach(db, row)
         counted: float | None = row["counted"]
         still_counts = row["content"] == keys.content and (counted or 0) > now - self._policy.wrong_code_window
@@ -196,7 +196,7 @@ class SqliteLedger:
     def _acquire_unknown(
         self, db: sqlite3.Connection, request: _ClaimRequest, context: queries.ClaimContext, now: float
     ) -> Acquired:
-        """Claim a delivery whose outcome is unknown, or a new one with the same content."""
+        """Claim a delivery with an unknown outcome, or a new one with the same content."""
         keys, lease = request.keys, now + request.lease
         calls = queries.unknown_calls(db, keys.content, now)
         if context.row is None:
@@ -258,7 +258,7 @@ class SqliteLedger:
         if not db.execute(updates.SETTLE, parameters).rowcount:
             if queries.find(db, keys.delivery) is not None:
                 return False
-            # The file was moved away, for example.
+            # The record was lost, for example because the file was moved.
             self._insert(db, keys, now, token=token, lease=now, sent=now, counted=now)
             db.execute(updates.SETTLE, parameters)
         if settlement.record is None:

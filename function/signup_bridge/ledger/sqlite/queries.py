@@ -31,16 +31,16 @@ def find(db: sqlite3.Connection, delivery: bytes) -> sqlite3.Row | None:
 
 
 def find_owned(db: sqlite3.Connection, keys: Keys, token: str) -> sqlite3.Row | None:
-    """Return the row of a delivery if the token still owns it, even if its lease has ended."""
+    """Return the row of a delivery if the token still owns it, even after its lease expired."""
     query = f"SELECT * FROM deliveries WHERE delivery = ? AND token = ? AND state = {CLAIMED}"
     row: sqlite3.Row | None = db.execute(query, (keys.delivery, token)).fetchone()
     return row
 
 
 def existing_claim(row: sqlite3.Row | None, keys: Keys, now: float) -> Claim | None:
-    """Return the claim of a delivery that is settled or in progress, or whose id has another content.
+    """Return the claim of a delivery that is settled or in progress, or whose id was used with different content.
 
-    A delivery without an id that was claimed before the clock was set back would be replayed for too long: it is
+    A delivery without an id that was claimed before the clock was set back would be replayed for too long. It is
     ignored until `updates.correct_future_times` has corrected its time.
     """
     if row is None or row["until"] <= now:
@@ -58,8 +58,8 @@ class ClaimContext(NamedTuple):
     ``row`` is the delivery's own, ``wrong_codes`` the number of its contact's wrong codes, ``rate`` the state of the
     action's rate limiter. ``has_future_times``: times of the row, or of the wrong codes, were written before the clock
     was set back. ``contact_busy``: another delivery for the contact is in progress. ``release_pending``: the contact
-    must be taken off the account's list first. ``unknown``: the outcome of a delivery with the same content is unknown.
-    ``code_used``: the content was verified, and its contact taken off the list.
+    must first be removed from the account's contact list. ``unknown``: the outcome of a delivery with the same content
+    is unknown. ``code_used``: the content was verified, and its contact was removed from the list.
     """
 
     row: sqlite3.Row | None
@@ -90,7 +90,7 @@ _CLAIM_CONTEXT = f"""
 def load_claim_context(db: sqlite3.Connection, keys: Keys, policy: Policy, now: float) -> ClaimContext:
     """Return the context of the claim of a verification, with at most ``policy.wrong_codes`` wrong codes.
 
-    One statement with one column for all flags reads it, because each statement and column adds a fixed cost.
+    One statement with one column for all flags reads it, because each statement and each column adds a fixed cost.
     """
     parameters = keys._asdict() | {
         "action": CREATE,
@@ -123,14 +123,14 @@ def end_of_exhaustion(db: sqlite3.Connection, keys: Keys, policy: Policy, now: f
 
 
 def calls(row: sqlite3.Row) -> Iterator[CallWindow]:
-    """Yield the calls of a delivery. A call without a recorded end ends with its lease."""
+    """Yield the calls of a delivery. A call without a recorded end is assumed to end with its lease."""
     for sent, gave_up in ((row["sent"], row["gave_up"]), (row["sent2"], row["gave_up2"])):
         if sent is not None:
             yield CallWindow(sent, max(sent, gave_up if gave_up is not None else row["lease"] or sent))
 
 
 def unknown_calls(db: sqlite3.Connection, content: bytes, now: float) -> tuple[CallWindow, ...]:
-    """Return the calls of the deliveries of a content whose outcome is unknown."""
+    """Return the calls of all deliveries with this content and an unknown outcome."""
     query = f"SELECT * FROM deliveries WHERE content = ? AND state <= {UNKNOWN} AND until > ?"
     return tuple(call for row in db.execute(query, (content, now)).fetchall() for call in calls(row))
 
@@ -144,7 +144,7 @@ _CALLS_AROUND = [
 def competing_calls(
     db: sqlite3.Connection, keys: Keys, calls_of_content: Iterable[CallWindow], since: float
 ) -> tuple[CallWindow, ...] | None:
-    """Return the contact's calls with other contents around those of the content that left after ``since``.
+    """Return the contact's calls with different content around the given calls that started after ``since``.
 
     Return None if there are more than `MAX_COMPETING_CALLS` around one call.
     """
@@ -162,7 +162,7 @@ def competing_calls(
 
 
 def count_unknown(db: sqlite3.Connection, now: float) -> int:
-    """Return the number of deliveries whose outcome is unknown and that are not in progress."""
+    """Return the number of deliveries with an unknown outcome that are not in progress."""
     query = (
         f"SELECT count(*) FROM deliveries WHERE state <= {UNKNOWN} AND until > :now "
         "AND (lease IS NULL OR lease <= :now OR lease > :max_lease)"

@@ -1,6 +1,6 @@
 """Delete expired records from a SQLite ledger, and the oldest rejections if the file is full.
 
-It keeps claims, unknown outcomes, and the calls by which other deliveries' unknown outcomes are reconciled.
+Claims, unknown outcomes, and calls that are needed to reconcile other deliveries' unknown outcomes are kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from signup_bridge.ledger import Policy
 from .database import REFUSED, VERIFIED, Database
 
 SIZE_LIMIT = 230 * 1024 * 1024
-"""Bytes of records, so that the file and its write-ahead log (`WAL_PAGES`) stay under 256 MB."""
+"""Maximum size of the records in bytes, so that the file and its write-ahead log (`WAL_PAGES`) stay below 256 MB."""
 
 PRUNE_BATCH = 500
 """Records that pruning deletes in one transaction."""
@@ -23,7 +23,7 @@ _STEP_TIME = 0.5
 """Seconds that must be left for pruning to start another transaction."""
 
 SWEEP_EVERY, SWEEP_ROWS = 8, 24
-"""Insertions between two sweeps, and rows of a table that a sweep reads: more than were inserted."""
+"""Insertions between two sweeps, and rows of a table that a sweep reads, which must be more."""
 
 SIZE_CHECK_EVERY = 64
 """Insertions between two checks of the file's size."""
@@ -33,7 +33,7 @@ _EXPIRED = "until <= ? AND claimed <= ?"
 
 
 class Retention:
-    """Deletes the records that the policy does not keep. ``size_limit`` is in bytes of records."""
+    """Deletes the records that the policy does not keep. ``size_limit`` is the maximum size of records in bytes."""
 
     def __init__(self, policy: Policy, clock: Clock, size_limit: int) -> None:
         self._policy = policy
@@ -61,14 +61,14 @@ class Retention:
         return [id_ for (id_,) in db.execute(query, (after, *self._expiry_times(self._clock.time()), PRUNE_BATCH))]
 
     def _delete(self, db: sqlite3.Connection, ids: list[int]) -> int:
-        """Delete expired used codes, and these deliveries unless a new one has the id."""
+        """Delete expired used codes, and these deliveries unless a new delivery has the id."""
         now = self._clock.time()
         db.execute("DELETE FROM spent WHERE id IN (SELECT id FROM spent WHERE until <= ? LIMIT ?)", (now, PRUNE_BATCH))
         parameters = [(id_, *self._expiry_times(now)) for id_ in ids]
         return db.executemany(f"DELETE FROM deliveries WHERE id = ? AND {_EXPIRED}", parameters).rowcount
 
     def sweep(self, db: sqlite3.Connection, now: float) -> None:
-        """Count an insertion. At intervals, delete some old expired records, or rejections if the file is full."""
+        """Count an insertion. At intervals, delete some expired records, or rejections if the file is full."""
         self._insertions += 1
         if self._insertions % SWEEP_EVERY == 1:
             self._sweep_table(db, "deliveries", _EXPIRED, self._expiry_times(now))

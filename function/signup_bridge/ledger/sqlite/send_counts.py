@@ -12,10 +12,10 @@ from signup_bridge.ledger import SEND_LIMIT_WINDOW, SendLimit
 
 
 def blocking_limit(db: sqlite3.Connection, limits: Sequence[SendLimit], now: float) -> tuple[float, str] | None:
-    """Return the longest wait in seconds and its limit's name; None if no limit is reached."""
+    """Return the longest wait in seconds and the name of its limit; None if no limit is reached."""
     waits = []
     for limit in limits:
-        # A future time was written before the clock was set back: count it from now.
+        # A future time was written before the clock was set back. It counts from now on.
         db.execute("UPDATE sends SET at = ? WHERE series = ? AND at > ?", (now, limit.counter_key, now))
         oldest = db.execute(
             "SELECT at FROM sends WHERE series = ? AND at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",

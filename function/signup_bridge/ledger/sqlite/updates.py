@@ -1,4 +1,4 @@
-"""The writes of a SQLite ledger. Each function runs inside its caller's transaction."""
+"""The writes of a SQLite ledger. Each function runs in its caller's transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def insert(db: sqlite3.Connection, keys: Keys, columns: dict[str, Any]) -> None:
 
 
 def take_over(db: sqlite3.Connection, id_: int, token: str, *, now: float, lease: float, until: float) -> None:
-    """Make the token the owner of a delivery whose outcome is unknown."""
+    """Make the token the owner of a delivery with an unknown outcome."""
     db.execute(
         "UPDATE deliveries SET state = ?, token = ?, claimed = ?, lease = ?, until = ?, "
         "gave_up = CASE WHEN sent IS NULL THEN NULL ELSE coalesce(gave_up, lease) END, "
@@ -35,7 +35,7 @@ def take_over(db: sqlite3.Connection, id_: int, token: str, *, now: float, lease
 
 
 def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
-    """Take the delivery's id from a row. Other deliveries are reconciled by its calls, so the row stays."""
+    """Remove the delivery's id from a row. The row stays, because its calls may reconcile other deliveries."""
     db.execute(
         "UPDATE deliveries SET delivery = randomblob(16), state = max(state, ?), lease = NULL, "
         "gave_up = coalesce(gave_up, lease), gave_up2 = coalesce(gave_up2, lease) WHERE id = ?",
@@ -44,7 +44,7 @@ def detach(db: sqlite3.Connection, row: sqlite3.Row) -> None:
 
 
 def correct_future_times(db: sqlite3.Connection, keys: Keys, now: float) -> None:
-    """Set times to now that were written before the clock was set back: wrong codes, and the start of the replay."""
+    """Set future times to now, which were written before the clock was set back: wrong codes, and starts of replays."""
     db.execute("UPDATE deliveries SET counted = ? WHERE contact = ? AND counted > ?", (now, keys.contact, now))
     db.execute(
         "UPDATE deliveries SET claimed = ?, until = min(until, ?) "
@@ -54,7 +54,7 @@ def correct_future_times(db: sqlite3.Connection, keys: Keys, now: float) -> None
 
 
 def move_count(db: sqlite3.Connection, keys: Keys, counted: float | None, at: float) -> float:
-    """Return when the delivery counts as a wrong code: when its detached row did (``counted``), or else ``at``."""
+    """Return when the delivery counts as a wrong code: at that of its detached row (``counted``), or else ``at``."""
     if counted is None:
         return at
     update = "UPDATE deliveries SET counted = NULL WHERE contact = ? AND content = ? AND counted = ?"
@@ -85,13 +85,13 @@ SETTLE = f"""
         sent2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:sent, sent2) END,
         gave_up2 = CASE WHEN sent2 IS NOT NULL THEN coalesce(:gave_up, {_OVER2}) END
     WHERE delivery = :delivery AND token = :token AND state = {CLAIMED}"""
-"""Settle the owner's delivery: ``sent`` and ``gave_up`` are those of its last call, if it made one."""
+"""Settle the owner's delivery. ``sent`` and ``gave_up`` are the times of its last call, if it made one."""
 
 SETTLE_DUPLICATES = f"""
     UPDATE deliveries SET state = :state, token = NULL, lease = NULL, {_UNTIL},
         outcome = :outcome, request_id = :request_id, resolved = :resolved, gave_up = {_OVER}, gave_up2 = {_OVER2}
     WHERE content = :content AND state <= {UNKNOWN}"""
-"""Settle the other deliveries of the content whose outcome is unknown."""
+"""Settle the other deliveries with the same content and an unknown outcome."""
 
 
 def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now: float, ttl: float) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def settlement_parameters(keys: Keys, token: str, settlement: Settlement, *, now
 
 
 def begin_release(db: sqlite3.Connection, keys: Keys, token: str, *, lease: float, until: float) -> None:
-    """Lock a verified contact until ``lease`` for its release. Its code counts as used until ``until``."""
+    """Lock a verified contact until ``lease`` for its release. Its code is marked as used until ``until``."""
     db.execute("UPDATE deliveries SET token = ?, lease = ? WHERE delivery = ?", (token, lease, keys.delivery))
     db.execute("INSERT OR IGNORE INTO removals VALUES (?)", (keys.contact_exact,))
     db.execute("INSERT OR REPLACE INTO spent (content, until) VALUES (?, ?)", (keys.content, until))
@@ -138,7 +138,7 @@ def release_claim(db: sqlite3.Connection, row: sqlite3.Row, *, now: float, until
             (UNKNOWN, until, row["id"]),
         )
     elif row["counted"] is not None and row["counted"] < min(row["claimed"], now):
-        # An earlier wrong code stays counted.
+        # An earlier wrong code still counts.
         columns = "delivery = randomblob(16), state = ?, token = NULL, lease = NULL, sent = NULL"
         db.execute(f"UPDATE deliveries SET {columns} WHERE id = ?", (REFUSED, row["id"]))
     else:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 description of the routes, from the tables that the responses come from."""
+"""Build the OpenAPI 3.1 description of the routes, from the same tables as the responses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _LOOKUP_OUTCOMES = (
     outcomes.NOT_FOUND, outcomes.DELIVERY_NOT_FOUND, outcomes.IN_PROGRESS, outcomes.SIGNATURE_INVALID,
     outcomes.LEDGER_UNAVAILABLE, outcomes.OVERLOADED,
 )  # fmt: skip
-"""The outcomes of `GET /deliveries/<id>` besides the delivery's own. Some ids, such as ``.``, make another path."""
+"""The outcomes of `GET /deliveries/<id>` besides the delivery's own. Some ids, such as ``.``, change the path."""
 
 
 def build(features: Features) -> Schema:
@@ -79,15 +79,17 @@ def _operations(features: Features, schemas: Schema) -> dict[str, Schema]:
         "/webhooks/code": _webhook("code", features, schemas),
         "/deliveries/{id}": _lookup(features, schemas),
         "/ready": _operation(
-            "ready", "Check that the ledger works", "The response also says whether instances share the ledger.", ready
+            "ready", "Check that the ledger works", "The response shows whether instances share the ledger.", ready
         ),
         "/health": _operation(
-            "health", "Check that the bridge runs", "Uses neither the ledger nor the API.", _ok("Health")
+            "health", "Check that the bridge runs", "This check uses neither the ledger nor the API.", _ok("Health")
         ),
         "/openapi.json": _operation(
-            "openapi", "Get this description", "It depends on the settings.", _ok("Description")
+            "openapi", "Get this description", "The description depends on the settings.", _ok("Description")
         ),
-        "/metrics": _operation("metrics", "Metrics", "The metrics of this instance since its start.", {"200": metrics}),
+        "/metrics": _operation(
+            "metrics", "Get the metrics", "The metrics of this instance since its start.", {"200": metrics}
+        ),
     }
     if not features.send_codes:
         del operations["/webhooks/code"]
@@ -97,7 +99,7 @@ def _operations(features: Features, schemas: Schema) -> dict[str, Schema]:
 
 
 def _referenced(schemas: Schema, operations: Schema) -> Schema:
-    """Return the schemas that the operations refer to, and those that these refer to."""
+    """Return the schemas that the operations refer to, directly or through other schemas."""
     used: Schema = {}
     new = operations
     while new:
@@ -113,9 +115,9 @@ def _visible(features: Features) -> list[Outcome]:
 
 
 def _webhook(name: str, features: Features, schemas: Schema) -> Schema:
-    """Return the operation that sends a ``code``, or one that verifies it."""
+    """Return the operation that sends a ``code``, or an operation that verifies one."""
     if name == "code":
-        summary, description = "Send a code", "Send a contact a verification code."
+        summary, description = "Send a code", "Send a verification code to a contact."
         body, response, excluded = "SendRequest", "Code", _VERIFICATION_ONLY
     else:
         summary, description = "Verify a contact", "Verify a contact with the code that was sent to it."
@@ -131,7 +133,7 @@ def _webhook(name: str, features: Features, schemas: Schema) -> Schema:
 
 
 def _lookup(features: Features, schemas: Schema) -> Schema:
-    """Return the operation that looks up a delivery, whose outcome is one of those that are stored."""
+    """Return the operation that looks up a delivery. Its outcomes are those that the ledger stores."""
     stored = [one for one in _visible(features) if one.stored != "no" and (one is not SENT or features.send_codes)]
     responses = response_schemas.responses([*stored, *_LOOKUP_OUTCOMES], features.profile, "Delivered", schemas)
     description = "The signature covers an empty body. The bridge does not call the API."

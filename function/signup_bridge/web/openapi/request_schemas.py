@@ -1,6 +1,6 @@
 """The requests in the OpenAPI description: the headers that identify a delivery, and the bodies.
 
-They require nothing that the bridge does not require: a client that validates must not hold back a valid request.
+The schemas must not be stricter than the bridge, because a validating client must not reject a valid request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from signup_bridge.web.profiles import Profile
 from .schema import TEXT, Schema, reference
 
 _MAX_DESCRIBED_ENTRIES = 32
-"""The schema of a longer list does not describe its entries."""
+"""Maximum number of entries of a list that a schema describes separately."""
 
 _TRACE = "The trace in the format of W3C Trace Context. The bridge logs it and sends it to the API."
 _SOURCE = "The source of a CloudEvents event, within which its id is unique."
@@ -29,8 +29,8 @@ _CONTACTS: dict[ContactType, tuple[str, str]] = {
     ContactType.PHONE: ("18766554433", "A phone number of 5 to 20 digits, which may have a + and separators."),
     ContactType.EMAIL: ("jo@example.com", "An email address."),
 }
-"""An example of each type, and its description. There is no pattern: people type many spellings."""
-_MAPPED = "The sender's own body. PAYLOAD_PRESET or PAYLOAD_* say where its members are."
+"""An example of each type, and its description. There is no pattern, because people type many spellings."""
+_MAPPED = "The sender's own format. PAYLOAD_PRESET or PAYLOAD_* specify the positions of its members."
 
 
 class Features(NamedTuple):
@@ -48,28 +48,28 @@ def webhook_headers(features: Features) -> list[Schema]:
     """Return the parameters of a webhook: the headers besides its signature."""
     headers = {}
     if features.keys.accepts_unsigned_ids:
-        description = "The delivery's id: 1 to 256 ASCII characters, as a string of RFC 8941 or without its quotes."
+        description = "The delivery's id: 1 to 256 ASCII characters, as an RFC 8941 string or without quotes."
         headers["Idempotency-Key"] = description
     if _uses_event_headers(features):
-        headers["ce-id"] = "The id of a CloudEvents event in binary mode: the body is the event's data."
+        headers["ce-id"] = "The id of a CloudEvents event in binary mode, whose data is the body."
         headers["ce-source"] = _SOURCE
     return _parameters(headers | {"traceparent": _TRACE})
 
 
 def lookup_headers(features: Features) -> list[Schema]:
-    """Return the parameters of the look-up of a delivery, besides its id and signature."""
+    """Return the parameters of a delivery's lookup, besides its id and signature."""
     return _parameters({"ce-source": _SOURCE} if _uses_event_headers(features) else {})
 
 
 def request_body(features: Features, name: str, schemas: Schema, *, has_code: bool) -> Schema:
-    """Return a webhook's body. Add to ``schemas`` its schema as ``name`` and that of the event that carries it."""
+    """Return a webhook's body. Add its schema to ``schemas`` as ``name``, and the schema of an event with this body."""
     body_ref, event_ref = reference(name), reference(f"{name}Event")
     mapping, attributes = features.mapping, _attributes(features)
     if mapping is None:
         schemas |= _body_variants(name, members=3 if has_code else 2)
         event: Schema = {"type": "object", "properties": {**attributes, "data": body_ref}, "required": ["data"]}
     else:
-        description = _MAPPED if has_code else f"{_MAPPED} There must be no verification code."
+        description = _MAPPED if has_code else f"{_MAPPED} It must not contain a verification code."
         data = mapping.for_data() if mapping.event else mapping
         schemas[name] = {"description": description, "anyOf": _mapped(data, {}, name, schemas, has_code=has_code)}
         events = _mapped(mapping, attributes, f"{name}Event", schemas, has_code=has_code)
@@ -88,10 +88,10 @@ def _uses_event_headers(features: Features) -> bool:
 def _attributes(features: Features) -> dict[str, Schema]:
     if not features.keys.accepts_unsigned_ids:
         return {}
-    description = "names the delivery. Both are needed, unless an Idempotency-Key names it."
+    description = "identifies the delivery. Both are required unless the header Idempotency-Key identifies it."
     return {
-        "id": {"type": "string", "description": f"With `source`, it {description}", "examples": ["evt_1"]},
-        "source": {"type": "string", "description": f"With `id`, it {description}", "examples": ["/signups"]},
+        "id": {"type": "string", "description": f"Together with `source`, {description}", "examples": ["evt_1"]},
+        "source": {"type": "string", "description": f"Together with `id`, {description}", "examples": ["/signups"]},
     }
 
 
@@ -103,7 +103,7 @@ def _parameters(headers: Mapping[str, str]) -> list[Schema]:
 
 
 def _body_variants(name: str, members: int) -> dict[str, Schema]:
-    """Return the bodies with the first members, in the bridge's names and in the API's, for phone and email."""
+    """Return the bodies with the first ``members``, with the bridge's names and the API's, for phone and email."""
     bodies: dict[str, Schema] = {}
     spellings = (("", body.BRIDGE_NAMES, body.API_NAMES), ("InApiNames", body.API_NAMES, body.BRIDGE_NAMES))
     for suffix, names, others in spellings:
@@ -119,7 +119,7 @@ def _body_variants(name: str, members: int) -> dict[str, Schema]:
 
 
 def _type(*types: ContactType) -> Schema:
-    """Return the schema of a contact's type: names or the API's numbers. Each enum has one JSON type."""
+    """Return the schema of a contact's type: its name or the API's number. Each enum has one JSON type."""
     words, numbers = [one.label for one in types], [one.value for one in types]
     spellings = [{"type": "string", "enum": words}, {"type": "integer", "enum": numbers}]
     return {"anyOf": spellings, "examples": [types[0].label]}
@@ -133,9 +133,9 @@ def _contact(*types: ContactType) -> Schema:
 def _mapped(
     mapping: PayloadMapping, attributes: dict[str, Schema], name: str, schemas: Schema, *, has_code: bool
 ) -> list[Schema]:
-    """Return the schemas of a mapped body, one for each place of its contact. Add to ``schemas`` what they refer to.
+    """Return the schemas of a mapped body, one for each position of its contact. Add their components to ``schemas``.
 
-    Each object has a component of its own: generators name nested ones, and not all keep these names apart.
+    Each object has its own component, because some client generators use the same name for different nested objects.
     """
     places: dict[Pointer, Schema] = {mapping.code: _CODE} if has_code else {}
     if isinstance(mapping.type, tuple):
@@ -160,7 +160,7 @@ def _mapped(
 
 
 def _list(members: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a list with these members, whose names are their indexes."""
+    """Return the schema of a list with these members, which are keyed by their indexes."""
     length = 1 + max(map(int, members))
     schema: Schema = {"type": "array", "minItems": length, "items": {}}
     if length <= _MAX_DESCRIBED_ENTRIES:

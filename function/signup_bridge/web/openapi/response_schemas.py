@@ -1,6 +1,6 @@
-"""The responses in the OpenAPI description, from the tables that the bridge responds by.
+"""The responses in the OpenAPI description, from the same tables as the bridge's responses.
 
-Their schemas are open: a client that validates must accept a member that a later version adds.
+The schemas allow other members, because a validating client must accept members that a later version adds.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _REQUIRED_HEADERS: Schema = {
     "Server-Timing": {
         "required": True,
         "schema": TEXT,
-        "description": "Milliseconds: `wait` before the API call, `upstream` in it.",
+        "description": "Milliseconds: `wait` before the API call, `upstream` during the call.",
     },
 }
 _HEADERS: Schema = {
-    "Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "Seconds."},
+    "Retry-After": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "Seconds until the retry."},
     "webhook-delivery": {"schema": enum("abort-message")},
     "Accept-Encoding": {
         "schema": enum("identity"),
@@ -35,7 +35,7 @@ _HEADERS: Schema = {
     },
     "Idempotent-Replayed": {
         "schema": enum("true"),
-        "description": "The delivery was processed before, and this was the response.",
+        "description": "Present if the delivery was already processed. The response contains the stored outcome.",
     },
 }
 
@@ -47,7 +47,7 @@ def content(description: str, media_type: str, schema: Schema) -> Schema:
 
 
 def responses(outcomes: Iterable[Outcome], profile: Profile, name: str, schemas: Schema) -> Schema:
-    """Return the responses by status. Add what they refer to to ``schemas``, under names that begin with ``name``."""
+    """Return the responses by status. Add their schemas to ``schemas``, under names that start with ``name``."""
     by_status: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
         by_status.setdefault(http_status(outcome, profile), []).append(outcome)
@@ -55,7 +55,7 @@ def responses(outcomes: Iterable[Outcome], profile: Profile, name: str, schemas:
 
 
 def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str, schemas: Schema) -> Schema:
-    """Return the response of one status, and add the schemas that it needs to ``schemas``."""
+    """Return the response with one status, and add its schemas to ``schemas``."""
     headers = {"Idempotent-Replayed"} if any(one.stored == "definitive" for one in outcomes) else set()
     by_format: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
@@ -82,7 +82,7 @@ def _response(status: int, outcomes: list[Outcome], profile: Profile, name: str,
 
 
 def _body(body_format: str, status: int, outcomes: list[Outcome], name: str, schemas: Schema) -> Schema:
-    """Return the schema of the bodies in one format, whose codes are those of these outcomes."""
+    """Return the schema of the bodies in one format, with the codes of these outcomes."""
     codes = enum(*(outcome.code for outcome in outcomes))
     match body_format:
         case "problem":
@@ -118,7 +118,7 @@ _RETRY_AFTER: Schema = {
     "description": "Seconds, as in the header Retry-After. In `attempts-exhausted`, without that header: the time "
     "until a new delivery for the contact may be tried.",
 }
-_DELIVERY_ID = _text("The delivery's id, if it is signed, or in the header Idempotency-Key or a direct event.")
+_DELIVERY_ID = _text("The delivery's id: the signed id, or the id in Idempotency-Key or in a direct invocation.")
 _CONTACT: Schema = {
     "type": enum(*(one.label for one in ContactType)),
     "contact": _text("Masked. It is not stored, so GET /deliveries/{id} does not return it."),
@@ -131,7 +131,7 @@ SCHEMAS: Schema = {
             "id": _DELIVERY_ID,
             **_CONTACT,
             "api_request_id": _text("The API's request id, unless the outcome comes from the account's contact list."),
-            "resolved": {"type": "boolean", "description": "True if the outcome was unknown before, else absent."},
+            "resolved": {"type": "boolean", "description": "True if the outcome was unknown before; otherwise absent."},
         },
         optional=("id", "contact", "api_request_id", "resolved"),
     ),
@@ -175,7 +175,7 @@ SCHEMAS: Schema = {
             "errors": _ERRORS,
         },
         optional=("retry_after", "api_request_id", "errors"),
-        description="Nothing was verified, and a retry changes nothing.",
+        description="The contact was not verified, and a retry has the same outcome.",
     ),
     "Hook": _object(
         {
