@@ -9,22 +9,22 @@ VENV = $(VENV_DIR)/bin
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make run     the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
+	@echo 'make run     run the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
 	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
 	@echo 'make dev     .venv with the packages for development, such as pytest, ruff and mypy'
-	@echo 'make serve   the bridge alone, against the real API, with the settings of the environment'
+	@echo 'make serve   run the bridge alone, against the real API, with the settings in the environment'
 	@echo 'make test    the test suite'
-	@echo 'make test-all the same, and the tests that need other languages, servers or installations'
+	@echo 'make test-all the test suite and the slow tests, such as those of other languages and servers'
 	@echo 'make test-function the tests of function/ alone'
-	@echo 'make screenshots the pictures of the emulator'"'"'s page in docs/, by a Chromium'
+	@echo 'make screenshots the pictures of the console in docs/images/, with Chromium'
 	@echo 'make package build/function/ and build/function.zip, ready for SCF'
 	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/guides/deploy.md)'
-	@echo 'make lint    ruff, mypy and the direction of imports'
+	@echo 'make lint    ruff, mypy, the direction of imports, spelling and wording'
 	@echo 'make lock    renew the two lock files from pyproject.toml'
 	@echo 'make env-example .env.example, from the settings'
-	@echo 'make audit   what is known of the packages in the lock files'
-	@echo 'make fuzz    Atheris looks for an input that breaks a promise (TARGETS=…, SECONDS=120 for each)'
-	@echo 'make mutants does a test notice each change of the modules that decide?'
+	@echo 'make audit   known vulnerabilities of the packages in the lock files'
+	@echo 'make fuzz    search with Atheris for inputs that break an invariant (TARGETS=…, SECONDS=120 each)'
+	@echo 'make mutants check that tests fail for each small change of the deciding modules'
 	@echo 'make bench   every benchmark beside its target; writes docs/explanation/performance.md (bench-check: fails below a target)'
 
 dev:
@@ -85,6 +85,8 @@ lint:
 	@$(VENV)/ruff format --check
 	@$(VENV)/mypy
 	@env PYTHONPATH=function $(VENV)/lint-imports --no-cache --no-logo
+	@$(VENV)/codespell
+	@$(VENV)/python tools/wording.py
 
 # Hashes of every platform's files, so that one lock serves a laptop and the function.
 # UPGRADE=--upgrade: to the newest of all; UPGRADE='--upgrade-package NAME': of one.

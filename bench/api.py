@@ -1,6 +1,6 @@
 """The API's stand-in for benchmarks: TLS, a set latency, and as little work as can be, for it shares the machine.
 
-It verifies whatever is sent to it: what is measured is who asks. Its process is its own.
+It accepts every request, because the benchmarks measure its callers. It runs in a process of its own.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from bench import api, earlier, load, servers
 from local_services import certificates
 
 CONNECTIONS = 16
-"""Of the senders, all at once: as many as SCF lets an instance have by our default."""
+"""Connections of the senders: as many as an instance on SCF has by default."""
 
 
 class Harness(NamedTuple):

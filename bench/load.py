@@ -1,7 +1,6 @@
-"""The senders, in a process of their own: as fast as the answers come, or at a rate.
+"""Run the senders in a process of their own, at full speed or at a rate.
 
-What they send is signed; whoever does not look at signatures is sent the same. An answer that is not the expected one
-ends the run: nothing else would be measured.
+All peers receive the same signed requests. An unexpected response ends the run, because its time means nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SECRET = senders.DEMO_SECRET
 
 
 class Target(NamedTuple):
-    """Where it is sent, and what the answer to a first delivery must hold. ``bundle``: it speaks TLS, and with whom."""
+    """A server, the text in its response to a first delivery, and the CA ``bundle`` if it speaks TLS."""
 
     port: int
     path: str = "/"
@@ -35,7 +34,7 @@ class Target(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What was measured: requests, the seconds that they took in all, and each one's own seconds."""
+    """The measured requests: the seconds that they took in total, and the seconds of each."""
 
     seconds: float
     each: tuple[float, ...]
@@ -59,7 +58,7 @@ class Senders:
 
 @contextmanager
 def process() -> Iterator[Senders]:
-    # Ctrl-C in the terminal reaches it, too: it ends with what it is asked for, when nobody answers any more.
+    # The process ignores Ctrl-C. It ends with its last task, when no server responds any more.
     spawn, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=ignored) as pool:
         yield Senders(pool)
@@ -82,7 +81,7 @@ def refused(_: int) -> tuple[bytes, dict[str, str]]:
 
 
 def again(number: int) -> tuple[bytes, dict[str, str]]:
-    """A delivery that was sent before: one of `AGAIN`, signed anew."""
+    """Return a delivery that was sent before, one of `AGAIN`, with a new signature."""
     body = sample_payloads.build_body(f"{number % AGAIN + 10**13:014}", "123456", "phone")
     delivery_id = f"msg_{number % AGAIN}"
     return body, senders.sign_headers(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
@@ -101,14 +100,14 @@ KINDS: dict[str, tuple[Callable[[int], tuple[bytes, dict[str, str]]], bytes | No
     "again": (again, b"\r\nidempotent-replayed: true\r\n"),
     "nothing": (nothing, b'"ok"'),
 }
-"""How each kind is made, and what its answer must hold, if not that of a first delivery."""
+"""The builder of each kind, and the text in its response if it is not that of a first delivery."""
 
 
 # -- how --
 
 
 def closed(target: Target, kind: str, seconds: float, connections: int) -> Sample:
-    """Over each connection, the next one as soon as the last one is answered."""
+    """Send the next request on each connection after the last response."""
     end = time.monotonic() + seconds
     return _run(target, kind, connections, lambda _: time.monotonic() < end)
 
@@ -142,7 +141,7 @@ def _run(target: Target, kind: str, connections: int, goes_on: Callable[[int], b
 
 
 def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
-    """So many first deliveries a second, whatever becomes of those before. Each is timed from when it was due."""
+    """Send first deliveries at a fixed rate. Each is timed from the moment it was due."""
 
     async def send() -> list[float]:
         free: asyncio.Queue[Line] = asyncio.Queue()
@@ -192,7 +191,7 @@ class Line:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     async def ask(self, request: bytes) -> bytes:
-        """Send it; the answer, its head in lower case."""
+        """Send a request and return the response, with its head in lower case."""
         self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])

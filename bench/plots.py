@@ -82,8 +82,8 @@ def _latency(axes: Axes, asked: Mapping[str, Any]) -> None:
         axes.annotate(f"target, {where}", place, (6, -4), textcoords="offset points", color=TARGET)
     axes.set_xlim(min(asked["API"]) - 1, at(asked["API"], 0.99) + 15)
     axes.set_ylim(0, 103)
-    axes.set_xlabel("ms until the answer")
-    axes.set_ylabel("% of requests answered by then")
+    axes.set_xlabel("ms until the response")
+    axes.set_ylabel("% of requests with a response by then")
     axes.legend(loc="center right")
 
 

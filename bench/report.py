@@ -59,7 +59,7 @@ def _row(result: Result) -> tuple[str, str, str, str, str]:
 
 
 def _machine() -> str:
-    """What it ran on, which figures in seconds depend on."""
+    """Return a description of the machine and the versions."""
     model = re.search("model name\t: (.*)", Path("/proc/cpuinfo").read_text())
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "tencentcloud-sdk-python-common"))
     return (

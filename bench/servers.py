@@ -37,7 +37,7 @@ class Server(NamedTuple):
 
 
 def trusted(own: Path, folder: Path) -> Path:
-    """What every client of the API is given to trust: all that it would trust in earnest, and the stand-in."""
+    """Return the CA bundle of every API client: certifi's and the stand-in's certificate."""
     bundle = folder / "trusted.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
     return bundle
@@ -76,7 +76,7 @@ def _settings(bundle: Path, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
-    """A peer in Python: its folder's name, and what it can be told in its environment."""
+    """Run a peer in Python: the name of its folder, and its settings."""
     command = [sys.executable, "-m", "gunicorn", "-c", str(PEERS / "baseline" / "gunicorn.conf.py")]
     environ = {"DOMAIN_API_CA_BUNDLE": str(bundle), **settings}
     with _started(command, PEERS / name, api, environ, folder / f"{name}.log") as (port, pid):

@@ -1,4 +1,4 @@
-"""What is to be reached, as data, and what was measured beside it."""
+"""The targets as data, and the results beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Target(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What was measured for a target, None when this machine cannot, and of what (``detail``) it is made."""
+    """The figure measured for a target, or None if this machine cannot measure it, and its ``detail``."""
 
     target: Target
     measured: float | None
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """What was not measured falls short of nothing."""
+        """Whether the target is met, or was not measured."""
         return self._is_within(self.target.bound)
 
     @property

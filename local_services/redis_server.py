@@ -33,7 +33,7 @@ def executable() -> str:
 
 
 class RedisServer:
-    """A server that forgets nothing, unless ``options`` say otherwise. ``program`` is another one than the wheel's."""
+    """A server that keeps all records, unless ``options`` change that. ``program`` replaces the wheel's server."""
 
     def __init__(self, folder: Path, *options: str, password: str | None = None, program: str | None = None) -> None:
         self.program = program

@@ -1,7 +1,7 @@
-"""What is known against the locked packages: `.venv/bin/python tools/audit.py [options of pip-audit]`.
+"""Report known vulnerabilities of the locked packages: `.venv/bin/python tools/audit.py [options of pip-audit]`.
 
-A known vulnerability is a failure, and so is whatever else goes wrong. Only that nobody could be asked is not: a
-machine may reach its package index and nothing more. That is said loudly, as is each package of which nothing was told.
+A known vulnerability fails the audit, and so does an error. Advisories that cannot be reached do not, because a machine
+may reach its package index only. The output then says NOT AUDITED, and names each package without data.
 """
 
 import json
@@ -12,8 +12,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOCKS = ("requirements.txt", "requirements-dev.txt")
-NOBODY_ANSWERS = re.compile(r"requests\.exceptions\.|pip_audit\._service\.interface\.|network may be blocking")
-"""What pip-audit says then: it ends alike after that, after an error and after a vulnerability."""
+UNREACHABLE = re.compile(r"requests\.exceptions\.|pip_audit\._service\.interface\.|network may be blocking")
+"""Part of pip-audit's message then. Its exit status is the same for an error and for a vulnerability."""
 
 
 def main() -> None:
@@ -23,19 +23,19 @@ def main() -> None:
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:
-        if not NOBODY_ANSWERS.search(done.stderr):
-            sys.exit(done.stderr or "pip-audit said nothing")
-        shout("nobody could be asked: " + done.stderr.strip().splitlines()[-1])
+        if not UNREACHABLE.search(done.stderr):
+            sys.exit(done.stderr or "pip-audit failed without a message")
+        shout("advisories not reachable: " + done.stderr.strip().splitlines()[-1])
         return
     sys.exit(status_of(packages))
 
 
 def status_of(packages: "list[dict[str, object]]") -> int:
-    """1 if something is known against one of the packages, as pip-audit reports them."""
+    """Return 1 if pip-audit reports a vulnerability of a package, else 0."""
     unknown = [str(one["name"]) for one in packages if "skip_reason" in one]
     affected = [one for one in packages if one.get("vulns")]
     if unknown:
-        shout("nothing was told of {} of {} packages: {}".format(len(unknown), len(packages), ", ".join(unknown)))
+        shout("no data for {} of {} packages: {}".format(len(unknown), len(packages), ", ".join(unknown)))
     for one in affected:
         print(json.dumps(one, indent=2))
     print("{} packages audited, {} with a known vulnerability".format(len(packages) - len(unknown), len(affected)))

@@ -150,15 +150,15 @@ def ask(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Ask until it is answered, which must be by 200."""
+    """Send the request until a response arrives, which must be 200."""
     while True:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
             connection.request(method, path, body, headers or {})
             status = connection.getresponse().status
-            assert status == 200, f"{method} {path} was answered by {status}"
+            assert status == 200, f"{method} {path} returned {status}"
             return
-        assert process.poll() is None, "it ended by itself"
+        assert process.poll() is None, "the server ended"
         time.sleep(0.001)
 
 

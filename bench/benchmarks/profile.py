@@ -1,4 +1,4 @@
-"""Where the time goes: who holds the interpreter's lock, sampled from outside while the senders are at work."""
+"""Sample the holder of the interpreter's lock from outside, while the senders wait for responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.processes import seconds_of, worker_of
 from bench.servers import Server
 
 SECONDS, RATE = 10, 250
-"""Of a profile, and its samples a second."""
+"""Seconds of a profile, and its samples per second."""
 
 ELSE, PROCESSOR = "else", "processor, in all"
 LAYERS = (
@@ -66,7 +66,7 @@ def measure(harness: Harness) -> Profile:
 
 
 def _processor_time(harness: Harness, server: Server, kind: str) -> float:
-    """Microseconds of the processor that the worker takes for a request, while nobody looks at it."""
+    """Return the worker's processor time for a request in microseconds, without a profiler."""
     worker = worker_of(server.pid)
     before = seconds_of(worker)
     sample = harness.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)

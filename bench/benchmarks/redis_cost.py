@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 STORED = Cost(426.0, 62.0, 600.0)
-"""Of the earlier commit, on another day, where its code is not in the repository."""
+"""The earlier commit's figures of another day, used if its code is not in the repository."""
 
 
 class RedisCost(NamedTuple):

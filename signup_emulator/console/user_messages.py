@@ -5,18 +5,18 @@ from __future__ import annotations
 _MESSAGES = {
     "verified": "You are verified. Welcome!",
     "sent": "We have sent you a code.",
-    "send-limited": "You have asked for too many codes. Wait a while, then ask again.",
-    "send-failed": "We could not send you a code. Ask again, or use another number or address.",
-    "code-incorrect": "That code is not right. Look again, or ask for a new one.",
+    "send-limited": "You have requested too many codes. Try again later.",
+    "send-failed": "We could not send a code. Try again, or use another phone number or email address.",
+    "code-incorrect": "The code is wrong. Check it, or request a new one.",
     "contact-invalid": "We cannot send codes there. Check the number or address.",
     "already-verified": "This number or address has already been verified. Sign in instead?",
-    "attempts-exhausted": "Too many wrong codes. Wait a while, then ask for a new one.",
-    "outcome-unresolved": "Something went wrong on our side. Ask for a new code, please.",
+    "attempts-exhausted": "Too many wrong codes. Request a new one later.",
+    "outcome-unresolved": "Something went wrong on our side. Request a new code.",
     "body-invalid": "Check the number or address, and the code.",
     "in-progress": "One moment: your code is being checked.",
 }
-_RETRY_MESSAGE = "We could not check your code yet. We will try again for you."
-_FAILURE_MESSAGE = "Something is wrong with our signup. We have been told."
+_RETRY_MESSAGE = "We could not check your code. Try again in a moment."
+_FAILURE_MESSAGE = "Our signup does not work at the moment. Try again later."
 
 
 def message_for(outcome: str | None, *, retryable: bool | None) -> str:

@@ -48,7 +48,7 @@ def responses() -> list[tuple[str, ...]]:
 def retrying_senders(outcome: Outcome) -> str:
     """Return which senders retry without being asked, from how each is documented to read a response."""
     if outcome.status < 300:
-        return "nobody"
+        return "none"
     retrying = ["Standard Webhooks", "Auth0"]
     if not outcome.abort:
         retrying.append("Svix, Clerk")

@@ -15,7 +15,7 @@ trusted = os.environ.get("DOMAIN_API_CA_BUNDLE")
 http = HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True, certification=trusted)
 profile = ClientProfile(httpProfile=http)
 client = CommonClient("domain", "2018-08-08", key, "", profile)
-# The SDK keeps ten connections, whatever is asked: sixteen threads would open a new one now and then.
+# The SDK always keeps ten connections, so sixteen threads would sometimes open a new one.
 kept = HTTPAdapter(pool_maxsize=int(os.environ.get("KEPT_CONNECTIONS", "16")))
 client.request.conn._session.mount(scheme + "://", kept)  # noqa: SLF001  the SDK offers no other way to it
 app = Flask(__name__)

@@ -12,9 +12,9 @@ API_CODES = {
     "InternalError.JsonMarshal": "the API failed to write its JSON",
     "InternalError.ReadBodyError": "the API failed to read the request's body",
     "InternalError.ForbiddenRequest": "the request is forbidden",
-    "InternalError.NeedLogin": "nobody is logged in",
+    "InternalError.NeedLogin": "no login",
     "InternalError.MethodNotMatch": "the wrong HTTP method",
-    "MissingParameter.ActionNotFound": "the action leads nowhere",
+    "MissingParameter.ActionNotFound": "the action does not exist",
     # what SendIntlPhoneEmailCode may answer besides
     "InternalError.SendVerifyCodeErr": "the code could not be sent",
     "FailedOperation.SendVerifyCodeIsLimited": "codes are sent to this contact too often",

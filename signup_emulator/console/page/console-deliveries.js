@@ -79,7 +79,7 @@ function toggle(row, wanted) {
   if (wanted) fill(row);
 }
 
-/** The way is drawn anew when the delivery changes; the buttons above it stay, and with them the focus. */
+/** Redraw the steps when the delivery changes. The buttons above keep the focus. */
 function fill(row) {
   if (!row.tools) {
     row.tools = toolbar(row.delivery, open);

@@ -74,7 +74,7 @@ function facts(delivery, open) {
 function direct() {
   return step(
     "Request",
-    el("p", {}, "Posted straight to the bridge: known by the bridge’s log line alone. What is posted to ",
+    el("p", {}, "Sent directly to the bridge, so only its log line is known. The emulator records requests to ",
       el("code", {}, `${location.origin}/webhooks/signup`), " instead is passed on and shown here whole."),
   );
 }

@@ -1,4 +1,4 @@
-// Small helpers: elements, times, requests, the clipboard. What comes from outside is only ever set as text.
+// Small helpers: elements, times, requests, the clipboard. Data from outside is set as text only.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -28,19 +28,19 @@ export async function api(method, path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The emulator does not answer; is `signup-bridge run` still running?");
+    throw new Error("The emulator does not respond. Is `signup-bridge run` still running?");
   }
   const text = await response.text();
   if (!(response.headers.get("Content-Type") ?? "").includes("json")) {
     if (response.ok) return text;
-    throw new Error(`The emulator answered ${response.status}.`);
+    throw new Error(`The emulator returned ${response.status}.`);
   }
   const document = JSON.parse(text);
-  if (!response.ok) throw new Error(document.error ?? `The emulator answered ${response.status}.`);
+  if (!response.ok) throw new Error(document.error ?? `The emulator returned ${response.status}.`);
   return document;
 }
 
-/** Told to who listens to the page, without a place on it. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   byId("announcer").textContent = text;
 }
@@ -103,7 +103,7 @@ export async function copy(text, from) {
   const words = from.dataset.words ?? from.textContent;
   from.dataset.words = words;
   from.textContent = copied ? "Copied" : "Not copied";
-  announce(copied ? "Copied to the clipboard" : "The browser does not let the page copy");
+  announce(copied ? "Copied to the clipboard" : "The browser does not permit copying");
   setTimeout(() => {
     from.textContent = words;
   }, 1500);

@@ -29,7 +29,7 @@ export function start() {
     });
   });
   byId("disarm").addEventListener("click", () => attempt("DELETE", "/emulator/faults", undefined, () => "Nothing is armed any more."));
-  byId("reset").addEventListener("click", () => attempt("POST", "/emulator/reset", {}, () => "All is as at the start."));
+  byId("reset").addEventListener("click", () => attempt("POST", "/emulator/reset", {}, () => "Everything was reset."));
 }
 
 export function show({ armed, api_codes: codes, wire, actions }) {

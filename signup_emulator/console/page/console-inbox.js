@@ -30,7 +30,7 @@ export function update(code) {
 
 export const list = () => codes;
 
-/** Redrawn in whole, since it is short; who stood on a button of it stands there again. */
+/** Redraw the whole list, which is short, and restore the focus. */
 function draw() {
   const focused = document.activeElement?.dataset.key;
   const shown = all ? codes : codes.slice(0, SHOWN);

@@ -9,10 +9,10 @@ const SENDERS = {
   supabase: "Supabase",
   github: "GitHub",
   bearer: "a bearer token",
-  none: "nobody: no signature",
+  none: "no signature",
 };
 const HINT = "The code arrives in the inbox below.";
-const HINT_SENT = "Use the code that was sent, or type a wrong one and see it refused.";
+const HINT_SENT = "Use the code that was sent, or enter a wrong one to see the rejection.";
 const FIRST_CONTACT = 18766550001;
 
 let codes = [];

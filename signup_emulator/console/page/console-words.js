@@ -1,10 +1,10 @@
-// How a delivery and a code are told: a tone (a colour that never stands alone), signs and words.
+// The words and signs for deliveries and codes, and their tone (a colour that never appears without a sign).
 
 import { el } from "./console-dom.js";
 
 const SIGNS = { yes: "✓", no: "✕", later: "↻", wait: "…", broken: "!" };
 
-/** yes: verified, or sent; no: refused for good; later: may end otherwise; broken: nobody answered; wait: not over. */
+/** yes: verified or sent; no: permanent rejection; later: retryable; broken: no response; wait: in progress. */
 export function tone(delivery) {
   if (delivery.state === "working") return "wait";
   if (delivery.error || delivery.status === null) return "broken";
@@ -13,7 +13,7 @@ export function tone(delivery) {
 }
 
 export function verdict(delivery) {
-  const words = delivery.state === "working" ? "working" : (delivery.outcome ?? (delivery.error ? "no answer" : "answered"));
+  const words = delivery.state === "working" ? "working" : (delivery.outcome ?? (delivery.error ? "no response" : "response"));
   return el(
     "span",
     { className: "tone", data: { tone: tone(delivery) } },
@@ -37,7 +37,7 @@ export function badges(delivery) {
 export function signatureWords(delivery) {
   const { valid, reason } = delivery.signature ?? {};
   if (valid) return "Valid: one of the bridge’s secrets signed exactly these bytes, within the tolerance.";
-  if (valid === false) return `Refused: ${reason ?? "missing, or not of these bytes by a secret that the bridge knows"}.`;
+  if (valid === false) return `Rejected: ${reason ?? "missing, or not created for these bytes with a secret of the bridge"}.`;
   return "Not known.";
 }
 

@@ -7,7 +7,7 @@ import * as inbox from "./console-inbox.js";
 import * as switches from "./console-switches.js";
 import * as trying from "./console-try.js";
 
-const RETRY = 2000; // milliseconds, where the browser does not try again by itself
+const RETRY = 2000; // milliseconds, if the browser does not reconnect automatically
 
 /** What each event does. They wait for the lists, so that none is lost between a list and the next event. */
 const EVENTS = {
