@@ -1,7 +1,7 @@
 """Check the project's texts for wording that readers stumble over: `.venv/bin/python tools/wording.py [FILES]`.
 
 Each rule is a regular expression, the words to use instead, and an example that it must find. codespell finds
-misspelled words. Prose linters of the package indexes are not used: they download their rules from elsewhere, or judge taste.
+misspelled words. Other prose linters are not used: they download their rules from elsewhere, or judge taste.
 """
 
 import re
