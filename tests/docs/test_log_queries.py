@@ -1,4 +1,4 @@
-"""docs/guides/operate.md against real lines: its sample, and its questions, which are asked as they stand there."""
+"""Compare the log sample of docs/reference/logs.md with real lines, and run the queries of docs/guides/operate.md."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ FIRING: dict[str, dict[str, str | None]] = {
 QUIET: dict[str, dict[str, str | None]] = {
     "healthy": {},
     "an incident of unknown outcomes that is over": {UNKNOWN: f"0x20 40x{LAST - 20}"},
-    "unknown outcomes that are found out": {UNKNOWN: f"30x{LAST - 30} 50x20 30x10"},
-    "somebody without a secret beside good deliveries": {DELIVERIES % "signature-invalid": f"0+3x{LAST}"},
+    "unknown outcomes that are reconciled": {UNKNOWN: f"30x{LAST - 30} 50x20 30x10"},
+    "invalid signatures beside valid deliveries": {DELIVERIES % "signature-invalid": f"0+3x{LAST}"},
     "a short burst": {DELIVERIES % "overloaded": f"0x{LAST - 6} 5x6"},
     "the internal error of a good while ago": {DELIVERIES % "internal-error": f"0x{LAST - 50} 1x50"},
 }

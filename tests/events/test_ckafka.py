@@ -159,7 +159,7 @@ entry = st.fixed_dictionaries({"msgBody": message}, optional=places) | anything
     context=anything | st.fixed_dictionaries({"time_limit_in_ms": st.integers(0, 5000) | anything}),
 )
 def test_any_batch_is_processed(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
-    """Nothing else is ever raised, and a place that comes again is no second call."""
+    """Raise nothing else, and make no second call for a position that is redelivered."""
     emulator, bridged = account
     with suppress(BatchRetry):
         response = bridged.events.handle({"Records": records}, context)

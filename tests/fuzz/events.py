@@ -1,7 +1,7 @@
 """An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
 
-Any event gets a response of the contract; nothing is verified that the API did not accept, nor called for that
-nobody signed; nothing is raised but `BatchRetry`, for a CKafka batch or a bus's event.
+Every event gets a response of the contract. No contact is verified that the API did not accept, unsigned requests make no
+call, and only a CKafka batch or a bus event raises `BatchRetry`.
 
 An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
 signature.
@@ -119,8 +119,8 @@ def try_one(data: bytes) -> None:
     elif "isBase64Encoded" in response:
         verified = _check_response(platform, response)
         if isinstance(event, dict) and MARKS & set(event) and not is_signed:
-            assert not platform.emulator.calls, "what nobody signed is called for"
-            assert not verified, "what nobody signed is verified"
+            assert not platform.emulator.calls, "unsigned requests cause calls"
+            assert not verified, "unsigned requests are verified"
     else:
         assert isinstance(event, dict)
         assert event["Type"] == "Timer"

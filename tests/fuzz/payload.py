@@ -1,4 +1,4 @@
-"""A body, and how it is to be read: out comes a delivery or a refusal, and nothing that was sent is in its text.
+"""Fuzz the body parser: the result is a delivery, or a rejection whose text repeats nothing of the body.
 
 An input is lines of ``name: value``, which are settings and what the request's headers say, an empty line, the body.
 """
@@ -73,7 +73,7 @@ def _pointer(text: str) -> json_pointer.Pointer:
 def _check_delivery(delivery: Delivery) -> None:
     contact = delivery.contact
     assert FORMS[contact.type].fullmatch(contact.value), "a contact that is none"
-    assert contact.value == spelling.visible(contact.value), "a contact with something that nobody sees"
+    assert contact.value == spelling.visible(contact.value), "a contact with invisible characters"
     assert normalized(contact), "a contact that has no lock"
     assert len(contact.value) <= payload.CONTACT_LIMIT
     assert re.fullmatch(payload.VERIFY_CODE, delivery.verify_code), "a code that is none"
@@ -89,7 +89,7 @@ def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) 
     text = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
     assert refusal.outcome.code != "body-invalid" or refusal.errors, "nothing is named that is wrong"
     known = {"#", "#/data", "#/id", "#/source", *_places(read)}
-    assert {pointer for pointer, _ in refusal.errors} <= known, "a place that nobody named"
+    assert {pointer for pointer, _ in refusal.errors} <= known, "an unknown member"
     try:
         sent = json.loads(document)
     except (ValueError, RecursionError):

@@ -134,7 +134,7 @@ def try_one(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    """What is signed rightly, in each scheme, and the heads of all vectors."""
+    """Valid signatures of each scheme, and the headers of all vectors."""
     body = b'{"test": 2432232314}'
     good = (
         f"webhook-id: msg_1\nwebhook-timestamp: {NOW}\nwebhook-signature: v1,{{sign}}",

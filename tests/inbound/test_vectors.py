@@ -151,7 +151,7 @@ def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str
             result = "refuses"
         except json.JSONDecodeError:  # what was accepted is parsed, too
             return "accepts"
-        except Exception:  # noqa: BLE001  whichever it is
+        except Exception:  # noqa: BLE001  any exception counts
             result = "fails"
     return result
 

@@ -1,4 +1,4 @@
-"""The contract of the ledger: a clock that is set back by an hour holds nobody for that hour."""
+"""The contract of the ledger: a clock that is set back by an hour blocks no contact for that hour."""
 
 from __future__ import annotations
 

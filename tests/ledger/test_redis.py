@@ -1,4 +1,4 @@
-"""What is Redis's own: the wire, its time-outs, its restarts, and what it may forget."""
+"""Properties of the Redis ledger: connections, timeouts, restarts and lost records."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_tls_connection_works(redis_server: RedisServer, tls: Tls) -> None:
 
 
 def test_another_caller_is_in_the_first_handshake() -> None:
-    """Whoever comes meanwhile waits for it, and sends nothing."""
+    """Other threads wait for it in the meantime and send nothing."""
     commands: list[bytes] = []
     begun, go_on = threading.Event(), threading.Event()
 

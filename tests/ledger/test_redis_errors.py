@@ -36,7 +36,7 @@ def reason(url: str, *, budget: float = 5.0) -> str:
 
 
 def replying(reply: bytes) -> Callable[[socket.socket], object]:
-    """A server that gives this reply to whatever it is asked."""
+    """A server that returns this reply to every command."""
 
     def talk(connection: socket.socket) -> None:
         while connection.recv(65_536):

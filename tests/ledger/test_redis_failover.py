@@ -1,4 +1,4 @@
-"""A Redis that is not the primary any more: the bridge asks whichever server the address leads to by then."""
+"""A Redis that is no longer the primary: the bridge uses the server to which the address then leads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDLE = 8
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[RedisServer]:
-    """Another server, which can be told to be a replica: Redis 6 does not stop while one writes its first log."""
+    """Another server, which a test can make a replica: Redis 6 does not stop while one writes its first log."""
     with RedisServer(tmp_path, "--appendonly", "no") as server:
         yield server
 

@@ -119,7 +119,7 @@ def test_concurrent_requests_send_one_message(make: Make) -> None:
 
 
 def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
-    """A ledger that was made before messages were counted keeps what it remembers."""
+    """A ledger from before messages were counted keeps its records."""
     before = sqlite_engine(tmp_path, FAST)
     before.end(Record("verified", "r", contact_type=1), keys("v"))
     before.ledger.close()

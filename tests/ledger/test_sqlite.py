@@ -1,4 +1,4 @@
-"""What is SQLite's own: the file, its troubles, the key beside it."""
+"""Properties of the SQLite ledger: its file, errors of the file, and the key beside it."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_claim_by_another_process_between_read_and_write_is_respected(
 
 
 def test_connection_to_moved_file_is_not_reused(tmp_path: Path) -> None:
-    """It was at work while the file was moved, and another thread has opened the new one."""
+    """The step ran while the file was moved, and another thread has opened the new one."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
 
@@ -219,7 +219,7 @@ def test_locked_write_ahead_log_raises_ledger_unavailable(tmp_path: Path, monkey
 
 
 def test_concurrent_processes_create_one_file_and_key(tmp_path: Path) -> None:
-    """One makes the key and the tables; nobody fails, and all have the same key."""
+    """One process creates the key and the tables; none fails, and all have the same key."""
     program = f"""
 import sys
 sys.path[:0] = [{str(ROOT / "function")!r}]

@@ -1,4 +1,4 @@
-"""REVEAL_ALREADY_VERIFIED=false: nobody who guesses codes finds out which contacts were verified before."""
+"""REVEAL_ALREADY_VERIFIED=false: guessing codes does not reveal which contacts were verified before."""
 
 from __future__ import annotations
 

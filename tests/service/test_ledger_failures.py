@@ -1,4 +1,4 @@
-"""A ledger that fails: without it nothing is called, and what it lost is found out."""
+"""Ledger failures: without a ledger no call is made, and lost records are reconciled."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Builders say what they send (`carry…`) and where a bridge writes (`watch…`). The hooks, which conftest.py takes in, read
 when a test is over what its bridges have written since the last one: their lines in this process as they would be
 written at DEBUG, what was captured from stdout and stderr, logs, and SQLite ledgers with their write-ahead logs. All is
-searched as it is, and with whatever is JSON-escaped, percent-encoded, Base64 or hexadecimal in it undone.
+searched unchanged, and with JSON escapes, percent-encoding, Base64 and hexadecimal decoded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IDS = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|pid: [0-9]+"
     r'|\*{3}@[^"]*'
 )
-"""What may hold six digits that are somebody's code by chance; an email address's domain is shown."""
+"""Values that may contain a six-digit code by chance; the domain of an email address is shown."""
 _HEX = re.compile(r"[0-9a-fA-F]{12,}")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{8,}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -96,7 +96,7 @@ def carry_settings(environ: Mapping[str, str]) -> None:
 
 
 _scopes: list[str] = ["function"]
-"""Of the fixtures that are being set up: what is watched for a module or a session outlives the test."""
+"""The scopes of the fixtures in setup: logs watched for a module or a session outlive the test."""
 
 
 @dataclass
@@ -111,7 +111,7 @@ class _Watched:
     offset: int = 0
 
     def new(self, path: Path) -> str | None:
-        """What has been written since the last time: the whole file, or of one that grows the lines that are new."""
+        """Return the text written since the last call: the whole file, or the new lines of a growing one."""
         self.looks += 1
         try:
             found = os.stat(path)

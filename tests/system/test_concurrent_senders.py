@@ -89,7 +89,7 @@ class Senders:
         return time.monotonic() - began
 
     async def send_all_again(self) -> None:
-        """What was decided stays so, to the byte."""
+        """Send all deliveries again: the responses are byte-identical."""
         places = asyncio.Semaphore(8)
 
         async def again(one: Sent) -> None:
@@ -140,7 +140,7 @@ class Senders:
 
 
 class Account:
-    """An emulated account in a process of its own, as the API is, so that nobody here makes its calls late.
+    """An emulated account in a process of its own, as the API is, so that this process does not delay its calls.
 
     ``deliveries`` are for as many contacts, each with the code that was sent there.
     """

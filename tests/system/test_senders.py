@@ -57,7 +57,7 @@ SCENES = {
     "reset after the request": Scene("verified", needs=2, fault="reset"),
     "closed, and not processed": Scene("verified", calls=2, needs=2, at_first=NO, fault="unprocessed"),
     "neither yes nor no": Scene("verified", calls=2, needs=2, at_first=NO, fault="InternalError.AddPhoneEmailErr"),
-    "a wrong code, and the answer lost": Scene(
+    "a wrong code, and the reply lost": Scene(
         "outcome-unresolved", calls=2, needs=2, at_first=NO, fault="reset", wrong=True, listed=False
     ),
     "response lost": Scene("verified", needs=2, response_lost=True),
@@ -85,7 +85,7 @@ REFUSED: dict[tuple[str, str], tuple[Judgement, bool]] = {
     ("Supabase", "status"): ("stop", ONE),
     ("Supabase", "ack"): ("done", ONE),
 }
-"""What a sender makes of a refusal, and whether it sends it by all its tries or hears it by one, in each profile that
+"""A sender's reaction to a rejection, and whether it retries or stops, in each profile that
 makes sense for it. The libraries of Standard Webhooks and Svix are there under ``supabase``, too; and Supabase under
 the others, which shows why it has one of its own."""
 
@@ -125,7 +125,7 @@ class Street:
     """An account, a bridge behind a socket, and one clock for both and the sender.
 
     ``hasty`` is a bridge on the same ledger that waits briefly for a reply that never comes. The clock stands still
-    otherwise, so that load uses up nobody's budget.
+    otherwise, so that load uses up no budget.
     """
 
     emulator: Emulator

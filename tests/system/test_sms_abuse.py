@@ -117,7 +117,7 @@ def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulat
 
 
 def pass_by(seconds: float, server: RedisServer) -> None:
-    """Make what was counted older: nobody can set a real server's clock."""
+    """Make the counted messages older, because a test cannot set a real server's clock."""
     with server.client as client:
         for series in client.keys("*:sends:*"):
             for message in client.zrange(series, 0, -1):

@@ -55,7 +55,7 @@ lost_or_not = st.sampled_from([None, *LOST])
 
 
 class Machine(Model):
-    """What can happen."""
+    """The possible events."""
 
     deliveries: Bundle[Sent] = Bundle("deliveries")
 

@@ -67,7 +67,7 @@ def test_call_that_was_throttled_is_retried_at_a_lower_rate(emulator: Emulator) 
 
 
 def test_call_that_missed_its_slot_reserves_another(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
-    """With punctual ones it would bunch up; but it is not kept waiting for ever."""
+    """It would cluster with punctual calls; but it does not wait without a limit."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     ledger = instance.app.extensions["ledger"]

@@ -1,4 +1,4 @@
-"""Whose account is used: the configured credentials, the execution role's from the environment or from headers."""
+"""The credentials in use: configured ones, or the execution role's from the environment or from headers."""
 
 from __future__ import annotations
 

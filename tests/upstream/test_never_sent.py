@@ -47,7 +47,7 @@ def test_certificate_of_another_host_receives_no_request(tls: Tls) -> None:
 def test_untrusted_certificate_is_logged_for_every_action(
     tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
 ) -> None:
-    """One that nobody trusts signed, and one of a trusted CA for another host."""
+    """A certificate that no CA signed, and one of a trusted CA for another host."""
     clock = SystemClock()
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         api = DomainApi(

@@ -28,7 +28,7 @@ def connected(url: str) -> socket.socket:
 
 
 def raw(url: str, request: str, data: bytes = b"") -> tuple[str, list[str], bytes]:
-    """Send a request and return the response as it came: status line, header lines, and all bytes after them."""
+    """Send a request and return the unchanged response: status line, header lines, and all bytes after them."""
     with closing(connected(url)) as connection:
         lines = f"{request}\r\nHost: {url.removeprefix('http://')}\r\n"
         if data:

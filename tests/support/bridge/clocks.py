@@ -8,7 +8,7 @@ from signup_bridge.core.clock import SystemClock
 
 
 class SetClock(SystemClock):
-    """The machine's clocks, moved on by the test: each by itself."""
+    """The machine's clocks, which the test moves separately."""
 
     def __init__(self) -> None:
         self.wall = self.run = 0.0

@@ -1,7 +1,7 @@
 """A stand-in of the SCF API on a loopback port: the functions of one account, in memory.
 
 It speaks API 3.0 with the signature checked, knows the parameters of each action and refuses any other, and works on a
-function for a while after each change, as the platform does, refusing whatever else changes it meanwhile.
+function for a while after each change, as the platform does, and rejects other changes in the meantime.
 """
 
 from __future__ import annotations

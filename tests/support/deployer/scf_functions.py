@@ -56,7 +56,7 @@ EMPTY = {
     "Description": "", "Handler": "", "Timeout": 3, "InitTimeout": 65, "MemorySize": 128, "Role": "",
     "VpcConfig": {"VpcId": "", "SubnetId": ""}, "Environment": {"Variables": []}, "Status": "Creating",
     "StatusDesc": "", "StatusReasons": [], "AvailableStatus": "Available", "InstanceConcurrencyConfig": None,
-    # The platform makes a topic by itself.
+    # The platform creates a topic automatically.
     "ClsLogsetId": "b91e2c12-0000-0000-0000-000000000000", "ClsTopicId": "a3b039f5-0000-0000-0000-000000000000",
     "PublicNetConfig": None, "Tags": [], "FunctionVersion": "$LATEST", "Namespace": "default", "Layers": [],
 }  # fmt: skip

@@ -17,7 +17,7 @@ from tests.support import ROOT
 COMMAND = (sys.executable, "-m", "signup_bridge")
 
 IMPORTS = {"PYTHONPATH": f"{ROOT / 'function'}:{ROOT}"}
-"""What the environment of such a process must contain; `.venv/bin/signup-bridge` does it by itself."""
+"""What the environment of such a process must contain; `.venv/bin/signup-bridge` needs none of it."""
 
 
 def run_command(command: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:

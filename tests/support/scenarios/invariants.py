@@ -32,7 +32,7 @@ CONTACTS: tuple[Contact, ...] = ((1, "18766554433"), (2, "jo@example.com"))
 BUDGET = 4
 TTL = 14_400
 MARGIN = 60.0
-"""Seconds before its life is over from which on a delivery is not counted on to be remembered."""
+"""Seconds before its expiry in which a delivery need not be stored any more."""
 
 UNDER_WAY = 0.01
 """Seconds of real time after which a caller waits for its reply: a clock that leaps earlier lets it give up at once."""
@@ -172,7 +172,7 @@ class Model(RuleBasedStateMachine):
         return sum(one.fault is None and one.result in SAID for one in creates)
 
     def alike(self, delivery: Sent) -> list[Sent]:
-        """The deliveries of its content, itself included, that must be remembered."""
+        """Return the deliveries with the same content, itself included, that must be stored."""
         return [
             one for one in self.sent if one.content == delivery.content and (one is delivery or self.is_remembered(one))
         ]

@@ -14,7 +14,7 @@ EVENT = {"#/id", "#/source"}
 """An event's attributes, which are needed unless a header names the delivery: no schema can say that."""
 
 UNWANTED_CODE = "must be absent in a request to send a code"
-"""Of a mapped body: only its description says so, since its schema leaves open what else an object has."""
+"""The description of a mapped body: its schema permits other members of an object."""
 
 EMAIL = r"^[!-?A-~]+@[!-,/-?A-~]+(\.[!-,/-?A-~]+)+$"
 """`payload.EMAIL` in ASCII: beyond it there are invisible characters, which are removed, and labels that end empty."""
