@@ -1,7 +1,7 @@
 """An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
 
-Every event gets a response of the contract. No contact is verified that the API did not accept, unsigned requests make no
-call, and only a CKafka batch or a bus event raises `BatchRetry`.
+Every event gets a response of the contract. No contact is verified that the API did not accept, unsigned requests make
+no call, and only a CKafka batch or a bus event raises `BatchRetry`.
 
 An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
 signature.
