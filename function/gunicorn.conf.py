@@ -44,7 +44,7 @@ limit_request_line, limit_request_fields, limit_request_field_size = 4094, 100, 
 # By default, gunicorn uses another parser if its package is installed.
 http_parser = "python"
 # If gunicorn configures logging itself, it builds an access log record for every request, even if nothing writes it.
-logging.config.dictConfig(logs.dict_config(_settings.log_level))
+logging.config.dictConfig(logs.dict_config(_settings.log_level, _settings.log_format))
 errorlog = accesslog = None
 control_socket_disable = True
 # Trust no proxy headers, not even from a proxy on this machine.

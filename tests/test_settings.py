@@ -26,13 +26,16 @@ def test_load_returns_defaults() -> None:
     loaded = settings.load({"TENCENT_SECRET_ID": "i", "TENCENT_SECRET_KEY": "k", "WEBHOOK_SECRETS": SECRET})
     assert loaded.domain_api_url == URL
     assert (loaded.request_budget, loaded.webhook_tolerance, loaded.concurrency) == (8.0, 300.0, 16)
-    assert (loaded.webhook_auth, loaded.log_level, loaded.host, loaded.port) == (
-        "standard-webhooks",
-        "INFO",
-        "0.0.0.0",
-        9000,
-    )
+    assert (loaded.webhook_auth, loaded.log_level, loaded.log_format) == ("standard-webhooks", "INFO", "auto")
+    assert (loaded.host, loaded.port) == ("0.0.0.0", 9000)
     assert loaded.tencent_session_token is loaded.domain_api_ca_bundle is None
+
+
+def test_load_log_format_is_json_on_scf_and_for_events() -> None:
+    text = environment(URL, LOG_FORMAT="text")
+    assert settings.load(text).log_format == "text"
+    assert settings.load(text | {"TENCENTCLOUD_RUNENV": "SCF"}).log_format == "json"
+    assert settings.load(text, event_function=True).log_format == "json"
 
 
 def test_load_blank_value_counts_as_unset() -> None:
@@ -99,6 +102,7 @@ def test_load_on_scf_accepts_missing_credentials() -> None:
         ("WEBHOOK_TOLERANCE", "0"),
         ("WEBHOOK_AUTH", "None"),
         ("LOG_LEVEL", "verbose"),
+        ("LOG_FORMAT", "logfmt"),
         ("DOMAIN_API_CA_BUNDLE", "/no/such/file.pem"),
         ("DOMAIN_API_CA_BUNDLE", "/tmp"),
         ("DOMAIN_API_CA_BUNDLE", "a\0b"),

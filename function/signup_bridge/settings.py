@@ -24,6 +24,7 @@ MAPPED_BODY_LIMIT = 262_144
 """The default of ``BODY_LIMIT`` with a payload mapping: Supabase sends up to 200 KB, Clerk twice 8 KB of metadata."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("auto", "json", "text")
 
 
 class SettingsError(Exception):
@@ -87,6 +88,7 @@ class Settings:
     keep_alive: int = field(metadata=_setting("360", setting_parsers.whole_number(1, 3600)))
     metrics: bool = field(metadata=_setting("false", setting_parsers.parse_bool))
     log_level: str = field(metadata=_setting("INFO", setting_parsers.choice(*LOG_LEVELS)))
+    log_format: str = field(metadata=_setting("auto", setting_parsers.choice(*LOG_FORMATS)))
     host: str = field(metadata=_setting("0.0.0.0", setting_parsers.host))  # noqa: S104  SCF's proxy reaches a web function from outside its namespace
     port: int = field(metadata=_setting("9000", setting_parsers.whole_number(1, 65_535)))
     ledger_is_default: bool = False
@@ -169,13 +171,20 @@ def load(environ: Mapping[str, str], *, event_function: bool = False, check_file
         problems += _header_credentials_problems(env, on_scf=on_scf, event_function=event_function)
     if problems:
         raise SettingsError(problems)
+    _set_dependent_values(env, values)
+    if "LEDGER_URL" not in env:
+        values |= {"ledger_url": _default_ledger(environ, on_scf=on_scf), "ledger_is_default": True}
+    if on_scf or event_function:  # the log service of SCF searches the fields of JSON
+        values["log_format"] = "json"
+    return Settings(**values, event_function=event_function)
+
+
+def _set_dependent_values(env: Mapping[str, str], values: dict[str, Any]) -> None:
+    """Set the defaults that depend on other settings."""
     if "REQUEST_BUDGET" not in env:
         values["request_budget"] = PROFILES[values["sender_profile"]].budget
     if "BODY_LIMIT" not in env and ("PAYLOAD_PRESET" in env or "PAYLOAD_CONTACT" in env):
         values["body_limit"] = MAPPED_BODY_LIMIT
-    if "LEDGER_URL" not in env:
-        values |= {"ledger_url": _default_ledger(environ, on_scf=on_scf), "ledger_is_default": True}
-    return Settings(**values, event_function=event_function)
 
 
 def is_scf(environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line on stdout, with the ids of the request and its trace on every line.
+"""The log: one line each on stdout, as JSON with the ids of the request and its trace, or as text for a terminal.
 
 It never contains an unmasked contact, a verification code, a secret or a signature, at any level. Exceptions and lines
 of other libraries are therefore logged without their messages, only by where they occurred.
@@ -10,11 +10,13 @@ import json
 import logging
 import random
 import re
+import sys
 import time
 import traceback
 from contextvars import ContextVar
 from typing import Any
 
+from .text_lines import format_line
 from .tracing import trace_id
 
 log = logging.getLogger("signup_bridge")
@@ -42,6 +44,10 @@ class JsonFormatter(logging.Formatter):
     """Format a record as one JSON object, with the fields in ``extra={"fields": {…}}``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.to_document(record))
+
+    def to_document(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Return the members of the JSON object."""
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
             "level": record.levelname,
@@ -57,7 +63,19 @@ class JsonFormatter(logging.Formatter):
             line["stack"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(record.exc_info[2])
             ]
-        return json.dumps(line)
+        return line
+
+
+class TextFormatter(JsonFormatter):
+    """Format a record as text. It contains nothing that the JSON line does not contain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return format_line(self.to_document(record))
+
+
+def writes_text(log_format: str) -> bool:
+    """Return whether LOG_FORMAT selects text: ``auto`` does so if stdout is a terminal."""
+    return log_format == "text" or (log_format == "auto" and sys.stdout.isatty())
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -83,7 +101,7 @@ def _filter_gunicorn(record: logging.LogRecord) -> bool:
     return True
 
 
-def dict_config(level: str) -> dict[str, Any]:
+def dict_config(level: str, log_format: str = "json") -> dict[str, Any]:
     """Return the configuration for ``logging.config.dictConfig``. ``level`` applies to the bridge's own lines.
 
     Other libraries log from WARNING, gunicorn from INFO, because their DEBUG lines contain personal data.
@@ -91,9 +109,9 @@ def dict_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter}},
+        "formatters": {"line": {"()": TextFormatter if writes_text(log_format) else JsonFormatter}},
         "filters": {"gunicorn": {"()": lambda: _filter_gunicorn}},
-        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}},
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             log.name: {"level": level},
