@@ -6,6 +6,7 @@ All peers receive the same signed requests. An unexpected response ends the run,
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import multiprocessing
 import random
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from signup_toolkit import sample_payloads, senders
 
-SECRET = senders.DEMO_SECRET
+SECRET = "whsec_" + base64.b64encode(b"the benchmarks of signup-bridge").decode()
 
 
 class Target(NamedTuple):

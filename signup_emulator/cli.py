@@ -16,12 +16,13 @@ from signup_bridge.cli.listening import listen_problem
 
 from signup_toolkit import senders
 
-from . import client, launcher
+from . import banner, client, launcher
 from .api.account.behaviour import RATE
 from .api.faults.wire_faults import WIRE_FAULTS
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
-from .console.origin_check import is_loopback
 from .http_client import CommandError
+from .send import CODE, CONTACT
+from .send import send as send_delivery
 from .server import Emulator
 
 
@@ -31,7 +32,8 @@ def configure_run(run: argparse.ArgumentParser) -> None:
         "leaves this machine. The emulator's page has a form to sign up with, the codes, and every delivery. Settings "
         "of the bridge in the environment apply, with these exceptions: DOMAIN_API_URL and the API key are the "
         "emulator's, --host replaces HOST, SEND_CODES is true by default, a missing WEBHOOK_SECRETS is replaced by a "
-        "demo secret, and a missing LEDGER_URL by a file in the state folder."
+        "generated secret, and a missing LEDGER_URL by a file in the state folder. LOG_FORMAT applies to what this "
+        "command prints: text at a terminal by default."
     )
     run.add_argument(
         "--port",
@@ -81,22 +83,33 @@ def configure_emulate(emulate: argparse.ArgumentParser) -> None:
 
 def configure_send(send: argparse.ArgumentParser) -> None:
     send.description = (
-        "Sign one delivery as a sender does, post it, and print the response: status, headers, body. The exit status "
-        "is 0 if the contact is verified. The secret is the first one in $WEBHOOK_SECRETS, or the one that `run` uses "
-        "if that is not set. The body has the form of the bridge's PAYLOAD_PRESET; with --url, of $PAYLOAD_PRESET."
+        "Sign one delivery as a sender does, post it, and print status and body. Authentication, secret, port and body "
+        "format are those of the bridge that `run` started. If that bridge has a WEBHOOK_SECRETS of your own, set it "
+        "here, too: the first secret signs. With --url, $WEBHOOK_AUTH, $WEBHOOK_SECRETS and $PAYLOAD_PRESET describe "
+        "the bridge. The exit status is 0 if the contact is verified, 1 if not, 2 for wrong usage."
     )
     send.epilog = (
-        "A wrong code: --code 000000. A code that was sent: `codes --send CONTACT`. A lost reply of the API: --fault "
+        "From nothing to a verified contact: --signup. A wrong code: --code 000000. A lost reply of the API: --fault "
         "hang. A deployed function: --url https://…."
     )
-    send.add_argument("--contact", default="18766554433", help="phone number or email address (default: %(default)s)")
-    send.add_argument("--code", default="123456", help="the verification code (default: %(default)s)")
+    send.add_argument(
+        "--contact",
+        type=_contact,
+        help=f"phone number or email address (default: {CONTACT}; with --signup, a new address at example.com)",
+    )
+    which = send.add_mutually_exclusive_group()
+    which.add_argument("--code", help=f"the verification code (default: {CODE})")
+    which.add_argument(
+        "--signup",
+        action="store_true",
+        help="have a code sent to the contact, read it from the emulator, and verify it",
+    )
     send.add_argument(
         "--sender",
         type=_sender,
         metavar="|".join(senders.AUTHS),
         default=None,
-        help="the sender to sign as (default: according to $WEBHOOK_AUTH, or standard)",
+        help="the sender to sign as (default: according to the bridge's WEBHOOK_AUTH)",
     )
     send.add_argument(
         "--url",
@@ -104,8 +117,9 @@ def configure_send(send: argparse.ArgumentParser) -> None:
         help="URL to post to (default: the emulator, which relays it to the bridge and shows it on its page)",
     )
     send.add_argument("--fault", help="break the next API call for this contact with an API error code or a wire fault")
+    send.add_argument("-v", "--verbose", action="store_true", help="print the headers of the response, too")
     _add_client_options(send)
-    send.set_defaults(execute=_from_client(client.send))
+    send.set_defaults(execute=_from_client(send_delivery))
 
 
 def configure_codes(codes: argparse.ArgumentParser) -> None:
@@ -229,8 +243,8 @@ def _emulate(options: argparse.Namespace) -> int:
     emulator = Emulator(options.host, options.emulator_port, rate=options.rate, allowed=options.allow_host)
     with emulator:
         print(f"{emulator.url}  credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}", flush=True)
-        if not is_loopback(options.host):
-            print(launcher.WARNING.format(host=options.host), file=sys.stderr, flush=True)
+        if warning := banner.warning(options.host):
+            print(warning, file=sys.stderr, flush=True)
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())

@@ -1,10 +1,9 @@
-"""The commands `send`, `codes` and `deliveries`, which call a running emulator or a bridge."""
+"""The commands `codes` and `deliveries`, which call a running emulator."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,65 +11,8 @@ from typing import Any
 import requests
 from signup_bridge.cli.installation import command_line
 
-from signup_toolkit import sample_payloads, senders
-
 from .console.masking import masked
-from .http_client import CommandError, EmulatorClient, no_response
-
-
-def send(options: argparse.Namespace) -> int:
-    """Sign one delivery, post it and print the response. Return 0 if it is verified, otherwise 1.
-
-    Raises CommandError.
-    """
-    sender = options.sender or _sender_from_environment()
-    secret = next(iter(os.environ.get("WEBHOOK_SECRETS", "").split()), senders.DEMO_SECRET)
-    preset = os.environ.get("PAYLOAD_PRESET")
-    if not options.url:  # the preset of the bridge beside the emulator, not of this environment
-        preset = _emulated_preset(options.emulator)
-    if preset and preset not in sample_payloads.PAYLOADS:
-        raise CommandError(
-            f"PAYLOAD_PRESET: {preset} is not supported; expected one of {', '.join(sample_payloads.PAYLOADS)}", 2
-        )
-    body = sample_payloads.build_body(options.contact, options.code, preset=preset)
-    try:
-        headers = senders.sign_headers(body, sender=sender, secret=secret)
-    except senders.SecretError as error:
-        raise CommandError(str(error), 2) from None
-    if options.fault:
-        with EmulatorClient(options.emulator) as emulator:
-            emulator.request("POST", "/emulator/faults", {"fault": options.fault, "contact": options.contact})
-    url = options.url or f"{options.emulator.rstrip('/')}/webhooks/signup"
-    try:
-        response = senders.post(url, body, headers)
-    except requests.RequestException as error:
-        raise CommandError(no_response(url, error)) from None
-    return _print_response(response, as_json=options.json)
-
-
-def _emulated_preset(emulator: str) -> str | None:
-    """Return the PAYLOAD_PRESET of the bridge beside the emulator. Raises CommandError."""
-    with EmulatorClient(emulator, advice=" To post to another bridge, set --url.") as client:
-        preset: str | None = client.status()["preset"]
-        return preset
-
-
-def _print_response(response: requests.Response, *, as_json: bool) -> int:
-    """Print a response to a delivery. Return 0 if it says verified, otherwise 1."""
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
-    if as_json:
-        result = {"status": response.status_code, "reason": response.reason, "headers": dict(response.headers)}
-        print(json.dumps({**result, "body": response.text if document is None else document}, indent=2))
-    else:
-        print(f"{response.status_code} {response.reason}")
-        for name, value in response.headers.items():
-            print(f"{name}: {value}")
-        print()
-        print(response.text if document is None else json.dumps(document, indent=2, ensure_ascii=False))
-    return 0 if isinstance(document, dict) and document.get("code") == "verified" else 1
+from .http_client import CommandError, EmulatorClient
 
 
 def codes(options: argparse.Namespace) -> int:
@@ -146,11 +88,3 @@ def _is_for(delivery: dict[str, Any], contact: str) -> bool:
 
 def _format_time(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def _sender_from_environment() -> str:
-    """Return the sender for the WEBHOOK_AUTH of the environment. Raises CommandError."""
-    try:
-        return senders.default_sender(os.environ.get("WEBHOOK_AUTH") or "standard-webhooks")
-    except ValueError as error:
-        raise CommandError(str(error), 2) from None

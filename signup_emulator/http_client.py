@@ -62,7 +62,7 @@ class EmulatorClient:
         document = _json(response)
         if response.status_code == 403 and "error" in document:
             raise CommandError(f"{self._url}: {document['error']}")
-        if not response.ok or not {"bridge", "senders"} <= document.keys():
+        if not response.ok or not {"bridge", "senders", "secret_generated"} <= document.keys():
             raise self._not_the_emulator()
         return document
 
@@ -99,11 +99,11 @@ class EmulatorClient:
 def no_response(url: str, error: requests.RequestException, advice: str = "") -> str:
     """Return the text for a request that got no response: the cause, and what to do about it.
 
-    ``advice`` follows the question whether `run` is running, which is asked about this machine's URLs only.
+    ``advice`` follows the command that starts a server at a URL of this machine.
     """
     text = f"no response from {url}: {cause(error)}"
     if is_loopback(urlsplit(url).hostname or "") and any(isinstance(one, ConnectionError) for one in _chain(error)):
-        return f"{text}; is `{command_line('run')}` running?{advice}"
+        return f"{text}; start the emulator and the bridge with `{command_line('run')}`{advice}"
     return text
 
 

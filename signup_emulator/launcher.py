@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -13,19 +12,19 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import requests
-from signup_bridge.cli.installation import command_words
 from signup_bridge.cli.listening import listen_problem
 from signup_bridge.cli.serve import gunicorn_command, start_problems
+from signup_bridge.telemetry.logs import writes_text
+from signup_bridge.telemetry.text_lines import format_line
 
 from signup_toolkit import ports, senders
-from signup_toolkit.senders import DEMO_SECRET
 
+from . import banner
 from .api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from .console.deliveries import Deliveries
-from .console.origin_check import is_loopback
 from .console.proxy import BridgeTarget
 from .scf.function import Shape
 from .server import Emulator
@@ -39,9 +38,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _SET_BY_THE_EMULATOR = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "DOMAIN_API_URL")
 
-PORT, EMULATOR_PORT = 9000, 9010
-
-WARNING = "WARNING: listening on {host}: anyone who can reach this machine can use the emulator and read its codes"
+_LOG_MEMBERS = ("time", "level", "message")
 
 START_TIMEOUT = 30.0
 """Seconds within which the bridge must respond at /health."""
@@ -99,7 +96,7 @@ def _bridge_environ(options: Options, state: State) -> dict[str, str]:
     """Return the bridge's settings: those of the environment, and in their place what `run` sets."""
     environ = {key: value for key, value in os.environ.items() if key not in _SET_BY_THE_EMULATOR}
     environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
-    environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or DEMO_SECRET
+    environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or senders.generate_secret()
     environ |= {
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
@@ -111,18 +108,15 @@ def _bridge_environ(options: Options, state: State) -> dict[str, str]:
 
 
 def _run(emulator: Emulator, bridge: BridgeHandle, environ: Mapping[str, str], options: Options, state: State) -> int:
-    with BridgeLog(emulator.console.deliveries) as log:
+    as_text = writes_text(environ.get("LOG_FORMAT", "").strip() or "auto")
+    with BridgeLog(emulator.console.deliveries, as_text=as_text) as log:
         bridge.start(log.write_fd)
         try:
-            emulator.console.bridge = BridgeTarget(
-                f"http://{ports.address(options.host, options.port)}",
-                auth=environ.get("WEBHOOK_AUTH") or "standard-webhooks",
-                secret=environ["WEBHOOK_SECRETS"].split()[0],
-                sends=environ["SEND_CODES"] == "true",
-                preset=environ.get("PAYLOAD_PRESET") or None,
-            )
-            if wait_until_ready(f"{emulator.console.bridge.url}/health", bridge):
-                print_banner(emulator, options, bridge.note)
+            target = emulator.console.bridge = _target(environ, options)
+            if wait_until_ready(f"{target.url}/health", bridge):
+                print(banner.render(emulator.url, target, options.host, bridge.note), flush=True)
+                if warning := banner.warning(options.host):
+                    print(warning, file=sys.stderr, flush=True)
             elif bridge.runs():
                 raise OSError("the bridge does not respond; see its log above")
             return bridge.wait()
@@ -135,13 +129,29 @@ def _run(emulator: Emulator, bridge: BridgeHandle, environ: Mapping[str, str], o
             state.save(emulator)
 
 
-class BridgeLog:
-    """The bridge's log: what is written to ``write_fd`` is printed, and passed to the console line by line."""
+def _target(environ: Mapping[str, str], options: Options) -> BridgeTarget:
+    """Return the bridge with these settings, for the console."""
+    return BridgeTarget(
+        f"http://{ports.address(options.host, options.port)}",
+        auth=environ.get("WEBHOOK_AUTH", "").strip() or "standard-webhooks",
+        secret=environ["WEBHOOK_SECRETS"].split()[0],
+        preset=environ.get("PAYLOAD_PRESET", "").strip() or None,
+        sends=environ["SEND_CODES"].strip() == "true",
+        generated=not os.environ.get("WEBHOOK_SECRETS", "").strip(),
+    )
 
-    def __init__(self, deliveries: Deliveries) -> None:
+
+class BridgeLog:
+    """The bridge's log: the JSON that is written to ``write_fd`` is passed to the console line by line, and printed.
+
+    ``as_text`` prints its lines in their text form.
+    """
+
+    def __init__(self, deliveries: Deliveries, *, as_text: bool = False) -> None:
         deliveries.logged = True
         begin, self.write_fd = os.pipe()
         self._deliveries = deliveries
+        self._as_text = as_text
         self._thread = threading.Thread(target=self._read, args=(begin,), daemon=True)
         self._thread.start()
 
@@ -156,13 +166,22 @@ class BridgeLog:
     def _read(self, begin: int) -> None:
         with open(begin, "rb") as lines:
             for line in lines:
+                document = _parse_log_line(line)
+                printed = format_line(document).encode() + b"\n" if document and self._as_text else line
                 with suppress(OSError):  # standard output is closed
-                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.write(printed)
                     sys.stdout.buffer.flush()
-                with suppress(ValueError):
-                    document = json.loads(line)
-                    if isinstance(document, dict):
-                        self._deliveries.on_log_line(document)
+                if document:
+                    self._deliveries.on_log_line(document)
+
+
+def _parse_log_line(line: bytes) -> dict[str, Any] | None:
+    """Return a line of the bridge's log, None for other output, such as that of a process that crashes."""
+    with suppress(ValueError):
+        document = json.loads(line)
+        if isinstance(document, dict) and all(isinstance(document.get(name), str) for name in _LOG_MEMBERS):
+            return document
+    return None
 
 
 class BridgeHandle(Protocol):
@@ -191,12 +210,12 @@ class BridgeProcess:
         problems = start_problems(environ)
         if problems:
             raise OSError("\n  ".join(("start refused:", *problems)))
-        self._environ = environ
+        self._environ = dict(environ)
 
     def start(self, log_fd: int) -> None:
         # A session of its own: Ctrl-C reaches the launcher only, which stops the bridge gracefully.
         self._process = subprocess.Popen(  # noqa: S603
-            gunicorn_command(), env=self._environ, stdout=log_fd, start_new_session=True
+            gunicorn_command(), env=self._environ | {"LOG_FORMAT": "json"}, stdout=log_fd, start_new_session=True
         )
 
     def runs(self) -> bool:
@@ -235,28 +254,3 @@ def wait_until_ready(url: str, bridge: BridgeHandle) -> bool:
             except requests.RequestException:
                 time.sleep(0.05)
     return False
-
-
-def print_banner(emulator: Emulator, options: Options, note: str) -> None:
-    command = [*command_words(), "send"]
-    if options.emulator_port != EMULATOR_PORT:
-        command += ["--emulator", emulator.url]
-    if os.environ.get("WEBHOOK_AUTH"):
-        command += ["--sender", senders.default_sender(os.environ["WEBHOOK_AUTH"])]
-    hint = "with the same WEBHOOK_SECRETS set there, " if os.environ.get("WEBHOOK_SECRETS") else ""
-    bridge = f"http://{ports.address(options.host, options.port)}"
-    code = "POST /webhooks/code, " if emulator.console.bridge and emulator.console.bridge.sends else ""
-    text = f"""
-console   {emulator.url}   open it in a browser to send codes and verify them
-bridge    {bridge}   POST /webhooks/signup, {code}GET /deliveries/<id>, /ready, /health, /openapi.json{note}
-API       {emulator.url}   for any SDK, with the demo credentials {DEMO_SECRET_ID} / {DEMO_SECRET_KEY}
-
-Send a signed delivery, {hint}from another terminal in this folder:
-
-  {shlex.join(command)}
-
-Ctrl-C stops both.
-"""
-    print(text, flush=True)
-    if not is_loopback(options.host):
-        print(WARNING.format(host=options.host), file=sys.stderr, flush=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import hmac
+import secrets
 import time
 import uuid
 from collections.abc import Mapping
 
 import requests
-
-DEMO_SECRET = "whsec_" + base64.b64encode(b"signup-bridge, known to everybody").decode()
-"""The secret of `make run` if WEBHOOK_SECRETS is not set."""
 
 AUTHS = {
     "standard": "standard-webhooks",
@@ -37,6 +35,11 @@ def default_sender(auth: str) -> str:
     if auth not in _DEFAULT_SENDERS:
         raise ValueError(f"WEBHOOK_AUTH: {auth} is not supported; expected one of {', '.join(_DEFAULT_SENDERS)}")
     return _DEFAULT_SENDERS[auth]
+
+
+def generate_secret() -> str:
+    """Return a new secret, which each WEBHOOK_AUTH accepts."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
 def new_id() -> str:

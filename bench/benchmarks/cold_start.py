@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from bench import built, cgroups, earlier, servers, targets
 from bench.harness import Harness, show_progress
+from bench.load import SECRET
 from bench.processes import processor_seconds, resident
 from bench.targets import Result, Target
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
@@ -118,11 +119,11 @@ def start(peer: Peer, emulator: Emulator, scratch: Path, *, counted: bool) -> No
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
         "TENCENT_SECRET_KEY": DEMO_SECRET_KEY,
         "DOMAIN_API_URL": emulator.url,
-        "WEBHOOK_SECRETS": senders.DEMO_SECRET,
+        "WEBHOOK_SECRETS": SECRET,
         "LEDGER_URL": f"sqlite:///{scratch}/{secrets.token_hex(8)}.db",
     }
     body = sample_payloads.build_body(CONTACT, CODE)
-    headers = senders.sign_headers(body, sender="standard", secret=senders.DEMO_SECRET)
+    headers = senders.sign_headers(body, sender="standard", secret=SECRET)
     began = time.perf_counter()
     process = subprocess.Popen(
         peer.command, cwd=peer.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -28,7 +28,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 class BridgeTarget:
     """A bridge at ``url``, with its WEBHOOK_AUTH, the first of its WEBHOOK_SECRETS and its PAYLOAD_PRESET.
 
-    ``preset`` is None for the bridge's own format. ``sends``: it also sends codes.
+    ``preset`` is None for the bridge's own format. ``sends``: it also sends codes. ``generated``: the secret is not
+    configured, but generated for this run; only such a secret may be shown.
     """
 
     url: str
@@ -36,6 +37,7 @@ class BridgeTarget:
     secret: str = field(repr=False)
     preset: str | None = None
     sends: bool = False
+    generated: bool = False
 
 
 def with_traceparent(headers: Headers) -> tuple[Headers, str]:

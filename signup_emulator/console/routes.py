@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request, send_from_directory
 from flask.typing import ResponseReturnValue
@@ -28,7 +29,7 @@ from signup_toolkit import senders
 from . import origin_check
 from .console import REPEAT_KINDS, TYPES, Console, ConsoleError, DeliveryRequest
 from .deliveries import HttpRequest
-from .proxy import end_to_end, to_flask_response
+from .proxy import BridgeTarget, end_to_end, to_flask_response
 
 BODY_LIMIT = 262_144
 """Bytes of a request, also of a relayed one: sixteen times the bridge's limit."""
@@ -76,6 +77,8 @@ def _register_lists(app: Flask, console: Console) -> None:
             "sender": senders.default_sender(auth) if auth else None,
             "senders": list(senders.AUTHS),
             "sends": bool(bridge and bridge.sends),
+            "secret": _secret_to_serve(bridge),
+            "secret_generated": bool(bridge and bridge.generated),
         }
 
     @app.get("/emulator/codes")
@@ -91,6 +94,13 @@ def _register_lists(app: Flask, console: Console) -> None:
         asked = {name: request.args[name] for name in ("action", "contact") if name in request.args}
         made = [asdict(call) for call in reversed(list(console.api.calls))]
         return jsonify([call for call in made if all(call[name] == value for name, value in asked.items())])
+
+
+def _secret_to_serve(bridge: BridgeTarget | None) -> str | None:
+    """Return the secret if it is a generated one and the request comes from this machine."""
+    host = urlsplit(f"//{request.host}").hostname or ""
+    is_local = origin_check.is_loopback(request.remote_addr or "") and origin_check.is_loopback(host)
+    return bridge.secret if bridge and bridge.generated and is_local else None
 
 
 def _register_deliveries(app: Flask, console: Console) -> None:

@@ -102,7 +102,7 @@ def test_check_without_date_skips_clock() -> None:
     ("settings", "expected"),
     [
         ({"TENCENT_SECRET_ID": "AKIDnobody"}, "AuthFailure.SecretIdNotFound: TENCENT_SECRET_ID"),
-        ({"TENCENT_SECRET_KEY": "another"}, "AuthFailure.SignatureFailure: TENCENT_SECRET_KEY"),
+        ({"TENCENT_SECRET_KEY": "a-key-of-another-account"}, "AuthFailure.SignatureFailure: TENCENT_SECRET_KEY"),
     ],
 )
 def test_check_of_refused_key_names_code_and_setting(

@@ -90,7 +90,7 @@ def test_interrupted_command_exits_with_130() -> None:
         return [b""]
 
     with serving(interrupt) as server:
-        assert main(["send", "--url", f"http://127.0.0.1:{server.server_port}/"]) == 130
+        assert main(["send", "--sender", "none", "--url", f"http://127.0.0.1:{server.server_port}/"]) == 130
 
 
 def test_reader_that_ends_first_is_no_traceback(tmp_path: Path) -> None:

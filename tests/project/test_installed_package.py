@@ -122,7 +122,7 @@ def test_run_verifies_a_signed_delivery(installation: Installation, running: tup
     printed, emulator = running
     assert f"  {installation.command} send --emulator {emulator}\n" in printed
     sent = installation.run("send", "--emulator", emulator, cwd=tmp_path)
-    assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, "200 OK")
+    assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, "200 verified")
     assert (tmp_path / ".run" / "ledger.db").exists()
     listed = installation.run("deliveries", "--emulator", emulator, cwd=tmp_path).stdout
     assert re.search(r" 200 +verified ", listed)

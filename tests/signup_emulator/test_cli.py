@@ -62,27 +62,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     assert "Shutting down: Master" in log.read_text()
 
 
-def test_run_prints_command_that_sends_signed_delivery(run: tuple[str, str]) -> None:
+def test_send_without_options_sends_signed_delivery(run: tuple[str, str]) -> None:
     printed, emulator_url = run
     requests.post(f"{emulator_url}/emulator/reset", data=b"", timeout=60)
     (line,) = [line.strip() for line in printed.splitlines() if " -m signup_bridge send" in line]
-    command = shlex.split(line)
-
-    def read(done: subprocess.CompletedProcess[str]) -> tuple[int, str, Any]:
-        head, _, data = done.stdout.partition("\n\n")
-        return done.returncode, head.splitlines()[0], json.loads(data)
+    assert shlex.split(line)[1:] == [*COMMAND[1:], "send", "--signup", "--emulator", emulator_url]
 
     def send(*more: str) -> tuple[int, str, Any]:
-        return read(call(*command[len(COMMAND) :], *more))
+        done = call("send", "--emulator", emulator_url, *more)
+        first, _, data = done.stdout.partition("\n")
+        return done.returncode, first, json.loads(data)
 
-    status, first, document = read(run_command(command))
-    assert (status, first, document["code"]) == (0, "200 OK", "verified")
     status, first, document = send()
-    assert (status, first, document["code"]) == (1, "409 CONFLICT", "already-verified")
-    status, _, document = send("--contact", "jo@example.com", "--code", "000000")
-    assert (status, document["code"]) == (1, "code-incorrect")
-    status, _, document = send("--sender", "none")
-    assert (status, document["code"]) == (1, "signature-invalid")
+    assert (status, first, document["code"]) == (0, "200 verified", "verified")
+    status, first, document = send()
+    assert (status, first, document["code"]) == (1, "409 already-verified", "already-verified")
+    status, first, _ = send("--contact", "jo@example.com", "--code", "000000")
+    assert (status, first) == (1, "422 code-incorrect")
+    status, first, _ = send("--sender", "none")
+    assert (status, first) == (1, "401 signature-invalid")
 
 
 @pytest.mark.parametrize("auth", ["github", "bearer", "none"])
@@ -153,7 +151,7 @@ def test_run_with_a_wrong_setting_ends_and_keeps_the_state(tmp_path: Path) -> No
         ([], ["run", "serve", "emulate", "send", "package", "deploy", "--init"]),
         (["run"], ["--host replaces HOST", "SEND_CODES is true", "WEBHOOK_SECRETS", "$PORT", "--allow-host NAME"]),
         (["emulate"], ["stall-body", "/emulator/codes", "curl", "--allow-host NAME"]),
-        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "exit status"]),
+        (["send"], ["--code 000000", "$WEBHOOK_SECRETS", "exit status", "--signup", "--verbose"]),
     ],
 )
 def test_help_describes_options(command: list[str], taught: list[str]) -> None:

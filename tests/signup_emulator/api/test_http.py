@@ -14,7 +14,6 @@ import requests
 from signup_emulator.api.server import BODY_LIMIT
 from signup_emulator.console.proxy import BridgeTarget
 from signup_emulator.server import Emulator
-from signup_toolkit import senders
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.emulator.make_run import Pair
 from tests.support.network.upstream import Upstream, send
@@ -74,7 +73,7 @@ def test_proxy_returns_header_lines_unchanged(emulator: Emulator) -> None:
 def test_proxy_of_running_pair_returns_response_of_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
     head = "\r\n".join(
-        ["POST /webhooks/signup HTTP/1.1", *(f"{a}: {b}" for a, b in signed(data, secret=senders.DEMO_SECRET).items())]
+        ["POST /webhooks/signup HTTP/1.1", *(f"{a}: {b}" for a, b in signed(data, secret=pair.secret).items())]
     )
     raw(pair.bridge, head, data)
     direct, through = (raw(url, head, data) for url in (pair.bridge, pair.url))

@@ -11,7 +11,6 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from signup_toolkit import senders
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.emulator.browser import Console, wrong
 from tests.support.emulator.make_run import Pair
@@ -164,22 +163,20 @@ def test_copy_works_without_clipboard_permission(console: Console) -> None:
     expect(console.code).to_have_value(code)
 
 
-def post_signed(url: str, data: bytes) -> int:
-    response = requests.post(
-        f"{url}/webhooks/signup", data=data, headers=signed(data, secret=senders.DEMO_SECRET), timeout=60
-    )
-    return response.status_code
+def post_signed(url: str, data: bytes, secret: str) -> int:
+    headers = signed(data, secret=secret)
+    return requests.post(f"{url}/webhooks/signup", data=data, headers=headers, timeout=60).status_code
 
 
 def test_delivery_of_signup_system_is_shown(console: Console, pair: Pair) -> None:
     console.open()
-    assert post_signed(pair.url, body(verify_code="000000")) == 422
+    assert post_signed(pair.url, body(verify_code="000000"), pair.secret) == 422
     expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
     way = console.unfold(console.newest)
     expect(way).to_contain_text("posted to this port")
     expect(way).to_contain_text('"verify_code": "000000"')
 
-    assert post_signed(pair.bridge, body()) == 200
+    assert post_signed(pair.bridge, body(), pair.secret) == 200
     expect(console.newest).to_contain_text(re.compile(r"verified .*direct .*200"))
     way = console.unfold(console.newest)
     expect(way).to_contain_text("Posted straight to the bridge")

@@ -8,7 +8,6 @@ import time
 import pytest
 import requests
 
-from signup_toolkit import senders
 from tests.support.bridge.signed_requests import body, signed
 from tests.support.emulator.console_requests import CONTACT, code_for, refusal, signed_up
 from tests.support.emulator.make_run import Pair
@@ -99,7 +98,7 @@ def test_redeliver_stale_is_rejected_for_sender_without_timestamp(pair: Pair) ->
 
 def test_proxy_returns_response_of_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
-    headers = signed(data, secret=senders.DEMO_SECRET)
+    headers = signed(data, secret=pair.secret)
     direct = requests.post(f"{pair.bridge}/webhooks/signup", data=data, headers=headers, timeout=60)
     while not pair.get("deliveries"):  # its log line is on its way
         time.sleep(0.05)

@@ -29,6 +29,12 @@ class Pair:
     bridge: str
     log: Path
 
+    @property
+    def secret(self) -> str:
+        """The secret that `run` generated."""
+        secret: str = self.get("status")["secret"]
+        return secret
+
     def reset(self) -> None:
         assert self.post("reset", {}) == {"reset": True}
 
