@@ -27,7 +27,7 @@ def test_commented_event_function_is_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "other", "problem"),
     [
-        ("enable: true  # must be said", "#", "inputs.events[1].ckafka.parameters.enable: is required"),
+        ("enable: true  # required", "#", "inputs.events[1].ckafka.parameters.enable: is required"),
         (
             "name: ckafka-xxxxxxxx-signups",
             "name: other",
