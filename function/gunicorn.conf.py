@@ -24,7 +24,8 @@ from signup_bridge.web import wsgi_environ  # noqa: E402
 try:
     _settings = settings.load(os.environ)
 except settings.SettingsError as error:
-    startup.refuse(str(error), error.problems)
+    _format = "json" if settings.is_scf(os.environ) else os.environ.get("LOG_FORMAT", "")
+    startup.refuse(str(error), error.problems, log_format=_format)
 
 wsgi_app = "signup_bridge.app:create_app()"
 pythonpath = _here

@@ -167,7 +167,7 @@ class BridgeLog:
         with open(begin, "rb") as lines:
             for line in lines:
                 document = _parse_log_line(line)
-                printed = format_line(document).encode() + b"\n" if document and self._as_text else line
+                printed = _as_text(document, line) if document and self._as_text else line
                 with suppress(OSError):  # standard output is closed
                     sys.stdout.buffer.write(printed)
                     sys.stdout.buffer.flush()
@@ -182,6 +182,14 @@ def _parse_log_line(line: bytes) -> dict[str, Any] | None:
         if isinstance(document, dict) and all(isinstance(document.get(name), str) for name in _LOG_MEMBERS):
             return document
     return None
+
+
+def _as_text(document: Mapping[str, Any], line: bytes) -> bytes:
+    """Return a log line as text; unchanged if another program wrote it, with another format of the time."""
+    try:
+        return format_line(document).encode() + b"\n"
+    except ValueError:
+        return line
 
 
 class BridgeHandle(Protocol):

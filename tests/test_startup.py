@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,13 +29,14 @@ SETTINGS = {
 PORT = "PORT: must be a whole number from 1 to 65535"
 
 
-def environ() -> Mapping[str, str]:
+def environ(**changed: str) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
-    return kept | environment("http://127.0.0.1:9", **SETTINGS) | {"PYTHONPATH": str(ROOT / "function")}
+    return kept | environment("http://127.0.0.1:9", **SETTINGS, **changed) | {"PYTHONPATH": str(ROOT / "function")}
 
 
-def start(command: list[str], **streams: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, env=environ(), text=True, timeout=30, check=False, **streams)
+def start(command: list[str], env: Mapping[str, str] | None = None, **streams: Any) -> subprocess.CompletedProcess[str]:
+    env = env or environ()
+    return subprocess.run(command, cwd=ROOT, env=env, text=True, timeout=30, check=False, **streams)
 
 
 def terminal_text(end: int) -> str:
@@ -92,7 +94,7 @@ def test_refused_start_on_terminal_writes_text(command: list[str]) -> None:
 def test_refused_start_on_one_terminal_of_two_writes_text_there(seen: str) -> None:
     """The log goes where stdout goes: a pipe beside a terminal gets the line, and the terminal the text."""
     end, terminal = pty.openpty()
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}
     done = start(GUNICORN, **streams)
     os.close(terminal)
     check_text(terminal_text(end))
@@ -100,6 +102,19 @@ def test_refused_start_on_one_terminal_of_two_writes_text_there(seen: str) -> No
         check_line(done.stdout)
     else:
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", [GUNICORN, [sys.executable, "-m", "signup_bridge", "serve"]], ids=["conf", "serve"])
+def test_refused_start_with_log_format_text_writes_one_readable_line(command: list[str]) -> None:
+    done = start(command, environ(LOG_FORMAT="text"), capture_output=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"[0-9:]{8}  ERROR  startup failed  problems=\[.*\]\n", done.stdout)
+    assert PORT in done.stdout
+    check_hidden(done.stdout)
+
+
+def test_refused_start_on_scf_writes_json_in_every_log_format() -> None:
+    check_line(start(GUNICORN, environ(LOG_FORMAT="text", TENCENTCLOUD_RUNENV="SCF"), capture_output=True).stdout)
 
 
 def test_refused_start_output_lines_are_json() -> None:

@@ -120,7 +120,7 @@ def running(installation: Installation, tmp_path: Path) -> Iterator[tuple[str, s
 
 def test_run_verifies_a_signed_delivery(installation: Installation, running: tuple[str, str], tmp_path: Path) -> None:
     printed, emulator = running
-    assert f"  {installation.command} send --emulator {emulator}\n" in printed
+    assert f"  {installation.command} send --signup --emulator {emulator}\n" in printed
     sent = installation.run("send", "--emulator", emulator, cwd=tmp_path)
     assert (sent.returncode, sent.stdout.splitlines()[0]) == (0, "200 verified")
     assert (tmp_path / ".run" / "ledger.db").exists()

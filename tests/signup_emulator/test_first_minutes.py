@@ -15,6 +15,7 @@ import requests
 from signup_emulator.api.server import DEMO_SECRET_ID, DEMO_SECRET_KEY
 from signup_emulator.console.proxy import BridgeTarget
 from signup_emulator.console.routes import create_app
+from signup_emulator.launcher import BridgeLog
 from signup_emulator.server import Emulator
 from signup_toolkit import ports, senders
 from tests.support import ROOT, log_audit
@@ -154,3 +155,18 @@ def test_run_prints_text_to_a_file_if_log_format_asks_for_it(tmp_path: Path) -> 
         r"^[0-9:]{8}  202 sent  s\*{3}@example\.com  [0-9.]+ ms  action=send$", pair.log.read_text(), re.MULTILINE
     )
     assert lines_of(pair.log.read_text()) == []
+
+
+def test_lines_of_other_programs_are_printed_unchanged(
+    emulator: Emulator, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    others = (
+        b'{"time": "soon", "level": "INFO", "message": "a line of another program"}\n'
+        b'["no log line"]\n'
+        b"Fatal Python error\n"
+    )
+    with BridgeLog(emulator.console.deliveries, as_text=True) as log:
+        os.write(log.write_fd, others + b'{"time": "2026-11-23T12:59:49.360Z", "level": "INFO", "message": "last"}\n')
+    printed = capsysbinary.readouterr().out
+    assert printed.startswith(others)
+    assert re.fullmatch(rb"[0-9:]{8}  INFO  last\n", printed.removeprefix(others))

@@ -56,6 +56,8 @@ def serve(_: argparse.Namespace) -> int:
     """Replace this process with gunicorn, if the settings are valid and the address is available."""
     problems = start_problems(os.environ)
     if problems:
-        startup.refuse("\n  ".join(("startup failed:", *problems)), problems)
+        startup.refuse(
+            "\n  ".join(("startup failed:", *problems)), problems, log_format=os.environ.get("LOG_FORMAT", "")
+        )
     command = gunicorn_command()
     os.execv(command[0], command)  # noqa: S606  no shell

@@ -16,7 +16,6 @@ import traceback
 from contextvars import ContextVar
 from typing import Any
 
-from .text_lines import format_line
 from .tracing import trace_id
 
 log = logging.getLogger("signup_bridge")
@@ -70,6 +69,8 @@ class TextFormatter(JsonFormatter):
     """Format a record as text. It contains nothing that the JSON line does not contain."""
 
     def format(self, record: logging.LogRecord) -> str:
+        from .text_lines import format_line  # noqa: PLC0415  an instance on SCF never writes text
+
         return format_line(self.to_document(record))
 
 
