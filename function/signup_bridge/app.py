@@ -117,7 +117,7 @@ def static_credentials(settings: Settings) -> Credentials | None:
 
 
 def build_service(settings: Settings, ledger: Ledger, clock: Clock, observer: Observer) -> SignupService:
-    """Create the service, whose two parts share the API's client, the ledger and the permits."""
+    """Create the service. Verification and sending share the API's client, the ledger and the permits."""
     provider = credentials.provider(static_credentials(settings), from_environment=settings.event_function)
     api = RateLimitedApi(build_domain_api(settings, clock), provider, ledger, clock, observer)
     permits = ConcurrencyLimiter(

@@ -66,10 +66,10 @@ def test_check_of_unreachable_endpoint_skips_what_needs_it() -> None:
     url = f"http://127.0.0.1:{ports.free()}"
     status, found = run_check(url)
     assert status == 1
-    assert found["endpoint"].startswith(f"FAILED   {url}: cannot be reached (")
+    assert found["endpoint"].startswith(f"FAILED   {url}: is not reachable (")
     assert "Connection refused" in found["endpoint"]
     assert "check DOMAIN_API_URL" in found["endpoint"]
-    assert found["clock"] == found["API key"] == "skipped  needs the endpoint"
+    assert found["clock"] == found["API key"] == "skipped  requires the endpoint"
     assert found["ledger"].startswith("ok")
 
 
@@ -88,29 +88,31 @@ def test_check_with_clock_off_fails(seconds: int, expected: str) -> None:
         status, found = run_check(upstream.url)
     assert status == 1
     assert found["clock"].startswith("FAILED")
-    assert f"s {expected} the API's; synchronize" in found["clock"]
-    assert "the reply is not the API's" in found["API key"]
+    assert f"s {expected} the API's clock; synchronize" in found["clock"]
+    assert "the response is not from the API" in found["API key"]
 
 
 def test_check_without_date_skips_clock() -> None:
     with Upstream(reply_with()) as upstream:
         _, found = run_check(upstream.url)
-    assert found["clock"] == "skipped  the API's reply has no Date"
+    assert found["clock"] == "skipped  the API's response has no Date header"
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"TENCENT_SECRET_ID": "AKIDnobody"}, "AuthFailure.SecretIdNotFound: TENCENT_SECRET_ID"),
-        ({"TENCENT_SECRET_KEY": "a-key-of-another-account"}, "AuthFailure.SignatureFailure: TENCENT_SECRET_KEY"),
+        ({"TENCENT_SECRET_ID": "AKIDnobody"}, ("TENCENT_SECRET_ID", "AuthFailure.SecretIdNotFound")),
+        ({"TENCENT_SECRET_KEY": "a-key-of-another-account"}, ("TENCENT_SECRET_KEY", "AuthFailure.SignatureFailure")),
     ],
 )
 def test_check_of_refused_key_names_code_and_setting(
-    emulator: Emulator, settings: dict[str, str], expected: str
+    emulator: Emulator, settings: dict[str, str], expected: tuple[str, str]
 ) -> None:
     status, found = run_check(emulator.url, **settings)
     assert status == 1
-    assert found["API key"].startswith(f"FAILED   {expected}")
+    setting, code = expected
+    assert found["API key"].startswith(f"FAILED   {setting}: ")
+    assert found["API key"].endswith(f"(API error {code})")
 
 
 def test_check_without_credentials_names_the_settings(emulator: Emulator) -> None:
@@ -123,14 +125,14 @@ def test_check_without_credentials_names_the_settings(emulator: Emulator) -> Non
 def test_check_of_unusable_ledger_names_the_setting(emulator: Emulator) -> None:
     status, found = run_check(emulator.url, LEDGER_URL="sqlite:////no/such/folder/x.db")
     assert status == 1
-    assert found["ledger"].startswith("FAILED   LEDGER_URL: the key file /no/such/folder/x.db.key")
+    assert found["ledger"].startswith("FAILED   LEDGER_URL: the key file /no/such/folder/x.db")
 
 
 def test_check_of_redis_that_may_lose_records_warns(emulator: Emulator, tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--appendonly", "no") as server:
         done = call("check", **environment(emulator.url, LEDGER_URL=server.url, LEDGER_KEY=LEDGER_KEY))
     assert done.returncode == 0
-    assert "ledger    ok       the Redis accepts writes" in done.stdout
+    assert "ledger    ok       the Redis server accepts writes" in done.stdout
     assert (
         "ledger    warning  LEDGER_URL: the Redis server may lose records; set its option appendonly to yes"
         in done.stdout
@@ -182,7 +184,7 @@ def test_check_with_send_code_and_missing_permission_names_the_policy(emulator: 
     emulator.faults.arm(Fault("UnauthorizedOperation", action="SendIntlPhoneEmailCode"))
     done = call("check", "--send-code", "18766554433", **environment(emulator.url))
     assert done.returncode == 1
-    assert "must allow domain:SendIntlPhoneEmailCode" in done.stdout
+    assert "CAM policy of the key: must allow domain:SendIntlPhoneEmailCode" in done.stdout
 
 
 def test_check_with_send_code_to_invalid_contact_names_it(emulator: Emulator) -> None:

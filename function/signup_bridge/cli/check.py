@@ -28,19 +28,19 @@ from signup_bridge.upstream.error_codes import NO_CREDENTIALS, remedy_for
 from .trial import send_and_verify
 
 DESCRIPTION = """\
-Connect with the settings of the environment, and report what is missing and how to fix it: the
-settings, the API's endpoint, this machine's clock, the API key and its policy (one call of
-DescribeIntlPhoneEmailList, which changes nothing), and the ledger.
+Connect with the settings in the environment, and report each problem and its remedy. The command
+checks the settings, the API's endpoint, the clock of this machine, the API key and its policy (one
+call of DescribeIntlPhoneEmailList, which changes nothing), and the ledger.
 
---send-code has a real code sent to your own phone or mailbox and verifies what you type. Only this
-shows that the key may call SendIntlPhoneEmailCode and CreateIntlPhoneEmail. The message costs what
-every message costs, and the contact is then on the account's list of verified contacts."""
+--send-code sends a real code to your own phone or mailbox, and verifies the code that you type. Only
+this option shows that the key may call SendIntlPhoneEmailCode and CreateIntlPhoneEmail. The message
+is billed, and the contact is then on the account's contact list."""
 
 TIMEOUT = 10.0
 """Seconds for each check."""
 
 MAX_CLOCK_DIFFERENCE = 60.0
-"""Seconds. The API rejects signatures that are 300 s off; receivers of webhooks mostly use the same tolerance."""
+"""Seconds. The API rejects signatures that are off by more than 300 s, and most webhook receivers do the same."""
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 
@@ -61,7 +61,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Run the checks and print each finding at once. Return 0 if none failed."""
+    """Run the checks and print each finding immediately. Return 0 if no check failed."""
     try:
         settings = settings_module.load(os.environ)
     except SettingsError as error:
@@ -70,7 +70,7 @@ def check(options: argparse.Namespace) -> int:
     if options.send_code is None:
         return status
     if status:
-        print("No code was sent: fix the problems above first.")  # noqa: T201  a command speaks to a terminal
+        print("No code was sent. Fix the problems above first.")  # noqa: T201  a command prints to a terminal
         return status
     return send_and_verify(settings, options.send_code)
 
@@ -82,7 +82,7 @@ def _report(findings: Iterator[Finding]) -> int:
         print(f"{finding.check:<9} {status:<8} {finding.text}", flush=True)  # noqa: T201  as above
         failures += finding.status == "failed"
     if failures:
-        print(f"\n{failures} of the checks failed. Fix the causes and run the command again.")  # noqa: T201  as above
+        print(f"\nFailed checks: {failures}. Fix the problems and run the command again.")  # noqa: T201  as above
     return min(failures, 1)
 
 
@@ -94,18 +94,18 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         yield _check_clock(difference)
         yield _check_api_key(settings)
     else:
-        yield Finding("clock", "skipped", "needs the endpoint")
-        yield Finding("API key", "skipped", "needs the endpoint")
+        yield Finding("clock", "skipped", "requires the endpoint")
+        yield Finding("API key", "skipped", "requires the endpoint")
     yield from _with_warnings("ledger", lambda: _check_ledger(settings))
 
 
 def _check_settings(settings: Settings) -> Finding:
     warn_weak_settings(settings)
-    return Finding("settings", "ok", "the bridge starts with them")
+    return Finding("settings", "ok", "all settings are valid")
 
 
 def _check_endpoint(settings: Settings) -> tuple[Finding, float | None]:
-    """Send one request without a signature; return also by how many seconds this machine's clock is ahead."""
+    """Send one request without a signature. Also return the seconds by which the clock of this machine is ahead."""
     url = settings.domain_api_url
     ca_bundle = settings.domain_api_ca_bundle or certifi.where()
     started = time.time()
@@ -115,13 +115,13 @@ def _check_endpoint(settings: Settings) -> tuple[Finding, float | None]:
     except urllib3.exceptions.SSLError as error:
         remedy = "if a proxy with its own CA is in between, set DOMAIN_API_CA_BUNDLE to that CA's PEM file"
         return Finding(
-            "endpoint", "failed", f"{url}: its certificate is not trusted ({_reason(error)}); {remedy}"
+            "endpoint", "failed", f"{url}: the certificate is not trusted ({_reason(error)}); {remedy}"
         ), None
     except urllib3.exceptions.HTTPError as error:
         remedy = "check DOMAIN_API_URL, the DNS server and the firewall"
-        return Finding("endpoint", "failed", f"{url}: cannot be reached ({_reason(error)}); {remedy}"), None
+        return Finding("endpoint", "failed", f"{url}: is not reachable ({_reason(error)}); {remedy}"), None
     finished = time.time()
-    finding = Finding("endpoint", "ok", f"{url} replied in {(finished - started) * 1000:.0f} ms")
+    finding = Finding("endpoint", "ok", f"{url} responded in {(finished - started) * 1000:.0f} ms")
     try:
         theirs = parsedate_to_datetime(response.headers["Date"]).timestamp()
     except (KeyError, ValueError):
@@ -130,18 +130,18 @@ def _check_endpoint(settings: Settings) -> tuple[Finding, float | None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the innermost cause, without the repr of a connection in front."""
+    """Return the innermost cause, without the repr of the connection."""
     return str(error).rpartition(": ")[2] or type(error).__name__
 
 
 def _check_clock(difference: float | None) -> Finding:
     if difference is None:
-        return Finding("clock", "skipped", "the API's reply has no Date")
+        return Finding("clock", "skipped", "the API's response has no Date header")
     direction = "ahead of" if difference > 0 else "behind"
-    text = f"{abs(difference):.0f} s {direction} the API's"
+    text = f"{abs(difference):.0f} s {direction} the API's clock"
     if abs(difference) <= MAX_CLOCK_DIFFERENCE:
         return Finding("clock", "ok", text)
-    return Finding("clock", "failed", f"{text}; synchronize this machine's clock, for example with NTP")
+    return Finding("clock", "failed", f"{text}; synchronize the clock of this machine, for example with NTP")
 
 
 def _check_api_key(settings: Settings) -> Finding:
@@ -154,10 +154,11 @@ def _check_api_key(settings: Settings) -> Finding:
     if result.outcome is VERIFIED:
         return Finding("API key", "ok", f"{DESCRIBE} is permitted (CreateIntlPhoneEmail was not called)")
     if result.api_code:
-        return Finding("API key", "failed", f"{result.api_code}: {remedy_for(result.api_code, DESCRIBE)}")
+        remedy = remedy_for(result.api_code, DESCRIBE)
+        return Finding("API key", "failed", f"{remedy} (API error {result.api_code})")
     if call.result == "no-credentials":
         return Finding("API key", "failed", NO_CREDENTIALS)
-    return Finding("API key", "failed", f"the reply is not the API's ({result.error}); check DOMAIN_API_URL")
+    return Finding("API key", "failed", f"the response is not from the API ({result.error}); check DOMAIN_API_URL")
 
 
 def _check_ledger(settings: Settings) -> Finding:
@@ -170,7 +171,7 @@ def _check_ledger(settings: Settings) -> Finding:
     finally:
         ledger.close()
     if settings.ledger_file is None:
-        return Finding("ledger", "ok", "the Redis accepts writes; several instances can share it")
+        return Finding("ledger", "ok", "the Redis server accepts writes; several instances can share it")
     return Finding("ledger", "ok", f"{settings.ledger_file} accepts writes; run one instance only")
 
 
@@ -184,7 +185,7 @@ def _with_warnings(name: str, run: Callable[[], Finding]) -> Iterator[Finding]:
 
 
 class _Collector(logging.Handler):
-    """Collects the messages of the bridge's log, which a command does not print as JSON."""
+    """Collects the messages of the bridge's log, so that the command does not print them as JSON."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -51,7 +51,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("run the bridge together with an emulator of the API", "signup_emulator.cli"),
     "serve": Command("run the bridge alone, against the real API", "signup_bridge.cli.serve"),
-    "check": Command("connect with the current settings and report what is missing", "signup_bridge.cli.check"),
+    "check": Command("connect with the current settings and report problems", "signup_bridge.cli.check"),
     "emulate": Command("run the emulator of the API alone, for any SDK", "signup_emulator.cli"),
     "send": Command("sign and send a delivery, and print the response", "signup_emulator.cli"),
     "codes": Command("list the verification codes that the emulator sent", "signup_emulator.cli"),

@@ -1,4 +1,4 @@
-"""Send a real code, and verify what the person types: the whole way of a signup, without a webhook."""
+"""Send a real code, and verify the code that the person types: a complete signup without a webhook."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def send_and_verify(settings: Settings, contact: str) -> int:
         result = _handle(service, SEND, contact)
         if result is None or result.outcome.kind != "success":
             return 1
-        print("Type the code that arrived; an empty line stops.")  # noqa: T201  a command speaks to a terminal
+        print("Type the code that you received, or an empty line to stop.")  # noqa: T201  a command prints to a terminal
         while code := input("Code: ").strip():
             result = _handle(service, CREATE, contact, verify_code=code)
             if result is not None and result.outcome.code != "code-incorrect":

@@ -73,7 +73,7 @@ end
 
 function deliveries.record(row)
   if row.outcome ~= attempts_exhausted then return {row.outcome, row.request_id, row.resolved, row.contact_type} end
-  local retry_at = #row.request_id == 8 and struct.unpack('>d', row.request_id) or 0 -- a converted one has no time
+  local retry_at = #row.request_id == 8 and struct.unpack('>d', row.request_id) or 0 -- a converted record has no time
   return {row.outcome, '', row.resolved, row.contact_type, text(math.max(0, retry_at - now))}
 end
 

@@ -218,7 +218,7 @@ class SqliteLedger:
     def _short_circuit(
         self, db: sqlite3.Connection, keys: Keys, outcome: Outcome, counted: float | None, now: float
     ) -> ShortCircuited:
-        """Settle a new delivery that needs no call. ``counted``: when its detached row counted as a wrong code."""
+        """Settle a new delivery that needs no call. ``counted``: the time at which its detached row counted."""
         at = retry_at = retry_after = None
         if outcome is outcomes.ATTEMPTS_EXHAUSTED:
             retry_at = queries.end_of_exhaustion(db, keys, self._policy, now)

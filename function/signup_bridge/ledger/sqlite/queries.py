@@ -115,7 +115,7 @@ def record(row: sqlite3.Row, now: float) -> Record:
 
 
 def end_of_exhaustion(db: sqlite3.Connection, keys: Keys, policy: Policy, now: float) -> float:
-    """Return when the contact, which has ``policy.wrong_codes`` wrong codes or more, has fewer."""
+    """Return the time at which the contact will have less than ``policy.wrong_codes`` wrong codes."""
     query = "SELECT counted FROM deliveries WHERE contact = ? AND counted > ? ORDER BY counted DESC LIMIT 1 OFFSET ?"
     parameters = (keys.contact, now - policy.wrong_code_window, policy.wrong_codes - 1)
     (counted,) = db.execute(query, parameters).fetchone()
