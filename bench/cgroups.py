@@ -31,7 +31,7 @@ class Group:
         return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._folder / "cgroup.procs"), *command]
 
     def limit_memory(self, size: int) -> None:
-        """Limit memory to so many bytes, without swap."""
+        """Limit memory to ``size`` bytes, without swap."""
         if self._unified:
             self._write("memory.max", size)
             self._write("memory.swap.max", 0)

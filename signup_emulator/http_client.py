@@ -30,7 +30,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 """An exception among those that led to the failure, and what it says; a subclass is before its base."""
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-"""OpenSSL's reasons for a first reply that is no TLS record."""
+"""OpenSSL's reasons for a first reply that is not a TLS record."""
 
 
 class CommandError(Exception):

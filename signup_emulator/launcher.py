@@ -217,7 +217,7 @@ class BridgeProcess:
     def __init__(self, environ: Mapping[str, str]) -> None:
         problems = start_problems(environ)
         if problems:
-            raise OSError("\n  ".join(("start refused:", *problems)))
+            raise OSError("\n  ".join(("startup failed:", *problems)))
         self._environ = dict(environ)
 
     def start(self, log_fd: int) -> None:

@@ -20,7 +20,7 @@ SIZES = (36, 48, 64)
 
 
 class Memory(NamedTuple):
-    """MiB of all processes of the bridge after so many deliveries."""
+    """MiB of all processes of the bridge after a number of deliveries."""
 
     held: tuple[tuple[int, float], ...]
     results: tuple[Result, ...]

@@ -24,7 +24,7 @@ class FunctionError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """The configuration of a function: its zip, type, environment, time-out in seconds and memory in MB.
+    """The configuration of a function: its zip, type, environment, timeout in seconds and memory in MB.
 
     ``python`` is a CPython 3.10. Raises ValueError for an environment that SCF rejects.
     """

@@ -37,7 +37,7 @@ class ScfBridge:
         try:
             config = function_config.load(environ=variables)
         except ConfigError as error:
-            raise OSError("\n  ".join(["start refused:", *error.problems])) from None
+            raise OSError("\n  ".join(["startup failed:", *error.problems])) from None
         self._port = port
         self._function = Function(
             ARCHIVE, shape, config.variables, python, timeout=config.timeout, memory=config.memory

@@ -1,4 +1,4 @@
-"""Fuzz the body parser: the result is a delivery, or a rejection whose text repeats nothing of the body.
+"""Fuzz the body parser: the result is a delivery, or a rejection whose text repeats no part of the body.
 
 An input is lines of ``name: value``, which are settings and what the request's headers say, an empty line, the body.
 """

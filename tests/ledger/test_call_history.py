@@ -1,4 +1,4 @@
-"""The contract of the ledger: how much of a contact's history a claim reads, however long that is."""
+"""The contract of the ledger: how much of a contact's history a claim reads, at any length."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def test_expired_claim_counts_as_call_until_end_of_lease(engine: Engine) -> None
     assert near(unknown.competing_calls[0], unknown.now - 11, unknown.now - 1)
 
 
-# -- taking contacts off the list --
+# -- the removal of contacts from the list --
 
 
 def test_pending_release_is_reported_until_finished(engine: Engine) -> None:

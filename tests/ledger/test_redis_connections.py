@@ -1,4 +1,4 @@
-"""Redis's protocol, as the ledger speaks it: replies of each kind, what is no reply, and the login."""
+"""Redis's protocol, as the ledger speaks it: replies of each kind, invalid replies, and the login."""
 
 from __future__ import annotations
 

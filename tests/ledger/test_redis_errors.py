@@ -24,7 +24,7 @@ SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")
 
 
 def reason(url: str, *, budget: float = 5.0) -> str:
-    """Return what is wrong with the Redis there, and check that it repeats nothing of the URL."""
+    """Return the reason why Redis cannot be used, and check that it repeats no part of the URL."""
     ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
     with pytest.raises(LedgerUnavailable) as raised:
         ledger.ping(deadline=Deadline(SetClock(), budget))
@@ -133,7 +133,7 @@ def test_ca_file_without_certificate_is_explained(tls: Tls, tmp_path: Path) -> N
 
 
 def test_tls_to_plain_port_is_explained(redis_server: RedisServer) -> None:
-    """A Redis waits for the rest of what is no command; others answer."""
+    """Redis waits for the end of the command; other servers reply."""
     text = reason(redis_server.url.replace("redis://", "rediss://alice:hush@"), budget=0.3)
     assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the network"
     with serving(replying(b"-ERR no command\r\n")) as port:

@@ -143,7 +143,7 @@ def test_write_with_little_time_leaves_others_theirs(open_file: Open, tmp_path: 
 
 
 def test_write_waits_for_another_process_until_its_own_deadline(open_file: Open) -> None:
-    """A connection keeps SQLite's time-out of its last user, or of the one who opened it."""
+    """A connection keeps the SQLite timeout of its last user, or of the one that opened it."""
     file = open_file()
 
     def busy_timeout(db: sqlite3.Connection) -> float:

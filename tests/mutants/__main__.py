@@ -169,7 +169,7 @@ def _start(mutant: Mutant) -> int:
         os.dup2(quiet, 2)
         sys.meta_path.insert(0, _Instead(mutant))
         status = int(pytest.main([*OPTIONS, *TESTS[mutant.module]]))
-    except BaseException:  # noqa: BLE001  it must not go on as a second parent
+    except BaseException:  # noqa: BLE001  it must not continue as a second parent
         status = 1
     os._exit(status)
 

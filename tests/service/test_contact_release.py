@@ -1,4 +1,4 @@
-"""A verified contact is taken off the list (AFTER_VERIFIED=release), so that it can be verified again."""
+"""A verified contact is removed from the list (AFTER_VERIFIED=release), so that it can be verified again."""
 
 from __future__ import annotations
 

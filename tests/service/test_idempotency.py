@@ -1,4 +1,4 @@
-"""A delivery is verified once, however often it comes, over every ledger."""
+"""A delivery is verified once, also if it arrives several times, with every ledger."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_known_id_with_another_content_is_rejected(emulator: Emulator, build: Bu
     deliver(instance)
     expected = problem("idempotency-key-reused", 422, retryable=False)
     check_problem(deliver(instance, **members), expected, ABORT)
-    assert deliver(instance, trace="is no content").json["code"] == "verified"
+    assert deliver(instance, trace="is not content").json["code"] == "verified"
     assert len(emulator.calls) == 1
 
 

@@ -141,7 +141,7 @@ def test_run_with_a_wrong_setting_ends_and_keeps_the_state(tmp_path: Path) -> No
     environ = {"EMULATOR_PORT": str(ports.free()), "PORT": str(ports.free()), "REQUEST_BUDGET": "soon"}
     done = run_command([*COMMAND, "run", "--state", str(tmp_path)], **environ)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("signup-bridge run: start refused:\n  REQUEST_BUDGET: must be a number")
+    assert done.stderr.startswith("signup-bridge run: startup failed:\n  REQUEST_BUDGET: must be a number")
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 

@@ -70,7 +70,7 @@ def guess(number: int) -> Keys:
 
 
 def exhausted(retry_after: float, *, contact_type: int = 1) -> ShortCircuited:
-    """Return the claim of a contact with too many wrong codes, so many seconds before a new delivery may be tried."""
+    """Return the claim after too many wrong codes, ``retry_after`` seconds before a new delivery may be tried."""
     approximately: Any = pytest.approx(retry_after, abs=0.1)
     return ShortCircuited(Record("attempts-exhausted", contact_type=contact_type, retry_after=approximately))
 
@@ -80,7 +80,7 @@ def near(interval: CallWindow, sent: float, gave_up: float) -> bool:
 
 
 class Ago(Stopwatch):
-    """It has run for so many seconds, whenever it is read."""
+    """A stopwatch that always shows the same number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -82,7 +82,7 @@ class Senders:
         return self.outcomes.total()
 
     async def send_all(self, *, within: float = 0.0) -> float:
-        """Send them, spread evenly over so many seconds; the seconds until the last one was over."""
+        """Send them, spread evenly over ``within`` seconds; return the seconds until the last one ended."""
         began = time.monotonic()
         step = within / len(self.deliveries)
         await asyncio.gather(*(self._send(one, after=n * step) for n, one in enumerate(self.deliveries)))

@@ -67,7 +67,7 @@ def test_open_file_limit_does_not_affect_function(scf: Scf, emulator: Emulator, 
 
 
 def test_event_is_answered_before_platform_timeout(scf: Scf, emulator: Emulator) -> None:
-    """A budget of 8 s in a function whose time-out is 3 s, SCF's default."""
+    """A budget of 8 s in a function whose timeout is 3 s, SCF's default."""
     emulator.faults.arm(Fault("hang"))
     with scf.start("event", emulator.url, timeout=3.0) as platform:
         assert post(platform.url, body()).json["code"] == "outcome-unknown"

@@ -75,7 +75,7 @@ def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.Monkey
 
 
 def test_signature_of_one_request_is_not_valid_for_another(emulator: Emulator) -> None:
-    """A captured question is no delivery, a captured delivery no question, and another route is no other delivery."""
+    """A captured lookup is not a delivery, a captured delivery not a lookup, and another route not another delivery."""
     bridged = bridge(emulator.url)
     data = body()
     asked, delivered = signed(b""), signed(data)

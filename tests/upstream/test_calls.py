@@ -204,7 +204,7 @@ def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emu
 
 
 def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
-    """Replays go on, and so does looking things up."""
+    """Replays and lookups continue."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, REQUEST_BUDGET=1)
     known = instance.deliver()

@@ -71,7 +71,7 @@ def test_delivery_after_a_fault_is_verified(emulator: Emulator, fault: str) -> N
 
 
 def test_dripping_body_is_cut_off_at_the_deadline() -> None:
-    """Each byte comes in time for a time-out that is counted from read to read."""
+    """Each byte arrives within a timeout that starts again with every read."""
 
     clock = StillClock()
 

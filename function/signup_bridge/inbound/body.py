@@ -54,8 +54,10 @@ def check_media_type(content_type: str | None) -> None:
 
 
 def parse(data: bytes, body_format: BodyFormat = NATIVE) -> RequestBody:
-    """Parse a request body. Raises RequestRejected: ``body-malformed`` if it is not JSON, ``body-invalid`` if it is
-    not an object and there is no mapping.
+    """Parse a request body.
+
+    Raises RequestRejected: ``body-malformed`` if it is not JSON, ``body-invalid`` if it is not an object and there is
+    no mapping.
     """
     try:
         document = strict_json.loads(data.removeprefix(codecs.BOM_UTF8))  # RFC 8259, section 8.1, permits to ignore it

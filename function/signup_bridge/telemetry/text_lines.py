@@ -34,12 +34,12 @@ def format_line(line: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a word as it is, another value as JSON, which escapes what is not printable ASCII."""
+    """Return a word unchanged, and any other value as JSON, which escapes other characters than printable ASCII."""
     quoted = json.dumps(value)
     is_word = isinstance(value, str) and quoted == f'"{value}"' and value and " " not in value
     return value if is_word else quoted
 
 
 def _escape(text: str) -> str:
-    """Replace what is not printable ASCII, such as line breaks and the control characters of a terminal."""
+    """Escape other characters than printable ASCII, such as line breaks and the control characters of a terminal."""
     return text.encode("unicode_escape").decode()

@@ -19,7 +19,7 @@ API_CODES = {
     "InternalError.SendVerifyCodeErr": "the code could not be sent",
     "FailedOperation.SendVerifyCodeIsLimited": "codes are sent to this contact too often",
     # what DeleteIntlPhoneEmail and DescribeIntlPhoneEmailList are documented to answer besides
-    "InternalError.DeletePhoneEmailVerifyErr": "the contact could not be taken off the list",
+    "InternalError.DeletePhoneEmailVerifyErr": "the contact could not be removed from the list",
     "InternalError.DescribePhoneEmailListErr": "the list of verified contacts could not be read",
     # related actions and the mainland twin, for the same things
     "InvalidParameter.TelephoneIsInvalid": "not a phone number that is taken",

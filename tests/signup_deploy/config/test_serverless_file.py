@@ -1,4 +1,4 @@
-"""How serverless.yml is read: what is resolved, what is no YAML or not the same to every reader, and no line quoted."""
+"""Read serverless.yml: variables, invalid YAML, values that parsers load differently, and errors without values."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def test_magic_contacts_are_unique_and_valid() -> None:
 
 def test_stopping_emulator_does_not_wait_for_delay() -> None:
     with Emulator(rate=0) as emulator:
-        emulator.delay = 3600.0  # the test's own time-out would end it
+        emulator.delay = 3600.0  # the test's own timeout would end it
         bridged = bridge(emulator.url)
         waiting = threading.Thread(target=bridged.deliver)
         waiting.start()

@@ -95,5 +95,5 @@ def test_run_scf_reports_invalid_setting_before_start(scf: Scf, tmp_path: Path) 
     assert process.wait(timeout=60) == 1
     printed = (tmp_path / "log").read_text()
     assert re.fullmatch(
-        r"signup-bridge run: start refused:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", printed
+        r"signup-bridge run: startup failed:\n  [^\n]*WEBHOOK_TOLERANCE[^\n]* must be a number [^\n]*\n", printed
     ), printed

@@ -23,7 +23,7 @@ def batch(*records: dict[str, Any]) -> dict[str, Any]:
 
 
 def send(emulator: Emulator, count: int) -> list[dict[str, Any]]:
-    """So many messages, each with the code that its contact was sent."""
+    """Return ``count`` messages, each with the code that was sent to its contact."""
     contacts = [f"1000000{number:04}" for number in range(count)]
     for contact in contacts:
         emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": contact})

@@ -21,7 +21,7 @@ class SetClock(SystemClock):
 
 
 class StillClock(SetClock):
-    """Clocks that stand still however slow the machine is: only the test and the bridge's own sleeps move them.
+    """Clocks that stand still on a slow machine, too: only the test and the bridge's own sleeps move them.
 
     A wait on a socket still takes real time, up to what is left of the budget.
     """

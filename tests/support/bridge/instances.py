@@ -173,7 +173,7 @@ def replies_held(emulator: Emulator) -> Iterator[None]:
 
 
 def wait_for_calls(emulator: Emulator, count: int = 1) -> None:
-    """Wait until the API has so many calls."""
+    """Wait until the API has ``count`` calls."""
     while len(emulator.calls) < count:
         time.sleep(0.005)
 

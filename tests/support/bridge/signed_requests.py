@@ -32,7 +32,7 @@ def body(**members: Any) -> bytes:
 def signed(
     data: bytes, *, secret: str = SECRET, delivery_id: str | None = None, at: float | None = None
 ) -> dict[str, str]:
-    """The headers of a delivery, signed by the package of the Standard Webhooks project; by hand what is no text."""
+    """The headers of a delivery, signed by the Standard Webhooks package; by hand without a string body."""
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), timezone.utc)
     delivery_id = delivery_id or f"msg_{uuid.uuid4().hex}"
     headers = {

@@ -14,7 +14,7 @@ from tests.support.emulator.make_run import Pair
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90_000
-"""Time-out of each step of the page in milliseconds: the machine may be busy."""
+"""Timeout of each step of the page in milliseconds: the machine may be busy."""
 
 NARROW: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1280, "height": 900}

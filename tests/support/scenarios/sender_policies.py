@@ -1,6 +1,6 @@
 """How each sender signs, retries, and judges a response: the table of docs/guides/senders.md.
 
-Real libraries sign where there are any. The waits are the senders' own, in seconds of a clock that the test moves.
+Real libraries sign, if there are any. The waits are the senders' own, in seconds of a clock that the test moves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OLD_SECRET = "whsec_" + "b2xkIHNlY3JldCwgbm8gbG9uZ2VyIHVzZWQ="
 """What a rotation leaves: Supabase signs with every secret that it knows."""
 
 Judgement = Literal["done", "stop", "again"]
-"""How a sender judges a response: delivered; rejected for good; to be retried, if it has a try left."""
+"""How a sender judges a response: delivered; rejected permanently; to be retried, if it has a try left."""
 
 Sign = Callable[[str, datetime, str], str]
 """A delivery's id, the time of a try and a body in, the signature out."""

@@ -34,7 +34,7 @@ def python_packages() -> Path:
 
 
 def node_modules() -> Path:
-    """Return the folder `node_modules`. Skip the test where there is no node."""
+    """Return the folder `node_modules`. Skip the test without Node."""
     if not node_packages.are_there():
         pytest.skip("no node or no npm on this machine (Debian: apt-get install nodejs npm)")
     return node_packages.installed(HERE, ROOT / "build" / "openapi-node")

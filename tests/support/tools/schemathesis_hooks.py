@@ -50,7 +50,7 @@ def valid_data_is_read(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
     """A body that the description allows is never rejected as a body, with any result of the API."""
-    about_a_delivery = case.path != "/metrics"  # which is no JSON
+    about_a_delivery = case.path != "/metrics"  # which is not JSON
     if about_a_delivery and case.meta is not None and case.meta.generation.mode.is_positive:
         document = response.json()
         errors = document.get("errors", [{"pointer": "", "detail": ""}])
