@@ -75,7 +75,7 @@ function direct() {
   return step(
     "Request",
     el("p", {}, "Sent directly to the bridge, so only its log line is known. The emulator records requests to ",
-      el("code", {}, `${location.origin}/webhooks/signup`), " instead is passed on and shown here whole."),
+      el("code", {}, `${location.origin}/webhooks/signup`), ", and forwards them."),
   );
 }
 

@@ -118,8 +118,8 @@ def test_delivery_row_expands_to_request_and_calls(console: Console) -> None:
     ("pressed", "expected", "seen"),
     [
         ("Redeliver", r"✓.*verified .*replay .*200", "from the ledger"),
-        ("Redeliver stale", r"signature-invalid .*stale .*401", "Refused: timestamp outside the tolerance."),
-        ("Tamper", r"signature-invalid .*tampered .*401", "Refused: no signature matches."),
+        ("Redeliver stale", r"signature-invalid .*stale .*401", "Rejected: timestamp outside the tolerance."),
+        ("Tamper", r"signature-invalid .*tampered .*401", "Rejected: no signature matches."),
     ],
 )
 def test_redelivery_variants_have_expected_outcomes(console: Console, pressed: str, expected: str, seen: str) -> None:
@@ -179,7 +179,7 @@ def test_delivery_of_signup_system_is_shown(console: Console, pair: Pair) -> Non
     assert post_signed(pair.bridge, body(), pair.secret) == 200
     expect(console.newest).to_contain_text(re.compile(r"verified .*direct .*200"))
     way = console.unfold(console.newest)
-    expect(way).to_contain_text("Posted straight to the bridge")
+    expect(way).to_contain_text("Sent directly to the bridge")
     expect(way).to_contain_text(f"{pair.url}/webhooks/signup")
     expect(way).to_contain_text("API call CreateIntlPhoneEmail")
     expect(console.button("Redeliver", way)).to_have_count(0)
