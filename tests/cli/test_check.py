@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
@@ -115,6 +116,14 @@ def test_check_of_refused_key_names_code_and_setting(
     assert found["API key"].endswith(f"(API error {code})")
 
 
+@pytest.mark.parametrize(("resolve", "status"), [("never", 0), ("describe", 1)])
+def test_check_of_key_that_may_not_read_the_list_depends_on_its_use(
+    emulator: Emulator, resolve: str, status: int
+) -> None:
+    emulator.faults.arm(Fault("UnauthorizedOperation", action="DescribeIntlPhoneEmailList"))
+    assert run_check(emulator.url, RESOLVE_UNKNOWN=resolve)[0] == status
+
+
 def test_check_without_credentials_names_the_settings(emulator: Emulator) -> None:
     environ = {"TENCENT_SECRET_ID": "", "TENCENT_SECRET_KEY": "", "SCF_FUNCTIONNAME": "signup"}
     status, found = run_check(emulator.url, **environ)
@@ -170,13 +179,34 @@ def test_check_with_send_code_verifies_what_is_typed(emulator: Emulator, contact
     assert code not in output
 
 
-@pytest.mark.parametrize(("typed", "said"), [("", "no code was typed"), ("\n", "")])
-def test_check_with_send_code_and_no_code_ends(emulator: Emulator, typed: str, said: str) -> None:
-    with start_trial(emulator, "18766554433") as process:
-        code_for(emulator, process)
-        output, _ = process.communicate(typed, timeout=120)
-    assert process.returncode == 1
-    assert said in output
+class Person(io.TextIOBase):
+    """Types a line for each question: an impossible code, a wrong one, and the one that was sent."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._lines = ["1", "000000"]
+
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+        line = self._lines.pop(0) if self._lines else self._emulator.domain.sent_codes()[0].code
+        return f"{line}\n"
+
+
+def test_check_asks_until_the_code_is_right(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Person(emulator))
+    done = call("check", "--send-code", "18766554433", **environment(emulator.url))
+    assert done.returncode == 0
+    assert done.stdout.count("\nCode: ") == 3
+    assert "CreateIntlPhoneEmail: verified" in done.stdout
+
+
+@pytest.mark.parametrize(("typed", "said"), [("", "no code was typed"), ("\n", "\nCode: ")])
+def test_check_without_a_typed_code_fails(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, typed: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    done = call("check", "--send-code", "18766554433", **environment(emulator.url))
+    assert done.returncode == 1
+    assert said in done.stdout
     assert [one.action for one in emulator.calls] == ["DescribeIntlPhoneEmailList", "SendIntlPhoneEmailCode"]
 
 
