@@ -83,7 +83,7 @@ class EmulatorClient:
         except requests.RequestException as error:
             if cause(error) == NOT_HTTP:
                 raise self._not_the_emulator() from None
-            raise CommandError(no_response(self._url, error, self._advice)) from None
+            raise CommandError(no_response(self._url, error, f", or set --emulator to its URL{self._advice}")) from None
 
     def _not_the_emulator(self) -> CommandError:
         return CommandError(

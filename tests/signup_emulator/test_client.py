@@ -131,8 +131,11 @@ def test_empty_contact_is_wrong_usage(arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command_without_emulator_asks_for_it(command: list[str]) -> None:
     nobody = f"http://127.0.0.1:{ports.free()}"
+    port = ", or set --emulator to its URL"
     more = ", or set --url to post to another bridge" if command[0] == "send" else ""
-    assert refusal(*command, "--emulator", nobody) == f"no response from {nobody}: connection refused; {START}{more}"
+    assert (
+        refusal(*command, "--emulator", nobody) == f"no response from {nobody}: connection refused; {START}{port}{more}"
+    )
 
 
 def test_send_names_why_no_response_came(monkeypatch: pytest.MonkeyPatch) -> None:
