@@ -1,1 +1,1 @@
-"""One account of the API: the codes it sent, the contacts it verified, how it behaves, what it refuses."""
+"""One account of the API: its codes, verified contacts, behaviour and error codes."""

@@ -1,4 +1,4 @@
-"""The actions of the Domain API on the account's state: codes that were sent, contacts that were verified."""
+"""Perform the actions of the Domain API on an account's state: its sent codes and verified contacts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Contact = tuple[int, str]
 
 @dataclass
 class SentCode:
-    """A code for a contact. ``sent_at`` is Unix time, None for the reference's example, which does not expire."""
+    """A code for a contact. ``sent_at`` is a Unix time; None for the reference's example, which does not expire."""
 
     contact: Contact
     code: str
@@ -44,7 +44,7 @@ class SentCode:
 
 
 class Domain:
-    """The state of one emulated account, with a `Behaviour`. Safe for threads."""
+    """The state of one emulated account, with a `Behaviour`. Thread-safe."""
 
     def __init__(self, now: Callable[[], float], *, rate: int = RATE) -> None:
         self.now = now
@@ -59,7 +59,7 @@ class Domain:
             return self._behaviour
 
     def change(self, values: Any) -> Behaviour:
-        """Change some values of the `Behaviour`. Raises ValueError, and then changes nothing."""
+        """Change some values of the `Behaviour`. Raises ValueError without changing anything."""
         with self._lock:
             self._behaviour = self._behaviour.change(values)
             return self._behaviour
@@ -107,19 +107,19 @@ class Domain:
         if not action or not version:
             raise ApiError("MissingParameter", "The X-TC-Action or X-TC-Version header is missing.")
         if version != "2018-08-08":
-            raise ApiError("NoSuchVersion", "The product has no such version.")
+            raise ApiError("NoSuchVersion", "The version does not exist.")
         if action not in _PARAMETERS:
-            raise ApiError("InvalidAction", "The product has no such action.")
+            raise ApiError("InvalidAction", "The action does not exist.")
 
     def check_rate(self, action: str) -> None:
-        """Count a request of the action. Raises ApiError if the last second has too many."""
+        """Count a request of the action. Raises ApiError if the rate exceeds the limit."""
         with self._lock:
             recent, now = self._calls[action], self.now()
             while recent and recent[0] <= now - 1:
                 recent.popleft()
             rate = self._behaviour.rate
             if rate and len(recent) >= rate:
-                raise ApiError("RequestLimitExceeded", f"More than {rate} requests within a second.")
+                raise ApiError("RequestLimitExceeded", f"The limit is {rate} requests per second.")
             recent.append(now)
 
     def check_parameters(self, action: str, parameters: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class Domain:
         _check_parameters(action, parameters, _PHONES[self.behaviour.phone_form])
 
     def perform(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Perform the action; return ``Response`` without its request id. Raises ApiError."""
+        """Perform the action and return ``Response`` without its request id. Raises ApiError."""
         self.check_parameters(action, parameters)
         contact = (parameters["Type"], parameters.get("Code", ""))
         with self._lock:
@@ -140,15 +140,15 @@ class Domain:
             return self._describe(contact[0], parameters.get("Limit", 20), parameters.get("Offset", 0))
 
     def accept(self, contact: Contact, *, at: float | None = None) -> None:
-        """Put a contact on the list as verified at a Unix time, by default now."""
+        """Add a contact to the list. ``at`` is the Unix time of its verification, by default now."""
         with self._lock:
             self._verified[contact] = self.now() if at is None else at
 
     def _send(self, contact: Contact) -> dict[str, Any]:
         interval, now = self._behaviour.resend_interval, self.now()
         last = next((one.sent_at for one in reversed(self._codes) if one.contact == contact), None)
-        if last is not None and 0 <= now - last < interval:  # a clock that is set back does not block sending
-            raise ApiError("FailedOperation.SendVerifyCodeIsLimited", f"Codes are sent {interval} seconds apart.")
+        if last is not None and 0 <= now - last < interval:  # a clock that was set back must not block sending
+            raise ApiError("FailedOperation.SendVerifyCodeIsLimited", f"The limit is one code in {interval} seconds.")
         self._codes.append(SentCode(contact, f"{secrets.randbelow(10**6):06}", now))
         return {}
 
@@ -163,7 +163,7 @@ class Domain:
         return {}
 
     def _find_valid_code(self, contact: Contact, verify_code: str) -> SentCode | None:
-        """Return the contact's valid code if it is ``verify_code``, otherwise None."""
+        """Return the contact's code that equals ``verify_code`` and is valid, None if there is none."""
         behaviour, now = self._behaviour, self.now()
         sent = [one for one in reversed(self._codes) if one.contact == contact]
         for one in sent if behaviour.replaced_code_good else sent[:1]:
@@ -198,16 +198,16 @@ def _check_parameters(action: str, parameters: Mapping[str, Any], phone: re.Patt
     known = _PARAMETERS[action]
     for name in parameters:
         if name not in known:
-            raise ApiError("UnknownParameter", f"The parameter {name} is not known.")
+            raise ApiError("UnknownParameter", f"The parameter {name} is not supported.")
     for name, kind in known.items():
         if name not in parameters:
             if name in _OPTIONAL:
                 continue
             raise ApiError("MissingParameter", f"The parameter {name} is missing.")
         if type(parameters[name]) is not kind:
-            raise ApiError("InvalidParameter", f"The parameter {name} is not of the type {kind.__name__}.")
+            raise ApiError("InvalidParameter", f"The parameter {name} must have the type {kind.__name__}.")
     form = {1: phone, 2: _EMAIL}.get(parameters["Type"])
     if form is None or ("Code" in known and not form.fullmatch(parameters["Code"])):
         raise ApiError("InvalidParameterValue.InvalidParameterFormat", "Invalid parameter value.")
     if not 0 < parameters.get("Limit", 20) <= 200 or parameters.get("Offset", 0) < 0:
-        raise ApiError("InvalidParameterValue", "Limit is 1 to 200, Offset 0 or more.")
+        raise ApiError("InvalidParameterValue", "Limit must be from 1 to 200, and Offset 0 or more.")

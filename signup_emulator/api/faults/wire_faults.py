@@ -1,4 +1,4 @@
-"""The wire faults, and the damaged or partial replies that they send."""
+"""Define the wire faults, and the damaged or partial replies that they send."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import json
 from typing import NamedTuple
 
 WIRE_FAULTS = {
-    # The call is processed, then its reply is lost or damaged.
-    "hang": "no reply at all; the connection stays open",
+    # The call is processed; its reply is lost or damaged.
+    "hang": "no reply; the connection stays open",
     "reset": "the connection is reset",
     "close": "the connection is closed without a reply",
     "truncate": "half of the body, then the connection is closed",
-    "stall-body": "half of the body, then nothing more",
-    "drip": "the whole reply, a byte every fifth of a second",
+    "stall-body": "half of the body, then silence; the connection stays open",
+    "drip": "the whole reply, one byte every 0.2 s",
     # The call is not processed, and there is no reply.
     "unprocessed": "the connection is closed before the call is processed",
-    # Something else replies in the API's place; the call is not processed.
+    # Another server replies instead of the API; the call is not processed.
     "http-502": "HTTP status 502 with an HTML page",
     "html": "HTTP status 200 with an HTML page",
-    "empty-object": "{}",
-    "empty-response": '{"Response": {}}',
-    "error-with-charset": "a wrong code, as application/json; charset=utf-8",
-    "error-without-content-type": "a wrong code, without a Content-Type",
-    "redirect": "a redirect to a URL whose response to a GET looks like a success",
+    "empty-object": "an empty JSON object",
+    "empty-response": "an empty `Response`, without a request id",
+    "error-with-charset": "the error for a wrong code, as `application/json; charset=utf-8`",
+    "error-without-content-type": "the error for a wrong code, without `Content-Type`",
+    "redirect": "a redirect to a URL that returns an apparent success to GET",
 }
 """The wire faults, each with its effect."""
 
@@ -43,7 +43,7 @@ class HttpReply(NamedTuple):
 
 
 def faulty_reply(fault: str, request_id: str, redirected: str) -> HttpReply | None:
-    """Return the reply that takes the place of the API's, None for a fault that breaks the API's own reply."""
+    """Return the reply that replaces the API's; None for a fault that breaks the API's own reply."""
     error = json.dumps({"Response": {"Error": _WRONG_CODE, "RequestId": request_id}}).encode()
     return {
         "http-502": HttpReply(502, "text/html", _PAGE),
