@@ -1,1 +1,1 @@
-"""The Domain API of one emulated account over HTTP, with its checks and faults."""
+"""The Domain API of one emulated account, over HTTP, with its checks and faults."""

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
 
 MAX_CALLS = 10_000
-"""The newest calls that are kept."""
+"""The number of calls that are stored, the newest ones."""
 
 
 @dataclass
 class Call:
-    """One call of the API. ``result`` is ``OK``, the API's error code, or the wire fault in place of a reply.
+    """One call of the API. ``result`` is ``OK``, the API's error code, or the wire fault that replaced the reply.
 
-    ``fault`` was armed, or chosen by the contact. ``trace_id`` is the header ``X-TC-TraceId``, ``request`` the
-    parameters. ``reply`` is the part of the body that is sent, None if there is none. ``duration_ms`` is the time from
+    ``fault`` was armed or chosen by the contact. ``trace_id`` is the header ``X-TC-TraceId``, ``request`` has the
+    parameters. ``reply`` is the part of the body that was sent, None if nothing was. ``duration_ms`` is the time from
     the end of the request to the reply.
     """
 
@@ -32,7 +32,7 @@ class Call:
 
 
 class Calls(list[Call]):
-    """The newest calls, oldest first. `append` is safe for threads."""
+    """The newest calls, oldest first. `append` is thread-safe."""
 
     def __init__(self, calls: Iterable[Call] = (), *, limit: int = MAX_CALLS) -> None:
         super().__init__(calls)

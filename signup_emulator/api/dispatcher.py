@@ -1,4 +1,4 @@
-"""Decide the reply to a call: the API's checks first, then an armed fault, a magic contact, and the account's state."""
+"""Choose the reply to a call: the API's checks, then an armed fault, a magic contact, and the account's state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Account(Protocol):
 
 
 class Dispatched(NamedTuple):
-    """A recorded call with its reply, to be sent after ``delay`` seconds and damaged by ``wire_fault``."""
+    """A recorded call and its reply, which is sent after ``delay`` seconds and damaged by ``wire_fault``."""
 
     call: Call
     reply: bytes
@@ -80,7 +80,7 @@ def dispatch(account: Account, request: tc3.SignedRequest) -> Dispatched:
 def _check_method(method: str) -> None:
     """Check that the method is POST. Raises ApiError with the code that the API documents for other methods."""
     if method == "GET":
-        raise ApiError("InternalError.MethodNotMatch", "Method mismatch: the action takes POST with a JSON body.")
+        raise ApiError("InternalError.MethodNotMatch", "Method mismatch: the action requires POST with a JSON body.")
     if method != "POST":
         raise ApiError("UnsupportedProtocol", f"The method {method} is not supported: send POST.")
 
@@ -98,11 +98,11 @@ def _apply_magic_contact(account: Account, magic: magic_contacts.MagicContact, c
 def _raise_api_error(fault: str | None) -> None:
     """Raise ApiError if the fault is an API error code."""
     if fault is not None and fault not in WIRE_FAULTS:
-        raise ApiError(fault, API_CODES.get(fault, "An error on demand."))
+        raise ApiError(fault, API_CODES.get(fault, "An armed error."))
 
 
 def parse_parameters(body: bytes) -> dict[str, Any]:
-    """Return the parameters, none if the body is not a JSON object: the check then reports the missing ones."""
+    """Return the parameters, none if the body is not a JSON object: the check then reports them as missing."""
     try:
         document: Any = strict_json.loads(body)
     except ValueError:

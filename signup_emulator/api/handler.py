@@ -13,11 +13,11 @@ from werkzeug.serving import WSGIRequestHandler
 
 
 class Handler(WSGIRequestHandler):
-    """A handler of one connection, which it closes after a response of the application."""
+    """The handler of one connection. It closes the connection after a response of the application."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # one write a reply
+    wbufsize = -1  # one write for each reply
     _names: set[str] | None = None
     """The names of the headers of the response that is being built, in lower case."""
 
@@ -25,7 +25,7 @@ class Handler(WSGIRequestHandler):
         """Log nothing: GET /emulator/calls returns the calls."""
 
     def parse_request(self) -> bool:
-        """Reject a target that `urlsplit` cannot parse: Werkzeug would drop the connection."""
+        """Reject a target that `urlsplit` cannot parse, because Werkzeug would drop the connection."""
         if not super().parse_request():
             return False
         try:
@@ -36,7 +36,7 @@ class Handler(WSGIRequestHandler):
         return True
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Start a response. `end_headers` adds Server and Date, since a relayed response has its own."""
+        """Start a response without Server and Date: `end_headers` adds them unless a relayed response has its own."""
         self.log_request(code)
         self._names = set()
         self.send_response_only(code, message)
@@ -55,14 +55,15 @@ class Handler(WSGIRequestHandler):
         super().end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Report in JSON what http.server would report in HTML, such as a malformed request line."""
+        """Report an error of http.server, such as a malformed request line, in JSON instead of HTML."""
         self.command = self.command or "GET"
-        self.request_version = self.protocol_version  # a status line also for what http.server takes for HTTP/0.9
+        # Otherwise http.server may assume HTTP/0.9, and send no status line.
+        self.request_version = self.protocol_version
         reason = HTTPStatus(code).phrase
         self.reject(code, message or explain or reason, reason)
 
     def handle_expect_100(self) -> bool:
-        """Send 100 (Continue) at once: `wfile` is buffered."""
+        """Send 100 (Continue) immediately, although `wfile` is buffered."""
         super().handle_expect_100()
         self.wfile.flush()
         return True
@@ -72,7 +73,7 @@ class Handler(WSGIRequestHandler):
         super().run_wsgi()
 
     def reject(self, status: int, error: str, reason: str | None = None) -> None:
-        """Send an error that is not the API's, and close the connection."""
+        """Send an error of the HTTP server, not of the API, and close the connection."""
         self.close_connection = True
         self.send(status, "application/json", json.dumps({"error": error}).encode(), reason=reason)
 

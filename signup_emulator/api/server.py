@@ -37,18 +37,18 @@ DEMO_SECRET_ID = "AKIDSignupBridgeEmulatorDemo00000000"  # noqa: S105  public: p
 DEMO_SECRET_KEY = "demo-key-that-opens-nothing-00000"  # noqa: S105  as above
 BODY_LIMIT = 1_048_576
 DISCARD_LIMIT = 64 * BODY_LIMIT
-"""Bytes of a body over the limit that are read and discarded, so that the client receives the response."""
+"""Bytes of a body over the limit that are read and discarded: a client that still sends may miss the response."""
 HANG_LIMIT = 120.0
 """Seconds after which a hanging connection is closed."""
 
 REDIRECTED = "/emulator/redirected"
-"""The target of the fault `redirect`, where the response to a GET looks like a success."""
+"""The target of the fault `redirect`: it returns an apparent success to GET."""
 
 RECEIVED_HEADERS = "emulator.headers"
-"""The WSGI environment's key for a request's headers: names and values in their received order."""
+"""The key in the WSGI environment for the headers of a request, names and values in the received order."""
 
 _OLD_SIGNATURE = ("Action", "Signature", "SignatureMethod")
-"""Query parameters of a call by GET with an older signature method."""
+"""Query parameters of a GET call with an older signature method."""
 
 Server = TypeVar("Server", bound="ApiServer")
 
@@ -56,8 +56,8 @@ Server = TypeVar("Server", bound="ApiServer")
 class ApiServer(ThreadedWSGIServer):
     """An emulated account on ``host``:``port``, port 0 for any free one.
 
-    ``rate`` is the limit of requests per second and action, 0 for none. ``delay`` is the seconds between the processing
-    of a call and its reply. ``on_call`` is called with each call before the reply.
+    ``rate`` is the maximum requests per second for each action, 0 for no limit. ``delay`` is the number of seconds
+    between the processing of a call and its reply. ``on_call`` is called with each call before the reply.
     """
 
     daemon_threads = False
@@ -89,7 +89,7 @@ class ApiServer(ThreadedWSGIServer):
 
     @property
     def address(self) -> str:
-        """The host and port by which this machine reaches it."""
+        """The host and port to connect to from this machine."""
         return ports.address(self.host, self.port)
 
     @property
@@ -114,7 +114,7 @@ class ApiServer(ThreadedWSGIServer):
         self._thread.join()
 
     def close_connections(self) -> None:
-        """Close every connection, also those in use."""
+        """Close all connections, including those in use."""
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -138,7 +138,7 @@ class _Handler(Handler):
     server: ApiServer
 
     def make_environ(self) -> WSGIEnvironment:
-        """Read the body: Werkzeug would wait for an unread one before it closes the connection."""
+        """Read the body, because Werkzeug would wait for an unread one before it closes the connection."""
         environ = {**super().make_environ(), RECEIVED_HEADERS: self.headers.items()}
         length = environ.get("CONTENT_LENGTH", "")
         if _is_length(length) and int(length) <= BODY_LIMIT:
@@ -168,7 +168,7 @@ class _Handler(Handler):
     def _receive_call(self) -> None:
         length = self.headers.get("Content-Length", "" if "Transfer-Encoding" in self.headers else "0")
         if not _is_length(length):
-            self.reject(411, "Content-Length is required: send a body of a known length, not chunked.")
+            self.reject(411, "Content-Length is required. Send a body of a known length, not chunked.")
         elif int(length) > BODY_LIMIT:
             left = min(int(length), DISCARD_LIMIT)
             while left and (part := self.rfile.read(min(left, 65_536))):

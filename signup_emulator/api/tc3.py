@@ -1,4 +1,4 @@
-"""Check a TC3-HMAC-SHA256 signature, by the API's own description and without any SDK.
+"""Check a TC3-HMAC-SHA256 signature as the API documents it, without an SDK.
 
 Source: Tencent Cloud API 3.0, "Signature v3" (TC3-HMAC-SHA256).
 """
@@ -19,10 +19,10 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""The value of X-TC-Content-SHA256 that stands for the body in the signature (an SDK's unsignedPayload)."""
+"""The value of X-TC-Content-SHA256 that replaces the body in the signature (an SDK's unsignedPayload)."""
 
 CLOCK_TOLERANCE = 300
-"""Seconds that a request's timestamp may differ from the clock."""
+"""The seconds by which a request's timestamp may differ from the clock."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def check(
         services.add(host.lower().partition(".")[0])
         hosts.add(host.rpartition(":")[0] or host)
     if match["service"] not in services or not {"content-type", "host"} <= set(match["signed"].split(";")):
-        raise ApiError("AuthFailure.InvalidAuthorization", "The service or the signed headers are wrong.")
+        raise ApiError("AuthFailure.InvalidAuthorization", "The service or the list of signed headers is wrong.")
     if match["id"] not in keys:
-        raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId is not found.")
+        raise ApiError("AuthFailure.SecretIdNotFound", "The SecretId does not exist.")
     if (request.headers.get("x-tc-token") or None) != tokens.get(match["id"]):
         raise ApiError("AuthFailure.TokenFailure", "The token does not belong to the SecretId.")
     if abs(now - timestamp) > CLOCK_TOLERANCE:
@@ -72,7 +72,7 @@ def check(
 def _parse_headers(request: SignedRequest) -> tuple[re.Match[str], int]:
     """Return the parts of the Authorization header, and the timestamp. Raises ApiError."""
     if "authorization" not in request.headers:
-        message = "The Authorization header is missing: sign with TC3-HMAC-SHA256 (an SDK's signMethod)."
+        message = "The Authorization header is missing. Sign with TC3-HMAC-SHA256 (an SDK's signMethod)."
         raise ApiError("AuthFailure.InvalidAuthorization", message)
     match = _AUTHORIZATION.fullmatch(request.headers["authorization"])
     timestamp = request.headers.get("x-tc-timestamp", "")
@@ -82,7 +82,7 @@ def _parse_headers(request: SignedRequest) -> tuple[re.Match[str], int]:
 
 
 def _sign(request: SignedRequest, match: re.Match[str], secret_key: str, date: str, host: str) -> str:
-    """Return the signature that the request must have if it is signed for ``host``."""
+    """Return the expected signature of the request for ``host``."""
     key = f"TC3{secret_key}".encode()
     for part in (date, match["service"], "tc3_request"):
         key = hmac.digest(key, part.encode(), "sha256")

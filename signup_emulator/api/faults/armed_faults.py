@@ -1,4 +1,4 @@
-"""Arm faults for the next calls: an API error code, or a reply that breaks on the wire."""
+"""Arm faults for the next calls: an API error code, or a wire fault that damages the reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from signup_emulator.api.account.domain import ACTIONS
 from .wire_faults import WIRE_FAULTS
 
 _API_CODE = re.compile(r"[A-Z][A-Za-z0-9]+(\.[A-Za-z0-9_]+)*")
-"""The form of an error code. Some products' codes have digits, underscores or a lower-case sub-code."""
+"""The format of an error code. Codes of some products have digits, underscores or a lower-case sub-code."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Fault:
         if not isinstance(self.fault, str) or not self._is_known():
             raise ValueError(f"fault: must be an API error code or one of {', '.join(WIRE_FAULTS)}")
         if self.action is not None and self.action not in ACTIONS:
-            raise ValueError(f"action: must be absent or one of {', '.join(ACTIONS)}")
+            raise ValueError(f"action: must be one of {', '.join(ACTIONS)}, or absent")
         if self.contact is not None and not isinstance(self.contact, str):
             raise ValueError("contact: must be a string or absent")
         if type(self.times) is not int or self.times < 1:
@@ -42,7 +42,7 @@ class Fault:
 
 
 class Faults:
-    """The armed faults, used in their order. Safe for threads."""
+    """The armed faults, used in the order in which they were armed. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Faults:
             self._armed.clear()
 
     def take(self, action: str, contact: str | None) -> str | None:
-        """Return the fault for this call, None if there is none, and count its use."""
+        """Return the fault for this call and count its use, None if there is none."""
         with self._lock:
             for fault in self._armed:
                 if fault.action in (None, action) and fault.contact in (None, contact):
@@ -77,5 +77,5 @@ def parse_fault(document: Any) -> Fault:
     """Parse a fault from a JSON document. Raises ValueError, which names the member."""
     names = [field.name for field in fields(Fault)]
     if not isinstance(document, dict) or "fault" not in document or not set(document) <= set(names):
-        raise ValueError(f"must be an object with the member fault and optionally {', '.join(names[1:])}")
+        raise ValueError(f"must be an object with the member fault and, optionally, {', '.join(names[1:])}")
     return Fault(**document)

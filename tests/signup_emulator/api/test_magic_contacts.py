@@ -162,7 +162,7 @@ def test_every_classified_api_code_has_description() -> None:
 def test_error_message_describes_api_code(emulator: Emulator) -> None:
     emulator.faults.arm(Fault("InternalError.NeedLogin"))
     emulator.faults.arm(Fault("FailedOperation.Newer"))
-    for message in (API_CODES["InternalError.NeedLogin"], "An error on demand."):
+    for message in (API_CODES["InternalError.NeedLogin"], "An armed error."):
         assert error_of(sdk(emulator), CREATE, EXAMPLE)
         assert json.loads(emulator.calls[-1].reply or "")["Response"]["Error"]["Message"] == message
 
