@@ -1,1 +1,1 @@
-"""Servers, certificates and packages on this machine that both the tests and the benchmarks use."""
+"""Servers, certificates and packages on this machine, for the tests and the benchmarks."""

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that signs itself, for servers of this machine that speak TLS."""
+"""Create a self-signed certificate for 127.0.0.1, for local servers with TLS."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Tls(NamedTuple):
-    """``pem`` holds key and certificate, for the server; ``bundle`` the certificate that a client trusts."""
+    """``pem`` has the key and the certificate for the server, ``bundle`` the certificate for a client to trust."""
 
     pem: Path
     bundle: Path
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The server's."""
+        """The TLS context of the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.pem)
         return context
 
 
 def self_signed(folder: Path, *, days: float = 0.0) -> Tls:
-    """Make one in a folder. It is valid for a day around now, or around so many days from now."""
+    """Create a certificate in a folder, valid for one day before and after the time ``days`` from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "emulator")])
     now = datetime.now(timezone.utc) + timedelta(days)

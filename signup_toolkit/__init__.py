@@ -1,1 +1,1 @@
-"""Helpers of the emulator, the deployer and the benchmarks: senders, sample payloads, ports, a Python 3.10."""
+"""Helpers for the emulator, the deployer and the benchmarks: senders, sample payloads, ports, a Python 3.10."""

@@ -1,4 +1,4 @@
-"""Find free TCP ports, and the address of a server."""
+"""Find free TCP ports, and format the address of a server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def free() -> int:
 
 
 def address(host: str, port: int) -> str:
-    """Return the host and port, as in a URL, by which this machine reaches a server on ``host``."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  a question, no binding
+    """Return the host and port, as in a URL, to connect from this machine to a server that listens on ``host``."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""Find a CPython 3.10 on this machine. It is SCF's newest Python, and only 3.10 writes its bytecode."""
+"""Find a CPython 3.10 on this machine. It is SCF's newest Python, and only 3.10 can compile bytecode for it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def build_body(contact: str, code: str | None, kind: str | None = None, preset: str | None = None) -> bytes:
-    """Build a delivery's body; without a ``code`` it requests one.
+    """Build the body of a delivery. Without a ``code`` it requests one.
 
     ``kind`` is phone or email, by default email if the contact has an @. Raises KeyError for an unknown ``preset``.
     """

@@ -23,7 +23,7 @@ AUTHS = {
 
 _DEFAULT_SENDERS = {"standard-webhooks": "standard", "github": "github", "bearer": "bearer", "none": "none"}
 SIGNATURE_HEADERS = ("id", "timestamp", "signature")
-"""The headers of a Standard Webhooks signature, without their prefix."""
+"""The names of the headers of a Standard Webhooks signature, without their prefix."""
 
 
 class SecretError(ValueError):
@@ -38,7 +38,7 @@ def default_sender(auth: str) -> str:
 
 
 def generate_secret() -> str:
-    """Return a new secret, which each WEBHOOK_AUTH accepts."""
+    """Return a new secret that works with every WEBHOOK_AUTH."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
@@ -80,13 +80,13 @@ def _signature(body: bytes, secret: str, delivery_id: str, timestamp: str) -> st
     try:
         key = base64.b64decode(secret.removeprefix("v1,").removeprefix("whsec_"), validate=True)
     except ValueError:
-        raise SecretError("WEBHOOK_SECRETS: must be whsec_<base64> to sign with it") from None
+        raise SecretError("WEBHOOK_SECRETS: must be whsec_<base64> for Standard Webhooks signatures") from None
     signature = hmac.digest(key, f"{delivery_id}.{timestamp}.".encode() + body, "sha256")
     return "v1," + base64.b64encode(signature).decode()
 
 
 def detect_sender(headers: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the sender of these headers, whose names are in lower case, and the delivery id that it gave."""
+    """Return the sender and the delivery id of these headers, whose names are in lower case."""
     for prefix, sender in (("webhook", "standard"), ("svix", "svix")):
         if f"{prefix}-signature" in headers:
             joined = ", v1," in headers[f"{prefix}-signature"]

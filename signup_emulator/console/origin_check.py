@@ -1,7 +1,7 @@
-"""Reject requests to the console that another site's script makes in this machine's browser.
+"""Reject requests to the console from scripts of other sites in this machine's browser.
 
-Another site's page can make a browser post to 127.0.0.1, and can resolve its own name to 127.0.0.1 (DNS rebinding).
-The check of `Origin` prevents the first, the check of `Host` the second.
+Another site can make a browser post to 127.0.0.1, which the check of `Origin` prevents. It can also resolve its own
+name to 127.0.0.1 (DNS rebinding), which the check of `Host` prevents.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ HEADERS = {
 def protect(app: Flask, *, host: str, allowed: Collection[str] = ()) -> None:
     """Reject requests for another host or from another origin, and add security headers to the console's responses.
 
-    ``allowed`` are host names beside ``host`` and this machine's own. Relayed responses stay unchanged.
+    ``allowed`` lists host names beside ``host`` and this machine's own. Relayed responses stay unchanged.
     """
 
     @app.before_request
     def check_request() -> None:
         if not is_own_host(request.host, host, allowed):
             abort(
-                403, "The Host is not this console's: use 127.0.0.1 or localhost, or start it with --allow-host NAME."
+                403, "The Host header does not name this console. Use 127.0.0.1 or localhost, or set --allow-host NAME."
             )
-        if request.method in ("GET", "HEAD"):  # another site's script cannot read the response
+        if request.method in ("GET", "HEAD"):  # scripts of other sites cannot read the response
             return
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != request.host:
-            abort(403, "The Origin is not this console's: another site's script may not post here.")
+            abort(403, "The Origin header names another site, whose scripts may not send requests to this console.")
 
     @app.after_request
     def add_headers(response: Response) -> Response:
@@ -65,7 +65,7 @@ def is_own_host(host_header: str, listening: str, allowed: Collection[str] = ())
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a server on ``host``, a name or an address."""
+    """Return whether only this machine can reach a server on ``host``, a name or an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -99,11 +99,10 @@ def test_emulator_url_with_a_path_is_no_emulator_but_may_end_with_a_slash(emulat
 
 def test_error_of_the_emulator_is_printed(emulator: Emulator) -> None:
     assert refusal("codes", "--send", "jo", "--emulator", emulator.url) != ""
-    denied = http_reply("403 FORBIDDEN", {"error": "The Host is not this console's."})
+    denied = http_reply("403 FORBIDDEN", {"error": "The Host header does not name this console."})
     with serving(replying(denied)) as address:
-        assert (
-            refusal("codes", "--emulator", f"http://{address}") == f"http://{address}: The Host is not this console's."
-        )
+        error = refusal("codes", "--emulator", f"http://{address}")
+        assert error == f"http://{address}: The Host header does not name this console."
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,8 @@ def test_send_with_unusable_settings_is_wrong_usage() -> None:
     url = f"http://127.0.0.1:{ports.free()}/"
     unusable = call("send", "--url", url, WEBHOOK_SECRETS="abc")
     assert (unusable.returncode, unusable.stdout) == (2, "")
-    assert unusable.stderr == "signup-bridge send: WEBHOOK_SECRETS: must be whsec_<base64> to sign with it\n"
+    problem = "WEBHOOK_SECRETS: must be whsec_<base64> for Standard Webhooks signatures"
+    assert unusable.stderr == f"signup-bridge send: {problem}\n"
     assert call("send", "--url", url, WEBHOOK_AUTH="x").returncode == 2
     absent = call("send", "--url", url)
     assert (absent.returncode, absent.stdout) == (2, "")
