@@ -1,1 +1,1 @@
-"""The console: a page and REST beside the API, to send, watch and repeat deliveries."""
+"""The console: a page and REST on the API's port, to send, watch and repeat deliveries."""

@@ -34,21 +34,23 @@ from .masking import masked
 from .proxy import BridgeTarget
 
 STALE_AGE = 600.0
-"""Age in seconds of a stale delivery's signature: twice the usual tolerance."""
+"""The age in seconds of a stale delivery's signature: twice the default tolerance."""
 
 SIGNUP_PATH, CODE_PATH = "/webhooks/signup", "/webhooks/code"
 SEND, CREATE, DELETE = "SendIntlPhoneEmailCode", "CreateIntlPhoneEmail", "DeleteIntlPhoneEmail"
 TYPES = {"phone": 1, "email": 2}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
+_UNUSABLE_REPLY = "an armed fault damaged the API's reply; send the code again"
+
 
 class ConsoleError(Exception):
-    """An action is not possible. The text says why, and what to do."""
+    """An action is not possible. The text names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
 class DeliveryRequest:
-    """A delivery to send; without a ``verify_code`` it requests a code."""
+    """A delivery to send. Without a ``verify_code`` it requests a code."""
 
     contact: str
     verify_code: str | None
@@ -59,7 +61,7 @@ class DeliveryRequest:
 class Console:
     """The console of an emulated account.
 
-    ``bridge`` is None while there is none. ``clear_ledger`` empties the bridge's ledger if the emulator owns it.
+    ``bridge`` is None if there is none. ``clear_ledger`` empties the bridge's ledger if `run` created it.
     """
 
     def __init__(self, api: ApiServer) -> None:
@@ -73,7 +75,7 @@ class Console:
     def send_code(self, contact: str, kind: str | None) -> dict[str, Any]:
         """Send a code with the official SDK, as a signup system does, and return it.
 
-        Raises ApiError, or ConsoleError if the API gave no usable reply.
+        Raises ApiError, or ConsoleError if the API returns no usable reply.
         """
         profile = ClientProfile(
             httpProfile=HttpProfile(protocol=self.api.scheme, endpoint=self.api.address, reqTimeout=10)
@@ -87,9 +89,9 @@ class Console:
                 raise ApiError(error.get_code(), error.get_message()) from None
             raise ConsoleError(f"the API did not reply: {error.get_code()}") from None
         except (ValueError, KeyError, TypeError):
-            raise ConsoleError("the API's reply is not usable: a fault is armed") from None
+            raise ConsoleError(_UNUSABLE_REPLY) from None
         if "RequestId" not in reply or "Error" in reply:
-            raise ConsoleError("the API's reply is not usable: a fault is armed")
+            raise ConsoleError(_UNUSABLE_REPLY)
         return next(code for code in self.codes() if code["contact"] == contact)
 
     def codes(self, contact: str | None = None) -> list[dict[str, Any]]:
@@ -173,19 +175,19 @@ class Console:
     def _get_delivery(self, number: int) -> Delivery:
         delivery = self.deliveries.get(number)
         if delivery is None:
-            raise ConsoleError(f"there is no delivery {number}")
+            raise ConsoleError(f"delivery {number} does not exist")
         if delivery.request is None:
-            raise ConsoleError("the request is not known: it was posted directly to the bridge")
+            raise ConsoleError("the request is unknown, because it was posted directly to the bridge")
         return delivery
 
     def _sign_again(self, first: Delivery, *, stale: bool = False) -> HttpRequest:
         """Sign the request of a delivery again, as its sender does."""
         request, sender = first.request, first.sender or "none"
         if request is None:
-            raise ConsoleError("the request is not known")
+            raise ConsoleError("the request is unknown")
         if stale and senders.AUTHS[sender] != "standard-webhooks":
-            raise ConsoleError(f"the sender {sender} signs no timestamp, so its signature cannot be stale")
-        delivery_id = None if sender == "supabase" else first.delivery_id  # a new id for each try
+            raise ConsoleError(f"as: stale is not supported for the sender {sender}, which signs no timestamp")
+        delivery_id = None if sender == "supabase" else first.delivery_id  # Supabase uses a new id for each attempt
         at = time.time() - STALE_AGE if stale else None
         return self._sign(
             self._require_bridge(), sender, request.body.encode("utf-8", "surrogateescape"), request, delivery_id, at
@@ -202,7 +204,7 @@ class Console:
         *,
         path: str = SIGNUP_PATH,
     ) -> HttpRequest:
-        """Build a signed request with this body; its other headers are those of ``like``."""
+        """Build a signed request with this body and the other headers of ``like``."""
         try:
             signed = senders.sign_headers(body, sender=sender, secret=bridge.secret, delivery_id=delivery_id, at=at)
         except senders.SecretError as error:
@@ -217,7 +219,7 @@ class Console:
         )
 
     def _post(self, request: HttpRequest, via: Via, *, wait: bool = True, **known: Any) -> Delivery:
-        """Record a delivery, send it, and record its response: after this returns unless ``wait``."""
+        """Record a delivery, send it and record its response. Without ``wait``, return before the response."""
         bridge = self._require_bridge()
         headers, trace = proxy.with_traceparent(request.headers)
         sender, delivery_id = senders.detect_sender({name.lower(): value for name, value in request.headers})
@@ -241,7 +243,7 @@ class Console:
         return delivery
 
     def _on_call(self, call: Call) -> None:
-        """Publish what a call of the API may have changed: codes and armed faults."""
+        """Publish the codes and armed faults, which a call of the API may have changed."""
         if call.action in (SEND, CREATE) and call.contact is not None:
             for code in reversed(self.codes(call.contact)):
                 self.events.publish("code", code)
@@ -254,7 +256,7 @@ def _contact_document(contact: Contact) -> dict[str, str]:
 
 
 def _tamper(body: str) -> str:
-    """Change the last letter or digit: still JSON, but not what was signed."""
+    """Change the last letter or digit. The body stays valid JSON, but the signature does not match it."""
     for at in range(len(body) - 1, -1, -1):
         if body[at].isascii() and body[at].isalnum():
             return f"{body[:at]}{'1' if body[at] != '1' else '2'}{body[at + 1 :]}"

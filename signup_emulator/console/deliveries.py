@@ -1,7 +1,7 @@
 """Record deliveries: the request, the bridge's log line, the API calls and the response.
 
 A delivery has two sources: its request, if the console sent or relayed it, and its line in the bridge's log. A
-delivery that is posted directly to the bridge has the line only.
+delivery that was posted directly to the bridge has the line only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .masking import masked
 from .user_messages import message_for
 
 MAX_DELIVERIES = 500
-"""The newest deliveries that are kept."""
+"""The number of deliveries that are stored, the newest ones."""
 
 LOG_LINE_TIMEOUT = 1.0
-"""Seconds that the bridge's log line may take to arrive after its response."""
+"""Seconds to wait for the bridge's log line after its response."""
 
 LOG_MESSAGES = ("delivery", "request rejected")
 """Messages of the bridge's log lines about one request."""
@@ -38,7 +38,7 @@ _BEFORE_SIGNATURE = ("not-found", "method-not-allowed", "body-too-large", "overl
 
 @dataclass
 class HttpRequest:
-    """A request. Bytes of its body that are not UTF-8 are kept as lone surrogates."""
+    """A request. Lone surrogates represent bytes of its body that are not UTF-8."""
 
     method: str
     path: str
@@ -56,7 +56,7 @@ class HttpResponse:
 
 @dataclass
 class Delivery:
-    """One delivery. ``at`` is Unix time, ``trace`` the trace id in the bridge's log and the API calls."""
+    """One delivery. ``at`` is a Unix time, ``trace`` the trace id in the bridge's log and the API calls."""
 
     number: int
     at: float
@@ -110,7 +110,7 @@ class Delivery:
         }
 
     def is_for(self, contact: str) -> bool:
-        """Return whether it is for the contact. Without a request, the log line's masked contact is compared."""
+        """Return whether it is for the contact. Without a request, compare the masked contact of the log line."""
         if self.request is None:
             return bool(self.log) and (self.log or {}).get("contact") == masked(contact)
         return contact in self.request.body or json.dumps(contact)[1:-1] in self.request.body
@@ -127,7 +127,7 @@ class Delivery:
 
 
 class Deliveries:
-    """The newest deliveries. ``publish`` is called when one starts and when it changes. Safe for threads."""
+    """The newest deliveries. ``publish`` is called when one starts and when it changes. Thread-safe."""
 
     def __init__(self, publish: Callable[[dict[str, Any]], None], calls: Callable[[], Iterable[Call]]) -> None:
         self._publish = publish
@@ -139,14 +139,14 @@ class Deliveries:
         self._cleared: deque[str | None] = deque(maxlen=MAX_DELIVERIES)
 
     def clear(self) -> None:
-        """Delete all deliveries; those in progress are not published any more."""
+        """Delete all deliveries. Those in progress are no longer published."""
         with self._changed:
             self._cleared.extend(one.trace for one in self._kept if one.log is None and one.trace)
             self._kept.clear()
             self._last = 0
 
     def begin(self, via: Via, **known: Any) -> Delivery:
-        """Record a delivery that is sent to the bridge, or that its log reports."""
+        """Record a delivery that is sent to the bridge or found in its log."""
         with self._changed:
             self._last += 1
             delivery = Delivery(self._last, time.time(), via, **known)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BACKLOG = 1000
-"""Events queued for a watcher. One that is further behind is disconnected; it reconnects and reloads the lists."""
+"""Events queued for a watcher. A slower watcher is disconnected, reconnects, and reloads the lists."""
 
 _HEARTBEAT = 10.0
 """Seconds without an event after which a comment is sent, to detect a disconnected watcher."""
@@ -21,7 +21,7 @@ Watcher = queue.Queue[str | None]
 
 
 class EventStream:
-    """The watchers of the console. Safe for threads."""
+    """The watchers of the console. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class EventStream:
                 try:
                     text = watcher.get(timeout=_HEARTBEAT)
                 except queue.Empty:
-                    text = ": still here\n\n"
+                    text = ": keep-alive\n\n"
                 if text is None:
                     return
                 yield text

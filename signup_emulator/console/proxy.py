@@ -1,4 +1,4 @@
-"""Relay requests to the bridge and its responses back, both unchanged except for hop-by-hop headers."""
+"""Relay requests to the bridge and return its responses, both unchanged except for hop-by-hop headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask import Response
 from .deliveries import Headers, HttpRequest, HttpResponse
 
 RESPONSE_TIMEOUT = 65.0
-"""Seconds for a response, more than any REQUEST_BUDGET."""
+"""Seconds to wait for a response: more than the largest REQUEST_BUDGET."""
 
 HOP_BY_HOP = (
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host",
@@ -41,7 +41,7 @@ class BridgeTarget:
 
 
 def with_traceparent(headers: Headers) -> tuple[Headers, str]:
-    """Return the headers with a `traceparent`, and its trace id, which the log line and the API calls carry."""
+    """Return the headers with a `traceparent`, and its trace id, which the log line and the API calls have, too."""
     for name, value in headers:
         match = _TRACEPARENT.fullmatch(value)
         if name.lower() == "traceparent" and match:

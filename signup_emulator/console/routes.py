@@ -32,13 +32,13 @@ from .deliveries import HttpRequest
 from .proxy import BridgeTarget, end_to_end, to_flask_response
 
 BODY_LIMIT = 262_144
-"""Bytes of a request, also of a relayed one: sixteen times the bridge's limit."""
+"""The limit of a request in bytes, also of a relayed one: sixteen times the bridge's."""
 
 PAGE = Path(__file__).resolve().parent / "page"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-class BadRequest(ValueError):  # noqa: N818  HTTP's own name for it
+class BadRequest(ValueError):  # noqa: N818  the name that HTTP uses
     """A request is not valid. The text names the member and the remedy."""
 
 
@@ -118,7 +118,7 @@ def _register_deliveries(app: Flask, console: Console) -> None:
     def delivery(number: int) -> ResponseReturnValue:
         found = console.deliveries.get(number)
         if found is None:
-            raise NotFound(f"There is no delivery {number}.")
+            raise NotFound(f"delivery {number} does not exist")
         return found.document()
 
     @app.get("/emulator/deliveries/<int:number>/curl")

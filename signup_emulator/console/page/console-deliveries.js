@@ -1,10 +1,10 @@
-// The list of deliveries: a row each, newest first, that opens into the whole way.
+// The list of deliveries, newest first. Each row opens to show the steps of its delivery.
 
 import { announce, byId, clock, el, milliseconds } from "./console-dom.js";
 import { detail, toolbar } from "./console-delivery.js";
 import { badges } from "./console-words.js";
 
-/** Rows on the page; the oldest make room. */
+/** The maximum number of rows on the page. The oldest are removed. */
 export const LIMIT = 100;
 
 const rows = new Map();
@@ -25,7 +25,7 @@ export function update(delivery) {
   if (delivery.state === "done") announce(`Delivery ${delivery.number}: ${delivery.outcome ?? delivery.error}`);
 }
 
-/** Open a delivery's row and go there. */
+/** Open the row of a delivery and scroll to it. */
 export function open(number) {
   const row = rows.get(number);
   if (!row) return;

@@ -1,15 +1,15 @@
-// One delivery, opened: what can be done with it, and the whole way that it went.
+// The content of an open row: the actions and the steps of a delivery.
 
 import { api, button, byId, clock, copy, el, milliseconds, pretty } from "./console-dom.js";
 import { badges, signatureWords } from "./console-words.js";
 
 const AGAIN = [
-  ["fresh", "Redeliver", "The same id, signed now"],
-  ["stale", "Redeliver stale", "The same id, signed with an old timestamp"],
-  ["tampered", "Tamper", "One byte of the body changed after signing"],
+  ["fresh", "Redeliver", "Send it again with the same id, signed now"],
+  ["stale", "Redeliver stale", "Send it again with the same id and an old timestamp"],
+  ["tampered", "Redeliver tampered", "Send it again with one byte changed after signing"],
 ];
 
-/** The buttons; what came of the last one stands beside them. */
+/** The buttons, and the result of the last one. */
 export function toolbar(delivery, open) {
   if (delivery.via === "bridge") return el("div");
   const path = `/emulator/deliveries/${delivery.number}`;
@@ -60,22 +60,22 @@ const body = (text) => part("Body", text ? code(text) : none("None."));
 const pair = (...parts) => el("div", { className: "pair" }, ...parts);
 
 function facts(delivery, open) {
-  const vias = { console: "signed here", proxy: "posted to this port", bridge: "posted straight to the bridge" };
+  const vias = { console: "sent by this console", proxy: "posted to the emulator", bridge: "posted directly to the bridge" };
   return el(
     "p",
     { className: "muted line" },
     `Delivery ${delivery.number}, ${vias[delivery.via]} at ${clock(delivery.at)}`,
     delivery.delivery_id && el("span", {}, ", id ", el("span", { className: "mono" }, delivery.delivery_id)),
-    delivery.repeats !== null && el("span", {}, ", sent again: ", button(`delivery ${delivery.repeats}`, () => open(delivery.repeats), "link")),
-    delivery.message && el("span", {}, `. A person sees: “${delivery.message}”`),
+    delivery.repeats !== null && el("span", {}, ", repeat of ", button(`delivery ${delivery.repeats}`, () => open(delivery.repeats), "link")),
+    delivery.message && el("span", {}, `. Text for the person: “${delivery.message}”`),
   );
 }
 
 function direct() {
   return step(
     "Request",
-    el("p", {}, "Sent directly to the bridge, so only its log line is known. The emulator records requests to ",
-      el("code", {}, `${location.origin}/webhooks/signup`), ", and forwards them."),
+    el("p", {}, "Posted directly to the bridge, so only its log line is known. To record the whole request, post to ",
+      el("code", {}, `${location.origin}/webhooks/signup`), "."),
   );
 }
 
@@ -89,13 +89,13 @@ function signature(delivery) {
   return step("Signature", el("p", { className: "tone", data: { tone } }, signatureWords(delivery)));
 }
 
-/** A bar of the time: before the call, in the call, and the rest. */
+/** A bar that divides the duration: wait for a slot, API calls, and the rest. */
 function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
-  if (total === null) return step("Time", none("Not over."));
+  if (total === null) return step("Time", none("In progress."));
   const parts = [
     ["wait", "waiting for a slot", wait ?? 0],
-    ["upstream", "in the API’s calls", upstream ?? 0],
-    ["rest", "the bridge itself", Math.max(0, total - (wait ?? 0) - (upstream ?? 0))],
+    ["upstream", "in API calls", upstream ?? 0],
+    ["rest", "in the bridge", Math.max(0, total - (wait ?? 0) - (upstream ?? 0))],
   ];
   const bar = el("div", { className: "bar", aria: { hidden: "true" } });
   for (const [name, , time] of parts) {
@@ -109,7 +109,7 @@ function times({ duration_ms: total, wait_ms: wait, upstream_ms: upstream }) {
 
 function calls(delivery) {
   if (!delivery.calls.length) {
-    const why = delivery.replayed ? "None: replayed from the ledger." : "None was made.";
+    const why = delivery.replayed ? "None. The stored response was returned." : "None.";
     return [step("API call", none(why))];
   }
   return delivery.calls.map((call) => {
@@ -120,7 +120,7 @@ function calls(delivery) {
       el("p", { className: "muted" }, `${call.result} in ${milliseconds(call.duration_ms)}`),
       pair(
         part("Parameters", code(JSON.stringify(call.request))),
-        part("Reply", call.reply === null ? none("None came.") : code(call.reply)),
+        part("Reply", call.reply === null ? none("None.") : code(call.reply)),
       ),
     );
   });
@@ -132,6 +132,6 @@ function response({ response: received, error, status, state }) {
     return step(`Response ${received.status} ${reason}`, pair(headersOf(headers), body(received.body)));
   }
   if (error) return step("Response", el("p", { className: "tone", data: { tone: "no" } }, error));
-  if (state === "working") return step("Response", none("Not yet."));
+  if (state === "working") return step("Response", none("In progress."));
   return step(`Response ${status ?? ""}`, none("Not recorded."));
 }

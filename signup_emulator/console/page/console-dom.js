@@ -2,7 +2,7 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element: properties are set, except `data`, `aria` and `on`, which are maps; children are nodes or text. */
+/** Create an element. `data`, `aria` and `on` are maps, other members properties; children are nodes or strings. */
 export function el(tag, { data = {}, aria = {}, on = {}, role, ...properties } = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   Object.assign(element.dataset, data);
@@ -17,7 +17,7 @@ export function button(text, onClick, className = "small") {
   return el("button", { type: "button", className, on: { click: onClick } }, text);
 }
 
-/** JSON over HTTP. Throws an Error that says what to do. */
+/** Send a request and return the JSON or text of its response. Throws an Error with a text for the page. */
 export async function api(method, path, body) {
   const options = { method };
   if (body !== undefined) {
@@ -60,7 +60,7 @@ export function ago(seconds) {
   return `${Math.round(seconds / 3600)} h ago`;
 }
 
-/** A time whose age is kept right by `tick`. */
+/** Create the age of a time, which `tick` updates. */
 export function age(at) {
   const moment = new Date(at * 1000);
   const text = ago(Date.now() / 1000 - at);
@@ -73,7 +73,7 @@ export function tick() {
   }
 }
 
-/** JSON as people read it; anything else as it is. */
+/** Indent JSON. Other text is returned unchanged. */
 export function pretty(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
@@ -82,12 +82,12 @@ export function pretty(text) {
   }
 }
 
-/** Words in which `backticks` mark what is typed. */
+/** Convert `backticks` in a text to code elements. */
 export function prose(text) {
   return String(text ?? "").split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 }
 
-/** Copy, and say so on the button for a moment. The clipboard's API is absent where the page is not on loopback. */
+/** Copy a text and confirm it on the button. Browsers offer the clipboard API on loopback and HTTPS only. */
 export async function copy(text, from) {
   let copied = true;
   try {

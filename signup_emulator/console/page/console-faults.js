@@ -1,17 +1,17 @@
-// Faults: arm one by a button or the form, see what is armed, reset.
+// Faults: arm them with a button or the form, list the armed ones, reset.
 
 import { api, button, byId, el, prose } from "./console-dom.js";
 
 const QUICK = [
   ["hang", "Hang"],
   ["reset", "Reset the connection"],
-  ["unprocessed", "Never processed"],
-  ["http-502", "502 page"],
-  ["RequestLimitExceeded", "Throttled"],
-  ["InternalError.VerifyCodeErr", "Wrong code"],
+  ["unprocessed", "Do not process"],
+  ["http-502", "Status 502"],
+  ["RequestLimitExceeded", "Throttle"],
+  ["InternalError.VerifyCodeErr", "Reject the code"],
 ];
 
-/** A fault for any action would be used up by sending the code. */
+/** The buttons name this action: a fault for any action would apply to the call that sends the code. */
 const VERIFYING = "CreateIntlPhoneEmail";
 
 let meanings = new Map();
@@ -28,13 +28,13 @@ export function start() {
       times: byId("fault-times").valueAsNumber,
     });
   });
-  byId("disarm").addEventListener("click", () => attempt("DELETE", "/emulator/faults", undefined, () => "Nothing is armed any more."));
+  byId("disarm").addEventListener("click", () => attempt("DELETE", "/emulator/faults", undefined, () => "All faults are disarmed."));
   byId("reset").addEventListener("click", () => attempt("POST", "/emulator/reset", {}, () => "Everything was reset."));
 }
 
 export function show({ armed, api_codes: codes, wire, actions }) {
   const named = [
-    ["On the wire", wire.map((one) => [one.fault, one.meaning])],
+    ["Wire faults", wire.map((one) => [one.fault, one.meaning])],
     ["API error codes", codes.map((one) => [one.code, one.meaning])],
   ];
   meanings = new Map(named.flatMap(([, faults]) => faults));

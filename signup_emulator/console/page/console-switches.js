@@ -1,10 +1,10 @@
-// The folded sections: outcomes chosen by the contact, and the switches of what the API leaves open.
+// The collapsed sections: the outcomes chosen by the contact, and the behaviour options.
 
 import { api, button, byId, el, prose } from "./console-dom.js";
 
 let options = [];
 
-/** A row for each thing that a contact can choose, with all contacts that choose it. */
+/** Show a row for each outcome, with all contacts that choose it. */
 export function showInputs(inputs, use) {
   const rows = new Map();
   for (const one of inputs) {
@@ -38,7 +38,7 @@ export function showSwitches(values) {
   if (focused?.startsWith("switch-")) byId(focused)?.focus();
 }
 
-/** What can be switched, in words: `GET /emulator/behaviour/options`. */
+/** Set the descriptions of the options, from `GET /emulator/behaviour/options`. */
 export function describe(all) {
   options = all;
 }

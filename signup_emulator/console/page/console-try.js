@@ -1,4 +1,4 @@
-// The signup form: a contact, a code, and what a person would see.
+// The signup form: a contact, a code, and the text that a person would see.
 
 import { announce, api, button, byId, el, milliseconds } from "./console-dom.js";
 import { badges, tone } from "./console-words.js";
@@ -28,7 +28,7 @@ export function start(open) {
   byId("use-newest").addEventListener("click", () => useCode(newest()));
 }
 
-/** What `GET /emulator/status` says: who signs, and whether there is a bridge, which may send codes itself. */
+/** Apply `GET /emulator/status`: the senders, and whether the bridge sends codes. */
 export function showStatus(status) {
   sends = status.sends;
   const select = byId("sender");
@@ -56,7 +56,7 @@ export function clear() {
   showStep();
 }
 
-/** Fill in a contact, and perhaps its code, from another section. */
+/** Fill in a contact from another section, with its code if there is one. */
 export function use(contact, code) {
   byId("contact").value = contact;
   byId("code").value = "";
@@ -80,7 +80,7 @@ function freshContact() {
   return String(number);
 }
 
-/** The step that comes next is the one that stands out. */
+/** Highlight the next step. */
 function showStep() {
   const code = newest();
   byId("newest").hidden = !code;
@@ -90,7 +90,7 @@ function showStep() {
   byId("try-hint").textContent = code ? HINT_SENT : HINT;
 }
 
-/** A form's handler, one at a time. The button is not disabled, since that would take the focus away. */
+/** Wrap a form's handler to run once at a time. The button stays enabled, since disabling it would move the focus. */
 function alone(work) {
   return async (event) => {
     event.preventDefault();
@@ -117,7 +117,7 @@ async function send() {
   announce(`The code ${sent.code} was sent`);
 }
 
-/** The code itself comes by the stream, as it would come by phone. */
+/** Request a code from the bridge. The code itself arrives as an event. */
 async function sendThroughBridge() {
   const asked = contact();
   const delivery = await api("POST", "/emulator/deliveries", { contact: asked, sender: byId("sender").value });
@@ -147,7 +147,7 @@ function showResult(delivery, asked) {
     el(
       "div",
       { className: "buttons" },
-      over && button("Sign up another", startOver, "small main"),
+      over && button("Sign up another contact", startOver, "small main"),
       button(`See delivery ${delivery.number}`, () => openDelivery(delivery.number)),
     ),
   );

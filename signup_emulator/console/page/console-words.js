@@ -1,4 +1,4 @@
-// The words and signs for deliveries and codes, and their tone (a colour that never appears without a sign).
+// The words, signs and tones of deliveries and codes. A tone is a colour, which never appears without a sign.
 
 import { el } from "./console-dom.js";
 
@@ -13,7 +13,7 @@ export function tone(delivery) {
 }
 
 export function verdict(delivery) {
-  const words = delivery.state === "working" ? "working" : (delivery.outcome ?? (delivery.error ? "no response" : "response"));
+  const words = delivery.state === "working" ? "in progress" : (delivery.outcome ?? (delivery.error ? "no response" : "no code"));
   return el(
     "span",
     { className: "tone", data: { tone: tone(delivery) } },
@@ -22,7 +22,7 @@ export function verdict(delivery) {
   );
 }
 
-/** The verdict, and what else is worth a word. */
+/** The outcome and the flags of a delivery. */
 export function badges(delivery) {
   const flags = [
     delivery.replayed && "replay",
@@ -33,12 +33,12 @@ export function badges(delivery) {
   return [verdict(delivery), ...flags.flatMap((flag) => [" ", el("span", { className: "flag" }, flag)])];
 }
 
-/** What the bridge's check of the signature came to. */
+/** The result of the bridge's signature check. */
 export function signatureWords(delivery) {
   const { valid, reason } = delivery.signature ?? {};
   if (valid) return "Valid: one of the bridge’s secrets signed exactly these bytes, within the tolerance.";
   if (valid === false) return `Rejected: ${reason ?? "missing, or not created for these bytes with a secret of the bridge"}.`;
-  return "Not known.";
+  return "Unknown.";
 }
 
 export function codeState(code) {

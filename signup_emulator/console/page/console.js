@@ -1,4 +1,4 @@
-// The console: lists fetched at each connection, kept current by server-sent events.
+// The console: lists that are fetched at each connection and updated by server-sent events.
 
 import { api, byId, tick } from "./console-dom.js";
 import * as deliveries from "./console-deliveries.js";
@@ -9,7 +9,7 @@ import * as trying from "./console-try.js";
 
 const RETRY = 2000; // milliseconds, if the browser does not reconnect automatically
 
-/** What each event does. They wait for the lists, so that none is lost between a list and the next event. */
+/** The handler of each event. Handlers run after the lists are fetched, so no event is lost. */
 const EVENTS = {
   delivery: deliveries.update,
   code(code) {
@@ -43,7 +43,7 @@ async function fetchAll() {
 }
 
 function showStatus(status) {
-  byId("bridge").textContent = status.bridge ? `The bridge is at ${status.bridge}` : "No bridge: this is the API’s stand-in alone.";
+  byId("bridge").textContent = status.bridge ? `The bridge is at ${status.bridge}` : "No bridge: the emulator runs alone.";
   byId("proxy-url").textContent = `${location.origin}/webhooks/signup`;
   trying.showStatus(status);
 }
@@ -53,7 +53,7 @@ function showConnection(state, words) {
   byId("connection").textContent = words;
 }
 
-/** One after the other, and an event that cannot be shown does not stop the next. */
+/** Run handlers in order. One that fails does not stop the next. */
 function queue(work) {
   fetched = fetched.then(work).catch((error) => showConnection("lost", error.message));
 }
@@ -67,7 +67,7 @@ function connect() {
     }),
   );
   source.addEventListener("error", () => {
-    showConnection("lost", "Connection lost; trying again…");
+    showConnection("lost", "Connection lost. Reconnecting…");
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY);
   });
   for (const [name, handle] of Object.entries(EVENTS)) {
@@ -75,7 +75,7 @@ function connect() {
   }
 }
 
-/** A link to a folded section unfolds it. */
+/** Expand a collapsed section that a link targets. */
 function unfold() {
   const target = byId(location.hash.slice(1));
   if (target?.tagName === "DETAILS") target.open = true;

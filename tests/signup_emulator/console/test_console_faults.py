@@ -15,10 +15,10 @@ pytestmark = pytest.mark.browser
 QUICK = [
     ("Hang", "outcome-unknown", 504),
     ("Reset the connection", "outcome-unknown", 504),
-    ("Never processed", "outcome-unknown", 504),
-    ("502 page", "upstream-failed", 502),
-    ("Throttled", "verified", 200),  # the bridge tries again itself
-    ("Wrong code", "code-incorrect", 422),
+    ("Do not process", "outcome-unknown", 504),
+    ("Status 502", "upstream-failed", 502),
+    ("Throttle", "verified", 200),  # the bridge tries again itself
+    ("Reject the code", "code-incorrect", 422),
 ]
 
 

@@ -26,7 +26,7 @@ def with_everything_unfolded(console: Console) -> Console:
     console.open()
     console.sign_up("18766667777")
     way = console.unfold(console.newest)
-    for pressed in ("Redeliver", "Tamper"):
+    for pressed in ("Redeliver", "Redeliver tampered"):
         console.button(pressed, way).click()
         expect(way.get_by_role("button", name="See delivery")).to_be_visible()
     console.pair.post("deliveries", {"contact": "somebody.with.a.long.name@mail.example.com", "verify_code": "000000"})

@@ -31,7 +31,7 @@ def test_signup_by_clicking_verifies_contact(console: Console) -> None:
     expect(console.result).to_have_text("You are verified. Welcome!")
     expect(console.newest).to_contain_text(re.compile(r"verified .*200 .*187\*\*\*\*0001 .*standard"))
     expect(console.codes.first).to_contain_text("used")
-    console.button("Sign up another").click()
+    console.button("Sign up another contact").click()
     expect(console.contact).to_have_value("18766550002")
 
 
@@ -53,7 +53,7 @@ def test_invalid_contact_is_explained(console: Console) -> None:
     console.open()
     console.contact.fill("nobody")
     console.button("Send code").click()
-    expect(console.result).to_contain_text("Check the number or address")
+    expect(console.result).to_contain_text("Check the phone number or email address")
     expect(console.newest).to_contain_text(re.compile(r"body-invalid .*422"))
     expect(console.codes).to_have_count(0)
 
@@ -106,7 +106,7 @@ def test_delivery_row_expands_to_request_and_calls(console: Console) -> None:
     code = console.code.input_value()
     for seen in (
         "POST /webhooks/signup", "webhook-signature:", f'"verify_code": "{code}"', "Valid", "waiting for a slot",
-        "in the API’s calls", "API call CreateIntlPhoneEmail", f'"VerifyCode": "{code}"', '"RequestId"',
+        "in API calls", "API call CreateIntlPhoneEmail", f'"VerifyCode": "{code}"', '"RequestId"',
         "Response 200 OK", "Server-Timing:", '"code": "verified"',
     ):  # fmt: skip
         expect(way).to_contain_text(seen)
@@ -117,9 +117,9 @@ def test_delivery_row_expands_to_request_and_calls(console: Console) -> None:
 @pytest.mark.parametrize(
     ("pressed", "expected", "seen"),
     [
-        ("Redeliver", r"✓.*verified .*replay .*200", "from the ledger"),
+        ("Redeliver", r"✓.*verified .*replay .*200", "The stored response was returned."),
         ("Redeliver stale", r"signature-invalid .*stale .*401", "Rejected: timestamp outside the tolerance."),
-        ("Tamper", r"signature-invalid .*tampered .*401", "Rejected: no signature matches."),
+        ("Redeliver tampered", r"signature-invalid .*tampered .*401", "Rejected: no signature matches."),
     ],
 )
 def test_redelivery_variants_have_expected_outcomes(console: Console, pressed: str, expected: str, seen: str) -> None:
@@ -173,13 +173,13 @@ def test_delivery_of_signup_system_is_shown(console: Console, pair: Pair) -> Non
     assert post_signed(pair.url, body(verify_code="000000"), pair.secret) == 422
     expect(console.newest).to_contain_text(re.compile(r"code-incorrect .*422"))
     way = console.unfold(console.newest)
-    expect(way).to_contain_text("posted to this port")
+    expect(way).to_contain_text("posted to the emulator")
     expect(way).to_contain_text('"verify_code": "000000"')
 
     assert post_signed(pair.bridge, body(), pair.secret) == 200
     expect(console.newest).to_contain_text(re.compile(r"verified .*direct .*200"))
     way = console.unfold(console.newest)
-    expect(way).to_contain_text("Sent directly to the bridge")
+    expect(way).to_contain_text("Posted directly to the bridge")
     expect(way).to_contain_text(f"{pair.url}/webhooks/signup")
     expect(way).to_contain_text("API call CreateIntlPhoneEmail")
     expect(console.button("Redeliver", way)).to_have_count(0)
@@ -242,7 +242,7 @@ def test_magic_contact_leads_to_chosen_outcome(console: Console, pair: Pair) -> 
 
 def test_switches_change_behaviour(console: Console, pair: Pair) -> None:
     console.open()
-    console.page.get_by_role("link", name="Switches").click()
+    console.page.get_by_role("link", name="Behaviour").click()
     console.page.get_by_label("list masked").check()
     expect(console.page.locator("#switches-said")).to_have_text("list masked is set.")
     console.page.get_by_label("list order").select_option("oldest-first")

@@ -93,7 +93,7 @@ def test_each_sender_signs_with_its_own_scheme(pair: Pair, sender: str, outcome:
 def test_redeliver_stale_is_rejected_for_sender_without_timestamp(pair: Pair) -> None:
     signed_up(pair, "bearer")
     status, error = refusal(pair, "POST", "deliveries/1/redeliver", {"as": "stale"})
-    assert (status, error) == (409, "the sender bearer signs no timestamp, so its signature cannot be stale")
+    assert (status, error) == (409, "as: stale is not supported for the sender bearer, which signs no timestamp")
 
 
 def test_proxy_returns_response_of_bridge(pair: Pair) -> None:
@@ -116,7 +116,7 @@ def test_proxy_returns_response_of_bridge(pair: Pair) -> None:
     assert (straight["outcome"], straight["status"], straight["contact"]) == ("code-incorrect", 422, "***86")
     assert [call["result"] for call in straight["calls"]] == ["InternalError.VerifyCodeErr"]
     status, error = refusal(pair, "POST", f"deliveries/{straight['number']}/redeliver", {})
-    assert (status, error) == (409, "the request is not known: it was posted directly to the bridge")
+    assert (status, error) == (409, "the request is unknown, because it was posted directly to the bridge")
     other = requests.get(f"{pair.url}/webhooks/signup", timeout=60)
     assert (other.status_code, other.headers["Allow"]) == (405, "OPTIONS, POST")
 
