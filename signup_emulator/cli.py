@@ -53,12 +53,13 @@ def configure_run(run: argparse.ArgumentParser) -> None:
         type=Path,
         default=launcher.STATE,
         metavar="FOLDER",
-        help="folder for this state (default: %(default)s in the current folder)",
+        help="folder that stores this state (default: %(default)s in the current folder)",
     )
     run.add_argument(
         "--scf",
         choices=("web", "event"),
-        help="run build/function.zip of `package` as SCF runs a function of this type, instead of the installed bridge",
+        help="run build/function.zip, which `package` builds, as SCF runs a function of this type, instead of the "
+        "installed bridge",
     )
     _add_listen_options(run)
     run.set_defaults(execute=_run)
@@ -66,16 +67,16 @@ def configure_run(run: argparse.ArgumentParser) -> None:
 
 def configure_emulate(emulate: argparse.ArgumentParser) -> None:
     emulate.description = (
-        "Run the emulator of the API alone, for the SDK of any language, with its page. GET /emulator/codes lists the "
-        "codes that were sent, GET /emulator/calls the calls."
+        "Run the emulator of the API without a bridge, for the SDK of any language. It has the same page. GET "
+        "/emulator/codes lists the codes that were sent, GET /emulator/calls the calls."
     )
     emulate.epilog = (
         'Make the next call fail: curl -d \'{"fault": "hang"}\' http://127.0.0.1:9010/emulator/faults. A fault is an '
-        f"error code of the API, or one of {', '.join(WIRE_FAULTS)}. Start again: curl -X POST "
+        f"error code of the API, or one of {', '.join(WIRE_FAULTS)}. Reset everything: curl -X POST "
         "http://127.0.0.1:9010/emulator/reset"
     )
     emulate.add_argument(
-        "--rate", type=int, default=RATE, help="requests per second and action, 0 for no limit (default: 20)"
+        "--rate", type=int, default=RATE, help="requests per second for each action, 0 for no limit (default: 20)"
     )
     _add_listen_options(emulate)
     emulate.set_defaults(execute=_emulate)
@@ -125,12 +126,12 @@ def configure_send(send: argparse.ArgumentParser) -> None:
 def configure_codes(codes: argparse.ArgumentParser) -> None:
     codes.description = "List the codes that the emulator sent, newest first, or send one."
     which = codes.add_mutually_exclusive_group()
-    which.add_argument("--contact", type=_contact, help="only of this contact")
+    which.add_argument("--contact", type=_contact, help="list only the codes for this contact")
     which.add_argument(
         "--send",
         type=_contact,
         metavar="CONTACT",
-        help="send a code to this contact, and print nothing but this code (with --json: its row, as in the list)",
+        help="send a code to this contact and print only the code (with --json: its entry in the list)",
     )
     _add_client_options(codes)
     codes.set_defaults(execute=_from_client(client.codes))
@@ -138,10 +139,10 @@ def configure_codes(codes: argparse.ArgumentParser) -> None:
 
 def configure_deliveries(deliveries: argparse.ArgumentParser) -> None:
     deliveries.description = (
-        "List the deliveries that the emulator recorded, newest first: those that it sent or relayed, and, from the "
-        "bridge's log, those that were posted directly to the bridge."
+        "List the deliveries that the emulator recorded, newest first. They include those that were posted directly to "
+        "the bridge, which the emulator knows from the bridge's log only."
     )
-    deliveries.add_argument("--contact", type=_contact, help="only of this contact")
+    deliveries.add_argument("--contact", type=_contact, help="list only the deliveries for this contact")
     deliveries.add_argument("--follow", action="store_true", help="print each new delivery until Ctrl-C")
     _add_client_options(deliveries)
     deliveries.set_defaults(execute=_from_client(client.deliveries))
@@ -208,7 +209,7 @@ def _host_name(value: str) -> str:
     if len(name) > 253 or not all(
         re.fullmatch("[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", one) for one in labels
     ):
-        raise argparse.ArgumentTypeError(f"{value} is not a host name: write it without scheme, port, path and *")
+        raise argparse.ArgumentTypeError(f"{value} is not a host name; expected one without scheme, port, path and *")
     return name
 
 
@@ -224,7 +225,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _from_client(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Wrap a command: print its CommandError, and return the exit status."""
+    """Wrap a command to print its CommandError and return the exit status."""
 
     def execute(options: argparse.Namespace) -> int:
         try:

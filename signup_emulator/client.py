@@ -16,7 +16,7 @@ from .http_client import CommandError, EmulatorClient
 
 
 def codes(options: argparse.Namespace) -> int:
-    """Print the codes that were sent, or send one and print it alone. Raises CommandError."""
+    """Print the codes that were sent, or send one and print only it. Raises CommandError."""
     with EmulatorClient(options.emulator) as emulator:
         if options.send:
             found = [emulator.request("POST", "/emulator/codes", {"contact": options.send})]
@@ -56,7 +56,7 @@ def deliveries(options: argparse.Namespace) -> int:
 
 
 def _stream_deliveries(url: str) -> Iterator[dict[str, Any]]:
-    """Yield the deliveries as the emulator publishes them, each whenever it changes."""
+    """Yield the deliveries that the emulator publishes, each one every time it changes."""
     with EmulatorClient(url) as emulator, emulator.stream("/emulator/events") as response:
         event = ""
         try:

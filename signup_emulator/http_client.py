@@ -1,4 +1,4 @@
-"""Call a running emulator over HTTP, and name the cause if a server does not respond."""
+"""Call a running emulator over HTTP, and explain why a server does not respond."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (http.client.RemoteDisconnected, "the server closed the connection"),
     (http.client.HTTPException, NOT_HTTP),
 )
-"""An exception among those that led to the failure, and what it says; a subclass is before its base."""
+"""Exceptions that lead to a failure, each with the text for it. A subclass precedes its base class."""
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
-"""OpenSSL's reasons for a first reply that is not a TLS record."""
+"""OpenSSL's reasons if the first reply is not a TLS record."""
 
 
 class CommandError(Exception):
-    """The command failed. The text says why. ``status`` is the exit status, 2 for wrong usage."""
+    """The command failed. The text names the cause. ``status`` is the exit status, 2 for wrong usage."""
 
     def __init__(self, why: str, status: int = 1) -> None:
         super().__init__(why)
@@ -42,7 +42,7 @@ class CommandError(Exception):
 
 
 class EmulatorClient:
-    """The REST of the emulator at a URL. Its methods raise CommandError; ``advice`` is for one that is not running."""
+    """A client of the emulator's REST. Its methods raise CommandError. ``advice`` is printed if nothing is running."""
 
     def __init__(self, url: str, *, advice: str = "") -> None:
         self._url = url.rstrip("/")
@@ -97,7 +97,7 @@ class EmulatorClient:
 
 
 def no_response(url: str, error: requests.RequestException, advice: str = "") -> str:
-    """Return the text for a request that got no response: the cause, and what to do about it.
+    """Return the error text for a request without a response: the cause and the remedy.
 
     ``advice`` follows the command that starts a server at a URL of this machine.
     """
@@ -108,7 +108,7 @@ def no_response(url: str, error: requests.RequestException, advice: str = "") ->
 
 
 def cause(error: requests.RequestException) -> str:
-    """Return why there is no response, in a few words."""
+    """Return the cause in a few words."""
     chain = list(_chain(error))
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
@@ -129,14 +129,14 @@ def _tls_cause(error: ssl.SSLError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it."""
+    """Yield an exception and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _json(response: requests.Response) -> dict[str, Any]:
-    """Return the JSON object of a response; an empty one if it has none."""
+    """Return the JSON object of a response, an empty one if it has none."""
     try:
         document = response.json()
     except ValueError:

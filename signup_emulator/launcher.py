@@ -48,7 +48,7 @@ class Options(NamedTuple):
     """The options of `run`.
 
     ``scf`` runs the built zip as a function of that type. ``keep`` starts with the state of the last run.
-    ``allow_host`` are host names of the console beside this machine's own.
+    ``allow_host`` lists further host names of the console.
     """
 
     port: int
@@ -61,9 +61,9 @@ class Options(NamedTuple):
 
 
 def run(options: Options) -> int:
-    """Run the emulator and the bridge; return the bridge's exit status, 0 after Ctrl-C.
+    """Run the emulator and the bridge, and return the bridge's exit status, 0 after Ctrl-C.
 
-    Raises OSError if a port or the state folder is in use, a setting is not valid, or something that `run` needs is
+    Raises OSError if a port or the state folder is in use, a setting is not valid, or a requirement of `--scf` is
     missing. The state of the last run is deleted only after all these checks.
     """
     _check_addresses(options)
@@ -87,13 +87,13 @@ def _check_addresses(options: Options) -> None:
     problems = [
         listen_problem(options.host, port, host_setting="--host", port_setting=name) for name, port in named.items()
     ]
-    found = dict.fromkeys(filter(None, problems))  # an address that is not this machine's is wrong for both
+    found = dict.fromkeys(filter(None, problems))  # an address of another machine is wrong for both
     if found:
         raise OSError("\n  ".join(found))
 
 
 def _bridge_environ(options: Options, state: State) -> dict[str, str]:
-    """Return the bridge's settings: those of the environment, and in their place what `run` sets."""
+    """Return the bridge's settings: those of the environment, replaced by those that `run` sets."""
     environ = {key: value for key, value in os.environ.items() if key not in _SET_BY_THE_EMULATOR}
     environ["SEND_CODES"] = environ.get("SEND_CODES") or "true"
     environ["WEBHOOK_SECRETS"] = environ.get("WEBHOOK_SECRETS", "").strip() or senders.generate_secret()
@@ -142,9 +142,9 @@ def _target(environ: Mapping[str, str], options: Options) -> BridgeTarget:
 
 
 class BridgeLog:
-    """The bridge's log: the JSON that is written to ``write_fd`` is passed to the console line by line, and printed.
+    """The bridge's log. Each JSON line that is written to ``write_fd`` is passed to the console and printed.
 
-    ``as_text`` prints its lines in their text form.
+    ``as_text`` prints the lines in their text form.
     """
 
     def __init__(self, deliveries: Deliveries, *, as_text: bool = False) -> None:
@@ -159,7 +159,7 @@ class BridgeLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Read the rest of the log; its writer has exited."""
+        """Read the rest of the log, whose writer has exited."""
         os.close(self.write_fd)
         self._thread.join(timeout=5)
 
@@ -221,7 +221,7 @@ class BridgeProcess:
         self._environ = dict(environ)
 
     def start(self, log_fd: int) -> None:
-        # A session of its own: Ctrl-C reaches the launcher only, which stops the bridge gracefully.
+        # In a separate session, Ctrl-C reaches the launcher only, which stops the bridge gracefully.
         self._process = subprocess.Popen(  # noqa: S603
             gunicorn_command(), env=self._environ | {"LOG_FORMAT": "json"}, stdout=log_fd, start_new_session=True
         )
@@ -243,7 +243,7 @@ class BridgeProcess:
 
 
 def _create_bridge(environ: Mapping[str, str], options: Options) -> BridgeHandle:
-    """Return the bridge, not started yet. Raises OSError, also if a setting is not valid."""
+    """Create the bridge without starting it. Raises OSError, also if a setting is not valid."""
     if options.scf is None:
         return BridgeProcess({**environ, "HOST": options.host, "PORT": str(options.port)})
     from .scf.scf_bridge import ScfBridge  # noqa: PLC0415  needs PyYAML, which only the deployer installs

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Emulator(ApiServer):
     """An emulated account and its console, with the parameters of `ApiServer`.
 
-    ``allowed`` are host names of the console beside this machine's own.
+    ``allowed`` lists further host names of the console.
     """
 
     def __init__(self, *arguments: Any, allowed: Collection[str] = (), **options: Any) -> None:
@@ -26,7 +26,7 @@ class Emulator(ApiServer):
         self.app = self._create_app
 
     def _create_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Create the console at its first request: this takes longer than starting everything else."""
+        """Create the console at its first request, because this takes longer than the rest of the start."""
         self.app = create_app(self.console, host=self.host, allowed=self._allowed)
         return self.app(environ, start_response)
 

@@ -1,4 +1,4 @@
-"""The folder that `run` keeps: the bridge's ledger and the emulator's state."""
+"""Store the state of `run` in a folder: the bridge's ledger and the emulator's state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from .server import Emulator
 
 
 class State:
-    """The state folder, a context manager: entering it locks the folder, and deletes the last run's state.
-
-    With ``keep`` it deletes nothing.
-    """
+    """The state folder. Entering it locks the folder and, without ``keep``, deletes the state of the last run."""
 
     def __init__(self, folder: Path, *, keep: bool) -> None:
         self._keep = keep
@@ -27,13 +24,13 @@ class State:
     def __enter__(self) -> State:  # noqa: PYI034  Self came with Python 3.11
         """Lock the folder. Raises OSError if another run uses it."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._folder / "lock").open("w")  # it stays: a deleted one would lock nothing for the next run
+        self._lock = (self._folder / "lock").open("w")  # not deleted on exit: the next run must lock the same file
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
             raise OSError(
-                f"{self._folder} is in use by another `run`; end that one, or set --state to another folder"
+                f"{self._folder} is in use by another `run`; stop that one, or set --state to another folder"
             ) from None
         if not self._keep:
             for file in (self._file, *self._folder.glob(f"{self._ledger.name}*")):
@@ -54,17 +51,19 @@ class State:
         try:
             emulator.restore(json.loads(self._file.read_text()))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise OSError(f"{self._file} is not a state of the emulator; remove it, or start without KEEP=1") from error
+            raise OSError(
+                f"{self._file} is not a saved state of the emulator; delete it, or start without --keep (KEEP=1)"
+            ) from error
 
     def save(self, emulator: Emulator) -> None:
-        """Save the state, readable by the owner only since it has contacts and codes."""
+        """Save the state with access for the owner only, because it contains contacts and codes."""
         new = self._file.with_suffix(".new")
         with open(new, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             json.dump(emulator.snapshot(), file)
         new.replace(self._file)
 
     def clear_ledger(self) -> None:
-        """Empty the ledger while the bridge may use it; its key and version stay."""
+        """Empty the ledger, which the bridge may be using. Its key and version stay."""
         if not self._ledger.exists():
             return
         db = sqlite3.connect(self._ledger, timeout=10, isolation_level=None)

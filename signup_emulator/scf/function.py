@@ -1,4 +1,4 @@
-"""A function as SCF runs it, and one request to its Function URL with the reply."""
+"""Define a function as SCF runs it, and a request to its Function URL with the reply."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Function:
     def __post_init__(self) -> None:
         reserved = [name for name in self.environment if name.startswith(RESERVED)]
         if reserved:
-            raise ValueError(f"{', '.join(reserved)}: reserved by SCF; rename it")
+            raise ValueError(f"{', '.join(reserved)}: reserved by SCF; use another name")
         if sum(len(f"{name}{value}".encode()) for name, value in self.environment.items()) > 4096:
-            raise ValueError("the environment is larger than SCF's 4 KB")
+            raise ValueError("the environment variables exceed SCF's limit of 4 KB")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The instances of a function: a process group for a web function, one process for an event function.
+"""Run the instances of a function: a process group for a web function, one process for an event function.
 
 An instance has SCF's environment only, a CPython 3.10 without packages, write access to /tmp only, and no processor
 time between requests. Connections to a web function stay open while it is frozen.
@@ -50,7 +50,7 @@ class _Instance:
         return self.process is not None and self.process.poll() is None
 
     def _start(self, command: list[str], environ: Mapping[str, str], inherited: tuple[int, ...] = ()) -> None:
-        self.process = subprocess.Popen(  # noqa: S603  no foreign input
+        self.process = subprocess.Popen(  # noqa: S603  no external input
             [sys.executable, "-I", str(_HERE / "confine.py"), *command],
             cwd=self._folder,
             env=self._platform_environ() | dict(self._function.environment) | dict(environ),
@@ -98,7 +98,7 @@ class _Instance:
                 os.killpg(self.process.pid, number)
 
     def stop(self) -> None:
-        """Stop it with SIGTERM, after a grace period with SIGKILL. SCF's own way is not documented."""
+        """Stop it with SIGTERM, and with SIGKILL after a grace period. SCF does not document how it stops instances."""
         if self.process is None:
             return
         self._signal(signal.SIGCONT)
@@ -115,7 +115,7 @@ class _Instance:
 
 
 class WebInstance(_Instance):
-    """`scf_bootstrap` and its processes. ``connections`` counts the connections that were opened."""
+    """`scf_bootstrap` and its processes. ``connections`` counts the opened connections."""
 
     def __init__(self, function: Function, folder: Path, log: IO[bytes]) -> None:
         super().__init__(function, folder, log)
@@ -127,9 +127,9 @@ class WebInstance(_Instance):
         bootstrap = self._folder / "scf_bootstrap"
         script = bootstrap.read_bytes().decode()
         if not os.stat(bootstrap).st_mode & 0o111 or not script.startswith("#!/bin/bash\n") or "\r" in script:
-            raise FunctionError(405, "scf_bootstrap cannot be executed: mode 0755, #!/bin/bash, LF")
+            raise FunctionError(405, "scf_bootstrap is not executable; it needs mode 0755, #!/bin/bash and LF")
         self._port = ports.free()
-        # On SCF it listens on 0.0.0.0:9000 of a machine of its own. `-S` hides the packages of this machine.
+        # On SCF it listens on 0.0.0.0:9000 of its own machine. `-S` hides the packages of this machine.
         script = script.replace(INTERPRETER, f"{self._function.python} -S")
         self._start(["/bin/bash", "-c", script], {"HOST": "127.0.0.1", "PORT": str(self._port)})
         end = time.monotonic() + START_TIMEOUT
@@ -138,10 +138,10 @@ class WebInstance(_Instance):
                 socket.create_connection(("127.0.0.1", self._port)).close()
                 return
             if not self.runs:
-                raise FunctionError(405, "the function exited while it started; see its log")
+                raise FunctionError(405, "the function exited during startup; see its log")
             time.sleep(0.01)
         self.kill()
-        raise FunctionError(446, "the function did not listen in time")
+        raise FunctionError(446, f"the function did not listen within {START_TIMEOUT:g} seconds")
 
     def request(self, request: Request) -> Reply:
         """Return the function's reply to a request. Raises FunctionError."""
@@ -151,7 +151,7 @@ class WebInstance(_Instance):
             connection.putrequest(request.method, request.path, skip_accept_encoding=True, skip_host=True)
             for name, value in request.headers:
                 connection.putheader(name, value.encode("latin-1"))
-            # A frozen instance receives the head. A body may be larger than the socket's buffer.
+            # The kernel accepts the head for a frozen instance. A body may be larger than the socket's buffer.
             connection.endheaders()
             with self.awake():
                 with contextlib.suppress(ConnectionError):  # it may reply before it has read the body
@@ -228,7 +228,7 @@ class EventInstance(_Instance):
                 raise FunctionError(433, f"timed out after {seconds:g} seconds")
             chunk = self._from.read(65_536)
             if not chunk:
-                raise FunctionError(439, "the function's process ended")
+                raise FunctionError(439, "the function's process exited")
             line += chunk
         message = json.loads(line)
         if "raised" in message:
@@ -242,7 +242,7 @@ class EventInstance(_Instance):
 
 
 def _readable(file: IO[bytes] | socket.socket, seconds: float) -> bool:
-    """Return whether a read returns within the time, with data or at the end. `select` fails beyond 1024 open files."""
+    """Return whether a read would return within the time. `select` would fail for more than 1024 open files."""
     poll = select.poll()
     poll.register(file, select.POLLIN)
     return bool(poll.poll(max(0.0, seconds) * 1000))

@@ -43,8 +43,8 @@ class Role:
 class Platform:
     """One function and its instance, which starts with the first request. ``role`` can change at any time.
 
-    ``returned`` has the values that an event function returned, which the platform writes to the function's log.
-    ``code`` is the folder of the `unpacked` archive, to start a function repeatedly without unpacking.
+    ``returned`` lists the values that an event function returned; SCF writes them to the function's log. ``code`` is
+    the folder of the `unpacked` archive, to start a function repeatedly without unpacking.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Platform:
         }
         names = ("TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN")
         if self._function.shape != "event":
-            raise ValueError("a web function takes no events")
-        with self._one_event:  # an instance of an event function handles one at a time
+            raise ValueError("a web function does not accept events")
+        with self._one_event:  # an instance of an event function handles one event at a time
             value = cast(EventInstance, self._running()).call(
                 event, context, dict(zip(names, self._credentials(), strict=False))
             )
@@ -171,7 +171,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
 
 
 def _failure(status: int, message: str) -> Reply:
-    """Return the platform's reply if the function gave none."""
+    """Return the platform's reply for a function that did not reply."""
     body = json.dumps({"errorCode": -1, "errorMessage": message, "statusCode": status}).encode()
     return Reply(status, [("Content-Type", "application/json")], body)
 

@@ -1,4 +1,4 @@
-"""SCF's Python runtime as an event function sees it. A Python 3.10 runs it in the function's folder.
+"""Emulate SCF's Python runtime for an event function. A Python 3.10 runs this in the function's folder.
 
 It writes a line when the code is loaded. Each input line is a JSON object with an event, a context and environment
 variables; each output line has what ``main_handler`` returned or raised.

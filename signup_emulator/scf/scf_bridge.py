@@ -30,7 +30,7 @@ class ScfBridge:
             raise OSError(f"{ARCHIVE} is missing; build it with `{command_line('package')}`")
         python = python310.find()
         if python is None:
-            raise OSError("SCF runs CPython 3.10, and this machine has none; install one")
+            raise OSError("CPython 3.10, which SCF runs, was not found; install it")
         self._ledger = tempfile.TemporaryDirectory(prefix="signup-bridge-", dir="/tmp")
         variables = {**environ, "FUNCTION_SECRET_ID": DEMO_SECRET_ID, "FUNCTION_SECRET_KEY": DEMO_SECRET_KEY}
         variables["LEDGER_URL"] = environ.get("LEDGER_URL") or f"sqlite:///{self._ledger.name}/ledger.db"

@@ -165,7 +165,7 @@ def test_help_describes_options(command: list[str], taught: list[str]) -> None:
 def test_allow_host_rejects_value_that_is_not_host_name(value: str) -> None:
     done = call("emulate", f"--allow-host={value}")
     assert (done.returncode, done.stdout) == (2, "")
-    wanted = f"argument --allow-host: {value} is not a host name: write it without scheme, port, path and *\n"
+    wanted = f"argument --allow-host: {value} is not a host name; expected one without scheme, port, path and *\n"
     assert done.stderr.endswith(wanted)
 
 

@@ -116,7 +116,7 @@ def test_malformed_state_file_is_explained(tmp_path: Path) -> None:
     command = [*COMMAND, "run", "--keep", "--state", str(tmp_path)]
     done = run_command(command, PORT=str(ports.free()), EMULATOR_PORT=str(ports.free()))
     assert done.returncode == 1
-    assert "is not a state of the emulator; remove it" in done.stderr
+    assert "is not a saved state of the emulator; delete it" in done.stderr
 
 
 def test_second_run_in_a_folder_is_refused_and_deletes_nothing(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_second_run_in_a_folder_is_refused_and_deletes_nothing(tmp_path: Path) -
         command = [*COMMAND, "run", "--state", str(state)]
         done = run_command(command, PORT=str(ports.free()), EMULATOR_PORT=str(ports.free()))
         assert (done.returncode, done.stdout) == (1, "")
-        wanted = f"{state} is in use by another `run`; end that one, or set --state to another folder"
+        wanted = f"{state} is in use by another `run`; stop that one, or set --state to another folder"
         assert done.stderr == f"signup-bridge run: {wanted}\n"
         assert {path.name: path.stat().st_ino for path in state.iterdir()} == before
         again = pair.post("deliveries/1/redeliver", {})

@@ -144,7 +144,7 @@ def test_saved_state_is_restored(tmp_path: Path, emulator: Emulator) -> None:
         assert error_of(sdk(next_one), "CreateIntlPhoneEmail", EXAMPLE) == "InternalError.VerifiedPhoneEmailErr"
 
     file.write_text("{}")
-    with State(folder, keep=True) as state, pytest.raises(OSError, match="remove it"):
+    with State(folder, keep=True) as state, pytest.raises(OSError, match="delete it"):
         state.restore(emulator)
     with State(folder, keep=False) as state:
         state.restore(emulator)

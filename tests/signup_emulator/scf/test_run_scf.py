@@ -78,7 +78,7 @@ def test_run_scf_processes_printed_command(scf: Scf, tmp_path: Path, shape: str)
     ("archive", "python310", "says"),
     [
         (False, "with", "{archive} is missing; build it with `"),
-        (True, "without", "SCF runs CPython 3.10, and this machine has none; install one"),
+        (True, "without", "CPython 3.10, which SCF runs, was not found; install it"),
     ],
 )
 def test_run_scf_reports_missing_zip_or_python(
