@@ -1,6 +1,6 @@
-# Each command sets itself up: it needs git, make and Python 3.10 or later with venv.
+# Each target installs what it needs. Required: git, make and Python 3.10 or later with venv.
 PYTHON ?= python3
-# For a second Python beside the first: make test PYTHON=python3.10 VENV_DIR=.venv-3.10
+# A second Python beside the first: make test PYTHON=python3.10 VENV_DIR=.venv-3.10
 VENV_DIR ?= .venv
 export VENV_DIR
 VENV = $(VENV_DIR)/bin
@@ -10,22 +10,22 @@ VENV = $(VENV_DIR)/bin
 
 help:
 	@echo 'make run     run the bridge on 127.0.0.1:9000 and an emulator of the API on 127.0.0.1:9010'
-	@echo 'make run-scf the same with the built zip, as SCF runs it (SHAPE=web or SHAPE=event)'
-	@echo 'make dev     .venv with the packages for development, such as pytest, ruff and mypy'
-	@echo 'make serve   run the bridge alone, against the real API, with the settings in the environment'
-	@echo 'make test    the test suite'
-	@echo 'make test-all the test suite and the slow tests, such as those of other languages and servers'
-	@echo 'make test-function the tests of function/ alone'
-	@echo 'make screenshots the pictures of the console in docs/images/, with Chromium'
-	@echo 'make package build/function/ and build/function.zip, ready for SCF'
-	@echo 'make deploy  the same on SCF, as serverless.yml describes it (see docs/guides/deploy.md)'
-	@echo 'make lint    ruff, mypy, the direction of imports, spelling and wording'
-	@echo 'make lock    renew the two lock files from pyproject.toml'
-	@echo 'make env-example .env.example, from the settings'
-	@echo 'make audit   known vulnerabilities of the packages in the lock files'
+	@echo 'make run-scf run the same with the built zip, as SCF does (SHAPE=web or SHAPE=event)'
+	@echo 'make dev     create .venv with the packages for development, such as pytest, ruff and mypy'
+	@echo 'make serve   run only the bridge, against the real API, with the settings in the environment'
+	@echo 'make test    run the test suite'
+	@echo 'make test-all run the test suite and the slow tests, such as those with other languages and servers'
+	@echo 'make test-function run only the tests of function/'
+	@echo 'make screenshots take the pictures of the console in docs/images/, with Chromium'
+	@echo 'make package build build/function/ and build/function.zip for SCF'
+	@echo 'make deploy  build the zip and deploy it to SCF as serverless.yml describes (see docs/guides/deploy.md)'
+	@echo 'make lint    run ruff and mypy, and check the direction of imports, spelling and wording'
+	@echo 'make lock    update the two lock files from pyproject.toml'
+	@echo 'make env-example write .env.example from the settings'
+	@echo 'make audit   report known vulnerabilities of the packages in the lock files'
 	@echo 'make fuzz    search with Atheris for inputs that break an invariant (TARGETS=…, SECONDS=120 each)'
-	@echo 'make mutants check that tests fail for each small change of the deciding modules'
-	@echo 'make bench   every benchmark beside its target; writes docs/explanation/performance.md (bench-check: fails below a target)'
+	@echo 'make mutants check that tests fail for each small change of the most important modules'
+	@echo 'make bench   run all benchmarks and write docs/explanation/performance.md (bench-check: fail if a figure is worse than its limit)'
 
 dev:
 	@$(PYTHON) tools/venv.py --dev
@@ -34,7 +34,7 @@ run:
 	@$(PYTHON) tools/venv.py
 	@$(VENV)/signup-bridge run
 
-# SHAPE=event: as an event function.
+# SHAPE=event runs it as an event function.
 SHAPE ?= web
 run-scf: package
 	@$(VENV)/signup-bridge run --scf $(SHAPE)
@@ -43,11 +43,11 @@ serve:
 	@$(PYTHON) tools/venv.py
 	@exec $(VENV)/signup-bridge serve
 
-# Each of many processes would compile all it reads, where the environment says that nothing compiled is kept.
+# With this variable, each of the many processes would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-# With CI=true every branch of function/ must be run. Measuring that takes half as much time again, so the tests of the
-# other packages, of the documents and of the project run apart, without it.
+# With CI=true, the tests must cover every branch of function/. Measuring the coverage takes 50 % more time, so that the
+# tests of the other packages, of the documents and of the project run separately, without it.
 PYTEST = $(VENV)/python -m pytest -m 'not toolchain'
 BESIDE = $(addprefix tests/,bench docs project signup_deploy signup_emulator signup_toolkit)
 COVERED = $(if $(CI),-n 4 --cov --cov-report=term-missing:skip-covered --cov-fail-under=100,-n 6)
@@ -88,8 +88,8 @@ lint:
 	@$(VENV)/codespell
 	@$(VENV)/python tools/wording.py
 
-# Hashes of every platform's files, so that one lock serves a laptop and the function.
-# UPGRADE=--upgrade: to the newest of all; UPGRADE='--upgrade-package NAME': of one.
+# With the hashes of every platform's files, one lock is valid on a laptop and on SCF.
+# UPGRADE=--upgrade upgrades all packages; UPGRADE='--upgrade-package NAME' upgrades one.
 LOCK = $(VENV)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command 'make lock' $(UPGRADE)
 lock:
@@ -105,7 +105,7 @@ audit:
 	@$(PYTHON) tools/venv.py --dev
 	@$(VENV)/python tools/audit.py
 
-# tests/README.md
+# tests/README.md describes fuzzing and mutants.
 TARGETS ?= signatures payload events
 SECONDS ?= 120
 fuzz:
@@ -116,7 +116,7 @@ mutants:
 	@$(PYTHON) tools/venv.py --dev
 	@PYTHONPATH=function:. $(VENV)/python -m tests.mutants $(MODULES)
 
-# docs/explanation/performance.md. Nothing else should run on the machine.
+# docs/explanation/performance.md describes the benchmarks. Run nothing else on the machine.
 bench bench-check: BENCH = PYTHONPATH=function:. $(VENV)/python -m bench
 bench:
 	@$(PYTHON) tools/venv.py --dev

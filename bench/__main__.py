@@ -1,9 +1,9 @@
-"""All benchmarks side by side, each figure beside its target.
+"""Run the benchmarks and report each figure beside its target.
 
-    make bench        takes about 20 minutes, and writes docs/explanation/performance.md's tables and plots
-    make bench-check  the same, but writes nothing, and fails when a figure is worse than it may be
+    make bench        takes about 20 minutes; writes the tables and plots of docs/explanation/performance.md
+    make bench-check  the same, but writes nothing and fails if a figure is worse than its limit
 
-Nothing else should run on the machine. `python -m bench speed burst` runs some benchmarks alone and writes nothing.
+Run nothing else on the machine. `python -m bench speed burst` runs only these benchmarks and writes nothing.
 """
 
 from __future__ import annotations
@@ -27,21 +27,19 @@ BENCHMARKS: dict[str, Callable[[Harness], Any]] = {
     "burst": burst.measure,
     "records": records.measure,
 }
-"""In the order of the report: what costs money first."""
+"""In the order of the report, which begins with the figures that cost money."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all when none is named")
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when a figure is worse than it may be"
-    )
+    parser.add_argument("benchmark", nargs="*", help=f"one or more of {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a figure is worse than its limit")
     arguments = parser.parse_args()
     wanted = arguments.benchmark or list(BENCHMARKS)
     if unknown := set(wanted) - set(BENCHMARKS):
-        parser.error(f"no benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(BENCHMARKS)}")
     processes.prepare("bench")
     measured = {}
     with start_harness() as running:
@@ -63,11 +61,11 @@ def main() -> None:
         print(f"\nSHORT: {result.target.name} is {result.target.format(result.measured or 0)}", file=sys.stderr)
     if arguments.check and worse:
         names = "".join(f"\n  {result.target.name}: {result.target.format(result.measured or 0)}" for result in worse)
-        sys.exit(f"\nbench: {len(worse)} of {len(results)} figures are worse than they may be:{names}")
+        sys.exit(f"\nbench: {len(worse)} of {len(results)} figures are worse than their limits:{names}")
 
 
 if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nbench: stopped; nothing was written")
+        sys.exit("\nbench: interrupted; nothing was written")

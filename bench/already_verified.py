@@ -1,7 +1,8 @@
-"""Measure whether response times reveal who was verified before, although REVEAL_ALREADY_VERIFIED=false conceals it.
+"""Measure whether response times reveal earlier verifications that REVEAL_ALREADY_VERIFIED=false conceals.
 
-The emulated API rejects one contact as verified and another for a wrong code, interleaved in random order. The result
-is how often the first took longer: 0.5 reveals nothing. Its standard error is printed beside it.
+The emulated API rejects one contact because it is verified and another because of a wrong code. Requests for both are
+interleaved in random order. The result is the share of pairs in which the first contact's response took longer: 0.5
+reveals nothing. The standard error is printed beside it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _delivery(contact: str) -> tuple[bytes, dict[str, str]]:
 
 
 def share_longer(one: list[float], other: list[float]) -> float:
-    """Return the share of all pairs in which the time of ``one`` is longer (Mann and Whitney's U)."""
+    """Return the share of all pairs in which the time from ``one`` is longer (Mann-Whitney U)."""
     ranked = sorted([(seconds, 1) for seconds in one] + [(seconds, 0) for seconds in other])
     ranks = sum(rank for rank, (_, is_one) in enumerate(ranked, start=1) if is_one)
     return (ranks - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))

@@ -1,6 +1,7 @@
-"""The API's stand-in for benchmarks: TLS, a set latency, and as little work as can be, for it shares the machine.
+"""Serve a minimal substitute for the API, with TLS and a configurable latency.
 
-It accepts every request, because the benchmarks measure its callers. It runs in a process of its own.
+It accepts every request and does little work, because the benchmarks measure its callers on the same machine. It runs
+in a separate process.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %
 
 @contextmanager
 def running(pem: Path, latency: float = 0.0) -> Iterator[str]:
-    """The stand-in with a server's key and certificate, which answers after ``latency`` seconds; its URL."""
+    """Run the substitute with a key and certificate, and yield its URL. It responds after ``latency`` seconds."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(pem, latency, there))
@@ -41,7 +42,7 @@ def _serve(pem: Path, latency: float, pipe: Connection) -> None:
         threading.Thread(target=_accept, args=(server, tls, latency), daemon=True).start()
         pipe.send(server.getsockname()[1])
         with suppress(EOFError, KeyboardInterrupt):
-            pipe.recv()  # until the other end is closed, or its process is gone
+            pipe.recv()  # until the other end is closed or its process has ended
 
 
 def _accept(server: socket.socket, tls: ssl.SSLContext, latency: float) -> None:
@@ -68,7 +69,7 @@ def _talk(plain: socket.socket, tls: ssl.SSLContext, latency: float) -> None:
 
 
 def _end(data: bytes) -> int:
-    """Where the first request ends; 0 when it is not whole."""
+    """Return the end of the first request, or 0 if it is incomplete."""
     head, found, rest = data.partition(b"\r\n\r\n")
     if not found:
         return 0

@@ -1,4 +1,4 @@
-"""Built folders as SCF runs them, under this machine's CPython 3.10."""
+"""Build folders and run them as SCF does, under this machine's CPython 3.10."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from signup_deploy.packaging import package
 from signup_emulator.scf.instances import INTERPRETER
 
 NO_INTERPRETER = "no CPython 3.10 on this machine"
-"""Why a built folder was not measured."""
+"""The reason why a built folder was not measured."""
 
 
 def build(name: str, target: Path) -> Path:
-    """Build the bridge, or the peer ``baseline``, in ``target``, unless it is there; return the zip's folder."""
+    """Build the bridge or the peer ``baseline`` in ``target`` if it is missing; return the folder for the zip."""
     if not (target / "function").exists():
         package.build(target, function=None if name == "bridge" else PEERS / name, report=lambda _: None)
     return target / "function"
 
 
 def command(folder: Path, interpreter: str) -> list[str]:
-    """Return the command that runs ``scf_bootstrap`` with another interpreter, which finds no packages of its own."""
+    """Return the command that runs ``scf_bootstrap`` with ``interpreter``, without the interpreter's own packages."""
     return ["/bin/bash", "-c", (folder / "scf_bootstrap").read_text().replace(INTERPRETER, f"{interpreter} -S")]
 
 
 def environ(folder: Path) -> dict[str, str]:
-    """Return the environment of the interpreter, as SCF's."""
+    """Return the interpreter's environment as on SCF."""
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(folder),
@@ -36,7 +36,7 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def drop_from_cache(folder: Path) -> None:
-    """Have the kernel read the folder's files from the disk again, so that who reads them is charged for the memory."""
+    """Drop the folder's files from the page cache, so that the process that reads them is charged for the memory."""
     for path in folder.rglob("*"):
         if path.is_file():
             file = os.open(path, os.O_RDONLY)

@@ -1,6 +1,7 @@
-"""Control groups: a limit of memory or of processor time for a process and all that it starts.
+"""Limit the memory or processor time of a process and its children with control groups.
 
-SCF gives a small instance a part of a processor and little memory. Versions 1 and 2 of Linux's control groups can.
+SCF gives a small instance a share of a processor and little memory. Versions 1 and 2 of Linux's control groups are
+supported.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PERIOD = 100_000
-"""Microseconds in which a group may use its part of a processor."""
+"""Microseconds of a period; in each, a group may use its share of a processor."""
 
 
 class GroupError(Exception):
-    """This machine or user cannot make control groups. The text says why."""
+    """This machine or user cannot create control groups. The message has the reason."""
 
 
 class Group:
-    """A control group, and whether it is one of version 2."""
+    """A control group of version 1, or of version 2 (``unified``)."""
 
     def __init__(self, folder: Path, *, unified: bool) -> None:
         self._folder = folder
         self._unified = unified
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return a command that enters the group and becomes ``command``."""
+        """Return a command that enters the group and executes ``command``."""
         return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self._folder / "cgroup.procs"), *command]
 
     def limit_memory(self, size: int) -> None:
@@ -40,7 +41,7 @@ class Group:
             self._write("memory.swappiness", 0)
 
     def limit_processor(self, part: float) -> None:
-        """Limit processor time to a part of one processor."""
+        """Limit processor time to ``part`` of one processor."""
         quota = int(PERIOD * part)
         if self._unified:
             self._write("cpu.max", f"{quota} {PERIOD}")
@@ -49,16 +50,16 @@ class Group:
             self._write("cpu.cfs_quota_us", quota)
 
     def resident(self) -> int:
-        """Return the bytes of memory that cannot be taken back: what is resident of processes, and mapped files."""
+        """Return the bytes of memory that the kernel cannot reclaim: anonymous memory and mapped files."""
         numbers = self._numbers("memory.stat")
         return sum(numbers[name] for name in (("anon", "file_mapped") if self._unified else ("rss", "mapped_file")))
 
     def was_killed(self) -> bool:
-        """Return whether the kernel killed a process here because there was no memory left."""
+        """Return whether the kernel killed a process of the group for lack of memory."""
         return bool(self._numbers("memory.events" if self._unified else "memory.oom_control")["oom_kill"])
 
     def remove(self) -> None:
-        """Remove the group; the kernel takes a moment to let go of processes that have ended."""
+        """Remove the group, once the kernel has released the processes that ended in it."""
         for _ in range(100):
             with suppress(OSError):
                 self._folder.rmdir()
@@ -75,13 +76,13 @@ class Group:
 
 @contextmanager
 def group(controller: str) -> Iterator[Group]:
-    """Make a group in which ``memory`` or ``cpu`` can be limited. Raises GroupError."""
+    """Create a group with the controller ``memory`` or ``cpu``. Raises GroupError if that is not possible."""
     parent, unified = _parent(controller)
     folder = parent / f"bench-{secrets.token_hex(4)}"
     try:
         folder.mkdir()
     except OSError as error:
-        raise GroupError(f"no control group for {controller} can be made: {error}") from None
+        raise GroupError(f"cannot create a control group for {controller}: {error}") from None
     one = Group(folder, unified=unified)
     try:
         yield one
@@ -90,7 +91,7 @@ def group(controller: str) -> Iterator[Group]:
 
 
 def _parent(controller: str) -> tuple[Path, bool]:
-    """Return the nearest group, from this process's own up, below which the controller works; and if by version 2."""
+    """Return the nearest group from this process's own upwards that enables the controller, and whether it is v2."""
     for line in Path("/proc/mounts").read_text().splitlines():
         _, mount, kind, options, *_ = line.split()
         if kind == "cgroup" and controller in options.split(","):
@@ -103,11 +104,11 @@ def _parent(controller: str) -> tuple[Path, bool]:
                 enabled = folder / "cgroup.subtree_control"
                 if enabled.exists() and controller in enabled.read_text().split():
                     return folder, True
-    raise GroupError(f"no control group of this machine limits {controller}")
+    raise GroupError(f"this machine has no control group with the controller {controller}")
 
 
 def _own(controller: str, mount: Path) -> Path:
-    """Return the folder of this process's group."""
+    """Return the folder of the group that this process belongs to."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):

@@ -1,4 +1,4 @@
-"""What the benchmarks write into docs/: tables between markers, and pictures, the same bytes for the same data."""
+"""Write the benchmarks' tables and pictures into docs/, with identical bytes for identical data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 STYLE: Any = {
     "svg.hashsalt": "signup-bridge",
-    "svg.fonttype": "none",  # so that it can be searched, and is small
+    "svg.fonttype": "none",  # text remains text: searchable and small
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -30,11 +30,11 @@ STYLE: Any = {
     "path.simplify": True,
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")
-"""Okabe and Ito's, which those tell apart who see few colours."""
+"""Okabe and Ito's palette, which people with colour blindness can distinguish."""
 
 
 def put(document: Path, tables: dict[str, str]) -> None:
-    """Write each table between ``<!-- begin name -->`` and ``<!-- end name -->``. Raises ValueError without these."""
+    """Write each table between ``<!-- begin name -->`` and ``<!-- end name -->``. Raises ValueError without them."""
     text = document.read_text()
     for name, table in tables.items():
         begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
@@ -53,5 +53,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
-    if path.suffix == ".svg":  # lines that end in spaces are of no use to anybody
+    if path.suffix == ".svg":  # matplotlib leaves spaces at the end of lines
         path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")

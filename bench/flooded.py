@@ -1,6 +1,6 @@
-"""Measure what callers without a secret cost others: silent connections, and requests that arrive byte by byte.
+"""Measure how callers without a secret slow down others: silent connections, and requests sent byte by byte.
 
-Each round has a bridge of its own under gunicorn. docs/explanation/security.md has the figures.
+Each round starts its own bridge under gunicorn. docs/explanation/security.md has the figures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def silent(url: str, count: int) -> Iterator[None]:
 
 @contextmanager
 def dripping(url: str, count: int) -> Iterator[None]:
-    """Send requests, a byte of each every half second."""
+    """Send requests at one byte every half second."""
     over = threading.Event()
 
     def drip() -> None:
@@ -76,7 +76,7 @@ def health(url: str) -> int:
 
 
 class Times:
-    """The seconds that requests of one kind took, and their statuses."""
+    """The durations in seconds and the statuses of requests of one kind."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,7 +84,7 @@ class Times:
         self.statuses: Counter[int] = Counter()
 
     def measure(self, send: Callable[[str], int], url: str, times: int = 1) -> None:
-        """Send several requests, one after the other, each on a connection of its own."""
+        """Send requests one after the other, each on its own connection."""
         for _ in range(times):
             started = time.monotonic()
             status = send(url)
@@ -120,7 +120,7 @@ def main(rounds: int, requests_per_round: int = 20) -> None:
     healths = {name: Times(f"/health, {name}") for name in names}
 
     def measure(name: str, url: str, times: int) -> None:
-        """Measure both at the same time."""
+        """Measure deliveries and health checks at the same time."""
         other = threading.Thread(target=healths[name].measure, args=(health, url, times))
         other.start()
         deliveries[name].measure(deliver, url, times)

@@ -1,4 +1,4 @@
-"""The environment of every benchmark: a folder, a certificate, the senders' process, and a line of progress."""
+"""Provide the environment of every benchmark: a folder, a certificate, the senders' process, a progress line."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from bench import api, earlier, load, servers
 from local_services import certificates
 
 CONNECTIONS = 16
-"""Connections of the senders: as many as an instance on SCF has by default."""
+"""Connections of the senders: the default concurrency of an instance on SCF."""
 
 
 class Harness(NamedTuple):
     folder: Path
     tls: certificates.Tls
     bundle: Path
-    """What every client of the API trusts."""
+    """The CA bundle of every client of the API."""
     senders: load.Senders
     earlier: Path | None
     """The files of `earlier.COMMIT`; None if this clone does not have it."""
 
     def api(self, latency: float = 0.0) -> AbstractContextManager[str]:
-        """The API's stand-in; its URL."""
+        """Run the substitute for the API, which yields its URL."""
         return api.running(self.tls.pem, latency)
 
 
@@ -39,7 +39,7 @@ def start_harness() -> Iterator[Harness]:
 
 
 def show_progress(text: str) -> None:
-    """Show progress in place of the previous text; an empty text ends the line."""
+    """Replace the previous progress line. An empty text ends the line."""
     end = "" if text and sys.stderr.isatty() else "\n"
     begin = "\r\x1b[K" if sys.stderr.isatty() else ""
     if text or begin:

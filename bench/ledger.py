@@ -1,6 +1,6 @@
-"""What the ledger's steps cost: microseconds for a claim and for a settle, with few and with many records.
+"""Measure the microseconds of a ledger's claim and settle, with few and with many records.
 
-Both are measured interleaved, A B A B, so that other load on the machine affects both.
+The measurements are interleaved, A B A B, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OUTCOMES = (outcomes.VERIFIED.code, outcomes.CODE_INCORRECT.code)
 
 @dataclass
 class Store:
-    """A ledger with so many records, and the nanoseconds that each step took."""
+    """A ledger with a number of records, and the nanoseconds that each step took."""
 
     ledger: Ledger
     records: int
@@ -61,13 +61,13 @@ class Store:
         settled = self.ledger.settle(keys, token, settlement, deadline=deadline)
         ended = time.perf_counter_ns()
         if not isinstance(claim, Acquired) or not settled:
-            sys.exit(f"not as a new delivery goes: {claim}")
+            sys.exit(f"a new delivery was not claimed and settled: {claim}")
         self.claims.append(claimed - began)
         self.settles.append(ended - claimed)
 
 
 def fill_sqlite(file: Path, records: int) -> None:
-    """Put in settled deliveries of the last days, oldest first, as the ledger itself would have left them."""
+    """Insert settled deliveries of the last days, oldest first, in the form that the ledger stores."""
     now = time.time()
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA cache_size = -500000")
@@ -92,7 +92,7 @@ def _row(claimed: float) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-# The engine's own script with one more step, so that a record here is what the engine would have written.
+# An additional step of the engine's own script, so that the records have the engine's form.
 FILL = """
 function steps.fill(seed, count, before, step, verified, incorrect)
   math.randomseed(tonumber(seed))
@@ -116,7 +116,7 @@ end
 
 
 def fill_redis(server: RedisServer, records: int) -> None:
-    """Put in settled deliveries of the last days."""
+    """Insert settled deliveries of the last days."""
     step = TTL / 2 / records
     text = scripts.build(POLICY)["claim"].text
     head, run, _ = text.partition("return steps[ARGV[1]]")
@@ -183,14 +183,16 @@ def measure_steps(pairs: int, records: int) -> None:
         lines += table("Redis", few, many)
     print(f"| engine | step | µs, {FEW:,} records | µs, {records:,} records | ratio |\n| --- | --- | --: | --: | --: |")
     print(*lines, sep="\n")
-    print(f"\nMedians of {pairs:,} pairs. The SQLite file held {full / 2**20:.0f} MiB with {records:,} records,")
-    print(f"of which, and of the {pairs:,} new ones, {left:,} were left at the end.")
+    print(f"\nMedians of {pairs:,} pairs. The SQLite file with {records:,} records had {full / 2**20:.0f} MiB.")
+    print(f"At the end, {left:,} of these and of the {pairs:,} new records remained.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=5_000, help="claims and settles (%(default)s)")
-    parser.add_argument("--records", type=int, default=1_000_000, help="how many records are many (%(default)s)")
+    parser.add_argument("--pairs", type=int, default=5_000, help="claims and settles (default: %(default)s)")
+    parser.add_argument(
+        "--records", type=int, default=1_000_000, help="records of the large ledger (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     measure_steps(arguments.pairs, arguments.records)
 

@@ -1,6 +1,6 @@
-"""Run the senders in a process of their own, at full speed or at a rate.
+"""Run the senders in a separate process, at full speed or at a fixed rate.
 
-All peers receive the same signed requests. An unexpected response ends the run, because its time means nothing.
+All peers receive the same signed requests. An unexpected response ends the run, because its duration is meaningless.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECRET = "whsec_" + base64.b64encode(b"the benchmarks of signup-bridge").decode(
 
 
 class Target(NamedTuple):
-    """A server, the text in its response to a first delivery, and the CA ``bundle`` if it speaks TLS."""
+    """A server. ``verified`` is part of its response to a first delivery; ``bundle`` is its CA if it uses TLS."""
 
     port: int
     path: str = "/"
@@ -35,61 +35,61 @@ class Target(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The measured requests: the seconds that they took in total, and the seconds of each."""
+    """The measured requests: their total duration in seconds, and the duration of each."""
 
     seconds: float
     each: tuple[float, ...]
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Return the requests per second."""
         return len(self.each) / self.seconds
 
 
 class Senders:
-    """The process."""
+    """The process that sends the requests."""
 
     def __init__(self, pool: ProcessPoolExecutor) -> None:
         self._pool = pool
 
     def run(self, what: Callable[..., Any], *arguments: Any) -> Any:
-        """Run one of the functions below there; its result."""
+        """Run one of the functions below in the process; return its result."""
         return self._pool.submit(what, *arguments).result()
 
 
 @contextmanager
 def process() -> Iterator[Senders]:
-    # The process ignores Ctrl-C. It ends with its last task, when no server responds any more.
+    # The process ignores Ctrl-C. It ends with its last task, which fails when the servers stop.
     spawn, ignored = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=ignored) as pool:
         yield Senders(pool)
 
 
-# -- what is sent --
+# -- requests --
 
 
 def first(_: int) -> tuple[bytes, dict[str, str]]:
-    """A new delivery of a new contact: its body and headers."""
+    """Return body and headers of a new delivery for a new contact."""
     body = sample_payloads.build_body(f"{random.randrange(10**14):014}", "123456", "phone")
     return body, senders.sign_headers(body, sender="standard", secret=SECRET)
 
 
 def refused(_: int) -> tuple[bytes, dict[str, str]]:
-    """The same with a signature that is another's."""
+    """Return the same with the signature of another body."""
     body, headers = first(0)
     signature = senders.sign_headers(body + b" ", sender="standard", secret=SECRET)["webhook-signature"]
     return body, headers | {"webhook-signature": signature}
 
 
 def again(number: int) -> tuple[bytes, dict[str, str]]:
-    """Return a delivery that was sent before, one of `AGAIN`, with a new signature."""
+    """Return one of `AGAIN` deliveries that were sent before, with a new signature."""
     body = sample_payloads.build_body(f"{number % AGAIN + 10**13:014}", "123456", "phone")
     delivery_id = f"msg_{number % AGAIN}"
     return body, senders.sign_headers(body, sender="standard", secret=SECRET, delivery_id=delivery_id)
 
 
 def nothing(_: int) -> tuple[bytes, dict[str, str]]:
-    """A question without a body."""
+    """Return an empty request."""
     return b"", {}
 
 
@@ -101,20 +101,20 @@ KINDS: dict[str, tuple[Callable[[int], tuple[bytes, dict[str, str]]], bytes | No
     "again": (again, b"\r\nidempotent-replayed: true\r\n"),
     "nothing": (nothing, b'"ok"'),
 }
-"""The builder of each kind, and the text in its response if it is not that of a first delivery."""
+"""The builder of each kind, and part of its response if that differs from a first delivery's."""
 
 
-# -- how --
+# -- sending --
 
 
 def closed(target: Target, kind: str, seconds: float, connections: int) -> Sample:
-    """Send the next request on each connection after the last response."""
+    """Send requests for some seconds; each connection sends the next one after the previous response."""
     end = time.monotonic() + seconds
     return _run(target, kind, connections, lambda _: time.monotonic() < end)
 
 
 def counted(target: Target, kind: str, count: int, connections: int) -> Sample:
-    """The same for a number of requests."""
+    """Send a number of requests in the same way."""
     return _run(target, kind, connections, lambda number: number < count)
 
 
@@ -142,7 +142,7 @@ def _run(target: Target, kind: str, connections: int, goes_on: Callable[[int], b
 
 
 def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
-    """Send first deliveries at a fixed rate. Each is timed from the moment it was due."""
+    """Send first deliveries at a fixed rate. The duration of each begins when it was due."""
 
     async def send() -> list[float]:
         free: asyncio.Queue[Line] = asyncio.Queue()
@@ -171,11 +171,11 @@ def at_a_rate(target: Target, rate: float, seconds: float) -> Sample:
 
 def _check(response: bytes, expected: bytes) -> None:
     if expected not in response:
-        raise ValueError(f"not what was to be measured: {response.decode()}")
+        raise ValueError(f"unexpected response: {response.decode()}")
 
 
 class Line:
-    """A connection that is kept alive."""
+    """A persistent connection."""
 
     def __init__(self, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._target = target

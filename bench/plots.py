@@ -1,4 +1,4 @@
-"""The plots of docs/explanation/performance.md, from what was measured."""
+"""Draw the plots of docs/explanation/performance.md from the measurements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = {"bridge": OWN, "baseline": BASELINE}
 
 
 def draw(measured: Mapping[str, Any], folder: Path) -> None:
-    """Write each plot as an SVG file, the same bytes for the same data."""
+    """Write each plot as an SVG file, with identical bytes for identical data."""
     with _axes(folder / "performance-targets.svg", height=6.6) as axes:
         _targets(axes, [result for one in measured.values() for result in one.results])
     with _axes(folder / "performance-throughput.svg", height=2.4) as axes:
@@ -32,7 +32,7 @@ def draw(measured: Mapping[str, Any], folder: Path) -> None:
 
 @contextmanager
 def _axes(file: Path, height: float) -> Iterator[Axes]:
-    import matplotlib as mpl  # noqa: PLC0415  takes a second, and few commands and tests draw
+    import matplotlib as mpl  # noqa: PLC0415  the import takes a second, and few commands and tests draw
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context(documents.STYLE):
@@ -42,7 +42,7 @@ def _axes(file: Path, height: float) -> Iterator[Axes]:
 
 
 def _targets(axes: Axes, results: Sequence[Result]) -> None:
-    """Draw each figure as a part of its target's bound, so that less is better in every row."""
+    """Draw each figure as a fraction of its target's bound, so that less is better in every row."""
     parts = [(result, result.part_of_bound) for result in results]
     rows = [(result, part) for result, part in parts if part is not None][::-1]
     names = ["" for _ in rows]

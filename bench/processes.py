@@ -1,4 +1,4 @@
-"""What Linux tells of the processes that are measured, in `/proc`."""
+"""Read the processor time and memory of measured processes from `/proc`."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ PROC = Path("/proc")
 
 
 def prepare(name: str) -> None:
-    """For a command of this name: say at once that it needs Linux, and end at SIGTERM as at Ctrl-C, leaving nothing."""
+    """Exit if this is not Linux, and let SIGTERM end the command as Ctrl-C does, so that it cleans up."""
     if not (PROC / "self" / "task").exists():
-        sys.exit(f"{name}: it needs Linux, whose /proc tells what processes take; elsewhere run it in a container")
+        sys.exit(f"{name}: requires Linux, because it reads /proc; on other systems, run it in a Linux container")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def worker_of(master: int) -> int:
-    """The id of a gunicorn's only worker, by the id of its first process."""
+    """Return the process id of gunicorn's only worker."""
     (worker,) = (PROC / str(master) / "task" / str(master) / "children").read_text().split()
     return int(worker)
 
 
 def seconds_of(pid: int) -> float:
-    """The processor seconds that a process has taken."""
+    """Return the processor seconds of a process."""
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(leader: int) -> float:
-    """The processor seconds that a process, its children and all their threads have taken, to the nanosecond."""
+    """Return the processor seconds of a process, its children and all their threads, with nanosecond precision."""
     children = (PROC / str(leader) / "task" / str(leader) / "children").read_text().split()
     files = [file for pid in [leader, *children] for file in (PROC / str(pid) / "task").glob("*/schedstat")]
     return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
 def resident(leader: int) -> int:
-    """Bytes of resident memory of a process and its children."""
+    """Return the bytes of resident memory of a process and its children."""
     total = 0
     for path in PROC.glob("[0-9]*/status"):
         with contextlib.suppress(OSError):

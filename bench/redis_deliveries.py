@@ -1,6 +1,6 @@
-"""Verified deliveries over a Redis ledger, with the code of this tree or of an earlier commit, for `redis_cost.py`.
+"""Record verified deliveries in a Redis ledger, with the current code or an earlier commit's, for `redis_cost.py`.
 
-PYTHONPATH=FUNCTION_FOLDER python bench/redis_deliveries.py PACKAGE PORT COUNT
+Usage: PYTHONPATH=FUNCTION_FOLDER python bench/redis_deliveries.py PACKAGE PORT COUNT
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ CONNECTIONS = 8
 KEY = b"a key of thirty-two bytes, or more"
 NAMES: dict[str, tuple[str, str, tuple[str, str, str]]] = {
     "signup_bridge": ("ledger.redis.ledger", "core.clock", ("sent_at", "gave_up_at", "requested")),
-    "bridge": ("ledger.redis", "clock", ("sent", "gave_up", "asked")),  # as of commit 6d831f2
+    "bridge": ("ledger.redis", "clock", ("sent", "gave_up", "asked")),  # names as of commit 6d831f2
 }
-"""By package: the modules of the Redis ledger and of the clock, and the names of a settlement's times."""
+"""For each package, the modules of the Redis ledger and of the clock, and the names of a settlement's times."""
 
 
 def run(package: str, port: int, count: int) -> None:
@@ -28,7 +28,7 @@ def run(package: str, port: int, count: int) -> None:
     ledgers, keys = import_module(f"{package}.ledger"), import_module(f"{package}.ledger.keys")
     clock_module: Any = import_module(f"{package}.{clocks}")
     clock = clock_module.SystemClock()
-    policy = ledgers.Policy(345_600.0, 5, 600.0, 1e-6, False)  # noqa: FBT003  the names differ
+    policy = ledgers.Policy(345_600.0, 5, 600.0, 1e-6, False)  # noqa: FBT003  the parameters' names differ
     ledger = import_module(f"{package}.{engine}").RedisLedger(f"redis://127.0.0.1:{port}/0", policy, clock, key=KEY)
     numbers, ended = itertools.count(), []
 
@@ -52,7 +52,7 @@ def run(package: str, port: int, count: int) -> None:
         thread.join()
     ledger.close()
     if ended != [True] * count:
-        sys.exit(f"{ended.count(True)} of {count} deliveries were settled")
+        sys.exit(f"only {ended.count(True)} of {count} deliveries were settled")
 
 
 if __name__ == "__main__":

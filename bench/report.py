@@ -1,4 +1,4 @@
-"""The report: a table for the terminal; the tables and plots of docs/explanation/performance.md from the same data."""
+"""Render the results for the terminal, and for docs/explanation/performance.md from the same data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.targets import Result
 
 
 def table(results: Iterable[Result]) -> str:
-    """The targets and what was measured, in columns."""
+    """Return the targets and the measured figures in aligned columns."""
     rows = [_row(result) for result in results]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
@@ -35,7 +35,7 @@ def summary(one: Any) -> str:
 
 
 def write(measured: Mapping[str, Any]) -> None:
-    """Write the tables between their marks, and the plots beside them."""
+    """Write the tables between their markers, and the plots."""
     results = [result for one in measured.values() for result in one.results]
     tables = {
         "machine": _machine(),
@@ -59,7 +59,7 @@ def _row(result: Result) -> tuple[str, str, str, str, str]:
 
 
 def _machine() -> str:
-    """Return a description of the machine and the versions."""
+    """Return a description of the machine and of the software versions."""
     model = re.search("model name\t: (.*)", Path("/proc/cpuinfo").read_text())
     packages = ", ".join(f"{name} {version(name)}" for name in ("flask", "gunicorn", "tencentcloud-sdk-python-common"))
     return (
@@ -104,7 +104,7 @@ def _costs(speed: Throughput) -> str:
 
 def _layers(profile: Profile) -> str:
     if not profile.layers:
-        return "Not measured: py-spy may not look at other processes here.\n"
+        return "Not measured: py-spy has no permission to read other processes on this machine.\n"
     names = [*(name for name, _ in LAYERS), ELSE, PROCESSOR]
     rows = [(name, *(f"{of.get(name, 0):.0f}" for of in profile.layers.values())) for name in names]
     return documents.table(("µs of a request", *profile.layers), rows)

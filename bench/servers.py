@@ -1,4 +1,4 @@
-"""Starts what is measured: the bridge and its peers, each as one process tree on a free port."""
+"""Start the measured servers: the bridge and its peers, each as one process tree on a free port."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ START_LIMIT = 30.0
 
 
 class NotStartedError(RuntimeError):
-    """A server ended before it answered, or did not answer in time."""
+    """A server ended before its first response, or did not respond in time."""
 
 
 class Server(NamedTuple):
-    """A running server, and its first process's id."""
+    """A running server, and the id of its first process."""
 
     target: Target
     pid: int
 
 
 def trusted(own: Path, folder: Path) -> Path:
-    """Return the CA bundle of every API client: certifi's and the stand-in's certificate."""
+    """Write and return the CA bundle of every API client: certifi's bundle and the substitute API's certificate."""
     bundle = folder / "trusted.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes() + own.read_bytes())
     return bundle
@@ -45,7 +45,7 @@ def trusted(own: Path, folder: Path) -> Path:
 
 @contextmanager
 def bridge(api: str, bundle: Path, folder: Path, root: Path = ROOT, /, **settings: str) -> Iterator[Server]:
-    """The bridge in the tree at ``root``, with a ledger of its own in the folder unless ``settings`` name one."""
+    """Run the bridge of the tree at ``root``. Its ledger is in the folder, unless ``settings`` name another."""
     folder.mkdir(exist_ok=True)
     environ = {**_settings(bundle, folder), **settings}
     command = [sys.executable, "-m", "gunicorn", "-c", "function/gunicorn.conf.py"]
@@ -57,7 +57,7 @@ def bridge(api: str, bundle: Path, folder: Path, root: Path = ROOT, /, **setting
 def built_bridge(
     command: list[str], folder: Path, environ: dict[str, str], api: str, bundle: Path, scratch: Path
 ) -> Iterator[Server]:
-    """The bridge in a built folder, started by a command; the server's log is in ``scratch``, and so is its ledger."""
+    """Run the bridge of a built folder with a command. Its log and ledger are in ``scratch``."""
     scratch.mkdir(exist_ok=True)
     environ = {**_settings(bundle, scratch), **environ}
     with _started(command, folder, api, environ, scratch / "bridge.log") as (port, pid):
@@ -65,7 +65,7 @@ def built_bridge(
 
 
 def _settings(bundle: Path, folder: Path) -> dict[str, str]:
-    """The bridge's settings for benchmarks: the rate limit never waits, and the ledger is in the folder."""
+    """Return the bridge's settings for benchmarks: no rate limit, and a ledger in the folder."""
     return {
         "DOMAIN_API_CA_BUNDLE": str(bundle),
         "DOMAIN_API_RATE": "100000",
@@ -76,7 +76,7 @@ def _settings(bundle: Path, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str) -> Iterator[Server]:
-    """Run a peer in Python: the name of its folder, and its settings."""
+    """Run the Python peer in the folder ``name``, with its settings."""
     command = [sys.executable, "-m", "gunicorn", "-c", str(PEERS / "baseline" / "gunicorn.conf.py")]
     environ = {"DOMAIN_API_CA_BUNDLE": str(bundle), **settings}
     with _started(command, PEERS / name, api, environ, folder / f"{name}.log") as (port, pid):
@@ -85,7 +85,7 @@ def flask_peer(name: str, api: str, bundle: Path, folder: Path, **settings: str)
 
 @contextmanager
 def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
-    """The peer in Node; None without Node or its packages."""
+    """Run the peer in Node. Yields None if Node is missing or its packages cannot be installed."""
     environ = node_environ()
     if environ is None:
         yield None
@@ -97,17 +97,17 @@ def node_peer(api: str, bundle: Path, folder: Path) -> Iterator[Server | None]:
 
 @cache
 def node_environ() -> dict[str, str] | None:
-    """Return the environment of the peer in Node, whose packages it installs; None if it cannot run here.
+    """Install the packages of the peer in Node and return its environment, or None if it cannot run here.
 
-    It is asked for more than once, and npm may take minutes to find no network.
+    Cached, because several benchmarks use it, and without a network npm may take minutes to fail.
     """
     if not npm.are_there():
-        print("bench: no node and npm here: the peer in Node is left out", file=sys.stderr)
+        print("bench: node or npm is missing; the peer in Node is skipped", file=sys.stderr)
         return None
     try:
         modules = npm.installed(PEERS / "node", ROOT / "build" / "bench-node")
     except subprocess.SubprocessError as error:
-        print(f"bench: the peer in Node is left out: {error}", file=sys.stderr)
+        print(f"bench: the peer in Node is skipped: {error}", file=sys.stderr)
         return None
     return {"PATH": os.environ["PATH"], "NODE_PATH": str(modules), "NODE_ENV": "production"}
 
@@ -142,5 +142,5 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             if connection.getresponse().status == 200:
                 return
         if process.poll() is not None or time.monotonic() > end:
-            raise NotStartedError(f"it did not start:\n{log.read_text()}")
+            raise NotStartedError(f"the server did not start; its log:\n{log.read_text()}")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The targets as data, and the results beside them."""
+"""Define the targets as data, and their results."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 
 class Target(NamedTuple):
-    """A figure and its bound. ``unit`` stands behind both; it is empty for a ratio.
+    """A figure and its bound. ``unit`` follows both; it is empty for a ratio.
 
-    ``guard`` is what `make bench-check` accepts where the bound is not reached, or just: a little beyond what it was
-    when docs/explanation/performance.md said why.
+    ``guard`` is the limit that `make bench-check` enforces instead if the bound is missed or only just met. It is a
+    little beyond the figure that docs/explanation/performance.md explains.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Target(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The figure measured for a target, or None if this machine cannot measure it, and its ``detail``."""
+    """The measured figure of a target, or None if this machine cannot measure it, and its ``detail``."""
 
     target: Target
     measured: float | None
@@ -32,12 +32,12 @@ class Result(NamedTuple):
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is met, or was not measured."""
+        """Return whether the target is met or was not measured."""
         return self._is_within(self.target.bound)
 
     @property
     def is_guarded(self) -> bool:
-        """Whether it is not worse than it may be."""
+        """Return whether the figure is within the limit of `make bench-check`."""
         return self._is_within(self.target.bound if self.target.guard is None else self.target.guard)
 
     def _is_within(self, bound: float) -> bool:
@@ -47,7 +47,7 @@ class Result(NamedTuple):
 
     @property
     def part_of_bound(self) -> float | None:
-        """The figure as a part of its bound, less being better; None if there is none."""
+        """Return the figure as a fraction of its bound, where less is better, or None without a figure."""
         if not self.measured or not self.target.bound:
             return None
         part = self.measured / self.target.bound

@@ -1,6 +1,6 @@
-"""Hooks and fixtures that more than one package needs; those of a single package are in its own conftest.py.
+"""Define hooks and fixtures for several packages. A package's own fixtures are in its conftest.py.
 
-A fixture imports what it needs when a test requests it, so that one file of the suite starts quickly.
+A fixture imports its modules when a test requests it, so that a single test file starts quickly.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def pytest_configure() -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip files that cannot contain the only marker selected: importing all of them takes longer than some tests."""
+    """Skip files that cannot contain the only selected marker, because importing all files takes seconds."""
     marker = config.option.markexpr
     if marker not in ("browser", "toolchain") or collection_path.suffix != ".py":
         return None
@@ -85,7 +85,7 @@ def check_log_fields() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def close_ledgers() -> Iterator[None]:
-    """Close the ledger of each application: it refers to itself, so its files would stay open until a collection."""
+    """Close the ledger of each application. Its files would stay open until the next garbage collection."""
     yield
     builders = sys.modules.get("tests.support.bridge.instances")
     for ledger in list(builders.LEDGERS) if builders else []:
@@ -124,7 +124,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def build(emulator: Emulator, ledger: dict[str, str]) -> Iterator[Build]:
-    """Return a function that creates instances, which share a ledger."""
+    """Return a function that creates instances with a shared ledger."""
     from tests.support.bridge.instances import bridge
 
     instances: list[Bridge] = []
@@ -159,7 +159,7 @@ def redis_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture
 def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
-    """Return an empty Redis."""
+    """Return a Redis server without data."""
     with redis_of_the_session.client as client:
         client.flushall()
     return redis_of_the_session
@@ -167,7 +167,7 @@ def redis_server(redis_of_the_session: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def npm_packages() -> Path:
-    """Return the folder `node_modules`."""
+    """Install the npm packages and return the folder `node_modules`."""
     from tests.support.tools import node_packages
 
     return node_packages.install()
@@ -178,7 +178,7 @@ def npm_packages() -> Path:
 
 @pytest.fixture(scope="session")
 def python3_10() -> str:
-    """Return a Python 3.10 without what is installed beside it."""
+    """Return the path of a CPython 3.10."""
     from signup_toolkit import python310
 
     found = python310.find()
@@ -210,7 +210,7 @@ def built(run_folder: Path) -> Package:
 
 @pytest.fixture(scope="session")
 def scf(built: Package, python3_10: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scf]:
-    """Return what starts the built zip as SCF does."""
+    """Return an object that starts the built zip as SCF does."""
     from tests.support.bridge.targets import Scf
 
     with ExitStack() as unpacking:

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted is what was done, and nothing is there unless it is asked for."""
+"""Test that `GET /metrics` counts what the bridge did, and that it exists only if enabled."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Figures = dict[tuple[str, ...], float]
 
 
 def figures(text: str) -> Figures:
-    """Each sample that is not zero: its name without the prefix, and its labels' values in their names' order."""
+    """Return each sample that is not zero, by name without the prefix and label values, sorted by label name."""
     return {
         (
             sample.name.removeprefix("signup_bridge_"),
@@ -60,7 +60,7 @@ def scrape(of: Bridge) -> Figures:
 
 
 def named(series: Figures, name: str) -> Figures:
-    """Those of one name, by their labels."""
+    """Return the samples of one metric by their labels."""
     return {labels[1:]: value for labels, value in series.items() if labels[0] == name}
 
 
@@ -69,7 +69,7 @@ def counted(emulator: Emulator) -> Bridge:
     return bridge(emulator.url, METRICS="true", REQUEST_BUDGET=2)
 
 
-# -- off --
+# -- disabled metrics --
 
 
 def test_metrics_route_is_off_by_default(default_bridge: Bridge) -> None:
@@ -94,7 +94,7 @@ def test_prometheus_client_is_imported_only_if_enabled(setting: str, imported: s
     assert done.stdout.splitlines()[-1] == imported
 
 
-# -- what is counted --
+# -- counters --
 
 
 def test_every_series_exists_from_start(emulator: Emulator, counted: Bridge) -> None:
@@ -120,12 +120,12 @@ def test_results_cover_every_classification_of_call() -> None:
 
 
 TWICE = {"already-verified", "attempts-exhausted", "outcome-unresolved", "idempotency-key-reused", "send-limited"}
-"""The scenes in which another delivery goes before."""
+"""The scenarios in which another delivery precedes."""
 
 
 @pytest.mark.parametrize(
     "code", [code for code in SCENES if code not in ("method-not-allowed", "delivery-not-found")]
-)  # no POST
+)  # these are not POST requests
 def test_each_outcome_is_counted(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     bridged, _ = SCENES[code].play(Way("http"), emulator, monkeypatch, METRICS="true")
     counts = named(scrape(bridged), "deliveries_total")
@@ -142,7 +142,7 @@ def test_deliveries_in_each_profile_carry_its_label(emulator: Emulator, profile:
 
 
 def test_metrics_conceal_already_verified(emulator: Emulator) -> None:
-    """Metrics have no authentication: a reader who compares them before and after a guess would see it."""
+    """Metrics require no authentication, so that anyone could compare them before and after a guess."""
     hiding = bridge(emulator.url, METRICS="true", REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
     before = scrape(hiding)
@@ -194,7 +194,7 @@ def test_labels_never_come_from_requests_or_replies() -> None:
     assert figures(text)["api_calls_total", CREATE, "upstream-failed"] == 1
 
 
-# -- the gauge --
+# -- the gauge of unknown outcomes --
 
 
 def test_unknown_outcomes_gauge_reads_ledger(emulator: Emulator, build: Any) -> None:
@@ -223,7 +223,7 @@ def test_unavailable_ledger_leaves_other_metrics(emulator: Emulator, tmp_path: P
     assert "# TYPE signup_bridge_unknown_outcomes gauge" in text
     found = figures(text)
     assert named(found, "unknown_outcomes") == {}
-    assert found["ledger_errors_total",] == 3  # at the start, for the delivery, and just now
+    assert found["ledger_errors_total",] == 3  # at startup, for the delivery, and for this request
     assert found["deliveries_total", "ledger-unavailable", "status"] == 1
 
 
@@ -232,7 +232,7 @@ def test_scrape_does_not_wait_for_ledger_queries(counted: Bridge, monkeypatch: p
     assert counted.client.get("/metrics").status_code == 200
 
 
-# -- in the other shapes, and under load --
+# -- other function types, and load --
 
 
 def test_event_function_returns_same_metrics(counted: Bridge, emulator: Emulator) -> None:
@@ -264,7 +264,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator,
 
 
 def test_sums_agree_under_concurrent_load(served: tuple[Emulator, str, Path]) -> None:
-    """Metrics, responses, log lines and the API's calls agree."""
+    """Metrics, responses, log lines and the API's calls must agree."""
     emulator, url, log = served
 
     def work(number: int) -> Any:

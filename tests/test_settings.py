@@ -1,4 +1,4 @@
-"""Settings are read from the environment, and every problem is reported at once."""
+"""Test that settings are read from the environment, and that all problems are reported at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the ledger: its URL, its key and its folder."""
+"""Test the settings of the ledger: its URL, its key and its folder."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_build_ledger_creates_private_state_folder(tmp_path: Path) -> None:
 
 
 def test_ledger_clients_are_imported_only_if_needed() -> None:
-    """Imports are cold start."""
+    """Imports take time in a cold start."""
     program = "import sys; from signup_bridge import app; print('redis' in sys.modules, 'sqlite3' in sys.modules)"
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "function")}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Secrets and keys as people write them into an environment: with comments, quotes and strays beside them."""
+"""Test secrets and keys that people write with comments, quotes or stray words into an environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A refused start: one JSON line in the log, readable text on a terminal, no traceback, and no secret in either."""
+"""Test a refused start: one JSON line in the log, readable text on a terminal, no traceback and no secret."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def start(command: list[str], env: Mapping[str, str] | None = None, **streams: A
 
 
 def terminal_text(end: int) -> str:
-    """Return the text that was written to a terminal, at its other end."""
+    """Return the text that was written to a terminal, read from its other end."""
     text = b""
     try:
         while chunk := os.read(end, 65_536):
             text += chunk
-    except OSError:  # Linux says so that the other side is closed
+    except OSError:  # on Linux, this means that the other side is closed
         pass
     os.close(end)
     return text.decode().replace("\r\n", "\n")
@@ -92,7 +92,7 @@ def test_refused_start_on_terminal_writes_text(command: list[str]) -> None:
 
 @pytest.mark.parametrize("seen", ["stdout", "stderr"])
 def test_refused_start_on_one_terminal_of_two_writes_text_there(seen: str) -> None:
-    """The log goes where stdout goes: a pipe beside a terminal gets the line, and the terminal the text."""
+    """The log follows stdout: a pipe receives the line, while a terminal at the other stream receives the text."""
     end, terminal = pty.openpty()
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, seen: terminal}
     done = start(GUNICORN, **streams)
@@ -123,7 +123,7 @@ def test_refused_start_output_lines_are_json() -> None:
 
 
 def test_start_makes_no_costly_classes_and_imports_nothing_that_few_requests_need() -> None:
-    """Python takes 0.5 ms of a cold start to make a frozen dataclass."""
+    """Creating a frozen dataclass takes 0.5 ms of a cold start."""
     program = """
 import dataclasses, inspect, sys
 import signup_bridge.app, signup_bridge.ledger.sqlite.ledger, signup_bridge.startup, signup_bridge.web.gunicorn_worker

@@ -1,7 +1,7 @@
 """Report known vulnerabilities of the locked packages: `.venv/bin/python tools/audit.py [options of pip-audit]`.
 
-A known vulnerability fails the audit, and so does an error. Advisories that cannot be reached do not, because a machine
-may reach its package index only. The output then says NOT AUDITED, and names each package without data.
+A known vulnerability or an error fails the audit. Advisories that cannot be reached do not, because some machines can
+reach only a package index. The output then contains NOT AUDITED and names each package without data.
 """
 
 import json
@@ -13,13 +13,13 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 UNREACHABLE = re.compile(r"requests\.exceptions\.|pip_audit\._service\.interface\.|network may be blocking")
-"""Part of pip-audit's message then. Its exit status is the same for an error and for a vulnerability."""
+"""Part of pip-audit's message if advisories cannot be reached. Its exit status is the same as for a vulnerability."""
 
 
 def main() -> None:
     command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--format", "json"]
     command += ["--progress-spinner", "off", *(word for lock in LOCKS for word in ("-r", os.path.join(ROOT, lock)))]
-    done = subprocess.run(command + sys.argv[1:], capture_output=True, text=True, check=False)  # noqa: S603  our own
+    done = subprocess.run(command + sys.argv[1:], capture_output=True, text=True, check=False)  # noqa: S603  our program
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except ValueError:

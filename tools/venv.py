@@ -1,7 +1,7 @@
-"""Make `.venv`, or renew it when it is stale: `python3 tools/venv.py [--dev]`.
+"""Create `.venv`, or update it if it is stale: `python3 tools/venv.py [--dev]`.
 
-It is stale if it was made by another Python, in another folder, or from other requirements. `VENV_DIR` names another
-folder. Any Python 3 can read this file, so that one that is too old can say so.
+It is stale if it was created by another Python, in another folder, or from other requirements. `VENV_DIR` sets another
+folder. Every Python 3 can parse this file, so that an old version can report that it is too old.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ sys.exit(main())
 
 def main() -> None:
     if sys.version_info < (3, 10):
-        sys.exit("signup-bridge needs Python 3.10 or later; install it, then: make PYTHON=python3.10 …")
+        sys.exit("signup-bridge requires Python 3.10 or later; install it, then run: make PYTHON=python3.10 …")
     try:
         import ensurepip  # noqa: F401, PLC0415
         import venv  # noqa: F401, PLC0415
     except ImportError:
-        sys.exit("signup-bridge needs Python's venv module; on Debian and Ubuntu: apt-get install python3-venv")
+        sys.exit("signup-bridge requires Python's venv module; on Debian and Ubuntu: apt-get install python3-venv")
     if any(is_stale(lock) for lock in BASE + DEV):
         print("creating " + os.path.relpath(VENV, ROOT) + " …", flush=True)
         run(sys.executable, "-m", "venv", "--clear", VENV)
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def write_command() -> None:
-    """Write the command `signup-bridge`, which runs from the checkout: nothing is built or installed for it."""
+    """Write the command `signup-bridge`, which runs the code of the checkout without installing it."""
     script = SCRIPT.format(function=os.path.join(ROOT, "function"), root=ROOT)
     if os.path.exists(COMMAND):
         with open(COMMAND, encoding="utf-8") as present:
@@ -61,15 +61,15 @@ def write_command() -> None:
                 return
     with open(COMMAND, "w", encoding="utf-8") as new:
         new.write(script)
-    os.chmod(COMMAND, 0o755)  # noqa: S103  every user may run it, as the other commands
+    os.chmod(COMMAND, 0o755)  # noqa: S103  executable for every user, like the other commands
 
 
 def is_stale(lock: str) -> bool:
-    """Whether `.venv` holds another state of this lock than the wanted one. A lock of `DEV` may be absent."""
+    """Return whether `.venv` was created from another state of this lock. A lock of `DEV` may be absent."""
     if not os.path.exists(PYTHON):
         return True
     if not os.path.exists(stamp_path(lock)):
-        return lock in BASE  # an installation that was interrupted
+        return lock in BASE  # the installation was interrupted
     with open(stamp_path(lock)) as stamp:
         return stamp.read() != fingerprint(lock)
 
@@ -85,7 +85,7 @@ def fingerprint(lock: str) -> str:
 
 
 def install_uv(lock: str) -> None:
-    """Install the uv that the lock pins, if it pins one: it installs a long lock in a tenth of pip's processor time."""
+    """Install uv if the lock pins it, because uv installs a long lock in a tenth of pip's processor time."""
     pinned = re.search(r"^uv==.*(\n .*)*", read(lock), re.MULTILINE)
     if pinned:
         path = os.path.join(VENV, ".uv.txt")
@@ -95,9 +95,9 @@ def install_uv(lock: str) -> None:
 
 
 def install(lock: str) -> None:
-    """Install exactly what the lock pins, by uv if it is there, else by pip.
+    """Install exactly the packages that the lock pins, with uv if it is installed, otherwise with pip.
 
-    uv does not read pip's configuration. If it cannot reach the index, or lacks a certificate, pip installs the lock.
+    uv does not read pip's configuration. If it cannot reach the index or lacks a certificate, pip installs the lock.
     """
     path = os.path.join(ROOT, lock)
     total = sum("==" in line for line in read(lock).splitlines())
@@ -119,10 +119,10 @@ def uv_environment() -> "dict[str, str]":
 
 
 def pip_install(path: str, total: int = 0) -> None:
-    """Install a file of requirements by pip.
+    """Install a requirements file with pip.
 
-    Without ``--no-deps`` pip would resolve what is resolved already: up to 23.2.1 it takes the newest release of a
-    package that another one requires with an extra, which the lock does not have.
+    Without ``--no-deps``, pip would resolve the dependencies again: up to version 23.2.1, it selects the newest release
+    of a package that another one requires with an extra, and the lock does not contain that release.
     """
     options = ["--disable-pip-version-check", "--no-input", "--no-deps", "--require-hashes", "--progress-bar", "off"]
     run(PYTHON, "-m", "pip", "install", *options, "-r", path, total=total)
@@ -134,7 +134,7 @@ def read(lock: str) -> str:
 
 
 def run(*command: str, total: int = 0) -> None:
-    """Run it, and show its output only if it fails: pip's warnings are about this machine's pip, not about the lock."""
+    """Run a command, and print its output only if it fails, because pip's warnings do not concern the lock."""
     output = []
     collected = 0
     progress = total > 0 and sys.stdout.isatty()
@@ -156,4 +156,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the next run starts the installation again")
+        sys.exit("\ninterrupted; the next run restarts the installation")

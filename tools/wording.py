@@ -1,7 +1,7 @@
-"""Check the project's texts for wording that readers stumble over: `.venv/bin/python tools/wording.py [FILES]`.
+"""Check the project's texts for unidiomatic wording: `.venv/bin/python tools/wording.py [FILES]`.
 
-Each rule is a regular expression, the words to use instead, and an example that it must find. codespell finds
-misspelled words. Other prose linters are not used: they download their rules from elsewhere, or judge taste.
+Each rule has a regular expression, the words to use instead, and an example that it must find. codespell finds
+misspelled words. The project uses no other prose linter, because they download their rules or check matters of taste.
 """
 
 import re
@@ -79,7 +79,7 @@ def find(text: str) -> "list[tuple[int, str, str]]":
 def project_files() -> "list[Path]":
     """Return the text files that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our own
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our program
     names = done.stdout.splitlines()
     return [ROOT / name for name in names if Path(name).suffix in TEXTS and not name.startswith(EXCLUDED)]
 

@@ -1,4 +1,7 @@
-"""A burst at the account's quota, from senders that obey Retry-After: to one instance, and to two on one Redis."""
+"""Measure a burst at the account's quota from senders that obey Retry-After.
+
+The burst goes to one instance, and to two instances that share a Redis.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ from signup_toolkit import sample_payloads, senders
 
 COUNT, QUOTA = 200, 20
 CALL_TIME = 0.3
-"""Seconds that the emulated API takes for a call."""
+"""Seconds that a call of the emulated API takes."""
 RUNS = 3
-"""For each number of instances; the worst of all counts."""
+"""For each number of instances. The worst run is reported."""
 INSTANCES = (1, 2)
 LEDGER_KEY = "a key of thirty-two bytes, or more"
 
@@ -36,14 +39,14 @@ class Burst(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """Seconds until the last delivery was verified, and the calls that the API refused for the quota."""
+    """Seconds until the last delivery was verified, and the calls that the API rejected because of the quota."""
 
     seconds: float
     refused: int
 
 
 def measure(harness: Harness) -> Burst:
-    """Measure with an emulated account, which counts its calls as the API does."""
+    """Run the bursts against an emulated account, which enforces the quota as the API does."""
     observed = []
     for run, instances in itertools.product(range(1, RUNS + 1), INSTANCES):
         show_progress(f"burst: {run} of {RUNS}, instances: {instances}")
@@ -59,7 +62,7 @@ def measure(harness: Harness) -> Burst:
 
 
 def run_once(harness: Harness, instances: int, count: int = COUNT) -> Observed:
-    """Send a burst within a second. Raises ValueError if a delivery does not end as verified."""
+    """Send a burst within a second. Raises ValueError if a delivery is not verified in the end."""
     folder = Path(tempfile.mkdtemp(dir=harness.folder))
     with ExitStack() as running:
         account, url, bodies = running.enter_context(_account(count))
@@ -78,7 +81,10 @@ def run_once(harness: Harness, instances: int, count: int = COUNT) -> Observed:
 
 @contextmanager
 def _account(count: int) -> Iterator[tuple[Connection, str, list[bytes]]]:
-    """An emulated account in a process of its own: its pipe, its URL, and bodies with codes that it has sent."""
+    """Run an emulated account in a separate process.
+
+    Yields its pipe, its URL, and request bodies with the codes that it has sent.
+    """
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
     process = spawn.Process(target=_serve_account, args=(there, count))
@@ -92,7 +98,7 @@ def _account(count: int) -> Iterator[tuple[Connection, str, list[bytes]]]:
 
 
 def _serve_account(pipe: Connection, count: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal reaches it, too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to this process, too
     with Emulator(rate=QUOTA) as emulator:
         emulator.delay = CALL_TIME
         for number in range(count):
@@ -107,7 +113,7 @@ def _serve_account(pipe: Connection, count: int) -> None:
 
 
 def send_burst(bridges: list[Target], bodies: list[bytes]) -> float:
-    """Send all bodies within a second, each until it is verified; return the seconds until the last one is."""
+    """Start all deliveries within a second and retry each until it is verified; return the seconds that this took."""
 
     async def send_all() -> None:
         await asyncio.gather(*(_send(bridges, number, body, len(bodies)) for number, body in enumerate(bodies)))

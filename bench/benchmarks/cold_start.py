@@ -1,9 +1,9 @@
-"""How long a cold start takes, from the start of the process to the first answers, and how much memory it holds.
+"""Measure the time from a process's start to its first responses, and the memory that it then uses.
 
-Built folders under a CPython 3.10, interleaved in random order: the bridge as `make package` builds it; the baseline,
-built in the same way; the bridge of an earlier commit, built by its own code; and the first two without bytecode, as is
-commonly deployed. The peer in Node runs under this machine's Node. Some of them start again on a tenth of a processor,
-which is what a small instance may have.
+These built folders start under CPython 3.10, interleaved in random order: the bridge as `make package` builds it; the
+baseline, built in the same way; the bridge of an earlier commit, built with its own code; and the first two without
+bytecode, a common way to deploy. The Node peer runs under this machine's Node. Some of them also start on a tenth of a
+processor, because a small instance may have no more.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from signup_toolkit import ports, python310, sample_payloads, senders
 CONTACT, CODE = "18766554433", "123456"
 TURNS, THROTTLED_TURNS = 15, 4
 TENTH = 0.1
-"""The part of a processor that the throttled starts have."""
+"""The share of a processor for the throttled starts."""
 
 
 @dataclass
 class Peer:
-    """One built folder, how it is started, and what was measured of it.
+    """A built folder, the command that starts it, and its measurements.
 
-    These are the seconds to /health and to a verified delivery, the processor's seconds until then, and bytes.
+    The measurements are the seconds until /health responds and until a delivery is verified, the processor seconds
+    until then, and the bytes of memory.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Peer:
 
 
 class ColdStart(NamedTuple):
-    """The starts on whole processors and on a tenth of one: none where they cannot be measured."""
+    """The starts on whole processors and on a tenth of one. A list is empty if this machine cannot measure it."""
 
     peers: Sequence[Peer]
     throttled: Sequence[Peer]
@@ -87,7 +88,7 @@ def measure(harness: Harness) -> ColdStart:
 
 
 def _peers(harness: Harness, interpreter: str) -> Iterator[Peer]:
-    """Yield the applications as they are built, two of them without bytecode, too, and the one in Node."""
+    """Yield the built applications, two of them also without bytecode, and the one in Node."""
     for name in ("bridge", "baseline"):
         folder = built.build(name, harness.folder / "built" / name)
         bare = folder.with_name("bare")
@@ -102,14 +103,14 @@ def _peers(harness: Harness, interpreter: str) -> Iterator[Peer]:
 
 
 def _take_turns(peers: Sequence[Peer], turns: int, emulator: Emulator, scratch: Path) -> None:
-    for turn in range(turns + 1):  # the first one fills the machine's caches
+    for turn in range(turns + 1):  # the first turn fills the machine's caches
         show_progress(f"cold start: turn {turn} of {turns}")
         for peer in random.sample(peers, len(peers)):
             start(peer, emulator, scratch, counted=turn > 0)
 
 
 def start(peer: Peer, emulator: Emulator, scratch: Path, *, counted: bool) -> None:
-    """One cold start: nothing is left of the one before."""
+    """Measure one cold start, without state from an earlier one."""
     emulator.reset()
     port = ports.free()
     environ = {
@@ -151,7 +152,7 @@ def ask(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Send the request until a response arrives, which must be 200."""
+    """Repeat the request until a response arrives. Raises AssertionError if its status is not 200."""
     while True:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         with contextlib.closing(connection), contextlib.suppress(ConnectionError):
@@ -179,7 +180,7 @@ _THROTTLED_COMPARISONS = (
     (targets.COLD_TENTH_VERIFIED, "verified", "baseline"),
     (targets.COLD_TENTH_PROCESSOR, "processor", "baseline"),
 )
-"""Each target, the figure that it compares, and the peer beside the bridge."""
+"""Each target, the figure to compare, and the peer that the bridge is compared with."""
 
 
 def _results(

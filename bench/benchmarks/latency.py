@@ -1,4 +1,4 @@
-"""What the bridge adds to the API's own time, at the pace of a usual account."""
+"""Measure the latency that the bridge adds to the API's own, at the request rate of a typical account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TURNS, SECONDS = 8, 8.0
 
 
 class Latency(NamedTuple):
-    """Milliseconds of each request, sorted, by who was asked: the API itself, the baseline, the bridge."""
+    """The sorted milliseconds of all requests to the API itself, the baseline and the bridge, by name."""
 
     asked: Mapping[str, Sequence[float]]
     results: tuple[Result, ...]
@@ -50,7 +50,7 @@ def measure(harness: Harness) -> Latency:
 
 
 def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: float) -> Result:
-    """What the bridge adds at this part of all requests."""
+    """Return the latency that the bridge adds at this quantile."""
     own, baseline, bridge = (at(asked[name], part) for name in ("API", "baseline", "bridge"))
     times = f"{bridge:.1f} ms, the API itself {own:.1f} ms, the baseline {baseline:.1f} ms"
     if earlier.COMMIT in asked:
@@ -60,5 +60,5 @@ def _added(target: targets.Target, asked: Mapping[str, Sequence[float]], part: f
 
 
 def at(ordered: Sequence[float], part: float) -> float:
-    """The value that this part of all is not above."""
+    """Return the quantile ``part`` of the values."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]

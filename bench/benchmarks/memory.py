@@ -1,4 +1,4 @@
-"""Whether memory grows with what was done, and how small an instance may be."""
+"""Measure whether memory grows with the number of deliveries, and how little memory an instance needs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from signup_toolkit import python310
 WARM_UP, COUNT, STEP = 5_000, 60_000, 5_000
 SMALL_COUNT, SMALL_CONNECTIONS = 20_000, 8
 SIZES = (36, 48, 64)
-"""MiB of the control groups that are tried: the target, and what is tried if that is too small."""
+"""MiB of the control groups to try in order: the target, then the sizes for when it is too small."""
 
 
 class Memory(NamedTuple):
-    """MiB of all processes of the bridge after a number of deliveries."""
+    """Pairs of a number of deliveries and the MiB of all processes of the bridge after them."""
 
     held: tuple[tuple[int, float], ...]
     results: tuple[Result, ...]
 
 
 class Run(NamedTuple):
-    """The deliveries that the built zip verified in a control group, and the MiB that it held after each step."""
+    """The deliveries that the built zip verified in a control group of ``size`` MiB, and its MiB after each step."""
 
     size: int
     verified: int
@@ -49,7 +49,7 @@ def measure(harness: Harness) -> Memory:
 
 
 def _small(harness: Harness) -> tuple[Result, ...]:
-    """Return what the built zip does in the smallest control group, and in which one it can work if not in that."""
+    """Return the results of the built zip in the smallest control group, and in larger ones if it was killed."""
     wanted = (targets.SMALL_VERIFIED, targets.SMALL_RESIDENT, targets.SMALL_GROWTH)
     interpreter = python310.find()
     if interpreter is None:
@@ -66,7 +66,7 @@ def _small(harness: Harness) -> tuple[Result, ...]:
 
 
 def run_in(size: int, harness: Harness, interpreter: str, count: int = SMALL_COUNT, step: int = STEP) -> Run:
-    """Send deliveries to the built zip in a control group of so many MiB, until all are verified or it is killed."""
+    """Send deliveries to the built zip in a control group of ``size`` MiB until all are verified or it is killed."""
     folder = built.build("bridge", harness.folder / "built" / "bridge")
     for files in (folder, Path(interpreter).resolve().parent.parent / "lib"):
         built.drop_from_cache(files)
@@ -75,7 +75,7 @@ def run_in(size: int, harness: Harness, interpreter: str, count: int = SMALL_COU
     with cgroups.group("memory") as group, harness.api() as api:
         group.limit_memory(size * 2**20)
         command = group.command(built.command(folder, interpreter))
-        environ = built.environ(folder) | {"REQUEST_BUDGET": "60"}  # a slow disk makes it late, and refuses nothing
+        environ = built.environ(folder) | {"REQUEST_BUDGET": "60"}  # a slow disk must reject no delivery
         try:
             with servers.built_bridge(command, folder, environ, api, harness.bundle, scratch) as bridge:
                 while len(held) * step < count:
@@ -90,7 +90,7 @@ def run_in(size: int, harness: Harness, interpreter: str, count: int = SMALL_COU
 
 
 def results(runs: list[Run]) -> Iterator[Result]:
-    """Yield what the runs in ever larger control groups come to."""
+    """Yield the results of the runs in increasingly large control groups."""
     killed = [f"killed in {run.size} MiB after {run.verified:,}" for run in runs if run.verified < SMALL_COUNT]
     last = runs[-1]
     if last.verified < SMALL_COUNT:

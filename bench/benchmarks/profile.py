@@ -1,4 +1,4 @@
-"""Sample the holder of the interpreter's lock from outside, while the senders wait for responses."""
+"""Sample with py-spy which code holds the interpreter's lock while the bridge is under load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.processes import seconds_of, worker_of
 from bench.servers import Server
 
 SECONDS, RATE = 10, 250
-"""Seconds of a profile, and its samples per second."""
+"""Duration of a profile in seconds, and samples per second."""
 
 ELSE, PROCESSOR = "else", "processor, in all"
 LAYERS = (
@@ -33,11 +33,11 @@ LAYERS = (
     ("Flask", r"\((flask|werkzeug)/"),
     ("gunicorn", r"\(gunicorn/|\(signup_bridge/web/gunicorn_worker\.py|\(concurrent/futures/|\(selectors\.py"),
 )
-"""A sample belongs to the innermost of its frames that is one of these; none is the peer's own."""
+"""A sample counts for the layer of its innermost frame that matches; without a match, for `ELSE`."""
 
 
 class Profile(NamedTuple):
-    """Microseconds of a request, by what it was and by layer, and in all; empty where py-spy may not look."""
+    """Microseconds of a request by its kind and by layer, and their total. Empty if py-spy has no permission."""
 
     layers: Mapping[str, Mapping[str, float]]
     results: tuple[()] = ()
@@ -66,7 +66,7 @@ def measure(harness: Harness) -> Profile:
 
 
 def _processor_time(harness: Harness, server: Server, kind: str) -> float:
-    """Return the worker's processor time for a request in microseconds, without a profiler."""
+    """Return the worker's processor time for each request in microseconds, measured without the profiler."""
     worker = worker_of(server.pid)
     before = seconds_of(worker)
     sample = harness.senders.run(load.closed, server.target, kind, SECONDS, CONNECTIONS)
@@ -74,7 +74,7 @@ def _processor_time(harness: Harness, server: Server, kind: str) -> float:
 
 
 def _sample_layers(harness: Harness, server: Server, kind: str) -> dict[str, float]:
-    """Microseconds of a request by layer."""
+    """Return the microseconds of a request by layer, or an empty mapping if py-spy has no permission."""
     file = harness.folder / "samples"
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw", "--rate", str(RATE)]
     command += ["--duration", str(SECONDS), "--output", str(file), "--pid", str(worker_of(server.pid))]
@@ -82,13 +82,13 @@ def _sample_layers(harness: Harness, server: Server, kind: str) -> dict[str, flo
         sample = harness.senders.run(load.closed, server.target, kind, SECONDS + 1.0, CONNECTIONS)
         _, error = spy.communicate(timeout=60)
     if spy.returncode:
-        show_progress(f"profile: py-spy may not look here, so there is none: {error.strip()}")
+        show_progress(f"profile: not measured, because py-spy failed: {error.strip()}")
         return {}
     counts: Counter[str] = Counter()
     for line in file.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
         counts[layer_of(stack.split(";"))] += int(count)
-    held = counts.total() / (SECONDS * RATE)  # the part of the time in which anybody held the lock
+    held = counts.total() / (SECONDS * RATE)  # the share of the time in which some thread held the lock
     return {name: count / counts.total() * held * 1e6 / sample.rate for name, count in counts.items()}
 
 

@@ -1,4 +1,4 @@
-"""Whether a full ledger is slower than an empty one."""
+"""Measure whether a ledger with many records is slower than one with few."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TURNS, SECONDS = 25, 1.0
 
 
 class Records(NamedTuple):
-    """Milliseconds: the median latency of each turn, with few records and with many."""
+    """The median latency of each turn in milliseconds, with few records and with many."""
 
     few: tuple[float, ...]
     many: tuple[float, ...]

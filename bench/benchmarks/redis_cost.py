@@ -1,5 +1,6 @@
-"""What a verified delivery costs the Redis that all instances share, beside commit 6d831f2; whether a contact's long
-history makes its claims slower.
+"""Measure the load of a verified delivery on the shared Redis, and claims of a contact with a long history.
+
+The load is compared with that of commit 6d831f2.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from local_services.redis_server import RedisServer
 
 ROUNDS, DELIVERIES, WARM_UP = 5, 1_500, 100
 CALLS, CLAIMS = 100_000, 1_500
-"""Earlier calls of a contact, and claims that are timed with them and without."""
+"""The number of earlier calls of a contact, and of the claims timed with and without them."""
 
 
 class Cost(NamedTuple):
-    """Of one delivery: microseconds of Redis's processor time, commands, bytes of its data."""
+    """The cost of one delivery: microseconds of Redis's processor time, commands, and bytes of Redis's data."""
 
     processor: float
     commands: float
@@ -47,7 +48,7 @@ class Cost(NamedTuple):
 
 
 STORED = Cost(426.0, 62.0, 600.0)
-"""The earlier commit's figures of another day, used if its code is not in the repository."""
+"""Earlier measurements of that commit, used if its code is not in the repository."""
 
 
 class RedisCost(NamedTuple):
@@ -92,7 +93,7 @@ def measure(harness: Harness) -> RedisCost:
 
 @contextmanager
 def _server(harness: Harness) -> Iterator[RedisServer]:
-    """The machine's own Redis, if it has one, with the configuration that the documentation asks for."""
+    """Run this machine's Redis, if it has one, with the configuration that the documentation requires."""
     folder = Path(tempfile.mkdtemp(dir=harness.folder))
     with RedisServer(folder, program=shutil.which("redis-server")) as server:
         yield server
@@ -117,7 +118,7 @@ def _cost(harness: Harness, package: str, root: Path) -> Cost:
 
 
 def _claim(ledger: Ledger, contact: bytes) -> float:
-    """Claim and settle a new delivery; return the claim's microseconds."""
+    """Claim and settle a new delivery; return the duration of the claim in microseconds."""
     delivery, content, exact = (secrets.token_bytes(16) for _ in range(3))
     keys = Keys(delivery, content, contact, exact, body_keyed=False, contact_type=1)
     token, deadline, watch = secrets.token_hex(16), Deadline(CLOCK, 60), Stopwatch(CLOCK)
@@ -125,14 +126,14 @@ def _claim(ledger: Ledger, contact: bytes) -> float:
     claim = ledger.claim(keys, token, lease=10, max_wait=60, deadline=deadline)
     ended = time.perf_counter()
     if not isinstance(claim, Acquired):
-        sys.exit(f"not as a new delivery goes: {claim}")
+        sys.exit(f"a new delivery was not claimed: {claim}")
     record = Record("verified", "r" * 36, contact_type=1)
     ledger.settle(keys, token, Settlement(record, sent_at=watch, gave_up_at=watch, requested=watch), deadline=deadline)
     return (ended - began) * 1e6
 
 
 def _compare_claims(ledger: Ledger, fill: Callable[[Ledger, bytes], None]) -> tuple[float, str]:
-    """Return how much longer a claim takes with a long history, and of what the ratio is made."""
+    """Return the ratio of a claim's duration with a long history to one without, and the details of the ratio."""
     known = secrets.token_bytes(16)
     fill(ledger, known)
     pairs = [(_claim(ledger, secrets.token_bytes(16)), _claim(ledger, known)) for _ in range(CLAIMS)]
@@ -148,7 +149,7 @@ def _times() -> Iterator[float]:
 
 def _fill_redis(server: RedisServer) -> Callable[[Ledger, bytes], None]:
     def fill(ledger: Ledger, contact: bytes) -> None:
-        for _ in range(40):  # more than a contact's record holds
+        for _ in range(40):  # more than a contact's record can hold
             _claim(ledger, contact)
         with redis.Redis(port=server.port) as client:
             (history,) = client.keys("{signup-bridge}:h:*")

@@ -1,4 +1,4 @@
-"""Throughput and processor time beside the peers, and what a replay and a refusal cost."""
+"""Compare throughput and processor time with the peers, and measure the cost of replays and rejected signatures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from bench.servers import Server
 from bench.targets import Result
 
 LATENCY = 0.02
-"""Seconds that the API takes: less than any real one, and so little that the processor is what limits."""
+"""Seconds that a call of the API takes: less than in reality, so that the processor limits the throughput."""
 
 TURNS, SECONDS = 25, 1.0
-"""Of each; one turn more warms up."""
+"""Turns, and the seconds of each. One additional turn is the warm-up."""
 
 
 class Throughput(NamedTuple):
-    """Requests a second, of each turn, by peer, and the same with an API that answers at once; and by kind of delivery,
-    with such an API, too, beside the baseline's ``GET /health``.
+    """Requests per second in each turn.
+
+    ``peers`` and ``peers_at_once`` have them by peer; the API of the latter responds immediately. ``kinds`` has them by
+    kind of delivery, with the same API, and for the baseline's ``GET /health``.
     """
 
     peers: Mapping[str, Sequence[float]]
@@ -61,7 +63,7 @@ def measure(harness: Harness) -> Throughput:
 
 
 def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextManager[str]) -> dict[str, Server]:
-    """The bridge and its peers."""
+    """Start the bridge and its peers; return them by name."""
     api = running.enter_context(stand_in)
     peer_arguments = (api, harness.bundle, harness.folder)
     there = {
@@ -85,9 +87,9 @@ def _started(running: ExitStack, harness: Harness, stand_in: AbstractContextMana
 def _interleaved(
     harness: Harness, what: str, these: Mapping[str, tuple[Server, str]]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return requests a second of each by turn, and its processor seconds for a request.
+    """Return the requests per second of each server in each turn, and its processor seconds per request.
 
-    A turn has a random order, since the previous one has an effect.
+    The order in a turn is random, because a measurement affects the next one.
     """
     rates: dict[str, list[float]] = {name: [] for name in these}
     processor: dict[str, list[float]] = {name: [] for name in these}
@@ -104,7 +106,7 @@ def _interleaved(
 
 
 def _processor(processor: Mapping[str, Sequence[float]]) -> Result:
-    """The bridge's processor time for a request beside the baseline's, and in the detail the earlier commit's."""
+    """Compare the bridge's processor time per request with the baseline's; the detail has the earlier commit's, too."""
     ratios = [own / other for own, other in zip(processor["bridge"], processor["baseline"], strict=True)]
     micro = {name: f"{statistics.median(seconds) * 1e6:.0f} µs" for name, seconds in processor.items()}
     detail = f"{micro['bridge']} beside {micro['baseline']}"
@@ -114,7 +116,7 @@ def _processor(processor: Mapping[str, Sequence[float]]) -> Result:
 
 
 def _beside(target: targets.Target, rates: Mapping[str, Sequence[float]], one: str, other: str) -> Result:
-    """How many times as fast one is as the other."""
+    """Return how many times faster ``one`` is than ``other``."""
     if other not in rates:
         return Result(target, None, earlier.ABSENT)
     ratios = [mine / its for mine, its in zip(rates[one], rates[other], strict=True)]

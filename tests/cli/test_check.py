@@ -1,4 +1,4 @@
-"""`signup-bridge check`: real settings against the emulator and a real ledger, and against broken ones."""
+"""Test `signup-bridge check` against the emulator and a real ledger, and against broken ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEDGER_KEY = "a key of thirty-two bytes, or more"
 
 
 def run_check(url: str, *arguments: str, **settings: str) -> tuple[int, dict[str, str]]:
-    """Return the exit status, and status and text of each check; a check with several findings has the last one's."""
+    """Return the exit status, and status and text of each check by name. The last finding of a check wins."""
     done = call("check", *arguments, **environment(url, **settings))
     lines = [line for line in done.stdout.splitlines() if line[:1].strip() and line[9:10] == " "]
     return done.returncode, {line[:9].strip(): line[10:] for line in lines}
@@ -157,7 +157,7 @@ def start_trial(emulator: Emulator, contact: str, **settings: str) -> subprocess
 
 
 def code_for(emulator: Emulator, process: subprocess.Popen[str]) -> str:
-    """Return the code once the command asks for it."""
+    """Wait until the command prompts for the code, and return the code that was sent."""
     assert process.stdout is not None
     for line in process.stdout:
         sys.stdout.write(line)

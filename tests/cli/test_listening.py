@@ -1,4 +1,4 @@
-"""The check of the address before a server starts."""
+"""Test the check of the listen address before a server starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_busy_port_names_the_setting_of_the_port() -> None:
 def test_address_of_another_machine_names_the_setting_of_the_host(host: str) -> None:
     problem = listen_problem(host, 0, host_setting="--host")
     assert problem
-    assert problem.startswith("--host: ")  # without IPv6, the system has other words for it
+    assert problem.startswith("--host: ")  # without IPv6, the system's message differs
     assert host in problem
 
 

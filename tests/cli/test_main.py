@@ -1,4 +1,4 @@
-"""The command `signup-bridge`: its help, its exit statuses, and the commands that an installation lacks."""
+"""Test the command `signup-bridge`: its help, its exit statuses, and commands whose packages are not installed."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_exit_status_is_that_of_the_command(emulator: Emulator, capsys: pytest.C
 
 
 def test_interrupted_command_exits_with_130() -> None:
-    """Ctrl-C while it waits for a response."""
+    """The command waits for a response when Ctrl-C arrives."""
 
     def interrupt(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         signal.raise_signal(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_reader_that_ends_first_is_no_traceback(tmp_path: Path) -> None:
 
 
 def imported_by(*arguments: str) -> set[str]:
-    """Return the modules that the command imports before it exits."""
+    """Return the modules that the command imports."""
     program = (
         "import sys; from signup_bridge.cli import main\n"
         "try: main(sys.argv[1:])\n"
@@ -136,7 +136,7 @@ def test_application_does_not_import_the_command_line() -> None:
 
 @pytest.mark.parametrize(("name", "package"), [("run", "signup_emulator"), ("deploy", "signup_deploy")])
 def test_command_outside_the_zip_names_the_missing_package(name: str, package: str) -> None:
-    """`PYTHONPATH` has the function alone, as the unpacked zip has it."""
+    """`PYTHONPATH` has only the function, like the unpacked zip."""
     done = subprocess.run(
         [*COMMAND, name],
         cwd=ROOT / "function",
@@ -188,7 +188,7 @@ PACKAGES = ("function/signup_bridge", "signup_emulator", "signup_deploy", "signu
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_hint_spells_the_command_itself(package: str) -> None:
-    """A hint is copied: `command_line` writes the command as it was started."""
+    """Users copy hints. `command_line` writes the command in the form in which it was started."""
     hint = re.compile(rf"signup-bridge ({'|'.join(COMMANDS)})\b")
     spelled = []
     for path in (ROOT / package).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""`signup-bridge serve`: the bridge under gunicorn, in place of the command's process."""
+"""Test `signup-bridge serve`, which replaces its process with gunicorn."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_start_problems_names_each_setting() -> None:
 
 
 def serve_once(**settings: str) -> subprocess.CompletedProcess[str]:
-    """Run `serve` to its end."""
+    """Run `serve` until it exits."""
     environ = os.environ | IMPORTS | environment("http://127.0.0.1:9", **settings)
     return subprocess.run(
         [*COMMAND, "serve"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=150, check=False
@@ -82,7 +82,7 @@ def test_serve_leaves_the_address_to_gunicorn_if_it_may_be_another(name: str) ->
 
 
 def test_zip_serves_with_the_same_command(built: Package, python3_10: str, tmp_path: Path) -> None:
-    """The Python is SCF's, without any package of its own."""
+    """The interpreter is SCF's version, without installed packages."""
     command = [python3_10, "-s", "-m", "signup_bridge"]
     kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     version = subprocess.run(

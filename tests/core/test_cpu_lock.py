@@ -1,4 +1,4 @@
-"""One thread at a time computes, and no thread keeps others from it while it waits."""
+"""Test that one thread at a time computes, and that a waiting thread does not hold the lock."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from tests.support.network.upstream import Upstream
 from tests.support.network.wires import serving
 
 BUDGET = 20.0
-"""Seconds after which a wait has failed: nothing waits so long."""
+"""Seconds after which a wait has failed. No wait of a passing test takes that long."""
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no thread give up on the lock, however busy the machine is."""
+    """Let no thread give up waiting for the lock, even on a busy machine."""
     monkeypatch.setattr(clock, "MAX_LOCK_WAIT", 60.0)
 
 
@@ -68,10 +68,10 @@ def test_holder_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -
     lock = CpuLock()
     with lock.held():
         assert not in_another_thread(lambda: is_free(lock))
-        monkeypatch.setattr(clock, "MAX_LOCK_WAIT", 3600.0)  # longer than the test may take
+        monkeypatch.setattr(clock, "MAX_LOCK_WAIT", 3600.0)  # longer than the time limit of a test
         for _ in range(3):
             assert not in_another_thread(lambda: is_free(lock))
-    with lock.held(), ThreadPoolExecutor(1) as pool:  # it is waited for again
+    with lock.held(), ThreadPoolExecutor(1) as pool:  # another thread waits for the next holder
         other = pool.submit(is_free, lock)
         assert not other.done()
         with lock.released():
@@ -107,7 +107,7 @@ def test_released_does_not_release_the_lock_of_another_thread() -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The port of a gunicorn with the bridge's worker and `lock_app`."""
+    """Run `lock_app` under gunicorn with the bridge's worker; yield the port."""
     port = ports.free()
     command = [sys.executable, "-m", "gunicorn", "--threads", "4", "--bind", f"127.0.0.1:{port}"]
     worker = ["--worker-class", "signup_bridge.web.gunicorn_worker.Worker", "--keep-alive", "60"]
@@ -190,7 +190,7 @@ def test_sleep_lets_others_compute(patient: None) -> None:
 
 
 def call_api(tls: Tls) -> bool:
-    """Call an API whose TLS handshake waits for another thread, and so does its reply."""
+    """Call an API that delays its TLS handshake and its reply until another thread has run."""
 
     class PatientContext(ssl.SSLContext):
         def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:

@@ -25,7 +25,7 @@ DOCUMENTED = {
     "InternalError.MethodNotMatch": "bridge-misconfigured",
     "MissingParameter.ActionNotFound": "bridge-misconfigured",
 }
-"""The whole list in the reference of CreateIntlPhoneEmail, and what each must mean."""
+"""Every error code in the reference of CreateIntlPhoneEmail, by the outcome that it must have."""
 
 OTHERS = {
     "code-incorrect": "InvalidParameter.VerifyCodeIsInvalid",
@@ -73,7 +73,7 @@ OF_SENDING = {
     "InternalError.VerifyCodeErr": "upstream-failed",
     "InvalidParameter.VerifyCodeIsInvalid": "upstream-failed",
 }
-"""What means another thing where a code was to be sent."""
+"""The error codes that have another outcome if a code was to be sent."""
 
 
 def test_outcome_for_send_action_differs_only_in_listed_codes() -> None:
@@ -120,7 +120,7 @@ method-not-allowed 405 no no unauthenticated -
 body-too-large 413 no no unauthenticated -
 media-type-unsupported 415 no no unauthenticated -
 """
-"""The status, whether the API is called, what is stored, what a profile depends on, and `Retry-After`'s seconds."""
+"""Code, status, whether the API is called, what is stored, the kind, and the seconds of `Retry-After`."""
 
 
 def test_outcomes_table_equals_contract() -> None:
@@ -207,7 +207,7 @@ def test_classify_status_other_than_200_returns_upstream_failed(status: int) -> 
     assert classify(CallResult(Reply(status, json.dumps(GOOD).encode()), 0)).outcome is outcomes.UPSTREAM_FAILED
 
 
-# Hypothesis draws literals of the code, too: some are whole successful replies.
+# Hypothesis also draws literals of the code. Some of them are complete successful replies.
 @given(data=(st.binary() | st.text().map(str.encode)).filter(lambda data: b"RequestId" not in data))
 def test_classify_random_bytes_never_returns_verified(data: bytes) -> None:
     assert classify(CallResult(Reply(200, data), 0)).outcome is outcomes.UPSTREAM_FAILED
@@ -228,7 +228,7 @@ def test_conceal_in_result_shows_a_wrong_code_with_a_request_id(
     placeholders = iter(["made-up", "another"])
     result = conceal_in_result(Result(outcome, request_id, "Api.Code"), lambda: next(placeholders))
     assert result == Result(outcomes.CODE_INCORRECT, request_id or "made-up", "Api.Code")
-    assert next(placeholders) == "another"  # both outcomes make one, in the same time
+    assert next(placeholders) == "another"  # both outcomes create one placeholder, so that they take the same time
 
 
 def test_conceal_in_result_keeps_every_other_result() -> None:

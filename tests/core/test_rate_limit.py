@@ -1,4 +1,4 @@
-"""The rate limiter: one slot after the other, slower after a throttled call."""
+"""Test the rate limiter: evenly spaced slots, and a lower rate after a throttled call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON is read strictly and never recurses near Python's own limit."""
+"""Test that JSON is parsed strictly, and without recursion near Python's limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from signup_bridge.core.strict_json import MAX_NESTING
 
 @pytest.fixture
 def finalizer_depths() -> Iterator[list[int]]:
-    """How many frames are free whenever the garbage collector runs: it runs often, and then other objects' code."""
+    """Record each garbage collection that has fewer than 100 free frames, and let collections run often.
+
+    A collection runs the finalizers of unrelated objects, which must not fail.
+    """
     failures: list[int] = []
 
     def callback(_phase: str, _info: dict[str, int]) -> None:
@@ -77,7 +80,7 @@ def test_loads_of_hostile_text_raises_without_deep_recursion(finalizer_depths: l
 
 @pytest.fixture
 def very_deep() -> list[Any]:
-    """Built before the garbage collector runs often."""
+    """Build the values before garbage collections run often."""
     return [nested(100_000, as_object=as_object) for as_object in (False, True)]
 
 

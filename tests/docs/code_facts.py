@@ -1,4 +1,4 @@
-"""Facts of the code that documents repeat, in the form in which a document states them."""
+"""Return facts of the code in the form in which the documents state them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def make_targets() -> set[str]:
 
 
 def is_setting_name(word: str) -> bool:
-    """Return whether a word begins as a setting does, so that it should be one."""
+    """Return whether a word begins like a setting, so that it must be one."""
     return word.partition("_")[0] in SETTING_PREFIXES
 
 
 def responses() -> list[tuple[str, ...]]:
-    """Return code, status, retryable and the senders that retry, for each outcome."""
+    """Return code, status, retryable and the retrying senders of each outcome."""
     return [
         (outcome.code, str(outcome.status), "yes" if outcome.retryable else "no", retrying_senders(outcome))
         for outcome in OUTCOMES
@@ -46,7 +46,7 @@ def responses() -> list[tuple[str, ...]]:
 
 
 def retrying_senders(outcome: Outcome) -> str:
-    """Return which senders retry without being asked, from how each is documented to read a response."""
+    """Return the senders that retry the outcome, according to the documentation of each sender."""
     if outcome.status < 300:
         return "none"
     retrying = ["Standard Webhooks", "Auth0"]
@@ -60,7 +60,7 @@ def retrying_senders(outcome: Outcome) -> str:
 
 
 def routes_of(app: Flask) -> set[tuple[str, str]]:
-    """Return method and path of each route; a variable part is written as `<name>`."""
+    """Return method and path of each route. A variable part is written as `<name>`."""
     return {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule))
         for rule in app.url_map.iter_rules()
@@ -75,7 +75,7 @@ def bridge_routes() -> set[tuple[str, str]]:
 
 
 def delivery_paths() -> set[str]:
-    """Return the paths that take a delivery or a request for a code."""
+    """Return the paths that accept a delivery or a request for a code."""
     return {path for method, path in bridge_routes() if method == "POST"}
 
 
@@ -87,7 +87,7 @@ def emulator_routes() -> list[tuple[str, str]]:
 
 @cache
 def metrics() -> dict[str, tuple[str, set[str]]]:
-    """Return type and labels of each metric by its name."""
+    """Return type and labels of each metric by name."""
     text = Metrics("status").render(0).decode()
     return {
         family.name + ("_total" if family.type == "counter" else ""): (
@@ -99,13 +99,13 @@ def metrics() -> dict[str, tuple[str, set[str]]]:
 
 
 def series_names() -> set[str]:
-    """Return the names by which the metrics can be queried."""
+    """Return the names of all series that can be queried."""
     histograms = {f"{name}_bucket" for name, (kind, _) in metrics().items() if kind == "histogram"}
     return set(metrics()) | histograms
 
 
 def labels() -> set[str]:
-    """Return the labels that a query can use; `job` is Prometheus's own."""
+    """Return the labels that a query can use, including Prometheus's own `job`."""
     return {name for _, names in metrics().values() for name in names} | {"le", "job"}
 
 
@@ -116,7 +116,7 @@ def constant(name: str, module: str) -> tuple[float, ...]:
 
 
 def log_lines() -> set[tuple[str, str]]:
-    """Return message and level of everything that the code logs; each value in a message is written as `…`."""
+    """Return message and level of each log line in the code. A value in a message is written as `…`."""
     logged = {("delivery", "INFO, ERROR"), ("request rejected", "INFO")}
     for path in sorted((ROOT / "function").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -161,7 +161,7 @@ def emulator_options() -> list[tuple[str, ...]]:
 
 
 def setting_problems(changed: dict[str, str]) -> list[str]:
-    """Return the problems of a configuration that changes these settings."""
+    """Return the problems of a valid configuration with these settings changed."""
     try:
         settings.load(environment("", **changed))
     except settings.SettingsError as error:

@@ -1,4 +1,4 @@
-"""What operate.md, logs.md and metrics.md state about metrics, fields, log messages and alarms."""
+"""Return the statements of operate.md, logs.md and metrics.md about metrics, fields, log messages and alarms."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def queried_fields() -> set[str]:
 
 
 def documented_lines() -> set[tuple[str, str]]:
-    """Return message and level of each line; a message that `…` shortens is completed if the code logs one like it."""
+    """Return message and level of each line. A message shortened with `…` becomes the code's, if one matches."""
     logged = code_facts.log_lines()
 
     def complete(message: str, level: str) -> set[tuple[str, str]]:
@@ -51,7 +51,7 @@ def documented_lines() -> set[tuple[str, str]]:
 
 
 def delivery_paths() -> set[str]:
-    """Return the paths whose requests are logged as `delivery`."""
+    """Return the paths whose requests have the log message `delivery`."""
     (meaning,) = [meaning for message, _, meaning in table(LOGS, "Messages") if message == "`delivery`"]
     return set(re.findall("`(/[a-z/]*)`", meaning))
 

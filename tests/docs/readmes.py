@@ -1,4 +1,4 @@
-"""The facts that README.md and its translation repeat."""
+"""Return the facts that README.md and its translation both state."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ MAX_WORDS = 900
 
 
 def words(document: str) -> int:
-    """Return the number of words, code included."""
+    """Return the number of words, including code."""
     return len(read(document).split())
 
 
 def examples(document: str) -> list[str]:
-    """Return the commands and examples, without the comments of the commands."""
+    """Return the commands without their comments, and the examples."""
     commands = [re.sub(r" +# .*", "", block) for block in blocks(document, "sh")]
     return commands + blocks(document, "http") + blocks(document, "json")
 
 
 def settings(document: str) -> list[tuple[str, str]]:
-    """Return names and defaults of the table of settings."""
+    """Return names and defaults in the table of settings."""
     rows = re.findall(r"^\| `[A-Z_]+` \|.*", read(document), re.MULTILINE)
     return [(name.strip("`"), default.strip("`")) for name, default, *_ in map(cells, rows)]
 
 
 def code_in_tables(document: str) -> list[list[str]]:
-    """Return what each row of a table marks as code."""
+    """Return the words marked as code in each row of a table."""
     return [re.findall("`[^`]+`", row) for row in re.findall(r"^\|.*", read(document), re.MULTILINE)]
 
 
 def links(document: str) -> list[str]:
-    """Return the targets of links and pictures, apart from the link to the other language."""
+    """Return the targets of links and pictures, except for the link to the other language."""
     found = re.findall(r'\]\(([^)]+)\)|src(?:set)?="([^"]+)"|(http://[\d.:]+)', read(document))
     return [target for targets in found for target in targets if target and target not in (ENGLISH, CHINESE)]
 

@@ -1,4 +1,4 @@
-"""The senders, their settings and the programs of docs/guides/senders.md."""
+"""Return the senders, their settings and the programs in docs/guides/senders.md."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def anchor(heading: str) -> str:
 
 
 def row_of(name: str) -> list[str]:
-    """Return the row of the table at the top for a sender, by its name or its name and a variant."""
+    """Return a sender's row in the first table, by its name or by its name and a variant."""
     return next(row for row in ROWS if name.partition(",")[0] in row[0])
 
 
 def has_settings(heading: str) -> bool:
-    """Return whether the table at the top has the settings of a section's sender."""
+    """Return whether the first table has settings for the sender of a section."""
     return any(f"(#{anchor(heading)})" in row[0] for row in ROWS)
 
 
 def settings_of(heading: str) -> dict[str, str]:
-    """Return the settings that the table at the top gives for a section's sender."""
+    """Return the settings in the first table for the sender of a section."""
     row = next(row for row in ROWS if f"(#{anchor(heading)})" in row[0])
     names = ("WEBHOOK_AUTH", "SENDER_PROFILE", "PAYLOAD_PRESET")
     named = {name: value.strip("`") for name, value in zip(names, row[1:4], strict=True) if value}
@@ -45,5 +45,5 @@ def settings_of(heading: str) -> dict[str, str]:
 
 
 def program_suffixes() -> set[tuple[str, str]]:
-    """Return section and file suffix of each program."""
+    """Return the section and the file suffix of each program."""
     return {(heading, name.rpartition(".")[2]) for heading, name, _ in PROGRAMS}

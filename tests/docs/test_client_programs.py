@@ -1,4 +1,4 @@
-"""The programs of docs/guides/connect-your-system.md, each run against a bridge, and against a server that fails."""
+"""Run each program of docs/guides/connect-your-system.md against a bridge and against a failing server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTACT = "18766554433"
 
 
 class Language(NamedTuple):
-    """The command that runs a program, what must be on PATH for it, and the package of Debian that contains that."""
+    """The command that runs a program, the executable that it needs on PATH, and Debian's package of the latter."""
 
     command: tuple[str, ...]
     needs: str
@@ -46,14 +46,14 @@ LANGUAGES = {
     "php": Language(("php",), "php", "php-cli"),
     "java": Language(("java",), "javac", "default-jdk-headless"),
 }
-"""By the suffix of a program's file."""
+"""The languages by the suffix of a program's file."""
 
 pytestmark = pytest.mark.timeout(300)
 each_program = pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.toolchain) for name in PROGRAMS])
 
 
 def run(name: str, folder: Path, url: str, verify_code: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, without proxies. Skip the test if the language is not installed."""
+    """Run a program without proxies until it exits. Skip the test if the language is not installed."""
     command, needs, package = LANGUAGES[name.rpartition(".")[2]]
     if not shutil.which(needs):
         pytest.skip(f"no {needs} on PATH (Debian: apt-get install {package})")
@@ -148,7 +148,7 @@ def test_lost_reply_of_the_api_is_retried_under_the_same_id(
     assert first.signature != second.signature
 
 
-# -- against a server that fails --
+# -- against a failing server --
 
 PROBLEM = "Connection: close\r\nContent-Type: application/problem+json\r\n"
 HTML = "Connection: close\r\nContent-Type: text/html\r\n"
@@ -158,9 +158,9 @@ OVERLOADED = reply(
 BAD_GATEWAY = reply(b"<h1>Bad gateway</h1>", status="502 Bad Gateway", headers=f"{HTML}retry-after: 2\r\n")
 UNKNOWN = reply({"code": "outcome-unknown", "retryable": True}, status="504 Gateway Timeout", headers=PROBLEM)
 FAILURES = (OVERLOADED, BAD_GATEWAY, None, UNKNOWN, UNKNOWN, UNKNOWN)
-"""The replies in order; None is a reset connection. There is one more than a program makes attempts."""
+"""The replies in order; None resets the connection. There is one reply more than the attempts of a program."""
 WAITS = (3, 2, 1, 1)
-"""The minimum seconds between the attempts: those of ``Retry-After``, or 1."""
+"""The minimum number of seconds between the attempts: ``Retry-After``, or 1."""
 
 
 def headers_of(request: bytes) -> tuple[dict[str, str], bytes]:

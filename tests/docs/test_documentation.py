@@ -1,6 +1,6 @@
-"""Every fact that a document repeats from the code, as one table: what the document says, and what the code says.
+"""Compare each fact that a document repeats from the code, in one table.
 
-What a document has run, such as a program or a query, has a file of its own beside this one.
+Programs and queries of the documents are run by other files of this folder.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ SEMANTICS, SECURITY = (f"docs/explanation/{name}.md" for name in ("semantics", "
 
 
 MAX_WORDS = 15_000
-"""Words of all pages, without code."""
+"""The limit of words on all pages, without code."""
 
 
 class Check(NamedTuple):
-    """A comparison. Both sides are functions, so that a side that raises fails its own test alone."""
+    """A comparison. Both sides are functions, so that an exception fails only its own test."""
 
     document: str
     subject: str
     documented: Callable[[], Collection[Any]]
     code: Callable[[], Collection[Any]]
     complete: bool = True
-    """Whether the document must name everything; otherwise it must name nothing that does not exist."""
+    """Whether the document must name everything. Otherwise it must only name things that exist."""
     at_least: int = 1
-    """How many facts the document states at least, so that a pattern that finds nothing fails."""
+    """The minimum number of facts in the document, so that a pattern without matches fails."""
 
 
 def known(
@@ -76,12 +76,12 @@ def setting_names(document: str) -> set[str]:
 
 
 def constant_names(document: str) -> set[str]:
-    """Return the names in capitals in front of the table of constants, without the platform's own."""
+    """Return the names in capitals before the table of constants, without the platform's own."""
     return set(re.findall(r"\b(?!TENCENTCLOUD_)[A-Z]+(?:_[A-Z]+)+\b", read(document).partition("## Constants")[0]))
 
 
 def constants(document: str) -> set[str]:
-    """Return the names in the table of constants, which another check compares with the code."""
+    """Return the names in the table of constants. Another check compares them with the code."""
     return set(re.findall(r"^\| `([A-Z_]+)` \|", read(document).partition("## Constants")[2], re.MULTILINE))
 
 
@@ -98,7 +98,7 @@ ROUTE = r"`(GET|POST) (/[^`\s]*)`"
 
 
 def documented_constants() -> dict[tuple[str, str], tuple[float, ...]]:
-    """Return the numbers of each constant by its name and module."""
+    """Return the numbers of each constant by name and module."""
     return {
         (name, module): tuple(float(n) * (2**20 if "MiB" in value else 1) for n in re.findall("[0-9.]+", value))
         for name, value, module in table(SEMANTICS, "Constants", 0, 1, 2)
@@ -154,7 +154,7 @@ def refused_settings() -> list[str]:
 
 
 def bodies() -> dict[str, list[str]]:
-    """Return the JSON bodies of each preset's section."""
+    """Return the JSON bodies in each preset's section."""
     texts = senders.SECTIONS.values()
     return {
         preset: [
@@ -168,7 +168,7 @@ def bodies() -> dict[str, list[str]]:
 
 
 def reactions() -> dict[str, list[str]]:
-    """Return for each sender's section which kinds of response its table explains."""
+    """Return the kinds of response that the table in each sender's section explains."""
     kinds = {"success": "200", "refusal": "refusal", "failure": "50[0-9]|5xx"}
     headings = ("Standard Webhooks", "Svix", "Clerk", "Supabase Auth", "Auth0", "Zapier and Brevo")
     explained = {heading: " ".join(column(SENDERS, heading, 0)) for heading in headings}

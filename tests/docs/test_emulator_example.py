@@ -1,4 +1,4 @@
-"""Run the example of a signup system's test in docs/reference/emulator.md."""
+"""Run the example test of a signup system in docs/reference/emulator.md."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 @pytest.fixture
 def written(emulator: Emulator, tmp_path: Path) -> Path:
-    """A folder with a log of deliveries that ended in several ways."""
+    """Write a log of deliveries with several outcomes; return its folder."""
     handler = logging.FileHandler(tmp_path / "log")
     handler.setFormatter(JsonFormatter())
     log.addHandler(handler)

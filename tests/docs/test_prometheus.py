@@ -69,7 +69,7 @@ def test_documented_rules_are_valid(rules: Path) -> None:
 
 
 LAST = 240
-"""The number of the last sample: they are two hours, at one in 30 s."""
+"""The number of the last sample. The series last two hours, with a sample every 30 s."""
 
 HEALTHY = {
     'up{job="signup-bridge",instance="1"}': f"1x{LAST}",
@@ -84,7 +84,7 @@ HEALTHY = {
     },
     "signup_bridge_ledger_errors_total": f"0x{LAST}",
     CALLS % ("CreateIntlPhoneEmail", "upstream-unreachable"): f"0x{LAST}",
-    UNKNOWN: f"30x{LAST}",  # from an incident of yesterday
+    UNKNOWN: f"30x{LAST}",  # from an incident on the day before
     **{form % le: f"0+12x{LAST}" for form in (WAITS, UPSTREAM) for le in ("0.3", "2", "3", "+Inf")},
 }  # fmt: skip
 
@@ -118,7 +118,7 @@ QUIET: dict[str, dict[str, str | None]] = {
 
 
 def fires(rules: Path, changed: dict[str, str | None], expected: list[str]) -> None:
-    """Have promtool evaluate the rules over these series, and compare which alarms fire in the end."""
+    """Let promtool evaluate the rules with these series, and compare the alarms that fire at the end."""
     series = {name: values for name, values in (HEALTHY | changed).items() if values is not None}
     test = {
         "interval": "30s",
@@ -137,7 +137,7 @@ def fires(rules: Path, changed: dict[str, str | None], expected: list[str]) -> N
 
 
 def test_series_of_rule_tests_exist_in_metrics() -> None:
-    """The series that the rules are tried on have the names and labels of a bridge's."""
+    """A rule test with a misspelled name or label would prove nothing."""
     text = Metrics("status").render(0).decode()
     for name in HEALTHY:
         assert name.startswith("up{") or name.replace('le="2"', 'le="2.0"').replace('le="3"', 'le="3.0"') in text
@@ -158,7 +158,7 @@ def test_no_alert_fires_for_quiet_series(rules: Path, name: str) -> None:
 
 @contextmanager
 def running_prometheus(folder: Path, target: str) -> Iterator[str]:
-    """A Prometheus with the documented configuration, which scrapes each second, and its own data; its URL."""
+    """Run Prometheus with the documented configuration, but scraping every second; yield its URL."""
     (job,) = SCRAPE["scrape_configs"]
     job |= {"scrape_interval": "1s", "static_configs": [{"targets": [target.removeprefix("http://")]}]}
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["rules.yml"], "scrape_configs": [job]}
@@ -183,7 +183,7 @@ def ask(url: str, path: str, **query: str) -> Any:
 
 
 def wait_until(url: str, query: str) -> None:
-    """Wait for an expression to have a result."""
+    """Wait until an expression has a result."""
     end = time.monotonic() + 60
     while True:
         with suppress(requests.ConnectionError, AssertionError, ValueError):

@@ -1,4 +1,4 @@
-"""The programs of docs/guides/senders.md, each run against a bridge."""
+"""Run each program of docs/guides/senders.md against a bridge."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_two_webhooks_program_sends_and_verifies_code(emulator: Emulator, tmp_pa
 
 
 def check_printed(printed: str) -> None:
-    """Whole responses: each a line with status and headers, then the body."""
+    """Check the printed responses: for each, a line with status and headers, then the body."""
     response = re.compile(r"^200 \{([^}]*)\}\n(\{.*\})$", re.MULTILINE)  # Node prints headers on several lines
     assert response.search(printed)
     assert response.sub("", printed).strip() == ""
@@ -82,7 +82,7 @@ def check_printed(printed: str) -> None:
 
 @pytest.mark.parametrize(("package", "webhook"), [("standardwebhooks", Webhook), ("svix", SvixWebhook)])
 def test_library_signs_body_of_bytes_wrongly(package: str, webhook: Any) -> None:
-    """As the guide states for these versions; each program signs a string."""
+    """The guide states this for these versions. Its programs therefore sign a string."""
     assert re.search(rf"`{package}` {re.escape(version(package))}\b", GUIDE)
     now, signer = datetime.now(timezone.utc), webhook(SECRET)
     assert signer.sign("msg_1", now, b"{}") != signer.sign("msg_1", now, "{}")

@@ -1,4 +1,4 @@
-"""Fixtures for events."""
+"""Define the fixtures of the tests of events."""
 
 from __future__ import annotations
 

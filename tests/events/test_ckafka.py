@@ -1,4 +1,4 @@
-"""A batch of CKafka's: every record once, in order; sent again only when something may end otherwise."""
+"""Test CKafka batches: each record is processed once and in order, and only an open outcome redelivers the batch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_record_without_offset_is_identified_by_its_content(emulator: Emulator, 
 
 
 def test_send_limited_record_does_not_block_the_batch(emulator: Emulator) -> None:
-    """Otherwise an attacker who pumps messages would block the topic."""
+    """Otherwise SMS pumping would block the topic."""
     ckafka_bridge = bridge(emulator.url, StillClock(), REQUEST_BUDGET=2, SEND_CODES="true", SEND_ALLOWED_PREFIXES="+86")
     wanted = {"action": "send", "type": "phone", "contact": "+86 139 0000 0001"}
     event = batch(record(1, wanted), record(2, wanted), record(3, wanted | {"contact": "+44 20 7946 0018"}))
@@ -159,7 +159,7 @@ entry = st.fixed_dictionaries({"msgBody": message}, optional=places) | anything
     context=anything | st.fixed_dictionaries({"time_limit_in_ms": st.integers(0, 5000) | anything}),
 )
 def test_any_batch_is_processed(account: tuple[Emulator, Bridge], records: list[Any], context: object) -> None:
-    """Raise nothing else, and make no second call for a position that is redelivered."""
+    """Only BatchRetry is raised, and a redelivered position causes no second call."""
     emulator, bridged = account
     with suppress(BatchRetry):
         response = bridged.events.handle({"Records": records}, context)

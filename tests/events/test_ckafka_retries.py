@@ -1,4 +1,4 @@
-"""Failures within a CKafka batch: which records it retries, and what it has time for."""
+"""Test failures within a CKafka batch: which records are retried, and which calls have time to start."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_retryable_record_raises_after_the_last_record(
 
 
 def test_record_without_a_whole_budget_does_not_start(emulator: Emulator) -> None:
-    """And each time that the batch comes, there is progress."""
+    """Each redelivery of the batch verifies more records."""
     clock, on_call = StillClock(), emulator.on_call
 
     def take_a_while(call: Call) -> None:
@@ -75,7 +75,7 @@ def test_batch_without_time_starts_nothing(emulator: Emulator, ckafka_bridge: Br
 
 
 def test_rejected_list_does_not_block_a_partition_forever(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
-    """The smallest policy allows `Create` alone, and a reply is lost."""
+    """The minimal policy allows only `Create`, and a reply is lost."""
     clock = StillClock()
     bridged = bridge(emulator.url, clock, REQUEST_BUDGET=2)
     (one,) = send(emulator, 1)

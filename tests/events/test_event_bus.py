@@ -1,4 +1,4 @@
-"""An event of the cloud's own bus: one delivery; raised only when it may end otherwise."""
+"""Test events of EventBridge: each is one delivery, and raises only if a retry may have another outcome."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def nested(depth: int) -> dict[str, Any]:
 def test_bus_event_with_data_that_is_no_json_does_not_raise(
     default_bridge: Bridge, caplog: pytest.LogCaptureFixture, build: Callable[[], dict[str, Any]]
 ) -> None:
-    """The bus would send it again and again."""
+    """The bus would retry the event repeatedly."""
     assert default_bridge.events.handle(EVENT | {"data": build()}, CONTEXT)["statusCode"] == 400
     assert "ERROR" in [record.levelname for record in caplog.records]
 

@@ -98,7 +98,7 @@ def test_unsupported_event_is_logged_with_its_known_keys(
 
 
 def test_http_event_with_records_needs_a_signature(emulator: Emulator, default_bridge: Bridge) -> None:
-    """And needs a signature."""
+    """The event is an HTTP request, not a CKafka batch, which needs no signature."""
     event = {"Records": RECORDS, "httpMethod": "POST", "headers": {}, "path": "/", "body": json.dumps(DIRECT)}
     assert handle(default_bridge, event).json["code"] == "signature-invalid"
     assert calls(emulator) == []
@@ -213,7 +213,7 @@ def test_event_nested_too_deep_is_malformed(default_bridge: Bridge) -> None:
     for _ in range(100_000):
         deep = [deep]
     assert handle(default_bridge, DIRECT | {"deep": deep}).json["code"] == "body-malformed"
-    while deep:  # taken apart from the top: its own end would recurse
+    while deep:  # unnest it in a loop: deallocating it at once would recurse
         deep = deep[0]
 
 

@@ -1,4 +1,4 @@
-"""The web function and the event function return the same responses."""
+"""Test that the web function and the event function return the same responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.bridge.signed_requests import body, signed
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Bridge]]:
-    """The same bridge as a web and as an event function."""
+    """Run the same bridge as a web function and as an event function."""
     log = tmp_path_factory.mktemp("both") / "log"
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, log) as url:
         yield url, bridge(emulator.url)

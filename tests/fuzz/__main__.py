@@ -1,8 +1,9 @@
-"""`make fuzz`: Atheris looks for an input that breaks a target's promises, led by the branches that are reached.
+"""Search with Atheris for an input that breaks an invariant of a target (`make fuzz`).
 
     python -m tests.fuzz signatures --seconds 120
 
-What led to a new branch is kept in the folder and tried first the next time; so is an input that broke a promise.
+Inputs that reach new branches are stored in the folder, and the next run starts with them. An input that breaks an
+invariant is stored there, too.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ TARGETS = ("signatures", "payload", "events")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--seconds", type=int, default=120, help="0: only try what is known")
-    parser.add_argument("--folder", type=Path, default=Path(".fuzz"), help="what was found, for the next time")
-    parser.add_argument("file", type=Path, nargs="?", help="only this input, once")
+    parser.add_argument(
+        "--seconds", type=int, default=120, help="0 only repeats the stored inputs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path(".fuzz"), help="where inputs are stored (default: %(default)s)"
+    )
+    parser.add_argument("file", type=Path, nargs="?", help="run only this input, once")
     arguments = parser.parse_args()
     with atheris.instrument_imports(include=["signup_bridge"]):
         target = importlib.import_module(f"tests.fuzz.{arguments.target}")

@@ -1,10 +1,10 @@
-"""An event and its context, for the event function as it is deployed, over a real socket to the emulated API.
+"""Fuzz the deployed event function with an event and its context, over a real socket to the emulated API.
 
-Every event gets a response of the contract. No contact is verified that the API did not accept, unsigned requests make
-no call, and only a CKafka batch or a bus event raises `BatchRetry`.
+Each event receives a response of the contract. No contact is verified that the API did not accept. Unsigned requests
+cause no calls. Only a CKafka batch or a bus event raises `BatchRetry`.
 
-An input is JSON: ``[event, context]``. In an event's headers, ``{now}`` stands for the time, ``{sign}`` for the right
-signature.
+An input is the JSON ``[event, context]``. In an event's headers, ``{now}`` is replaced by the time and ``{sign}`` by
+the valid signature.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MARKS = {"httpMethod", "headers", "requestContext", "path", "payload", "Records"
 
 
 class _Log(logging.StreamHandler):  # type: ignore[type-arg]  # subscriptable since Python 3.11
-    """Takes every line; one that cannot be written is a fault."""
+    """A handler that fails if a line cannot be written."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
-        raise AssertionError("a line that cannot be written")
+        raise AssertionError("a log line cannot be written")
 
 
 class Platform:
-    """The function, the API's stand-in, and what that has accepted."""
+    """The function, the emulated API, and the contacts that the API accepted, by request id."""
 
     def __init__(self) -> None:
         self.emulator = Emulator(rate=0).__enter__()
@@ -62,7 +62,7 @@ class Platform:
 
     def handle(self, event: object, context: object) -> Any:
         self.log.setStream(io.StringIO())
-        self.emulator.reset()  # so that the reference example is accepted again
+        self.emulator.reset()  # so that the API accepts the reference example again
         try:
             return self.bridge.events.handle(event, context)
         finally:
@@ -73,7 +73,7 @@ _platform: Platform | None = None
 
 
 def _running() -> Platform:
-    global _platform  # noqa: PLW0603  Atheris calls a function
+    global _platform  # noqa: PLW0603  Atheris calls a plain function
     if _platform is None:
         _platform = Platform()
         atexit.register(end)
@@ -81,7 +81,7 @@ def _running() -> Platform:
 
 
 def accepted() -> set[str]:
-    """The ids under which the API has accepted a contact since the platform was started."""
+    """Return the request ids of all contacts that the API has accepted since the platform started."""
     return set(_running().accepted)
 
 
@@ -105,22 +105,22 @@ def try_one(data: bytes) -> None:
     except BatchRetry:
         assert isinstance(event, dict)
         assert "Records" in event or event_bus.looks_like_event(event), (
-            "it raises for what is neither a batch nor a bus's event"
+            "BatchRetry is raised for neither a batch nor a bus event"
         )
         return
-    assert json.loads(json.dumps(response)) == response, "a response that JSON cannot hold"
+    assert json.loads(json.dumps(response)) == response, "the response is not JSON"
     if "records" in response and "ends" in response:
         _check_batch(platform, event, response)
     elif "outcome" in response:
         assert event_bus.looks_like_event(event)
-        assert not MARKS & set(event), "what has a trigger's mark is read as a bus's event"
+        assert not MARKS & set(event), "an event with a trigger's keys is handled as a bus event"
         assert response["outcome"] in BY_CODE
-        assert response["outcome"] != "internal-error", "a fault of the bridge"
+        assert response["outcome"] != "internal-error", "the bridge failed"
     elif "isBase64Encoded" in response:
         verified = _check_response(platform, response)
         if isinstance(event, dict) and MARKS & set(event) and not is_signed:
-            assert not platform.emulator.calls, "unsigned requests cause calls"
-            assert not verified, "unsigned requests are verified"
+            assert not platform.emulator.calls, "an unsigned request caused a call"
+            assert not verified, "an unsigned request was verified"
     else:
         assert isinstance(event, dict)
         assert event["Type"] == "Timer"
@@ -128,7 +128,7 @@ def try_one(data: bytes) -> None:
 
 
 def _sign(event: dict[Any, Any]) -> bool:
-    """Put in what the words in its headers stand for; whether there is a signature."""
+    """Replace the placeholders in the event's headers; return whether one was the signature."""
     headers, sent = event.get("headers"), event.get("body")
     if not isinstance(headers, dict):
         return False
@@ -145,42 +145,42 @@ def _sign(event: dict[Any, Any]) -> bool:
 
 
 def _signature(headers: dict[str, str], data: bytes) -> str:
-    """Over the id and the time under ``webhook-``: Svix's names are the business of another target."""
+    """Return the signature for the ``webhook-`` headers. Another target tests Svix's names."""
     lower = {name.lower(): value for name, value in headers.items()}
     covered = f"{lower.get('webhook-id')}.{lower.get('webhook-timestamp')}.".encode("latin-1", "replace")
     return base64.b64encode(hmac.digest(standard_webhooks_key(SECRET), covered + data, "sha256")).decode()
 
 
 def _check_response(platform: Platform, response: dict[str, Any]) -> bool:
-    """Whether it says that a contact is verified."""
+    """Return whether the response says that a contact is verified."""
     assert set(response) == {"isBase64Encoded", "statusCode", "headers", "body"}
     media_type = response["headers"]["Content-Type"]
     members = json.loads(response["body"]) if response["body"] else {}
     if media_type == "application/problem+json":
         outcome = BY_CODE[members["code"]]
-        assert outcome is not BODY_INCOMPLETE, "an event has its body whole"
+        assert outcome is not BODY_INCOMPLETE, "the body of an event cannot be incomplete"
         assert response["statusCode"] == outcome.status == members["status"]
-        assert members["code"] != "internal-error", "a fault of the bridge"
+        assert members["code"] != "internal-error", "the bridge failed"
         return False
-    assert (response["statusCode"], media_type) == (200, "application/json"), "an unknown kind of response"
+    assert (response["statusCode"], media_type) == (200, "application/json"), "the response is not in the contract"
     if members.get("code") != "verified":
         return False
-    assert members["api_request_id"] in platform.accepted, "verified without the API's word"
+    assert members["api_request_id"] in platform.accepted, "verified although the API did not accept the contact"
     return True
 
 
 def _check_batch(platform: Platform, event: dict[str, Any], response: dict[str, Any]) -> None:
     ends = response["ends"]
     assert response["records"] == len(event["Records"]) == sum(ends.values())
-    assert set(ends) <= set(BY_CODE) - {"internal-error"}, "a record that ended in no known way"
+    assert set(ends) <= set(BY_CODE) - {"internal-error"}, "a record has an unknown outcome"
     contacts = {contact for contact in platform.accepted.values() if contact}
     may_be = [json.dumps(record) for record in event["Records"]]
     named = sum(any(contact in text for contact in contacts) for text in may_be)
-    assert ends.get("verified", 0) <= named, "verified without the API's word"
+    assert ends.get("verified", 0) <= named, "verified although the API did not accept the contact"
 
 
 def _unsigned(event: dict[str, Any], delivery_id: str = "msg_1") -> dict[str, Any]:
-    """With words where the signature and the time stand."""
+    """Return the event with placeholders for id, time and signature."""
     words = {"webhook-id": delivery_id, "webhook-timestamp": "{now}", "webhook-signature": "v1,{sign}"}
     headers = {name: words.get(name.lower(), value) for name, value in event["headers"].items()}
     return event | {"headers": headers}

@@ -1,6 +1,6 @@
-"""Fuzz the body parser: the result is a delivery, or a rejection whose text repeats no part of the body.
+"""Fuzz the body parser: the result is a delivery, or a rejection whose text repeats no value of the body.
 
-An input is lines of ``name: value``, which are settings and what the request's headers say, an empty line, the body.
+An input has lines of ``name: value`` with settings and properties of the request, an empty line, and the body.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support import ROOT
 from tests.support.bridge.signed_requests import body
 
 OWN_WORDS = "\n".join([Path(payload.__file__).read_text(), *map(" ".join, member_names.INSTEAD.values())])
-"""The module's own words, and the names that it recognises: none of these is a leak."""
+"""The module's source text, and the names that it recognises. None of these in an error is a leak."""
 
 ORIGINS = ("request", "invocation", "message")
 FORMS = {ContactType.PHONE: re.compile(payload.PHONE), ContactType.EMAIL: re.compile(payload.EMAIL)}
@@ -45,7 +45,7 @@ def try_one(data: bytes) -> None:
 
 
 def _reading(options: dict[str, str]) -> BodyFormat | None:
-    """Return the body format of these settings and headers, or None if no bridge would start with such settings."""
+    """Return the body format for these settings and headers, or None if the settings are invalid."""
     mapping = PRESETS.get(options.get("preset", ""))
     try:
         if mapping is None and "contact" in options and "code" in options:
@@ -66,36 +66,38 @@ def _reading(options: dict[str, str]) -> BodyFormat | None:
 
 def _pointer(text: str) -> json_pointer.Pointer:
     found = json_pointer.parse(text)
-    assert json_pointer.to_string(found) == f"#{text}", "a pointer is not written as it was read"
+    assert json_pointer.to_string(found) == f"#{text}", "a parsed pointer is written differently"
     return found
 
 
 def _check_delivery(delivery: Delivery) -> None:
     contact = delivery.contact
-    assert FORMS[contact.type].fullmatch(contact.value), "a contact that is none"
-    assert contact.value == spelling.visible(contact.value), "a contact with invisible characters"
-    assert normalized(contact), "a contact that has no lock"
+    assert FORMS[contact.type].fullmatch(contact.value), "the contact is malformed"
+    assert contact.value == spelling.visible(contact.value), "the contact has invisible characters"
+    assert normalized(contact), "the contact has no normalized form"
     assert len(contact.value) <= payload.CONTACT_LIMIT
-    assert re.fullmatch(payload.VERIFY_CODE, delivery.verify_code), "a code that is none"
+    assert re.fullmatch(payload.VERIFY_CODE, delivery.verify_code), "the code is malformed"
     if contact.type is ContactType.EMAIL:
-        assert contact.masked.rpartition("@")[0][1:] == "***", "more than the first character is shown"
+        assert contact.masked.rpartition("@")[0][1:] == "***", "the masked address shows more than its first character"
     else:
-        assert contact.masked.count("*") >= 3, "too much of a number is shown"
-    assert repr(delivery) == repr(Delivery(Contact(contact.type, ""), "", delivery.key)), "repr shows it"
+        assert contact.masked.count("*") >= 3, "the masked number shows too many digits"
+    assert repr(delivery) == repr(Delivery(Contact(contact.type, ""), "", delivery.key)), (
+        "repr shows a contact or a code"
+    )
 
 
 def _check_refusal(refusal: RequestRejected, read: BodyFormat, document: bytes) -> None:
     assert refusal.outcome.code in ("body-malformed", "body-invalid")
     text = " ".join([refusal.detail, *(detail for _, detail in refusal.errors)])
-    assert refusal.outcome.code != "body-invalid" or refusal.errors, "nothing is named that is wrong"
+    assert refusal.outcome.code != "body-invalid" or refusal.errors, "the rejection names no member"
     known = {"#", "#/data", "#/id", "#/source", *_places(read)}
-    assert {pointer for pointer, _ in refusal.errors} <= known, "an unknown member"
+    assert {pointer for pointer, _ in refusal.errors} <= known, "the rejection names an unknown member"
     try:
         sent = json.loads(document)
     except (ValueError, RecursionError):
         return
     for value in _values(sent):
-        assert value in OWN_WORDS or value not in text, "what was sent is in the text"
+        assert value in OWN_WORDS or value not in text, "the rejection repeats a value of the body"
 
 
 def _places(read: BodyFormat) -> set[str]:
@@ -108,7 +110,7 @@ def _places(read: BodyFormat) -> set[str]:
 
 
 def _values(document: Any) -> Iterator[str]:
-    """Strings and numbers of four characters or more, names too."""
+    """Yield names, strings and numbers of four characters or more."""
     waiting = [document]
     while waiting:
         value = waiting.pop()

@@ -1,7 +1,7 @@
-"""Headers and a body for each verifier: it says yes exactly to what is signed, and no to all else.
+"""Fuzz each verifier with headers and a body: it accepts exactly the signed requests.
 
-An input is read as a request is written: lines of ``name: value``, an empty line, the body. ``{sign}`` in a value
-stands for the right signature, so that what lies behind the comparison is reached, too.
+An input is written like a request: lines of ``name: value``, an empty line, the body. ``{sign}`` in a value is
+replaced by the valid signature, so that the fuzzer also reaches the code after the comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOW = 1_614_265_330
 TOLERANCE = 300
 OFFICIAL = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 KEYS = (base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), b"It's a Secret to Everybody")
-"""The keys of the examples that Standard Webhooks and GitHub document, and the first one's signature."""
+"""The keys in the documentation of Standard Webhooks and GitHub. `OFFICIAL` is the former's example signature."""
 
 
 class Stopped(SystemClock):
@@ -47,7 +47,7 @@ class Request(NamedTuple):
         return cls({name.lower(): value for name, _, value in lines}, body)
 
     def signed(self) -> Request:
-        """With what ``{sign}`` stands for."""
+        """Return the request with ``{sign}`` replaced."""
         headers = dict(self.headers)
         for name, value in headers.items():
             if "{sign}" in value:
@@ -68,7 +68,7 @@ def _sign(data: bytes, key: bytes = KEYS[0]) -> str:
 
 
 def signed_ids(request: Request) -> set[str]:
-    """The ids of those sets of headers that a sender who knows a secret could have made."""
+    """Return the ids of all sets of headers that have a valid signature."""
     good = set()
     for prefix in ("webhook", "svix"):
         sent, timestamp, signature = (
@@ -83,7 +83,7 @@ def signed_ids(request: Request) -> set[str]:
 
 
 def _entries(signature: str) -> set[str]:
-    """Each version in a list of signatures with what stands behind it, wherever a list can be taken apart."""
+    """Return each version in a list of signatures with the text after it, for every way to split the list."""
     found = set()
     for chunk in signature.split(" "):
         parts = chunk.split(",")
@@ -121,20 +121,20 @@ def try_one(data: bytes) -> None:
     verify = signatures.standard_webhooks(KEYS, tolerance=TOLERANCE, clock=Stopped())
     right = signed_ids(request)
     try:
-        assert verify(request.headers, request.body) in right, "it says yes to what is not signed"
+        assert verify(request.headers, request.body) in right, "an unsigned request is accepted"
     except SignatureInvalid:
-        assert not right, "it says no to what is signed"
+        assert not right, "a signed request is rejected"
     for other, is_right in VERIFIERS:
         try:
-            assert other(request.headers, request.body) is None, "it names an id that nothing covers"
+            assert other(request.headers, request.body) is None, "an id that no signature covers is returned"
             accepted = True
         except SignatureInvalid:
             accepted = False
-        assert accepted is is_right(request), "it says yes and no to the wrong ones"
+        assert accepted is is_right(request), "an unsigned request is accepted, or a signed one is rejected"
 
 
 def seeds() -> list[bytes]:
-    """Valid signatures of each scheme, and the headers of all vectors."""
+    """Return valid signatures of each scheme, and the headers of all vectors."""
     body = b'{"test": 2432232314}'
     good = (
         f"webhook-id: msg_1\nwebhook-timestamp: {NOW}\nwebhook-signature: v1,{{sign}}",

@@ -116,7 +116,7 @@ def test_invalid_type_is_rejected(wrong: object) -> None:
 
 
 def test_idempotency_key_prefers_the_signed_id() -> None:
-    """The signed one; the body's only where the platform has authorised the caller."""
+    """The id in the body counts only if the platform has authorised the caller."""
     signed = IdempotencyKey("signed", "msg_1")
     assert payload.parse(body(id="x")).to_delivery(signed).key == signed
     assert payload.parse(body(id=[])).to_delivery(signed).key == signed

@@ -1,4 +1,4 @@
-"""CloudEvents in both modes: where the delivery stands, and under which id it is known."""
+"""Test CloudEvents in both modes: the location of the delivery, and its idempotency key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCE = "https://signup.example.com/flows/1"
 
 
 def event(**changed: Any) -> bytes:
-    """An event in structured mode around the reference example, with members changed, added, or (None) left out."""
+    """Return the reference example as an event in structured mode. A member that is None is omitted."""
     document = {"specversion": "1.0", "type": "code.entered", "source": SOURCE, "id": "A-1", "data": json.loads(body())}
     document |= changed
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
@@ -42,7 +42,7 @@ def wrong(**changed: Any) -> bytes:
 
 @pytest.fixture(params=["none", "bearer"])
 def trusting(request: pytest.FixtureRequest, emulator: Emulator) -> Bridge:
-    """Return a bridge without signatures, which therefore have no id."""
+    """Return a bridge that requires no signatures, so that requests have no signed id."""
     return bridge(emulator.url, WEBHOOK_AUTH=request.param, WEBHOOK_SECRETS="a-token-of-24-characters")
 
 
@@ -101,7 +101,7 @@ def test_cloudevent_of_the_package_in_both_modes_is_one_delivery(
         ("100%", "100%"),
         ("%zz%4", "%zz%4"),
         ("%e4%bd%a0%C3%BC", "\u4f60\u00fc"),
-        ("J\u00c3\u00bcrgen", "J\u00fcrgen"),  # UTF-8 that is not encoded, as WSGI decodes it
+        ("J\u00c3\u00bcrgen", "J\u00fcrgen"),  # unencoded UTF-8, as WSGI decodes it
         ('"open', '"open'),
         ('a"b"c', 'a"b"c'),
         ("\t A-1 ", "A-1"),

@@ -1,4 +1,4 @@
-"""JSON Pointers: the examples of RFC 6901, and arbitrary ones."""
+"""Test JSON Pointers with the examples of RFC 6901 and with arbitrary ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from signup_bridge.inbound import json_pointer
 RFC: dict[str, Any] = {
     "foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, 'k"l': 6, " ": 7, "m~n": 8,
 }  # fmt: skip
-"""The document of its section 5."""
+"""The document of RFC 6901, section 5."""
 
 
 @pytest.mark.parametrize(

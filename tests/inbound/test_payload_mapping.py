@@ -1,4 +1,4 @@
-"""Bodies as signup systems send them: contact, code and type by pointers, and the presets."""
+"""Test bodies of signup systems, whose contact, code and type are found with pointers or presets."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_half_a_mapping_is_rejected(given_name: str, missing: list[str]) -> None
     assert mapping(PAYLOAD_PRESET="clerk", **{given_name: "/a"}) is not None
 
 
-# -- what is read --
+# -- bodies --
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_any_mapped_body_is_parsed_or_rejected(document: Any, by: PayloadMapping
     assert found.contact.value in (EMAIL, PHONE) or found.contact.value in json.dumps(document)
 
 
-# -- what comes another way --
+# -- other triggers --
 
 
 def test_ckafka_message_is_mapped_and_identified_by_its_offset(emulator: Emulator) -> None:

@@ -1,4 +1,4 @@
-"""The presets of payload mappings, each with a body in its sender's documented form."""
+"""Test each preset of payload mappings with a body in its sender's documented form."""
 
 from __future__ import annotations
 

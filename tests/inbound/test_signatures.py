@@ -98,7 +98,7 @@ def test_any_of_several_signatures_is_accepted(joint: str, position: int) -> Non
 
 @pytest.mark.parametrize("joint", [" ", ", ", ","])
 def test_parts_of_several_signatures_are_rejected(joint: str) -> None:
-    """No list is read so that an entry of it is made of two, or of another scheme's."""
+    """No entry of the list is composed of two entries or read under another scheme."""
     headers = signed(DATA)
     text = headers["webhook-signature"].removeprefix("v1,")
     for several in (["v1", text], ["v1a", text], [f"v1,{text[:9]}", text[9:]], [f"v1,{text[:9]}", f"v1,{text[9:]}"],
@@ -189,7 +189,7 @@ def test_changed_body_id_or_time_is_rejected() -> None:
 
 def test_github_signature_is_verified() -> None:
     verify = signatures.github((b"old secret", b"It's a Secret to Everybody"))
-    # The example of GitHub's documentation.
+    # The example in GitHub's documentation.
     known = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     assert verify({"x-hub-signature-256": known}, b"Hello, World!") is None
     first = "sha256=" + hmac.digest(b"old secret", b"Hello, World!", "sha256").hex()

@@ -1,4 +1,4 @@
-"""Contacts and codes as people type them: which spellings are equal, and what the API receives."""
+"""Test contacts and codes as people type them: which spellings are equal, and what the API receives."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_malformed_email_address_stays_malformed(written: str) -> None:
         ("jo@example.com\u3002", "jo@example.com"),
         ("j\u00f6@example.com", "Jo\u0308@EXAMPLE.com"),
         ("jo@ｅｘａｍｐｌｅ.com", "jo@example.com"),
-        # beyond what IDNA allows: by normal form and case
+        # not allowed by IDNA: compared by normal form and case
         ("jo@I\u2764.U\u0308.ws", "jo@i\u2764.\u00fc.ws"),
         ("jo@" + "\u00dc" * 64 + ".example", "jo@" + "u\u0308" * 64 + ".example"),
         ("jo@xn--a.example", "jo@XN--A.example"),
@@ -145,7 +145,7 @@ def test_different_domains_stay_different(one: str, other: str) -> None:
 
 @given(contact=st.emails() | st.text())
 def test_ascii_email_address_is_lowercased(contact: str) -> None:
-    """So that a ledger of an earlier version still finds it."""
+    """Records of earlier versions have this form."""
     if "@" in contact and contact.isascii() and "xn--" not in contact.lower():
         assert normalized(Contact(ContactType.EMAIL, contact)) == contact.lower()
 
@@ -201,5 +201,5 @@ def test_domain_spellings_do_not_multiply_guesses(emulator: Emulator) -> None:
     spellings = ["jo@B\u00fccher.example", "Jo@xn--bcher-kva.example", "jo\u200b@bu\u0308cher.example"]
     codes = [bridged.deliver(type="email", contact=one, verify_code=WRONG).json["code"] for one in spellings]
     assert codes == ["code-incorrect", "code-incorrect", "attempts-exhausted"]
-    assert [call.contact for call in emulator.calls] == spellings[:2], "each goes to the API as it was typed"
+    assert [call.contact for call in emulator.calls] == spellings[:2], "the API must receive each contact as typed"
     assert len(calls(emulator)) == 2

@@ -1,4 +1,4 @@
-"""tests/vectors: the bridge decides each as it says; other libraries end otherwise where its README says so."""
+"""Test that the bridge decides each vector as expected, and that other libraries differ exactly as the README says."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def body_of(vector: dict[str, Any]) -> bytes:
 
 
 class Stopped(SystemClock):
-    """The machine's clocks, but for the time of day, which stands still."""
+    """The machine's clocks with a fixed time of day."""
 
     now = 0.0
 
@@ -53,7 +53,7 @@ class Stopped(SystemClock):
 
 @dataclass
 class Served:
-    """The application, with each vector's settings, behind a socket."""
+    """The application behind a socket, with the settings of each vector."""
 
     server: BaseWSGIServer
     clock: Stopped = field(default_factory=Stopped)
@@ -75,7 +75,7 @@ class Served:
         return self.verifiers[named]
 
     def decide(self, vector: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Return the decision of the verifier on the request as the server reads it, and the application response."""
+        """Return the verifier's decision about the request, and the status of the application's response."""
         self.clock.now = vector["now"]
         app, verify = self.with_settings_of(vector)
         result: list[dict[str, Any]] = []
@@ -116,7 +116,7 @@ def test_bridge_decides_as_each_vector(served: Served, vector: dict[str, Any]) -
     assert result == vector["expected"]
     assert (status == 401) == (not vector["expected"]["accept"])
     if vector["expected"]["accept"]:
-        assert status in (400, 422)  # none of their bodies is a delivery's: nothing is called
+        assert status in (400, 422)  # none of the bodies is a delivery, so that no call is made
 
 
 def test_vectors_match_their_schema() -> None:
@@ -134,7 +134,7 @@ def test_vectors_match_their_schema() -> None:
 
 
 def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str:
-    """Return what the libraries of PyPI decide about a vector with each of its secrets."""
+    """Return the decision of the library from PyPI about a vector, with each of its secrets."""
     headers: dict[str, str] = {}
     for name, value in vector["headers"]:
         before = [headers[name.lower()]] if name.lower() in headers else []
@@ -149,7 +149,7 @@ def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str
             return "accepts"
         except standardwebhooks.webhooks.WebhookVerificationError:
             result = "refuses"
-        except json.JSONDecodeError:  # what was accepted is parsed, too
+        except json.JSONDecodeError:  # the library also parses an accepted body
             return "accepts"
         except Exception:  # noqa: BLE001  any exception counts
             result = "fails"
@@ -158,7 +158,7 @@ def python_says(vector: dict[str, Any], set_clock: Callable[[int], None]) -> str
 
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Set the clock of the library of PyPI."""
+    """Return a function that sets the clock of the libraries from PyPI."""
 
     def set_it(now: int) -> None:
         class Set(datetime):
@@ -172,7 +172,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def differing(says: dict[str, str]) -> dict[str, str]:
-    """Where a library does not end as the vector does."""
+    """Return the decisions of a library that differ from the vector's."""
     expected = {vector["name"]: "accepts" if vector["expected"]["accept"] else "refuses" for vector in SIGNED}
     return {name: result for name, result in says.items() if result != expected[name]}
 

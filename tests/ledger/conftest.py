@@ -1,4 +1,4 @@
-"""Fixtures for the contract of the ledger, which SQLite and Redis both keep."""
+"""Define fixtures for the contract of the ledger, which SQLite and Redis both implement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.ledgers import POLICY, Engine, Make, redis_engine, sqlite_eng
 
 @pytest.fixture(params=["sqlite", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    """Return a function that creates a ledger of each kind, with changes to its policy."""
+    """Return a function that creates a ledger with changes to its policy, for each engine."""
     engines: list[Engine] = []
 
     def create(**changed: Any) -> Engine:
@@ -31,5 +31,5 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def engine(make: Make) -> Engine:
-    """Return a ledger of each kind with the usual policy."""
+    """Return a ledger with the default policy, for each engine."""
     return make()

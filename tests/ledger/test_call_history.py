@@ -1,4 +1,4 @@
-"""The contract of the ledger: how much of a contact's history a claim reads, at any length."""
+"""Test the ledger's contract: which part of a contact's call history a claim reads, even of a long one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.ledgers import (
 )
 
 MANY = 4000
-"""Calls, all within the last hour."""
+"""The number of calls, all within the last hour."""
 
 
 def test_history_window_covers_everything_that_reconciliation_needs() -> None:
@@ -38,7 +38,7 @@ def test_history_window_covers_everything_that_reconciliation_needs() -> None:
 
 @pytest.mark.parametrize("apart", [-3000.0, 3000.0])
 def test_call_outside_window_is_not_read_as_competing_call(engine: Engine, apart: float) -> None:
-    """Neither one long before the lost call, nor one long after it."""
+    """The other call was long before the lost call, or long after it."""
     first, second = (guess(0), keys()) if apart < 0 else (keys(), guess(0))
     engine.end(None if first == keys() else WRONG, first, sent_at=0.0)
     engine.pass_by(abs(apart))
@@ -47,7 +47,7 @@ def test_call_outside_window_is_not_read_as_competing_call(engine: Engine, apart
 
 
 def test_long_call_that_ended_within_window_is_read_as_competing_call(engine: Engine) -> None:
-    """Its process was frozen meanwhile."""
+    """The process of the call was frozen for a while."""
     rival = engine.own(guess(0), lease=900.0)
     engine.pass_by(800)
     engine.settle(rival, WRONG, guess(0), sent_at=799.0, gave_up_at=0.0)
@@ -98,11 +98,11 @@ def test_verification_clears_wrong_code_count_in_long_history(make: Make) -> Non
     assert isinstance(engine.claim(guess(5)), ShortCircuited)
 
 
-# -- what a long history costs --
+# -- the cost of a long history --
 
 
 def work(engine: Engine) -> None:
-    """Lose a reply, claim its delivery again, and have another code accepted."""
+    """Lose a reply, claim its delivery again, and accept another code."""
     engine.end(None)
     unknown = engine.acquire_unknown(token="again")
     assert (unknown.has_more_calls, unknown.competing_calls) == (True, ())
@@ -132,7 +132,7 @@ def test_sqlite_claim_with_long_history_reads_few_rows(tmp_path: Path) -> None:
 
     database(engine).write(lambda db: db.set_progress_handler(step, 100), engine.deadline)
     work(engine)
-    assert 0 < steps < 40_000  # of SQLite's machine: ten rows or so to a hundred of them
+    assert 0 < steps < 40_000  # of SQLite's virtual machine, which reads about ten rows in a hundred steps
     engine.ledger.close()
 
 
@@ -160,7 +160,7 @@ def test_redis_claim_with_long_history_makes_few_reads(redis_server: RedisServer
 
 
 def test_late_end_of_call_replaces_it_in_long_history(engine: Engine) -> None:
-    """The other calls came after its lease was over."""
+    """The other calls started after its lease had expired."""
     late = engine.own(guess(0), lease=1.0)
     engine.pass_by(2)
     for number in range(40):

@@ -1,4 +1,4 @@
-"""The contract of the ledger, which both engines keep."""
+"""Test the ledger's contract, which both engines implement: claims, settlements, locks and releases."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_ledger_without_delivery_finds_and_changes_nothing(engine: Engine) -> No
 
 @pytest.mark.parametrize("record", [VERIFIED, None])
 def test_settle_lost_claim_is_recorded(engine: Engine, record: Record | None) -> None:
-    """By a failover, or a file that was moved away: the call was made, and must not be made again."""
+    """A failover or a moved file can lose a claim. Its call was made and must not be repeated."""
     assert engine.settle("t", record, sent_at=2.0, gave_up_at=1.0)
     if record:
         assert engine.claim() == Replay(record)
@@ -118,7 +118,7 @@ def test_released_delivery_is_new_again(engine: Engine) -> None:
     assert engine.acquire().unknown_outcome is None
 
 
-# -- life --
+# -- expiry --
 
 
 def test_record_expires_after_ttl(make: Make) -> None:
@@ -194,7 +194,7 @@ def test_contact_spellings_share_lock_and_wrong_code_count(
     assert engine.claim(keys("d", contact=one, kind=kind, code="999999")) == exhausted(600, contact_type=kind.value)
 
 
-# -- late comers --
+# -- late settlements --
 
 
 def test_late_settle_does_not_lock_contact_of_new_owner(engine: Engine) -> None:
@@ -228,7 +228,7 @@ def test_expired_claim_counts_as_call_until_end_of_lease(engine: Engine) -> None
     assert near(unknown.competing_calls[0], unknown.now - 11, unknown.now - 1)
 
 
-# -- the removal of contacts from the list --
+# -- releasing contacts --
 
 
 def test_pending_release_is_reported_until_finished(engine: Engine) -> None:
@@ -269,7 +269,7 @@ def test_interrupted_release_unlocks_contact_after_timeout(engine: Engine) -> No
     assert engine.acquire(GUESS).release_pending
 
 
-# -- many at once --
+# -- concurrent claims --
 
 
 def test_concurrent_claims_have_one_owner(engine: Engine) -> None:

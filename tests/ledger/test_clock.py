@@ -1,4 +1,4 @@
-"""The contract of the ledger: a clock that is set back by an hour blocks no contact for that hour."""
+"""Test the ledger's contract: setting the clock back by an hour does not block a contact for that hour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 @pytest.mark.parametrize("record", [WRONG, None])
 def test_clock_set_back_counts_wrong_codes_for_window_from_now_at_most(make: Make, record: None) -> None:
-    """Not for the hour, and the window."""
+    """They do not count for the hour and the window."""
     engine = make(wrong_codes=3)
     for number in range(3):
         engine.end(record, guess(number))
@@ -25,7 +25,7 @@ def test_clock_set_back_counts_wrong_codes_for_window_from_now_at_most(make: Mak
 
 
 def test_clock_set_back_repeated_wrong_code_keeps_its_count(engine: Engine) -> None:
-    """Under a content key the record is replaced; its time is brought back once."""
+    """A delivery with a content key replaces its record, and the stored time is corrected once."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(-HOUR)

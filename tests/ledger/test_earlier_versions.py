@@ -1,4 +1,4 @@
-"""Ledgers that commit 6d831f2 wrote: see `earlier/README.md`."""
+"""Test ledgers that commit 6d831f2 wrote, described in `earlier/README.md`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HELD = keys("held", contact="10010")
 
 
 def load_redis(server: RedisServer) -> float:
-    """Run the commands of the file but those that let keys expire; return when the last delivery was claimed."""
+    """Run the commands of the file except those that expire keys; return when the last delivery was claimed."""
     words = iter((EARLIER / "redis.aof").read_bytes().split(b"\r\n"))
     with redis.Redis(port=server.port) as client:
         for line in words:
@@ -56,7 +56,7 @@ def load_sqlite(folder: Path) -> float:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """Return a ledger of each kind with the records, half a second after the last one was written."""
+    """Return a ledger with the records, half a second after the last one was written, for each engine."""
     clock = StillClock()
     if request.param == "sqlite":
         clock.wall = load_sqlite(tmp_path) - clock.time() + 0.5
@@ -178,7 +178,7 @@ def test_converted_server_has_no_earlier_keys_and_fails_earlier_scripts(
 
 
 def test_late_record_of_earlier_version_does_not_replace_newer_one(redis_server: RedisServer) -> None:
-    """An earlier script fails after its first writes, and another instance may still convert."""
+    """A script of the earlier version fails only after its first writes, while another instance may still convert."""
     clock = StillClock()
     clock.wall = load_redis(redis_server) - clock.time() + 0.5
     with redis.Redis(port=redis_server.port) as client:
@@ -206,7 +206,7 @@ def test_rate_that_earlier_version_wrote_late_is_replaced(redis_server: RedisSer
 
 
 class Scanned:
-    """A connection whose scan never ends; ``info`` is the reply to INFO, or what it raises."""
+    """A connection whose scan never ends. ``info`` is the reply to INFO, or the exception that it raises."""
 
     def __init__(self, info: str | ServerError) -> None:
         self.info = info
@@ -230,7 +230,7 @@ class Scanned:
     ],
 )
 def test_conversion_begins_again_on_another_server(first: str, then: str | ServerError, cursor: str) -> None:
-    """A cursor is that of one process: another one would leave records out."""
+    """A cursor is valid in one server process only. Another process would omit records."""
     part = conversion.Conversion("p:")
     for connection in (Scanned(first), last := Scanned(then)):
         deadline = Mock(remaining=Mock(side_effect=[1.0, 0.0]))

@@ -1,4 +1,4 @@
-"""The contract of the ledger: the slots of the calls, which come evenly and slow down."""
+"""Test the ledger's contract: evenly spaced slots for calls, and fewer after a throttled call."""
 
 from __future__ import annotations
 

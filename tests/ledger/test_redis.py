@@ -1,4 +1,4 @@
-"""Properties of the Redis ledger: connections, timeouts, restarts and lost records."""
+"""Test connections, timeouts, restarts and lost records of the Redis ledger."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_flushed_script_is_loaded_again(redis_server: RedisServer) -> None:
 
 
 def test_lost_reply_is_requested_again_with_same_result(redis_server: RedisServer) -> None:
-    """The verb was done; done again it is the same."""
+    """The server had executed the command. Repeating it has the same result."""
     with Wire(redis_server.port) as wire:
         engine, lose = redis_engine_at(wire.port), wire.lose
         engine.ledger.ping(deadline=engine.deadline)
@@ -72,7 +72,7 @@ def test_lost_reply_is_requested_again_with_same_result(redis_server: RedisServe
 
 
 class Interrupted(Deadline):
-    """Ctrl-C arrives when the command has been sent and its reply is to be read."""
+    """Ctrl-C arrives between sending a command and reading its reply."""
 
     reads = 0
 
@@ -113,7 +113,7 @@ def test_hanging_resolver_is_waited_for_until_deadline(
 
 
 def test_unresponsive_addresses_share_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them together are waited for until the deadline."""
+    """The attempts for all addresses end at one deadline."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -140,7 +140,7 @@ def test_unresponsive_addresses_share_deadline(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_tls_connection_works(redis_server: RedisServer, tls: Tls) -> None:
-    """A TLS that ends before the server: what a managed Redis offers."""
+    """A proxy terminates TLS in front of the server, like that of a managed Redis."""
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -174,7 +174,7 @@ def test_tls_connection_works(redis_server: RedisServer, tls: Tls) -> None:
 
 
 def test_another_caller_is_in_the_first_handshake() -> None:
-    """Other threads wait for it in the meantime and send nothing."""
+    """Other threads wait for the handshake and send nothing."""
     commands: list[bytes] = []
     begun, go_on = threading.Event(), threading.Event()
 
@@ -221,7 +221,7 @@ def test_idle_connection_is_replaced(redis_server: RedisServer, which: str) -> N
     engine.ledger.ping(deadline=engine.deadline)
     before = connections()
     engine.ledger.ping(deadline=engine.deadline)
-    assert connections() == before + 1  # the test's own
+    assert connections() == before + 1  # the test's own connection
     setattr(clock, which, 21.0)
     engine.ledger.ping(deadline=engine.deadline)
     assert connections() == before + 3

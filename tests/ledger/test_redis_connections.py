@@ -1,4 +1,4 @@
-"""Redis's protocol, as the ledger speaks it: replies of each kind, invalid replies, and the login."""
+"""Test the ledger's Redis protocol: replies of each kind, malformed replies, and authentication."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.network.wires import serving
 def connected(
     *replies: bytes, url: str = "redis://127.0.0.1:{port}/0"
 ) -> Iterator[tuple[RedisConnection, list[bytes]]]:
-    """Open a connection to a server that replies so to one command after the other; with the commands that it got."""
+    """Open a connection to a server that sends one reply per command; yield it and the received commands."""
     commands: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -65,12 +65,12 @@ def test_command_raises_an_error_of_the_server_and_goes_on() -> None:
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 200 OK\r\n", b"\r\n", b":x\r\n", b"$1\r\n\xff\r\n", b"x" * 100_000])
 def test_command_rejects_what_is_no_reply(reply: bytes) -> None:
-    with connected(reply) as (connection, _), pytest.raises(ValueError):  # noqa: PT011  of several kinds
+    with connected(reply) as (connection, _), pytest.raises(ValueError):  # noqa: PT011  the messages differ
         connection.command("PING")
 
 
 def test_a_user_name_is_left_out_for_a_server_that_has_none() -> None:
-    """Redis 5 and earlier."""
+    """Redis 5 and earlier have no user names."""
     old = b"-ERR wrong number of arguments for 'auth' command\r\n"
     with connected(old, b"+OK\r\n", url="redis://alice:hush@127.0.0.1:{port}/0") as (_, commands):
         pass

@@ -1,4 +1,4 @@
-"""Why a Redis cannot be used: the cause and the remedy, and nothing that `/ready` must not show."""
+"""Test that errors of Redis name the cause and the remedy, and nothing that `/ready` must not show."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.ledgers import KEY, POLICY
 from tests.support.network.wires import reset, serving
 
 SECRETS = ("127.0.0.1", "localhost", "redis..example", "alice", "hush")
-"""Parts of the URLs below that no text may repeat."""
+"""Parts of the URLs below that no error may repeat."""
 
 
 def reason(url: str, *, budget: float = 5.0) -> str:
-    """Return the reason why Redis cannot be used, and check that it repeats no part of the URL."""
+    """Return the error of the Redis at the URL, and check that it repeats no part of the URL."""
     ledger = RedisLedger(url, POLICY, SetClock(), key=KEY)
     with pytest.raises(LedgerUnavailable) as raised:
         ledger.ping(deadline=Deadline(SetClock(), budget))
@@ -36,7 +36,7 @@ def reason(url: str, *, budget: float = 5.0) -> str:
 
 
 def replying(reply: bytes) -> Callable[[socket.socket], object]:
-    """A server that returns this reply to every command."""
+    """Return a function that sends this reply to every command."""
 
     def talk(connection: socket.socket) -> None:
         while connection.recv(65_536):
@@ -45,7 +45,7 @@ def replying(reply: bytes) -> Callable[[socket.socket], object]:
     return talk
 
 
-# -- the way to the server --
+# -- connecting --
 
 
 def test_refused_connection_is_explained() -> None:
@@ -133,7 +133,7 @@ def test_ca_file_without_certificate_is_explained(tls: Tls, tmp_path: Path) -> N
 
 
 def test_tls_to_plain_port_is_explained(redis_server: RedisServer) -> None:
-    """Redis waits for the end of the command; other servers reply."""
+    """A Redis waits for the rest of an invalid command. Other servers respond."""
     text = reason(redis_server.url.replace("redis://", "rediss://alice:hush@"), budget=0.3)
     assert text == "no response to the TLS handshake in time; check that the port expects TLS, and the network"
     with serving(replying(b"-ERR no command\r\n")) as port:
@@ -151,7 +151,7 @@ def test_plain_connection_to_tls_port_is_explained(tls: Tls) -> None:
     )
 
 
-# -- what the server refuses --
+# -- errors of the server --
 
 
 def test_rejected_login_is_explained(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_key_of_another_type_is_explained(redis_server: RedisServer) -> None:
 
 
 def test_unknown_command_is_explained_without_its_arguments() -> None:
-    """Its refusal repeats the arguments."""
+    """The server's error repeats the arguments."""
     with serving(replying(b"-ERR unknown command 'AUTH', with args beginning with: 'hush' \r\n")) as port:
         assert reason(f"redis://:hush@127.0.0.1:{port}/0").startswith("the server rejects a command (ERR); ")
 
@@ -206,7 +206,7 @@ def test_unknown_command_is_explained_without_its_arguments() -> None:
     ],
 )
 def test_unavailable_server_is_explained(reply: bytes, cause: str) -> None:
-    """It does run scripts."""
+    """The same server can run scripts later."""
 
     def talk(connection: socket.socket) -> None:
         while command := connection.recv(65_536):

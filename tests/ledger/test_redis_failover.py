@@ -1,4 +1,4 @@
-"""A Redis that is no longer the primary: the bridge uses the server to which the address then leads."""
+"""Test failover: if a Redis is no longer the primary, the bridge connects to the address again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ IDLE = 8
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[RedisServer]:
-    """Another server, which a test can make a replica: Redis 6 does not stop while one writes its first log."""
+    """Run another server, which a test can make a replica.
+
+    It has no append-only file, because Redis 6 does not stop while a replica writes its first one.
+    """
     with RedisServer(tmp_path, "--appendonly", "no") as server:
         yield server
 
@@ -33,7 +36,7 @@ def wire(other: RedisServer) -> Iterator[Wire]:
 
 
 def ledger_behind(wire: Wire) -> Engine:
-    """A ledger with eight idle connections over the wire."""
+    """Return a ledger with eight idle connections through the wire."""
     clock = SetClock()
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, clock, key=KEY)
     engine = Engine(ledger, clock, lambda _: None, lambda: ledger)
@@ -49,7 +52,7 @@ def ledger_behind(wire: Wire) -> Engine:
 
 
 def demote(server: RedisServer, *, to: int, stale: bool = True) -> None:
-    """Make it a replica of the server at a port, which answers nothing old unless ``stale``."""
+    """Make the server a replica of another port. Unless ``stale``, it returns no data without its primary."""
     with server.client as client:
         client.config_set("replica-serve-stale-data", "yes" if stale else "no")
         client.replicaof("127.0.0.1", str(to))
@@ -57,7 +60,7 @@ def demote(server: RedisServer, *, to: int, stale: bool = True) -> None:
 
 @pytest.mark.parametrize("how", ["READONLY", "MASTERDOWN"])
 def test_failover_keeps_claims_and_records(redis_server: RedisServer, other: RedisServer, wire: Wire, how: str) -> None:
-    """The old primary is demoted, and still reachable."""
+    """The old primary is demoted but still reachable."""
     engine = ledger_behind(wire)
     held = engine.own(keys("held", contact="10086"))
     demote(other, to=redis_server.port if how == "READONLY" else 1, stale=how == "READONLY")
@@ -121,7 +124,7 @@ def test_address_of_replica_is_tried_twice_and_reported(other: RedisServer, wire
 
 
 def test_first_connection_to_replica_is_replaced(redis_server: RedisServer, other: RedisServer, wire: Wire) -> None:
-    """The first connection asks for the server's settings; a replica without its primary refuses even that."""
+    """The first connection reads the server's settings. A replica without its primary rejects even that."""
     demote(other, to=1, stale=False)
     ledger = RedisLedger(f"redis://127.0.0.1:{wire.port}/0", FAST, SetClock(), key=KEY)
     engine = Engine(ledger, SetClock(), lambda _: None, lambda: ledger)
@@ -133,7 +136,7 @@ def test_first_connection_to_replica_is_replaced(redis_server: RedisServer, othe
 
 
 def test_vanished_server_costs_one_timeout(redis_server: RedisServer, wire: Wire) -> None:
-    """Nothing says that its connections are dead: the first that is used is waited for."""
+    """The server closes no connection, so that the bridge waits for a reply on the first one."""
     engine = ledger_behind(wire)
     wire.refuse(b"")
     wire.behind = redis_server.port

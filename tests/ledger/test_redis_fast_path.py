@@ -1,4 +1,4 @@
-"""The fast paths of a claim and of a settlement, beside the general ones."""
+"""Compare the fast paths of a claim and of a settlement with the general paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Patch = Callable[[str, str, str], None]
 
 @pytest.fixture
 def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
-    """Return a function that replaces a part of one step's script."""
+    """Return a function that replaces part of one step's script."""
 
     def replace(step: str, old: str, new: str) -> None:
         build = scripts.build
@@ -30,7 +30,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
             built = build(policy, time)
             text = built[step].text
             assert text.count(old) == 1
-            return built | {step: Script(text.replace(old, new), "0" * 40)}  # unknown to the server: it gets the text
+            return built | {step: Script(text.replace(old, new), "0" * 40)}  # an unknown hash: the text is sent
 
         monkeypatch.setattr(scripts, "build", patched)
 
@@ -38,7 +38,7 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> Patch:
 
 
 def walk(server: RedisServer, clock: StillClock) -> dict[bytes, object]:
-    """Let random deliveries go their ways, the same every time; return what the server then stores, and its lives."""
+    """Process the same random deliveries in each call; return the server's data and the time to live of its keys."""
     chance, results = random.Random(7), list[object]()
     engine = redis_engine(server, FAST, clock=clock)
     for number in range(400):
@@ -86,7 +86,7 @@ def test_fast_path_writes_and_returns_what_general_path_does(
 def test_usual_delivery_needs_fast_path_only(redis_server: RedisServer, patch: Patch, record: Record) -> None:
     clock = StillClock()
     first = redis_engine(redis_server, FAST, clock=clock)
-    first.end(VERIFIED)  # the first slot of a minute is not reserved by the fast path
+    first.end(VERIFIED)  # the fast path does not reserve the first slot of a minute
     first.ledger.close()
     for step in ("claim", "settle"):
         patch(step, "local deliveries = {}", "error('general path')")

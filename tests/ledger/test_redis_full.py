@@ -1,4 +1,4 @@
-"""A Redis that is full and evicts nothing: what needs room fails before anything is changed."""
+"""Test a full Redis without eviction: steps that need memory fail before they change anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.ledgers import FAST, KEY, VERIFIED, WRONG, Engine, guess, key
 
 @contextmanager
 def full(server: RedisServer) -> Iterator[None]:
-    """Let the server have no room; its data is what it was at the end."""
+    """Let the server have no memory left, and check that its data is unchanged at the end."""
     with server.client as client:
         client.config_set("maxmemory", "1")
         before = stored(server)
@@ -89,7 +89,7 @@ def test_full_server_still_replays_known_deliveries(redis_server: RedisServer, e
         assert engine.claim() == Replay(VERIFIED)
         assert engine.claim(keys(code="000000")) == KeyMismatch()
         assert engine.claim(keys("held", contact="10012")) == InFlight()
-        assert isinstance(engine.claim(keys("held", contact="10012"), "held"), Acquired)  # its first answer was lost
+        assert isinstance(engine.claim(keys("held", contact="10012"), "held"), Acquired)  # its first reply was lost
         assert engine.look() is not None
         assert engine.unknown == 1
 

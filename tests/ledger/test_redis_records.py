@@ -1,4 +1,4 @@
-"""The records of a Redis ledger: the lives of their keys, and their times on the server's clock."""
+"""Test the records of a Redis ledger: the time to live of their keys, and their times on the server's clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_shared_keys_of_contact_live_as_long_as_last_record(redis_server: RedisS
 
 
 def test_settle_that_waited_does_not_shift_time_of_call(redis_server: RedisServer) -> None:
-    """Its ages are as old as the wait for its turn; the claim's time bounds them."""
+    """The reported ages do not include the wait. The ledger corrects them by the time of the claim."""
     engine = redis_engine(redis_server)
     token = engine.own()
     engine.pass_by(4)

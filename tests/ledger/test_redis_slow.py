@@ -1,4 +1,4 @@
-"""A Redis whose replies drip: the deadline bounds a whole reply, not each read of it."""
+"""Test a Redis that sends its replies byte by byte: the deadline limits the whole reply, not each read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from tests.support.network.wires import serving
 
 BUDGET = 3.0
 BYTES = 300
-"""Bytes of a reply that drips: far more than the budget has time for."""
+"""Length of a slow reply: far more bytes than can arrive within the budget."""
 
 
 class Dripping:
-    """A server that answers each command with OK, and the one that holds ``word`` a byte at a time. With each of its
-    bytes a second of the clock goes by.
+    """A server that replies OK to each command, but byte by byte to the one that contains ``word``.
+
+    Each of these bytes advances the clock by a second.
     """
 
     def __init__(self, word: bytes, clock: SetClock) -> None:
@@ -44,7 +45,7 @@ class Dripping:
                 connection.sendall(b"+" if not self.sent else byte)
                 self.sent += 1
                 self._clock.run += 1.0
-                time.sleep(0.002)  # which lets the reader have it
+                time.sleep(0.002)  # lets the reader receive the byte
             connection.sendall(b"\r\n")
 
 
@@ -57,7 +58,7 @@ def gives_up(url: str, clock: SetClock) -> None:
 
 @pytest.mark.parametrize("word", [b"AUTH", b"SELECT", b"EVALSHA", b"CONFIG"])
 def test_dripping_reply_ends_at_deadline(word: bytes) -> None:
-    """Whichever it is, those of the handshake included."""
+    """This includes the replies of the handshake."""
     clock = SetClock()
     dripping = Dripping(word, clock)
     with serving(dripping) as port:
@@ -79,7 +80,7 @@ def test_dripping_reply_over_tls_ends_at_deadline(tls: Tls) -> None:
 
 
 def test_dripping_tls_handshake_ends_at_deadline(tls: Tls) -> None:
-    """OpenSSL measures it by the machine's clock."""
+    """OpenSSL uses the machine's clock."""
     over = threading.Event()
 
     def talk(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What a SQLite ledger deletes, and what it must keep."""
+"""Test which records a SQLite ledger deletes, and which it keeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, da
 
 
 def swept(engine: Engine, name: str) -> None:
-    """Eight new deliveries, at one of which it is swept."""
+    """Claim eight new deliveries, one of which sweeps the ledger."""
     for number in range(8):
         engine.end(WRONG, keys(f"{name}{number}", contact=f"1{name}{number:09}"))
 
@@ -121,7 +121,7 @@ def test_prune_deletes_in_steps_until_deadline(tmp_path: Path, monkeypatch: pyte
 
 
 def test_prune_keeps_new_delivery_that_reuses_expired_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process pruned meanwhile, and a new delivery has its id."""
+    """Another process pruned in the meantime, and a new delivery has the id of the expired one."""
     engine = sqlite_engine(tmp_path, FAST)
     engine.end(VERIFIED)
     engine.pass_by(POLICY.ttl + 1)

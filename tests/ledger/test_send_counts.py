@@ -1,4 +1,4 @@
-"""Send counts in the ledger: changes of the clock, concurrent requests, migration, and deletion."""
+"""Test send counts in the ledger: clock changes, concurrent requests, migration and deletion."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_messages_have_their_own_rate(make: Make) -> None:
     late = claim(engine, "c", "10000")
     assert isinstance(late, RateLimited)
     assert late.wait == pytest.approx(8, abs=1)
-    assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "nothing was counted that found no slot"
+    assert isinstance(claim(engine, "d", "10000", wait=9), Acquired), "a message without a slot must not count"
 
 
 def test_released_message_does_not_count_whatever_its_counter(make: Make) -> None:
-    """In base64 this one begins with a plus sign."""
+    """The Base64 form of this counter's key begins with a plus sign."""
     engine, of, limits = make(), keys("a"), [SendLimit("interval", b"\xf8" + bytes(15), 1, 60.0)]
     for token in ("s", "t"):
         claimed = engine.ledger.claim_send(of, token, limits=limits, lease=10, max_wait=6, deadline=engine.deadline)
@@ -47,7 +47,7 @@ def test_released_message_does_not_count_whatever_its_counter(make: Make) -> Non
 
 
 def test_message_and_verification_with_same_id_do_not_match(make: Make) -> None:
-    """An id belongs to one content, and a message is another than a verification of the same contact."""
+    """An id belongs to one content. A message and a verification of the same contact have different contents."""
     engine = make(interval=FAST.interval)
     send(engine, "a")
     assert engine.claim(keys("a")) == KeyMismatch()
@@ -119,7 +119,7 @@ def test_concurrent_requests_send_one_message(make: Make) -> None:
 
 
 def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
-    """A ledger from before messages were counted keeps its records."""
+    """The earlier version did not count messages. Its records are kept."""
     before = sqlite_engine(tmp_path, FAST)
     before.end(Record("verified", "r", contact_type=1), keys("v"))
     before.ledger.close()
@@ -135,7 +135,7 @@ def test_file_of_earlier_version_is_migrated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ahead", [0.0, 31_536_000.0])
 def test_send_counts_are_deleted_after_an_hour(tmp_path: Path, ahead: float) -> None:
-    """Also behind what was counted while the clock was ahead."""
+    """This includes counts that follow those from a time when the clock was ahead."""
     engine = sqlite_engine(tmp_path, FAST)
     engine.pass_by(ahead)
     for number in range(8):

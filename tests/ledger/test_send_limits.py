@@ -1,4 +1,4 @@
-"""The contract of the ledger: messages are counted, and let out no more often than their limits permit."""
+"""Test the ledger's contract: messages are counted, and sent no more often than the limits permit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_per_contact_limit_rejects_with_longest_wait(make: Make) -> None:
     assert refusal(engine, "b") == ("per-contact", 3100)
     engine.pass_by(3100.1)
     send(engine, "c")
-    assert refusal(engine, "d") == ("per-contact", 100), "the longest wait of all limits"
+    assert refusal(engine, "d") == ("per-contact", 100), "the longest wait of all limits counts"
 
 
 def test_per_prefix_limit_counts_phone_numbers_of_one_prefix(make: Make) -> None:
@@ -67,7 +67,7 @@ def test_per_prefix_limit_keeps_zeros_that_belong_to_number() -> None:
     def prefix(number: str) -> bytes:
         return next(one.counter_key for one in limits_for(number) if one.name == "per-prefix")
 
-    assert prefix("+86 10 1234 5678") != prefix("+86 1 1234 5678"), "86 is a country code, 861 is none"
+    assert prefix("+86 10 1234 5678") != prefix("+86 1 1234 5678"), "86 is a country code, and 861 is not"
     assert prefix("+7 700 123 4567") != prefix("+7 7 123 4567")
     assert prefix("+971 50 123 4567") != prefix("+971 5 123 4567")
     assert prefix("00000") == prefix("0000000") != prefix("10000")
@@ -125,7 +125,7 @@ def test_message_with_unknown_outcome_is_counted_and_repeatable_after_interval(m
     assert refusal(engine, "a") == ("interval", 60)
     engine.pass_by(60.1)
     assert isinstance(claim(engine, "a", token="two"), Acquired)
-    assert not engine.settle("one", SENT, request("a")), "it is another owner's"
+    assert not engine.settle("one", SENT, request("a")), "the claim has another owner"
     assert engine.settle("two", SENT, request("a"))
     assert isinstance(claim(engine, "a"), Replay)
     engine.pass_by(60.1)

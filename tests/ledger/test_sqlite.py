@@ -1,4 +1,4 @@
-"""Properties of the SQLite ledger: its file, errors of the file, and the key beside it."""
+"""Test the SQLite ledger: its file, errors of the file, and the key file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.ledgers import FAST, KEY, POLICY, VERIFIED, WRONG, Engine, da
 
 COUNT = "SELECT count(*) FROM deliveries"
 
-# -- troubles --
+# -- errors --
 
 
 def trouble(engine: Engine) -> str:
@@ -37,7 +37,7 @@ def test_full_disk_raises_ledger_unavailable_and_keeps_replays(tmp_path: Path) -
     """SQLite reports a page limit like a full disk. Existing records can still be read."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
-    # SQLite takes the present size instead, which is larger.
+    # SQLite uses the present size instead, which is larger.
     database(engine).write(lambda db: db.execute("PRAGMA max_page_count = 1"), engine.deadline)
 
     def fill() -> None:
@@ -127,7 +127,7 @@ def test_exception_in_transaction_rolls_back(tmp_path: Path) -> None:
 
     def fail(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO removals VALUES (x'00')")
-        raise KeyError("a fault of the bridge")
+        raise KeyError("an error in the bridge")
 
     with pytest.raises(KeyError):
         database(engine).write(fail, engine.deadline)
@@ -172,7 +172,7 @@ def test_claim_by_another_process_between_read_and_write_is_respected(
 
 
 def test_connection_to_moved_file_is_not_reused(tmp_path: Path) -> None:
-    """The step ran while the file was moved, and another thread has opened the new one."""
+    """The file was moved during the step, and another thread has opened the new file."""
     engine = sqlite_engine(tmp_path)
     engine.end(VERIFIED)
 
@@ -189,7 +189,7 @@ def test_connection_to_moved_file_is_not_reused(tmp_path: Path) -> None:
 
 
 def test_other_process_closing_file_keeps_write_ahead_log(tmp_path: Path) -> None:
-    """The last one that closes the file removes its log: as long as it is held here, another one must not be that."""
+    """The last process that closes the file removes its log. As long as this one has it open, no other must be last."""
     engine = sqlite_engine(tmp_path)
 
     def hold_readers(number: int) -> None:
@@ -219,7 +219,7 @@ def test_locked_write_ahead_log_raises_ledger_unavailable(tmp_path: Path, monkey
 
 
 def test_concurrent_processes_create_one_file_and_key(tmp_path: Path) -> None:
-    """One process creates the key and the tables; none fails, and all have the same key."""
+    """One process creates the key and the tables. None fails, and all have the same key."""
     program = f"""
 import sys
 sys.path[:0] = [{str(ROOT / "function")!r}]
@@ -246,7 +246,7 @@ print(ledger.hasher().fingerprint.hex())
     assert len(set(outputs)) == 1
 
 
-# -- the key beside it --
+# -- the key file --
 
 
 def test_load_or_create_key_returns_random_stable_key(tmp_path: Path) -> None:

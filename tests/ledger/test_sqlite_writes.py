@@ -1,4 +1,4 @@
-"""The transactions of a SQLite ledger: alone, by their deadlines, whole or not at all."""
+"""Test the transactions of a SQLite ledger: isolation, deadlines and atomicity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Open = Callable[[], Database]
 
 @pytest.fixture
 def open_file(tmp_path: Path) -> Iterator[Open]:
-    """Open the same file again, as another process does."""
+    """Return a function that opens the same file again, as another process does."""
     opened: list[Database] = []
 
     def open_once() -> Database:
@@ -39,7 +39,7 @@ def within(seconds: float) -> Deadline:
 
 
 def insert(db: sqlite3.Connection) -> int:
-    """Insert a row; return how many there are."""
+    """Insert a row; return the number of rows."""
     db.execute("INSERT INTO removals VALUES (randomblob(8))")
     return count(db)
 
@@ -50,7 +50,7 @@ def count(db: sqlite3.Connection) -> int:
 
 @contextmanager
 def writing(file: Database) -> Iterator[None]:
-    """Another thread is in its transaction meanwhile."""
+    """Keep a transaction of another thread open."""
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(_: sqlite3.Connection) -> None:
@@ -84,7 +84,7 @@ def test_write_after_its_deadline_runs_nothing(open_file: Open) -> None:
 def test_read_while_a_slow_caller_writes_does_not_wait(open_file: Open) -> None:
     file = open_file()
     file.write(insert, within(60))
-    assert file.read(count, within(60)) == 1  # which opens a connection
+    assert file.read(count, within(60)) == 1  # opens a connection
     with writing(file):
         assert file.read(count, within(60)) == 1
 
@@ -95,7 +95,7 @@ def test_write_that_fails_rolls_back_its_own_step_only(open_file: Open, tmp_path
 
     def fail(db: sqlite3.Connection) -> int:
         insert(db)
-        raise KeyError("a fault of the bridge")
+        raise KeyError("an error in the bridge")
 
     def write(step: Callable[[sqlite3.Connection], int]) -> str:
         barrier.wait()
@@ -117,7 +117,7 @@ def test_write_that_is_committed_is_seen_by_another_process(open_file: Open) -> 
 
 
 def test_write_by_many_threads_of_two_processes_loses_nothing(open_file: Open) -> None:
-    """Each step sees all steps before it, and none after it."""
+    """Each step sees all earlier steps and no later one."""
     files = (open_file(), open_file())
 
     def write(number: int) -> int:
@@ -128,7 +128,7 @@ def test_write_by_many_threads_of_two_processes_loses_nothing(open_file: Open) -
 
 
 def test_write_with_little_time_leaves_others_theirs(open_file: Open, tmp_path: Path) -> None:
-    """Another process holds the file for longer than one of them can wait."""
+    """Another process locks the file for longer than one of two threads can wait."""
     file = open_file()
     file.write(insert, within(60))
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
@@ -143,7 +143,7 @@ def test_write_with_little_time_leaves_others_theirs(open_file: Open, tmp_path: 
 
 
 def test_write_waits_for_another_process_until_its_own_deadline(open_file: Open) -> None:
-    """A connection keeps the SQLite timeout of its last user, or of the one that opened it."""
+    """Otherwise a connection would keep the SQLite timeout of its previous user."""
     file = open_file()
 
     def busy_timeout(db: sqlite3.Connection) -> float:

@@ -1,4 +1,4 @@
-"""The contract of the ledger: a call whose outcome is unknown, its second call, and the calls competing with both."""
+"""Test the ledger's contract: calls with an unknown outcome, their second calls, and competing calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_release_restores_unknown_outcome(engine: Engine) -> None:
 
 
 def test_release_of_second_delivery_leaves_it_unknown_too(engine: Engine) -> None:
-    """The sender received that outcome."""
+    """The sender received that outcome for it."""
     engine.end(None)
     engine.release(engine.own(OTHER), OTHER)
     assert engine.look(OTHER) == StoredState("unknown", OTHER.content)
@@ -135,7 +135,7 @@ def test_begin_retry_without_slot_does_not_record_call(make: Make) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (10, 0)])
 def test_calls_with_other_codes_are_competing_calls(engine: Engine, before: float, after: float) -> None:
-    """All of them count, with any outcome and any spelling."""
+    """They compete with any outcome and any spelling of the contact."""
     guesses = {
         keys("a", code="000001"): WRONG,
         keys("b", code="000002", contact="+86 187 6655 4433"): None,
@@ -157,7 +157,7 @@ def test_calls_with_other_codes_are_competing_calls(engine: Engine, before: floa
 
 
 def test_repeated_competing_call_keeps_its_first_time(engine: Engine) -> None:
-    """Under a content key its record is written again; its earlier calls are kept."""
+    """A delivery with a content key replaces its record but keeps its earlier calls."""
     rival = keys(None, code="000000")
     engine.end(VERIFIED, rival, sent_at=0.0)
     engine.pass_by(1)
@@ -192,11 +192,11 @@ def test_second_call_of_competing_delivery_is_competing_call(engine: Engine) -> 
     assert any(near(one, unknown.now - 1, unknown.now - 1) for one in unknown.competing_calls)
 
 
-# -- how many are open --
+# -- the number of unknown outcomes --
 
 
 def test_count_unknown_counts_unknown_and_expired_claims(make: Make) -> None:
-    """An unknown outcome until it is known or expires; a claim when its lease is over, not before."""
+    """An unknown outcome counts until it is reconciled or expires. A claim counts once its lease has expired."""
     engine = make(ttl=1000)
     assert engine.unknown == 0
     engine.end(VERIFIED, keys("settled", contact="10000"))
@@ -243,7 +243,7 @@ def test_count_unknown_includes_lease_from_before_clock_was_set_back(engine: Eng
 
 
 def test_late_settlement_ends_other_claim_of_same_content(engine: Engine) -> None:
-    """Its owner, which reconciles the late call, makes no second one."""
+    """The owner of the other claim reconciles the late call and makes no second call."""
     late = engine.own(lease=1)
     engine.pass_by(2)
     engine.acquire_unknown(OTHER, "t")

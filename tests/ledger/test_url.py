@@ -1,4 +1,4 @@
-"""`LEDGER_URL`: what is refused at the start, in which words, and that no word of it is from the URL."""
+"""Test which values of `LEDGER_URL` are rejected at startup, and that the error repeats no part of the URL."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_rejected_url_names_option_and_remedy(url: str, problem: str) -> None:
     ],
 )  # fmt: skip
 def test_accepted_url_means_same_to_redis_library(url: str) -> None:
-    """The client library reads the same server, login and options from every accepted URL."""
+    """The client library parses the same server, credentials and options from each accepted URL."""
     parsed = ledger_url.parse(url)
     assert isinstance(parsed, RedisUrl)
     theirs: dict[str, Any] = {"port": 6379, "db": 0, **parse_url(url)}
@@ -112,7 +112,7 @@ def test_accepted_url_means_same_to_redis_library(url: str) -> None:
 
 @pytest.mark.parametrize("password", ["Sup3r\u2100S3cretTail", "Sup3r\uff20S3cretTail", "Sup3r\uff0f:S3cretTail"])
 def test_unusual_password_reaches_server(tmp_path: Path, password: str) -> None:
-    """Python's own parser refuses characters whose compatibility forms hold ``@`` or ``/``, and shows the password."""
+    """Python's parser rejects characters whose compatibility forms contain ``@`` or ``/``, and shows the password."""
     with RedisServer(tmp_path, "--appendonly", "no", "--requirepass", password, password=password) as server:
         url = f"redis://default:{password}@127.0.0.1:{server.port}/0"
         app = application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
@@ -149,7 +149,7 @@ def test_usable_tls_files_are_accepted(tls: Tls) -> None:
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
 def test_disabled_certificate_check_is_logged_as_warning(caplog: pytest.LogCaptureFixture, option: str) -> None:
-    """Port 9 refuses at once."""
+    """Port 9 refuses connections immediately."""
     url = f"rediss://127.0.0.1:9/0?{option}"
     application(settings.load(environment(URL, LEDGER_URL=url, LEDGER_KEY="k" * 32)))
     (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

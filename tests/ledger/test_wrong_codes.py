@@ -1,4 +1,4 @@
-"""The contract of the ledger: how many wrong codes a contact may have, and what counts as one."""
+"""Test the ledger's contract: the limit of wrong codes for a contact, and what counts as a wrong code."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_delivery_without_id_counts_once(engine: Engine) -> None:
 
 
 def test_repeated_guess_does_not_clear_its_count(engine: Engine) -> None:
-    """Under a content key its record is written again after two minutes, with any outcome."""
+    """A delivery with a content key replaces its record after two minutes, with any outcome."""
     for number in range(5):
         engine.end(WRONG, keys(None, code=f"{number:06}"))
     engine.pass_by(125)
@@ -149,7 +149,7 @@ def test_limit_of_zero_is_off(make: Make) -> None:
 
 
 def test_wrong_code_of_expired_delivery_counts_whatever_follows(make: Make) -> None:
-    """The id is redelivered and gets the outcome of another delivery with the same content."""
+    """The id is redelivered and receives the outcome of another delivery with the same content."""
     engine = make(ttl=300.0, wrong_codes=2)
     engine.own(lease=1.0)
     engine.pass_by(302)
@@ -167,7 +167,7 @@ def test_wrong_codes_before_limit_is_set_count(make: Make) -> None:
 
 
 def test_spent_pair_without_id_counts_once(make: Make) -> None:
-    """Like a wrong code: the delivery expires after two minutes, and counts from its first time."""
+    """It is like a wrong code: the delivery expires after two minutes, and counts from its first time."""
     engine = make(conceal=True, wrong_codes=2)
     token = engine.own()
     engine.settle(token, VERIFIED, release_lock=3.0)

@@ -1,7 +1,7 @@
-"""`make mutants`: does the suite notice when the code does something else?
+"""Check that tests fail for each small change of the code (`make mutants`).
 
-Each mutant of a module is imported in its place by a process of its own, in which that module's tests run. No file is
-changed. A mutant that survives must be explained in explained.yml, and what is explained there must survive.
+Each mutant of a module runs the module's tests in a separate process, which imports the mutant instead of the module.
+No file is changed. A mutant that survives must be explained in explained.yml, and each mutant there must survive.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ TESTS = {
         "tests/web/test_routes.py",
     ),
 }
-"""The tests of each module that is mutated, the quick ones first."""
+"""The tests of each mutated module, the fastest first."""
 
 LIMIT = 120
 """Seconds after which a mutant that hangs its tests is killed."""
 
 OPTIONS = (
     "-x", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider",
-    "-W", "ignore::pytest.PytestAssertRewriteWarning",  # of what is imported once
-    "-k", "not within_five_seconds",  # a busy machine would seem to kill mutants
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",  # IMPORTED_ONCE causes it
+    "-k", "not within_five_seconds",  # on a busy machine, they would fail without a mutant
 )  # fmt: skip
 IMPORTED_ONCE = ("cryptography.x509", "flask", "hypothesis", "playwright.sync_api", "redis", "requests")
 
@@ -68,7 +68,7 @@ class Explained(NamedTuple):
 
 
 class _Instead(PathFinder):
-    """Finds one module with another source."""
+    """A finder that returns the mutant's source for its module."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
@@ -96,14 +96,14 @@ class _Loader(SourceFileLoader):
 
 def main() -> None:
     os.chdir(ROOT)
-    os.environ["CI"] = "true"  # Hypothesis tries the same examples each time, and nothing may be skipped
+    os.environ["CI"] = "true"  # Hypothesis uses the same examples each time, and no test may be skipped
     for name in IMPORTED_ONCE:
         importlib.import_module(name)
     modules = sys.argv[1:] or list(TESTS)
     began = time.monotonic()
     unchanged = [Mutant(name, "unchanged", "", "", _path(name).read_text()) for name in modules]
     if failing := [mutant.module for mutant, survived in _tried(unchanged) if not survived]:
-        sys.exit(f"the tests fail without a mutant: {', '.join(failing)}")
+        sys.exit(f"tests fail without a mutant: {', '.join(failing)}")
     mutants = [mutant for name in modules for mutant in mutants_of(name, _path(name).read_text())]
     reasons = _reasons(modules)
     survivors: list[Explained] = []
@@ -116,13 +116,13 @@ def main() -> None:
                 print(f"SURVIVED {mutant}", flush=True)
     stale = reasons - set(survivors)
     for one in stale:
-        print(f"EXPLAINED, but killed or gone: {one}")
+        print(f"EXPLAINED, but killed or no longer a mutant: {one}")
     for name in modules:
         made = sum(mutant.module == name for mutant in mutants)
         left = sum(survivor.module == name for survivor in survivors)
         print(f"{name}: {made} mutants, {made - left} killed, {left} survived")
     seconds = time.monotonic() - began
-    print(f"{len(mutants)} mutants in {seconds:.0f} s; {len(survivors)} survived, {unexplained} of them unexplained")
+    print(f"{len(mutants)} mutants in {seconds:.0f} s; {len(survivors)} survived, {unexplained} unexplained")
     sys.exit(1 if unexplained or stale else 0)
 
 
@@ -131,7 +131,7 @@ def _path(module: str) -> Path:
 
 
 def _reasons(modules: Iterable[str]) -> set[Explained]:
-    """Those that may survive. Each entry has a `why`, and one mutant or several under `becomes`."""
+    """Return the mutants that may survive. Each entry has a `why`, and one mutant or more under `becomes`."""
     entries = yaml.safe_load(Path(__file__).with_name("explained.yml").read_text())
     assert all(entry["why"] for entry in entries)
     return {
@@ -143,7 +143,7 @@ def _reasons(modules: Iterable[str]) -> set[Explained]:
 
 
 def _tried(mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant with whether it survived its tests, as many at once as there are processors."""
+    """Yield each mutant and whether it survived its tests. As many run in parallel as there are processors."""
     running: dict[int, Mutant] = {}
     for mutant in mutants:
         running[_start(mutant)] = mutant
@@ -169,7 +169,7 @@ def _start(mutant: Mutant) -> int:
         os.dup2(quiet, 2)
         sys.meta_path.insert(0, _Instead(mutant))
         status = int(pytest.main([*OPTIONS, *TESTS[mutant.module]]))
-    except BaseException:  # noqa: BLE001  it must not continue as a second parent
+    except BaseException:  # noqa: BLE001  the child must not continue as the parent does
         status = 1
     os._exit(status)
 

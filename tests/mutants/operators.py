@@ -1,7 +1,7 @@
-"""The mutants of a module's source: each differs from it in one place, and does something else.
+"""Generate the mutants of a module's source. Each differs in one place and behaves differently.
 
-Cosmic Ray's operators change operators, numbers, conditions and keywords; one more here changes what short strings say,
-which in this project are header names, schemes and codes.
+Cosmic Ray's operators change operators, numbers, conditions and keywords. `StringReplacer` changes short strings, which
+are header names, schemes and codes in this project.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 from parso.tree import Leaf
 
-_OF_VARIABLES = ("core/VariableReplacer", "core/VariableInserter")  # they need names
+_OF_VARIABLES = ("core/VariableReplacer", "core/VariableInserter")  # they require names of variables
 _PROSE = re.compile(r"[A-Za-z]{2,},? [A-Za-z`]")
 
 
 class Mutant(NamedTuple):
-    """``where``: the module's function, class or name; the line there, and what it ``becomes``."""
+    """A change of one ``line`` in a function, class or name (``where``), and the new line that it ``becomes``."""
 
     module: str
     where: str
@@ -34,8 +34,8 @@ class Mutant(NamedTuple):
         return f"{self.module}, {self.where}: {self.line}\n    becomes: {self.becomes}"
 
 
-class StringReplacer(Operator):  # type: ignore[misc]  # it has no types
-    """Another text, where it is not prose for people: there, any text would do."""
+class StringReplacer(Operator):  # type: ignore[misc]  # the base class has no types
+    """Change strings that are not prose. No test depends on the wording of prose."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
         if getattr(node, "type", "") in ("string", "fstring_string") and not _PROSE.search(node.value):
@@ -53,7 +53,7 @@ class StringReplacer(Operator):  # type: ignore[misc]  # it has no types
 
 
 def mutants_of(module: str, source: str) -> Iterator[Mutant]:
-    """Each once, less those that are not Python and those that change annotations alone, which nothing reads."""
+    """Yield each mutant once, without invalid Python and changes of annotations only, which have no effect."""
     seen = {_meaning(source)}
     known = [get_operator(name) for name in operator_names() if name not in _OF_VARIABLES]
     for operator in (*known, StringReplacer):

@@ -1,4 +1,4 @@
-// Signs what it is asked to, a line of JSON each, by the libraries of npm.
+// Sign requests with the libraries from npm. Each line of standard input is one request in JSON.
 const readline = require("node:readline");
 const libraries = { standardwebhooks: require("standardwebhooks"), svix: require("svix") };
 

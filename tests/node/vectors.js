@@ -1,4 +1,4 @@
-// What the libraries of npm make of the signature vectors: accepted, refused, or an error of another kind.
+// Print the decision of the libraries from npm about each signature vector: accepted, refused, or another kind of error.
 const { readFileSync } = require("node:fs");
 const standard = require("standardwebhooks");
 const svix = require("svix");
@@ -21,7 +21,7 @@ const judge = ({ headers: pairs, secrets, body, body_base64: raw, now }) => {
       new Webhook(secret).verify(raw === undefined ? body : Buffer.from(raw, "base64"), headers);
       return "accepts";
     } catch (error) {
-      // What was accepted is parsed as JSON, which a body need not be.
+      // The library parses an accepted body as JSON, which a vector's body need not be.
       return error instanceof WebhookVerificationError ? "refuses" : error instanceof SyntaxError ? "accepts" : "fails";
     }
   });

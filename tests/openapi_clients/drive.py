@@ -1,4 +1,4 @@
-"""Use the client that openapi-python-client makes: `python drive.py SCENARIO URL`.
+"""Use the client that openapi-python-client generates: `python drive.py SCENARIO URL`.
 
 It prints the responses as JSON: for each request the status, the class of the parsed body, and its members.
 """
@@ -22,7 +22,7 @@ PHONE, CODE = "18766554433", "123456"
 
 
 def sign(request: httpx.Request) -> None:
-    """Sign it, with the test's id if there is one."""
+    """Sign the request, with the test's id if there is one."""
     delivery_id, now = request.headers.get("webhook-id") or f"msg_{uuid.uuid4().hex}", datetime.now(timezone.utc)
     request.headers["webhook-id"] = delivery_id
     request.headers["webhook-timestamp"] = str(int(now.timestamp()))
@@ -45,8 +45,8 @@ def by_phone(verify_code: str = CODE) -> Any:
 
 
 def standard_webhooks(url: str) -> dict[str, Any]:
-    from bridge_client.api.bridge import metrics  # noqa: PLC0415  not with all settings
-    from bridge_client.api.webhooks import code  # noqa: PLC0415  nor is this
+    from bridge_client.api.bridge import metrics  # noqa: PLC0415  generated only with some settings
+    from bridge_client.api.webhooks import code  # noqa: PLC0415  the same
 
     client, known = client_of(url), client_of(url).with_headers({"webhook-id": "msg_1"})
     asked = models.EmailSendRequestInApiNames(

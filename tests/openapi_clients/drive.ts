@@ -1,4 +1,4 @@
-// What a program does with the types that openapi-typescript makes: `node drive.js URL` prints what it was answered.
+// Use the types that openapi-typescript generates: `node drive.js URL` prints the responses.
 import createClient, { type Middleware } from "openapi-fetch";
 import { Webhook } from "standardwebhooks";
 import type { components, paths } from "./bridge.js";
@@ -28,7 +28,7 @@ const listed = await client.POST("/", { body: phone });
 const delivered = await client.GET("/deliveries/{id}", { params: { path: { id: "msg_1" } } });
 const ready = await client.GET("/ready");
 
-// The compiler knows the members, and the codes that each status can have.
+// The compiler checks the members, and the codes that each status can have.
 const wait: number | undefined = sent.data?.resend_after;
 const code: "verified" | undefined = verified.data?.code;
 const masked: string | undefined = verified.data?.contact;

@@ -1,4 +1,4 @@
-"""`make audit`, by pip-audit itself, over a socket to advisories of the test's own that are asked as OSV's are."""
+"""Test `make audit` with the real pip-audit, which queries a server of the test instead of OSV."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADVISORY = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The tool beside lock files of one package."""
+    """Create a checkout with the tool and lock files that pin one package."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "audit.py").write_text(AUDIT.read_text())
     for lock in ("requirements.txt", "requirements-dev.txt"):

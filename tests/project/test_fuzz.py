@@ -1,4 +1,4 @@
-"""Some seconds of `make fuzz`, and that its targets notice what they are there for."""
+"""Run `make fuzz` for a few seconds, and test that its targets detect broken invariants."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.bridge.signed_requests import body
 
 SECONDS = 10
 BRANCHES = {"signatures": 30, "payload": 120, "events": 500}
-"""What the seeds alone reach, about: less is a target that does not run, or is not instrumented."""
+"""The approximate coverage of the seeds. With less, a target does not run or is not instrumented."""
 
 
 @pytest.mark.toolchain
@@ -50,13 +50,13 @@ def test_fuzz_signatures_detects_accepted_unsigned_input(monkeypatch: pytest.Mon
     for seed in fuzz_signatures.seeds():
         fuzz_signatures.try_one(seed)
     monkeypatch.setattr(hmac, "compare_digest", lambda _given, _expected: True)
-    with pytest.raises(AssertionError, match="it says yes to what is not signed"):
+    with pytest.raises(AssertionError, match="an unsigned request is accepted"):
         fuzz_signatures.try_one(b"webhook-id: msg_1\nwebhook-timestamp: 1614265330\nwebhook-signature: v1,x\n\n{}")
 
 
 def test_fuzz_signatures_detects_rejected_signed_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hmac, "compare_digest", lambda _given, _expected: False)
-    with pytest.raises(AssertionError, match="it says no to what is signed"):
+    with pytest.raises(AssertionError, match="a signed request is rejected"):
         fuzz_signatures.try_one(fuzz_signatures.seeds()[0])
 
 
@@ -68,7 +68,7 @@ def test_fuzz_payload_detects_value_in_error_text(monkeypatch: pytest.MonkeyPatc
         raise ValueError(f"must not be {value}")
 
     monkeypatch.setattr(spelling, "verify_code", telling)
-    with pytest.raises(AssertionError, match="what was sent is in the text"):
+    with pytest.raises(AssertionError, match="the rejection repeats a value of the body"):
         fuzz_payload.try_one(b"\n\n" + body())
 
 
@@ -84,13 +84,13 @@ def test_fuzz_events_detects_call_without_signature(monkeypatch: pytest.MonkeyPa
     events.try_one(url_event)
     events.end()
     monkeypatch.setattr(signatures, "standard_webhooks", lambda *_arguments, **_options: signatures.accept_any)
-    with pytest.raises(AssertionError, match="unsigned requests cause calls"):
+    with pytest.raises(AssertionError, match="an unsigned request caused a call"):
         events.try_one(url_event.replace(b"{sign}", b""))
 
 
 @pytest.mark.usefixtures("ended")
 def test_fuzz_event_seeds_are_verified() -> None:
-    """Else everything behind the signature would be out of the fuzzer's sight."""
+    """Otherwise the fuzzer would not reach the code after the signature check."""
     for seed in events.seeds():
         events.try_one(seed)
     assert len(events.accepted()) >= 6

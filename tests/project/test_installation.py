@@ -1,4 +1,4 @@
-"""`tools/venv.py` and the lock files, installed for real from the machine's package index."""
+"""Test `tools/venv.py` and the lock files with real installations from the configured package index."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ INSTALL = "import runpy, sys; runpy.run_path('tools/venv.py')['install'](sys.arg
 
 
 def lock_entry(package: str) -> str:
-    """The lines of requirements-dev.txt that pin a package without dependencies."""
+    """Return the lines of requirements-dev.txt that pin a package without dependencies."""
     entries = re.split(r"^(?=[a-z0-9])", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
     return next(entry for entry in entries if entry.startswith(f"{package}=="))
 
 
 def checkout(folder: Path, **locks: str) -> Path:
-    """The tool beside the project's lock files, or beside these instead."""
+    """Create a checkout with the tool and the given lock files, or the project's."""
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "tools" / "venv.py", folder / "tools")
     for lock in LOCKS:
@@ -42,7 +42,7 @@ def checkout(folder: Path, **locks: str) -> Path:
 
 
 def environment(folder: Path, pip: str) -> Path:
-    """An environment with this release of pip; `pip` is the newest."""
+    """Create an environment with a release of pip. The name `pip` is the newest release."""
     uv = [sys.executable, "-m", "uv", "--quiet"]
     subprocess.run([*uv, "venv", "--python", sys.executable, folder], check=True)
     subprocess.run([*uv, "pip", "install", "--python", folder / "bin" / "python", pip], check=True)
@@ -50,12 +50,12 @@ def environment(folder: Path, pip: str) -> Path:
 
 
 def pins(text: str) -> dict[str, str]:
-    """The versions that a lock pins for every platform."""
+    """Return the versions that a lock pins for every platform."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\", text, re.MULTILINE))
 
 
 def installed(python: str, names: Iterable[str]) -> dict[str, str | None]:
-    """The versions of packages in an environment, which contains all that they depend on."""
+    """Return the versions of packages in an environment, and check that their dependencies are installed."""
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
     assert subprocess.run([*pip, "check"], capture_output=True, text=True, check=False).stdout == (
         "No broken requirements found.\n"
@@ -66,7 +66,7 @@ def installed(python: str, names: Iterable[str]) -> dict[str, str | None]:
 
 
 def test_environment_of_the_tests_has_exactly_what_is_pinned() -> None:
-    """`make test` has made it by the tool, and so by uv."""
+    """`make test` created the environment with the tool, which uses uv."""
     pinned = pins("".join((ROOT / lock).read_text() for lock in LOCKS))
     assert len(pinned) > 50
     assert installed(sys.executable, pinned) == pinned
@@ -90,7 +90,7 @@ Setup = Callable[..., list[str]]
 
 
 def set_up_in(folder: Path, *arguments: str, **environ: str) -> list[str]:
-    """Run the tool; the steps that it names."""
+    """Run the tool; return the steps that it prints."""
     command = [sys.executable, "tools/venv.py", *arguments]
     environment = os.environ | environ
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
@@ -100,7 +100,7 @@ def set_up_in(folder: Path, *arguments: str, **environ: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkout whose locks pin one small package each."""
+    """Create a checkout whose locks pin one small package each."""
     return checkout(tmp_path, requirements=lock_entry("blinker"), requirements_dev=lock_entry("certifi"))
 
 
@@ -125,7 +125,7 @@ def test_environment_is_created_only_if_missing_or_stale(folder: Path, set_up: S
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with an environment, whose second lock contains uv."""
+    """Create a checkout with an environment. Its second lock contains uv."""
     locks = {"requirements": lock_entry("blinker"), "requirements_dev": lock_entry("uv") + lock_entry("certifi")}
     folder = checkout(tmp_path_factory.mktemp("made") / "checkout", **locks)
     assert set_up_in(folder, "--dev") == ["creating .venv", "requirements.txt", "requirements-dev.txt"]

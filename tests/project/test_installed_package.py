@@ -1,4 +1,4 @@
-"""The installed package: built from the checkout, in an empty environment, used in folders away from the checkout."""
+"""Test the package, built from the checkout, in an empty environment and outside the checkout's folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support import ROOT
 pytestmark = [pytest.mark.toolchain, pytest.mark.timeout(900)]
 
 KEPT = ("PATH", "HOME", "PIP", "UV", "SSL", "REQUESTS")
-"""The beginnings of the variables that pip and uv may need; none leads to the checkout."""
+"""The prefixes of the variables that pip and uv may need. None of these refers to the checkout."""
 
 
 def environment(**changed: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def environment(**changed: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Installation:
-    """An environment with the package."""
+    """An environment that contains the package."""
 
     folder: Path
 
@@ -48,7 +48,7 @@ class Installation:
         )
 
     def python(self, program: str, cwd: Path) -> str:
-        """Return what a program prints in this environment."""
+        """Return the output of a program in this environment."""
         command = [str(self.folder / "bin" / "python"), "-c", program]
         return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=True).stdout
 
@@ -97,7 +97,7 @@ def test_every_command_describes_itself(installation: Installation, tmp_path: Pa
 
 @pytest.fixture
 def running(installation: Installation, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Start `signup-bridge run` in an empty folder; what it printed, and the emulator's URL."""
+    """Start `signup-bridge run` in an empty folder; yield its output and the emulator's URL."""
     emulator_port, log = str(ports.free()), tmp_path / "log"
     environ = environment(PORT=str(ports.free()), EMULATOR_PORT=emulator_port)
     with log.open("wb") as output:

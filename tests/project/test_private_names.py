@@ -1,4 +1,4 @@
-"""The product uses no private name of a library, and the tests none of the product: it may change without notice."""
+"""Test that the product uses no private name of a library, and tests none of the product: they may change anytime."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.support import ROOT
 FUNCTION = ROOT / "function"
 
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_make", "_replace", "_typeshed"}
-"""The methods of a named tuple, `os._exit`, and the package of types that WSGI's are in."""
+"""The methods of a named tuple, `os._exit`, and the package that contains the WSGI types."""
 
 EXCEPTIONS: set[tuple[str, str]] = set()
-"""The private names that the product may use, as pairs of a path below function/ and the name."""
+"""The exceptions, as pairs of a path below function/ and the private name."""
 
 
 def private_uses(source: str) -> Iterator[str]:
-    """Return the private names that a module imports or uses and does not define; `Classes` checks those of self."""
+    """Yield private names that a module imports or uses but does not define. `Classes` checks those of self."""
     tree = ast.parse(source)
     own = set(_defined(tree))
     for node in ast.walk(tree):
@@ -45,7 +45,7 @@ def private_uses(source: str) -> Iterator[str]:
 
 
 def _defined(tree: ast.Module) -> Iterator[str]:
-    """Return the names that a module, its classes and its methods define."""
+    """Yield the names that a module, its classes and its methods define."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
@@ -57,12 +57,12 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 
 
 def _is_private(name: object) -> bool:
-    """Tell whether a name begins with an underscore and no documentation promises it."""
+    """Return whether a name begins with an underscore and is not documented."""
     return isinstance(name, str) and name.startswith("_") and not name.endswith("__") and name not in DOCUMENTED
 
 
 class Classes:
-    """The classes of some modules, whose sources are under their paths. All other classes are a library's."""
+    """The classes of some modules, whose sources are given by path. All other classes belong to libraries."""
 
     def __init__(self, sources: dict[str, str]) -> None:
         self.found: list[tuple[str, str, ast.ClassDef]] = []  # path, qualified name, class
@@ -84,7 +84,7 @@ class Classes:
                             self._imported[f"{module}.{one.asname or one.name}"] = f"{package}.{one.name}"
 
     def inherited_uses(self) -> set[tuple[str, str]]:
-        """Return path and private name of each use by self, cls or super() that no class of these modules defines."""
+        """Return path and name of each private name used on self, cls or super() that none of the classes defines."""
         return {
             (path, name)
             for path, qualified, node in self.found
@@ -93,7 +93,7 @@ class Classes:
         }
 
     def _members(self, module: str, node: ast.ClassDef, *, own: bool = True) -> set[str]:
-        """Return what a class and its bases in these modules define; only the bases unless ``own``."""
+        """Return the names that a class and its bases in these modules define, or only its bases unless ``own``."""
         members = set(defined_members(node)) if own else set()
         for base in node.bases:
             name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
@@ -102,8 +102,8 @@ class Classes:
         return members
 
     def _resolve(self, name: str) -> tuple[str, ast.ClassDef] | None:
-        """Return module and class of a qualified name, which a module may have imported."""
-        for _ in range(5):  # modules that import from each other
+        """Return module and class of a qualified name, following imports."""
+        for _ in range(5):  # modules can import from each other
             if name in self._named:
                 return self._named[name]
             prefixes = (name[:end] for end in range(len(name), 0, -1) if f"{name}."[end] == ".")
@@ -115,7 +115,7 @@ class Classes:
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes of a class without those of classes in it, whose self is another object."""
+    """Yield the nodes of a class, except nested classes, whose self is another object."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.ClassDef):
             yield child
@@ -123,7 +123,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _uses(node: ast.ClassDef) -> Iterator[tuple[str, bool]]:
-    """Return the private names that a class uses by self or cls, or (True) by super()."""
+    """Yield the private names that a class uses, and whether it uses super() instead of self or cls."""
     for one in _nodes(node):
         match one:
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name) if _is_private(name):
@@ -133,7 +133,7 @@ def _uses(node: ast.ClassDef) -> Iterator[tuple[str, bool]]:
 
 
 def defined_members(node: ast.ClassDef) -> Iterator[str]:
-    """Return the names that the body of a class defines, and those that its methods assign; `+=` defines none."""
+    """Yield the names that a class's body defines or its methods assign. `+=` does not define a name."""
     read = [one.target for one in _nodes(node) if isinstance(one, ast.AugAssign)]
     for one in _nodes(node):
         if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and one not in read:
@@ -174,7 +174,7 @@ def test_product_overrides_no_private_name() -> None:
 
 
 TEST_EXCEPTIONS = {("bench/peers/baseline/app.py", "_session")}
-"""The SDK's connection pool can be enlarged in no other way."""
+"""The SDK has no public way to enlarge its connection pool."""
 
 
 def test_tests_and_benchmarks_use_no_private_name() -> None:

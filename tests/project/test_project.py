@@ -1,4 +1,4 @@
-"""The project's own files: what is installed, and how it is installed."""
+"""Test the project's lock files, its installation and its version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCKS = ("requirements.txt", "requirements-dev.txt")
 
 
 def pinned(lock: str) -> dict[str, list[str]]:
-    """Each requirement of a lock file with its hashes."""
+    """Return the hashes of each requirement in a lock file."""
     entries = re.split(r"^(?=[a-z0-9])", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
     return {entry.split()[0]: re.findall(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries}
 

@@ -1,4 +1,4 @@
-"""The files for contributors: licence, policies, editors, pre-commit, CI and issue forms agree with the project."""
+"""Test that licence, policies, editor settings, pre-commit, CI and issue forms agree with the project."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(path: str) -> Any:
 
 
 def make_commands(target: str) -> list[str]:
-    """Return the commands that `make TARGET` would run, without the creation of the environment."""
+    """Return the commands that `make TARGET` would run after it has created the environment."""
     environ = {"PATH": os.environ["PATH"]}
     done = subprocess.run(["make", "-n", target], cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if "tools/venv.py" not in line]
@@ -122,7 +122,7 @@ def makefile() -> str:
 def test_make_help_lists_every_target() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile(), re.MULTILINE)
     listed = set(re.findall(r"echo 'make ([a-z-]+) ", makefile()))
-    within = {"help", "bench-check"}  # the one that prints it, and one that the line of `bench` names
+    within = {"help", "bench-check"}  # `help` prints the list, and the line of `bench` names the other
     assert listed == set(phony.split()) - within
 
 
@@ -142,7 +142,7 @@ def test_document_tells_the_direction_of_imports_as_import_linter_does(name: str
     )
     layers = [set(re.findall("[a-z_]+", line)) for line in contract.splitlines()]
     (told,) = re.findall(r"(?:one direction|direction of imports): (.*?)\.\s", (ROOT / name).read_text(), re.DOTALL)
-    assert [set(re.findall("`([a-z_]+)`", floor)) for floor in told.split("→")] == layers[1:]  # without __main__
+    assert [set(re.findall("`([a-z_]+)`", floor)) for floor in told.split("→")] == layers[1:]  # except for __main__
 
 
 def test_contributing_lists_every_module_and_sub_package_of_the_function() -> None:

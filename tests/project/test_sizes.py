@@ -1,4 +1,4 @@
-"""A newcomer can read a file at once: modules, functions and folders stay small."""
+"""Test that modules, functions and folders are small enough to read at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_MODULES, MAX_LINES, MAX_FUNCTION_LINES = 8, 300, 40
 
 
 def too_large(folder: Path) -> Iterator[str]:
-    """Yield what is larger than it may be below a folder."""
+    """Yield each module, function and folder below a folder that exceeds its limit."""
     for path in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir() and path.name != "__pycache__")]:
         modules = [file for file in sorted(path.glob("*.py")) if file.name != "__init__.py"]
         if len(modules) > MAX_MODULES:

@@ -1,4 +1,4 @@
-"""The check of wording: each rule finds its example and accepts its replacement, and the tree has no finding."""
+"""Test the wording check: each rule finds its example and accepts its replacement, and the project has no finding."""
 
 from __future__ import annotations
 

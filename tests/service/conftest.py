@@ -1,4 +1,4 @@
-"""Fixtures for the reconciliation of unknown outcomes."""
+"""Define the fixtures of the tests of reconciliation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.scenarios.lost_replies import World, worlds
 
 @pytest.fixture
 def new_world(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
-    """Return a function that creates worlds over one account, one ledger and one clock."""
+    """Return a function that creates worlds with a shared account, ledger and clock."""
     return worlds(emulator, tmp_path)
 
 

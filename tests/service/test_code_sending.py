@@ -1,4 +1,4 @@
-"""Code requests: their outcomes and their responses."""
+"""Test code requests: their outcomes and responses."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ def test_send_codes_by_default_is_off(emulator: Emulator) -> None:
     of = bridge(emulator.url)
     assert ask_for(of).status == 404
     event = {"type": "phone", "contact": PHONE}
-    assert handle(of, event | {"action": "send"}).json["code"] == "body-invalid", "there is no code to verify"
+    assert handle(of, event | {"action": "send"}).json["code"] == "body-invalid", "the code is missing"
     assert calls(emulator) == []
-    for action in ("signup", None, ["send"]):  # a member like any other, which is ignored
+    for action in ("signup", None, ["send"]):  # an unknown member, which is ignored
         result = handle(of, event | {"action": action, "verify_code": "000000"}).json
         assert result["code"] == "code-incorrect"
 
@@ -131,17 +131,17 @@ def test_invalid_code_request_is_rejected(
 
 
 def test_captured_verification_sends_no_message(emulator: Emulator) -> None:
-    """No signature covers the path: what was sent to one route may be posted to the other."""
+    """No signature covers the path, so that an attacker can post a captured request to the other route."""
     mapped = {"PAYLOAD_CONTACT": "/contact", "PAYLOAD_CODE": "/verify_code", "PAYLOAD_TYPE": "/type"}
     clock = SetClock()
     of = bridge(emulator.url, clock, SEND_CODES="true", SENDER_PROFILE="supabase", **mapped)
     data = wanted(verify_code="123456")
     headers = signed(data)
     assert of.post(data, headers).status == 200
-    clock.wall += 200  # the body hash, which identifies it, has expired, and the signature is still valid
+    clock.wall += 200  # the body hash that identifies it has expired, but the signature is still valid
     assert of.post(data, headers, path="/webhooks/code").json["error"]["http_code"] == 422
     assert [action for action, _ in calls(emulator)] == ["CreateIntlPhoneEmail"]
-    assert of.post(wanted(verify_code=""), path="/webhooks/code").status == 202, "a form that is not filled in yet"
+    assert of.post(wanted(verify_code=""), path="/webhooks/code").status == 202, "the code of a form can be empty"
 
 
 OUTCOMES = {
@@ -224,7 +224,7 @@ def test_send_in_each_profile_has_its_format(emulator: Emulator, profile: str) -
 
 
 def test_body_without_id_after_the_interval_requests_another_message(emulator: Emulator) -> None:
-    """With GitHub's signature the body is all that a delivery is known by, and each asks in the same words."""
+    """With GitHub's signature, only the body identifies a delivery. All requests for a contact have the same body."""
     clock = StillClock()
     of = bridge(emulator.url, clock, SEND_CODES="true", WEBHOOK_AUTH="none", SEND_INTERVAL=1)
     assert of.post(wanted(), {}, path="/webhooks/code").status == 202
@@ -270,7 +270,7 @@ def test_thread_frozen_in_the_queue_sends_nothing(monkeypatch: pytest.MonkeyPatc
     late = ask_for(of, "msg_1", contact="18766554400")
     assert (late.status, late.json["code"]) == (409, "in-progress")
     monkeypatch.undo()
-    assert ask_for(of, "msg_1", contact="18766554400").status == 202, "nothing was counted"
+    assert ask_for(of, "msg_1", contact="18766554400").status == 202, "the rejected message must not count"
     assert calls(emulator) == [(SEND, "OK")] * 2
 
 
@@ -286,7 +286,7 @@ def test_log_line_names_the_send_limit(emulator: Emulator, caplog: pytest.LogCap
 
 
 def test_stored_already_verified_is_concealed_once_concealment_is_on(emulator: Emulator, tmp_path: Path) -> None:
-    """A repeated request must not reveal the first response."""
+    """A redelivery must not reveal the stored outcome."""
     ledger = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db"}
     emulator.faults.arm(Fault("InternalError.VerifiedPhoneEmailErr"))
     assert ask_for(sending(emulator.url, **ledger), "msg_1").json["code"] == "already-verified"

@@ -1,4 +1,4 @@
-"""REVEAL_ALREADY_VERIFIED=false: guessing codes does not reveal which contacts were verified before."""
+"""Test that with REVEAL_ALREADY_VERIFIED=false, guessed codes do not reveal contacts that were verified before."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.scenarios.lost_replies import World
 
 OTHER = "10086"
-"""A contact that nobody verified."""
+"""A contact that was never verified."""
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 @pytest.fixture
 def hiding(emulator: Emulator) -> Bridge:
-    """A bridge whose account has one contact on its list."""
+    """Return a bridge whose account has one contact on its list."""
     hiding = bridge(emulator.url, REVEAL_ALREADY_VERIFIED="false")
     assert hiding.deliver().json["code"] == "verified"
     return hiding
 
 
 def raw(of: Bridge, contact: str, code: str = WRONG, delivery_id: str | None = None) -> tuple[int, list[Any], Any]:
-    """Return the whole response, without its request id and with only the form of its API request id."""
+    """Return the whole response without its request id, and with a placeholder for its API request id."""
     data = body(contact=contact, verify_code=code)
     response = of.client.post("/", data=data, headers=signed(data, delivery_id=delivery_id))
     return whole(response)
 
 
 def by_event(of: Bridge, contact: str) -> tuple[int, list[Any], Any]:
-    """The same, of a direct invocation."""
+    """Return the same for a direct invocation."""
     reported = of.events.handle(DIRECT | {"contact": contact, "verify_code": WRONG}, CONTEXT)
     return whole(Response(reported["body"], reported["statusCode"], reported["headers"]))
 
@@ -95,7 +95,7 @@ def test_both_outcomes_replay_and_look_up_alike(hiding: Bridge) -> None:
 
 
 def functions_called(act: Callable[[], Any]) -> list[str]:
-    """The bridge's functions that run, in their order, and what they call in C."""
+    """Return the functions of the bridge that run, in order, and the C functions that they call."""
     called: list[str] = []
     gc.collect()
 
@@ -116,7 +116,7 @@ def functions_called(act: Callable[[], Any]) -> list[str]:
 
 @pytest.mark.parametrize("way", ["replay", "question"])
 def test_both_outcomes_call_the_same_functions(emulator: Emulator, way: str) -> None:
-    """Otherwise the time of a replay, or of `GET /deliveries/<id>`, would reveal which of them it was."""
+    """Otherwise the duration of a replay or of `GET /deliveries/<id>` would reveal the outcome."""
     hiding = bridge(emulator.url, StillClock(), REVEAL_ALREADY_VERIFIED="false")
     hiding.deliver()
 
@@ -126,7 +126,7 @@ def test_both_outcomes_call_the_same_functions(emulator: Emulator, way: str) -> 
         else:
             whole(hiding.client.get(f"/deliveries/msg-{contact}", headers=signed(b"")))
 
-    contacts = (PHONE, PHONE[::-1])  # of one length: each digit is looked at
+    contacts = (PHONE, PHONE[::-1])  # equal lengths, because each digit is processed
     for contact in contacts:
         raw(hiding, contact, delivery_id=f"msg-{contact}")
         again(contact)
@@ -184,7 +184,7 @@ def test_openapi_when_concealed_does_not_mention_it(hiding: Bridge) -> None:
     assert response["headers"]["Server-Timing"]["required"] is False
 
 
-# -- AFTER_VERIFIED=release: contact and code together were verified, and get their response without a call --
+# -- AFTER_VERIFIED=release: a verified pair of contact and code receives its response without a call --
 
 
 def test_used_pair_gets_the_response_of_a_wrong_code(
@@ -220,7 +220,7 @@ def test_used_pair_counts_as_a_wrong_code(build: Build) -> None:
 
 
 def test_reconciled_response_when_concealed_has_no_times(new_world: Any) -> None:
-    """The call that ends in ``outcome-unresolved`` was refused as a wrong code, or because of the list."""
+    """The API rejected the call of ``outcome-unresolved`` because of a wrong code or because of the list."""
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     data, codes = body(verify_code=WRONG), []
     for fault in ("close", None):
@@ -234,7 +234,7 @@ def test_reconciled_response_when_concealed_has_no_times(new_world: Any) -> None
 
 @pytest.mark.parametrize("before", [3 * 86_400.0, 60.0])
 def test_unresolved_outcome_when_concealed_has_the_same_steps(new_world: Any, before: float) -> None:
-    """A contact that is already listed and one that is not: the same calls, the same responses."""
+    """A listed contact and another one cause the same calls and the same responses."""
     world: World = new_world(REVEAL_ALREADY_VERIFIED="false")
     assert world.deliver("first").status == 200
     world.wait(before)

@@ -1,4 +1,4 @@
-"""A verified contact is removed from the list (AFTER_VERIFIED=release), so that it can be verified again."""
+"""Test that AFTER_VERIFIED=release removes a verified contact from the list, so that it can be verified again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delivery is verified once, also if it arrives several times, with every ledger."""
+"""Test with each ledger that a delivery is verified once, regardless of how often it is redelivered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.bridge.instances import bridge, calls, gunicorn, post, replie
 from tests.support.bridge.responses import ABORT, PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 
-# -- replay --
+# -- replays --
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_changed_ledger_key_is_logged_and_forgets_records(
     assert len(emulator.calls) == 2
 
 
-# -- whose delivery it is --
+# -- identity of a delivery --
 
 
 def test_signed_id_alone_identifies_a_delivery(emulator: Emulator, build: Build) -> None:
-    """A captured request that is sent again under new keys stays one delivery, under any header names."""
+    """A captured request remains the same delivery if it is sent with new keys or other header names."""
     instance = build()
     data = body()
     headers = signed(data, delivery_id="msg_1")
@@ -159,7 +159,7 @@ def test_known_id_with_another_content_is_rejected(emulator: Emulator, build: Bu
     assert len(emulator.calls) == 1
 
 
-# -- at once --
+# -- concurrent deliveries --
 
 
 def test_fifty_concurrent_deliveries_make_one_call(emulator: Emulator, build: Build) -> None:
@@ -198,7 +198,7 @@ def test_delivery_in_flight_too_long_is_in_progress(emulator: Emulator, build: B
 
 
 def test_contact_with_two_deliveries_is_verified_by_one_at_a_time(emulator: Emulator, build: Build) -> None:
-    """Guesses that come at once are made one after the other, and so the count of wrong codes holds."""
+    """Concurrent guesses are processed one after the other, so that the limit of wrong codes holds."""
     emulator.delay = 0.05
     instances = [build(), build()]
     responses = at_once(12, lambda n: deliver(instances[n % 2], f"msg_{n}", verify_code=f"{n:06}"))
@@ -220,7 +220,7 @@ def test_contact_with_too_many_wrong_codes_is_exhausted(emulator: Emulator, buil
     assert len(emulator.calls) == 2
 
 
-# -- nothing personal --
+# -- no personal data --
 
 
 def test_ledger_file_contains_nothing_personal(

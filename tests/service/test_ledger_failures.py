@@ -1,4 +1,4 @@
-"""Ledger failures: without a ledger no call is made, and lost records are reconciled."""
+"""Test ledger failures: without a ledger no call is made, and lost records are reconciled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_ready_names_the_reach_of_the_ledger(build: Build, ledger: dict[str, str
 
 
 def result(caplog: pytest.LogCaptureFixture) -> str:
-    """The lines of the log, as they are written."""
+    """Return the log lines in their written form."""
     return "\n".join(JsonFormatter().format(record) for record in caplog.records)
 
 
@@ -109,7 +109,7 @@ def test_unreachable_ledger_is_reported(emulator: Emulator, caplog: pytest.LogCa
 def test_ledger_failure_after_the_call_returns_the_result(
     emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The response is the API's result; only the claim is stored, so the outcome is unknown later."""
+    """The response has the API's result. Only the claim is stored, so that the outcome is unknown later."""
     clock = SetClock()
     path = tmp_path / "ledger.db"
     emulator.domain.now = clock.time
@@ -118,7 +118,7 @@ def test_ledger_failure_after_the_call_returns_the_result(
     blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def block(_call: Call) -> None:
-        """Run before the API replies."""
+        """Block the ledger before the API replies."""
         blocker.execute("BEGIN IMMEDIATE")
 
     emulator.on_call = block

@@ -1,4 +1,4 @@
-"""Lost replies of the API: the outcome of the call is looked up and never guessed."""
+"""Test lost replies of the API: the bridge looks up the outcome of the call and never guesses it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_second_delivery_of_a_lost_one_gets_the_same_result(world: World) -> Non
 
 
 def test_second_delivery_without_the_list_stays_unknown(world: World) -> None:
-    """The sender received that the outcome is unknown, so the outcome is stored."""
+    """The sender received `outcome-unknown`, and the bridge stored it."""
     world.lose("http-502")
     world.deliver("a")
     world.lose("close", DESCRIBE)
@@ -99,7 +99,7 @@ def test_lost_second_call_that_verified_is_found(world: World) -> None:
 
 
 def test_late_call_is_found_after_the_second_one(world: World) -> None:
-    """The list did not have it yet; then the second call says that it is there."""
+    """The contact is not on the list yet. The error of the second call shows that it was verified."""
     world.lose("unprocessed")
     world.deliver("a")
     slow = {"done": False}
@@ -111,7 +111,7 @@ def test_late_call_is_found_after_the_second_one(world: World) -> None:
             perform(CREATE, parameters)
         return perform(action, parameters)
 
-    world.emulator.domain.perform = late  # type: ignore[method-assign]  # the first call's work, done late
+    world.emulator.domain.perform = late  # type: ignore[method-assign]  # completes the first call late
     assert verified(world.deliver("a"))
     assert world.seen() == "C:unprocessed D:OK C:VerifiedPhoneEmailErr D:OK"
     assert "api_request_id" not in world.deliver("a").json
@@ -156,7 +156,7 @@ def test_reconciliation_with_a_failing_ledger_is_unavailable(
 
 
 def test_slow_ledger_does_not_shift_the_call_window(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its time would lie behind the row that it made."""
+    """Otherwise the window would begin after the row that the call created."""
     world.deliver("warm", contact="10086")
     world.seen()
     world.lose()
@@ -189,7 +189,7 @@ def test_slow_ledger_does_not_shift_the_call_window(world: World, monkeypatch: p
 
 @pytest.mark.parametrize("code", ["verified", "outcome-unknown"])
 def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[..., World], code: str) -> None:
-    """An instance whose clock is far ahead believes that the lease is over, and finds the outcome out."""
+    """An instance whose clock is far ahead considers the lease expired and reconciles the outcome."""
     slow = new_world()
     hasty = new_world()
     hasty.clock = SetClock()
@@ -200,7 +200,7 @@ def test_delivery_taken_over_returns_the_ledgers_result(new_world: Callable[...,
     asked, found_out = threading.Event(), threading.Event()
 
     def hold(call: Call) -> None:
-        """The slow one's reply comes when the hasty one has found the outcome out, or while it does."""
+        """Delay the slow instance's reply until the hasty one reconciles the outcome, or has reconciled it."""
         if call.action == CREATE:
             (found_out if code == "verified" else asked).wait()
         elif code == "outcome-unknown":

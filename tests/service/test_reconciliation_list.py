@@ -1,4 +1,4 @@
-"""The list that shows the outcome of a call: its quota, malformed lists, and which pages of a long one are read."""
+"""Test the contact list of a reconciliation: its quota, malformed lists, and the pages read of a long list."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_list_calls_respect_their_rate_limit(world: World) -> None:
 
 
 def factor(of: Bridge, action: str) -> float:
-    """What the rate of an action is multiplied by."""
+    """Return the factor that the rate of an action is multiplied by."""
     query = "SELECT factor FROM paces WHERE action = ?"
     ledger = of.app.extensions["ledger"]
     (found,) = ledger.database.read(lambda db: db.execute(query, (action,)).fetchone(), Deadline(SetClock(), 5))
@@ -51,7 +51,7 @@ def test_malformed_list_stays_unknown(world: World, reply: dict[str, Any]) -> No
 @pytest.mark.parametrize("offset", ["rows", "pages", "pages from one"])
 @pytest.mark.parametrize("others", [150, 430, 600])
 def test_long_list_is_read_at_both_ends(world: World, order: str, offset: str, others: int) -> None:
-    """The reference says neither how the rows are ordered nor what Offset counts."""
+    """The API's reference specifies neither the order of the rows nor the unit of Offset."""
     world.lose()
     world.deliver("a")
     now = world.clock.time()

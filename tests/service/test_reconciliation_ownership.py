@@ -1,4 +1,4 @@
-"""A wrong code must never pass: its reply was lost, and another verification is on the list."""
+"""Test that a wrong code is never verified if its reply was lost and the list shows another verification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.scenarios.lost_replies import CREATE, WRONG, World, describe_
 
 
 def stranger_verifies(world: World) -> None:
-    """The contact's owner, through another system of the same account."""
+    """Verify the contact as its owner does through another system of the same account."""
     world.emulator.domain.perform(CREATE, {"Type": 1, "Code": PHONE, "VerifyCode": CODE})
 
 
@@ -47,7 +47,7 @@ def test_competing_code_a_second_later_is_unresolved(world: World, fault: str) -
 
 
 def test_competing_code_two_seconds_earlier_is_not_matched(world: World) -> None:
-    """The reply to its wrong code is lost; the list's row is as near as possible."""
+    """The reply to the wrong code is lost, and the other verification's row is as close as possible."""
     assert world.deliver("b").status == 200
     world.wait(2)
     world.lose()
@@ -58,7 +58,7 @@ def test_competing_code_two_seconds_earlier_is_not_matched(world: World) -> None
 
 @pytest.mark.parametrize("gap", [-2.0, -1.0, 0.0, 1.0, 14.0])
 def test_competing_code_with_another_spelling_is_unresolved(world: World, gap: float) -> None:
-    """The list has the spelling of the wrong code, too."""
+    """The list has the contact as the wrong code's delivery spells it, too."""
     first, second = ("+8618766554433", PHONE) if gap < 0 else (PHONE, "+8618766554433")
     world.emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "+8618766554433"})
     right = world.emulator.domain.sent_codes()[0].code
@@ -75,7 +75,7 @@ def test_competing_code_with_another_spelling_is_unresolved(world: World, gap: f
 
 @pytest.mark.parametrize("hours", [7.9, 8.0, 8.1])
 def test_list_in_utc_proves_nothing(world: World, hours: float) -> None:
-    """Read as UTC+8, a verification eight hours later looks as if it were the lost one."""
+    """Parsed as UTC+8, a verification eight hours later has the time of the lost call."""
     world.emulator.domain.change({"list_zone": 0})
     world.lose()
     world.deliver("a", WRONG)
@@ -85,7 +85,7 @@ def test_list_in_utc_proves_nothing(world: World, hours: float) -> None:
 
 
 def test_list_in_utc_with_an_own_row_proves_nothing(world: World) -> None:
-    """The owner cannot be determined, so it does not pass."""
+    """The bridge cannot determine which call created the row, so that the delivery is not verified."""
     world.emulator.domain.change({"list_zone": 0})
     world.lose()
     world.deliver("a")
@@ -93,7 +93,7 @@ def test_list_in_utc_with_an_own_row_proves_nothing(world: World) -> None:
 
 
 def test_competing_call_repeated_after_an_hour_counts(new_world: Callable[..., World]) -> None:
-    """Without ids, its record expires after two minutes; the times of its calls are kept."""
+    """Without ids, its record expires after two minutes, but the times of its calls are kept."""
     world = new_world(WEBHOOK_AUTH="none")
 
     def post(code: str, contact: str = PHONE) -> HttpResponse:
@@ -113,7 +113,7 @@ def test_competing_call_repeated_after_an_hour_counts(new_world: Callable[..., W
 
 
 def test_masked_list_proves_nothing(world: World) -> None:
-    """A row that may be anybody's proves nothing; whether it was verified before or by the lost call."""
+    """A masked row can belong to another contact. It does not show when the contact was verified."""
     world.emulator.domain.change({"list_masked": True})
     world.lose()
     world.deliver("a", WRONG)
@@ -169,7 +169,7 @@ def test_unresolved_outcome_counts_as_wrong_code(new_world: Callable[..., World]
     assert world.deliver("next").json["code"] == "attempts-exhausted"
 
 
-# -- the judgement alone --
+# -- is_own_call --
 
 
 CALL = CallWindow(1000.0, 1008.0)

@@ -1,4 +1,4 @@
-"""More requests at once than permits or threads: which are rejected, what continues, and how the server stops."""
+"""Test more concurrent requests than permits or threads: which are rejected, which continue, and how a server stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.bridge.instances import bridge, calls, gunicorn, post, replie
 from tests.support.bridge.responses import PROBLEM, HttpResponse, check_problem, problem
 from tests.support.bridge.signed_requests import body, signed
 
-# -- places --
+# -- permits --
 
 
 def test_delivery_beyond_the_queue_is_rejected_at_once(emulator: Emulator, build: Build) -> None:
@@ -97,7 +97,7 @@ def test_deliveries_beyond_the_queue_size_are_rejected(
 
 
 def test_budget_includes_time_in_the_server_queue(emulator: Emulator, tmp_path: Path) -> None:
-    """There is one thread; a request that was queued for most of its budget is rejected without a call."""
+    """With one thread, a request that was queued for most of its budget is rejected without a call."""
     emulator.faults.arm(Fault("hang", times=5))
     with gunicorn(emulator.url, tmp_path / "log", REQUEST_BUDGET=5, GUNICORN_CMD_ARGS="--threads 1") as url:
         response: list[HttpResponse] = []
@@ -124,7 +124,7 @@ def test_hanging_ledger_leaves_threads_for_other_routes(emulator: Emulator, tmp_
             ]
             for thread in threads + asking:
                 thread.start()
-            asked, _ = silent.accept()  # and the ledger says nothing
+            asked, _ = silent.accept()  # the ledger accepts the connection but sends nothing
             assert requests.get(f"{bridged}/health", timeout=60).status_code == 200
             assert any(thread.is_alive() for thread in threads)
             for thread in threads + asking:

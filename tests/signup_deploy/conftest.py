@@ -1,4 +1,4 @@
-"""Fixtures for the deployer: an emulated SCF account and the configuration that is deployed to it."""
+"""Define fixtures for the deployer: an emulated SCF account and a configuration to deploy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.deployer.scf_api import ScfCloud
 
 @pytest.fixture
 def cloud() -> Iterator[ScfCloud]:
-    """Start an SCF account without a function."""
+    """Start an emulated SCF account without a function."""
     with ScfCloud() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""The command `signup-bridge deploy`, in a process of its own: what it prints, how it ends."""
+"""Test the command `signup-bridge deploy` in a separate process: its output and its exit status."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEPT = ("PATH", "HOME", "COV")
 
 @pytest.fixture
 def cloud(cloud: ScfCloud) -> ScfCloud:
-    """One that works fast: the command looks once a second."""
+    """Return an account that completes changes quickly, because the command polls once a second."""
     cloud.turns = cloud.reserving_turns = cloud.url_turns = 0
     return cloud
 
@@ -61,7 +61,7 @@ def environment(environ: dict[str, str]) -> dict[str, str]:
 def run(
     cloud: ScfCloud, *arguments: str, environ: dict[str, str] | None = None, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """One run to its end; it printed no secret."""
+    """Run the command until it exits, and check that it printed no secret."""
     done = subprocess.run(
         command(cloud, *arguments, before=before),
         cwd=ROOT,
@@ -130,7 +130,7 @@ def test_dry_run_with_key_reads_and_changes_nothing(cloud: ScfCloud, package: st
 
 
 def test_deploy_needs_only_packages_of_make_run(cloud: ScfCloud, package: str) -> None:
-    """Packages of the developers' lock alone cannot be imported."""
+    """Packages that only the development lock has cannot be imported."""
     installed = set(re.findall("^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     absent = [
         module

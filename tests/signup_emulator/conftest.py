@@ -1,4 +1,4 @@
-"""Fixtures for the emulator: the processes of `make run`, and its console page in a browser."""
+"""Define fixtures for the emulator: the processes of `make run`, and its console page in a browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pair(pair_of_the_session: Pair) -> Iterator[Pair]:
     log_audit.carry_document(pair_of_the_session.get("codes"))
 
 
-@pytest.fixture(scope="module")  # while a browser is driven, no test of its thread can run an event loop of its own
+@pytest.fixture(scope="module")  # while the browser runs, other tests in its thread cannot run an event loop
 def chromium() -> Iterator[Browser]:
     """Start a headless Chromium. Skip the test if there is none, or fail it under CI."""
     from tests.support.emulator import browser
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def another(chromium: Browser, pair: Pair) -> Iterator[Callable[..., Console]]:
-    """Return a function that opens the console in a new browser context. No page may report a problem in the end."""
+    """Return a function that opens the console in a new browser context. Fail if a page reports a problem."""
     from tests.support.emulator.browser import Console
 
     opened: list[Console] = []

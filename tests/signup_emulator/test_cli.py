@@ -1,4 +1,4 @@
-"""The command line of the emulator: `run`, `serve`, `send`, each in a process of its own."""
+"""Test the commands of the emulator, such as `run`, `serve` and `send`, each in a separate process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.emulator.command import COMMAND, IMPORTS, call, run_command
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """`make run`, less the making of .venv, on free ports: what it printed, and the emulator's URL."""
+    """Start `make run` on free ports, without creating .venv; yield its output and the emulator's URL."""
     log = tmp_path_factory.mktemp("run") / "log"
     port_settings = {"PORT": str(ports.free()), "EMULATOR_PORT": str(ports.free())}
     mine = {
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         yield log.read_text(), f"http://127.0.0.1:{port_settings['EMULATOR_PORT']}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)  # a second one, of somebody impatient
+        process.send_signal(signal.SIGINT)  # a second Ctrl-C, from an impatient person
         try:
             assert process.wait(timeout=60) == 0
         finally:
@@ -95,7 +95,7 @@ def test_send_signs_for_webhook_auth(emulator: Emulator, auth: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_run_stops_bridge_on_signal(tmp_path: Path, number: signal.Signals) -> None:
-    """Also where a shell started it in the background, with SIGINT ignored."""
+    """This includes a start in the background by a shell, which ignores SIGINT."""
     log, port = tmp_path / "log", ports.free()
     environ = os.environ | IMPORTS | {"PORT": str(port), "EMULATOR_PORT": str(ports.free())}
     with log.open("wb") as output:

@@ -1,4 +1,4 @@
-"""The commands that call an emulator or a bridge: wrong URLs, and servers that do not respond."""
+"""Test wrong URLs and servers that do not respond, for the commands that call an emulator or a bridge."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ START = f"start the emulator and the bridge with `{RUN}`"
 
 
 def refusal(*arguments: str, **environ: str) -> str:
-    """Return the error of a command that fails: the line without the command's name."""
+    """Return the error line of a command that fails, without the command's name."""
     done = call(*arguments, **environ)
     assert (done.returncode, done.stdout) == (1, "")
     return done.stderr.removeprefix(f"signup-bridge {arguments[0]}: ").removesuffix("\n")

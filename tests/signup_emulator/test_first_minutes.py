@@ -1,4 +1,4 @@
-"""The first minutes: start `run`, copy what it prints, paste it in another terminal, and see a verified contact."""
+"""Test the first minutes of a user: start `run`, paste the printed command into another terminal, verify a contact."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ANOTHER_TERMINAL = {name: value for name, value in os.environ.items() if name in
 
 
 def printed(text: str, name: str) -> str:
-    """Return what `run` printed after a name."""
+    """Return the text that `run` printed after a name."""
     (found,) = re.findall(rf"^ +{name} +(\S.*)$", text, re.MULTILINE)
     return str(found)
 
 
 def paste(text: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command that `run` printed in another shell, in the same folder."""
+    """Run the command that `run` printed, in another shell and the same folder."""
     (line,) = re.findall(r"^ +(\S.* -m signup_bridge send .*)$", text, re.MULTILINE)
     shell = ["sh", "-c", str(line)]
     return subprocess.run(
@@ -134,7 +134,7 @@ def test_run_at_terminal_prints_one_line_for_each_delivery(tmp_path: Path, log_f
         pair = Pair(f"http://127.0.0.1:{own}", f"http://127.0.0.1:{port}", tmp_path)
         data = body()
         assert requests.post(pair.bridge, data, headers=signed(data, secret=pair.secret), timeout=60).ok
-        while not (deliveries := pair.get("deliveries")):  # its log line is on its way
+        while not (deliveries := pair.get("deliveries")):  # its log line has not arrived yet
             time.sleep(0.05)
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.wait() == 0

@@ -1,4 +1,4 @@
-"""`run` with its options, such as a kept state and a host, and the commands that query it."""
+"""Test the options of `run`, such as a stored state and a host, and the commands that query it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_deliveries_follow_prints_new_deliveries(pair: Pair) -> None:
     os.set_blocking(process.stdout.fileno(), False)
     output, end = b"", time.monotonic() + 120
     try:
-        while not output.endswith(b"\n"):  # it may not be watching yet
+        while not output.endswith(b"\n"):  # the other command may not be watching yet
             pair.post("deliveries", {"contact": "10086", "verify_code": "000000"})
             pair.post("deliveries", {"contact": CONTACT, "verify_code": "000000"})
             with suppress(BlockingIOError):

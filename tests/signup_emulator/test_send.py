@@ -1,4 +1,4 @@
-"""The command `send`: what it prints, its hints, and a whole signup in one command."""
+"""Test the command `send`: its output, its hints, and a whole signup in one command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bodies that the emulator's senders write: those that the bridge beside them reads."""
+"""Test that the bridge can parse the bodies that the emulator's senders write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMAIL = "jo@example.com"
 
 
 def places(document: Any, at: str = "") -> Iterator[str]:
-    """Where something stands in a document."""
+    """Yield the path of each value in a document."""
     if isinstance(document, dict):
         for name, value in document.items():
             yield from places(value, f"{at}/{name}")
@@ -79,7 +79,7 @@ def test_page_and_send_command_use_preset_of_bridge(tmp_path: Path) -> None:
         assert (delivery["outcome"], json.loads(delivery["request"]["body"])["user"]["email"]) == ("verified", EMAIL)
         for url in (pair.bridge, pair.url):
             status, result = send("--url", f"{url}/webhooks/signup")
-            assert result["error"]["http_code"] == 409  # the body was read: verified before
+            assert result["error"]["http_code"] == 409  # so the bridge parsed the body
 
 
 def test_unknown_preset_is_rejected(tmp_path: Path) -> None:

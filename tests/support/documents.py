@@ -1,4 +1,4 @@
-"""Readers of the project's Markdown documents: tables, sections, code blocks, anchors and links."""
+"""Read tables, sections, code blocks, anchors and links of the project's Markdown documents."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def read(document: str) -> str:
-    """Return the text of a document; its name is a path below the project's root."""
+    """Return the text of a document, named by its path below the project's root."""
     return (ROOT / document).read_text()
 
 
 def words(document: str) -> int:
-    """Return the number of words of a document, without its code blocks."""
+    """Return the number of words in a document, without its code blocks."""
     text = re.sub(r"^ *```.*?^ *```", "", read(document), flags=re.DOTALL | re.MULTILINE)
     return sum(any(map(str.isalnum, word)) for word in text.split())
 
 
 def section(document: str, heading: str) -> str:
-    """Return the text under a heading, up to the next heading of its level or above."""
+    """Return the text under a heading, up to the next heading of the same or a higher level."""
     _, sign, rest = read(document).partition(f"\n{heading}\n")
     assert sign, f"{document} has no heading {heading!r}"
     level = len(heading) - len(heading.lstrip("#"))
@@ -30,9 +30,9 @@ def section(document: str, heading: str) -> str:
 
 
 def table(document: str, heading: str, *columns: int) -> list[tuple[str, ...]]:
-    """Return the chosen columns of the first table under a heading, without its head and without backticks.
+    """Return some columns of the first table under a heading, without its head and without backticks.
 
-    Without columns, return the whole rows as they are written.
+    Without columns, return the whole rows unchanged.
     """
     _, sign, rest = read(document).partition(f"## {heading}\n")
     assert sign, f"{document} has no heading {heading!r}"
@@ -48,12 +48,12 @@ def column(document: str, heading: str, number: int) -> list[str]:
 
 
 def empty_cells(document: str, heading: str, first: int) -> list[tuple[str, ...]]:
-    """Return the rows of a table that have an empty cell from a column on."""
+    """Return the rows of a table that have an empty cell in or after a column."""
     return [row for row in table(document, heading) if not all(row[first:])]
 
 
 def cells(line: str) -> list[str]:
-    """Return the cells of a table's line."""
+    """Return the cells of a line of a table."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
 
 
@@ -63,7 +63,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def sections(document: str) -> dict[str, str]:
-    """Return the text of each section of the second level by its heading."""
+    """Return the text of each second-level section by heading."""
     return dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", read(document), re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""Both engines of the ledger for one contract suite, each with a clock that the test can move."""
+"""Create ledgers of both engines for the tests of the contract, each with a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from tests.support.bridge.signed_requests import CODE, PHONE
 KEY = b"a key of thirty-two bytes, or more"
 POLICY = Policy(ttl=345_600, wrong_codes=5, wrong_code_window=600, interval=1 / 19.2)
 FAST = POLICY._replace(interval=1e-6)
-"""As many calls as a test likes."""
+"""A policy with a practically unlimited rate of calls."""
 
 SHIFTED = "{redis.call('TIME')[1] + (redis.call('GET', 'shift') or 0), redis.call('TIME')[2]}"
 STILL = "{redis.call('GET', 'now') or redis.call('TIME')[1], '0'}"
-"""The time of a Redis that a test sets: what it adds to the server's own, and what it is instead."""
+"""Lua expressions for the time of a Redis: shifted by a test, or set by it."""
 
 
 def delivery(
@@ -91,7 +91,7 @@ class Ago(Stopwatch):
 
 @dataclass
 class Engine:
-    """A ledger, and the moving of its clock. The verbs have defaults where a test does not care."""
+    """A ledger with a clock that the test controls. The parameters of its methods have defaults."""
 
     ledger: Ledger
     clock: SetClock
@@ -103,7 +103,7 @@ class Engine:
         return Deadline(SetClock(), 60)
 
     def pass_by(self, seconds: float) -> None:
-        """Let time go by, or back."""
+        """Advance the clock, or set it back."""
         self.clock.wall += seconds
         self.shift(self.clock.wall)
 
@@ -112,19 +112,19 @@ class Engine:
         return self.ledger.claim(of or keys(), token or secrets.token_hex(8), deadline=self.deadline, **options)
 
     def acquire(self, of: Keys | None = None, token: str | None = None, **options: float) -> Acquired:
-        """Claim a delivery, which must succeed."""
+        """Claim a delivery. Fail if it is not acquired."""
         claim = self.claim(of, token, **options)
         assert isinstance(claim, Acquired), claim
         return claim
 
     def acquire_unknown(self, of: Keys | None = None, token: str | None = None, **options: float) -> UnknownOutcome:
-        """Claim a delivery whose outcome is unknown; return what reconciliation gets."""
+        """Claim a delivery whose outcome is unknown; return the information for its reconciliation."""
         unknown = self.acquire(of, token, **options).unknown_outcome
         assert unknown is not None
         return unknown
 
     def own(self, of: Keys | None = None, **options: float) -> str:
-        """Claim a delivery, which must succeed; return the token."""
+        """Claim a delivery and return the token. Fail if it is not acquired."""
         token = secrets.token_hex(8)
         self.acquire(of, token, **options)
         return token
@@ -139,7 +139,7 @@ class Engine:
         return self.ledger.settle(of or keys(), token, settlement, deadline=self.deadline)
 
     def end(self, record: Record | None, of: Keys | None = None, **options: Any) -> None:
-        """Claim it and settle it."""
+        """Claim a delivery and settle it."""
         assert self.settle(self.own(of), record, of, **options)
 
     def release(self, token: str, of: Keys | None = None) -> None:
@@ -160,7 +160,7 @@ Make = Callable[..., Engine]
 
 
 def database(engine: Engine) -> Database:
-    """Return the file of a SQLite ledger."""
+    """Return the database of a SQLite ledger."""
     assert isinstance(engine.ledger, SqliteLedger)
     return engine.ledger.database
 
@@ -184,14 +184,14 @@ def redis_engine(
         return RedisLedger(server.url, policy, clock, key=key, time=STILL)
 
     def set_clock(_shift: float) -> None:
-        client.set("now", f"{clock.time():.6f}")  # as exact as Redis's own
+        client.set("now", f"{clock.time():.6f}")  # the precision of Redis's own time
 
     set_clock(0.0)
     return Engine(again(), clock, set_clock, again)
 
 
 def redis_engine_at(port: int, *, password: str = "", clock: SetClock | None = None) -> Engine:
-    """Return an engine over the Redis at a local port that takes the time from the server, as in operation."""
+    """Return an engine for the Redis at a local port, which uses the server's time as in production."""
     clock = clock or SetClock()
 
     def again() -> RedisLedger:
@@ -201,7 +201,7 @@ def redis_engine_at(port: int, *, password: str = "", clock: SetClock | None = N
 
 
 def rows(folder: Path, table: str = "deliveries") -> int:
-    """How many deliveries the SQLite ledger of this folder holds, or rows of another table."""
+    """Return the number of deliveries, or of rows in another table, in the SQLite ledger of a folder."""
     with sqlite3.connect(folder / "ledger.db") as db:
         (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
     db.close()

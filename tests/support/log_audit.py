@@ -1,9 +1,9 @@
-"""Nothing that a delivery carries may be in a bridge's output. Every test checks it at its end.
+"""Check after each test that the output of bridges contains no contact, code, secret or signature.
 
-Builders say what they send (`carry…`) and where a bridge writes (`watch…`). The hooks, which conftest.py takes in, read
-when a test is over what its bridges have written since the last one: their lines in this process as they would be
-written at DEBUG, what was captured from stdout and stderr, logs, and SQLite ledgers with their write-ahead logs. All is
-searched unchanged, and with JSON escapes, percent-encoding, Base64 and hexadecimal decoded.
+Builders report the values that they send (`carry…`) and where a bridge writes (`watch…`). After each test, the hooks,
+which conftest.py imports, read the new output of its bridges: log lines in this process at level DEBUG, captured stdout
+and stderr, log files, and SQLite ledgers with their write-ahead logs. They search the text, and the text with JSON
+escapes, percent-encoding, Base64 and hexadecimal decoded.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import pytest
 from signup_bridge.telemetry.logs import JsonFormatter
 
 SHORTEST = 6
-"""Characters of what is looked for: less can be the number of a port or of a process."""
+"""The minimum length of a searched value. A shorter one can be the number of a port or a process."""
 
 _SIGNATURE = re.compile(r"[0-9A-Za-z+/]{43}=|[0-9a-f]{64}")
 _IDS = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|pid: [0-9]+"
     r'|\*{3}@[^"]*'
 )
-"""Values that may contain a six-digit code by chance; the domain of an email address is shown."""
+"""Values that may contain a six-digit code by chance, and the domain of a masked email address."""
 _HEX = re.compile(r"[0-9a-fA-F]{12,}")
 _BASE64 = re.compile(r"[0-9A-Za-z+/_-]{8,}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -40,29 +40,29 @@ _EMAIL = re.compile(r"[^@*]{2,}@.*", re.DOTALL)
 _PHONE = re.compile(r"[.() +-]*(?:[0-9][.() -]*){7,20}")
 
 _carried: dict[str, set[str]] = {"TC3-HM": {"TC3-HMAC-SHA256"}}
-"""By their first characters: one test carries twenty thousand, and all of them are looked for after every other."""
+"""The reported values by their first characters, because a search can be for more than twenty thousand values."""
 _signatures: set[str] = set()
-"""Both of a worker's whole run: a server of the session writes when it likes."""
+"""Both are kept for the whole run of a worker, because a server of the session can write at any time."""
 
 
 def carry(*values: str) -> None:
-    """These must not be written anywhere."""
+    """Report values that must not be written anywhere."""
     for value in values:
         if len(value) >= SHORTEST:
             _carried.setdefault(value[:SHORTEST], set()).add(value)
 
 
 def carry_body(data: bytes | str) -> None:
-    """Return every value of a body that can be a contact or a code."""
+    """Report each value of a body that can be a contact or a code."""
     text = data.decode(errors="replace") if isinstance(data, bytes) else data
-    if text.count("[") + text.count("{") > 900:  # may nest as deep as Python recurses, where finalizers fail
+    if text.count("[") + text.count("{") > 900:  # near Python's recursion limit, finalizers fail
         return
     with suppress(ValueError):
         carry_document(json.loads(text))
 
 
 def carry_document(document: Any) -> None:
-    """The same, of a body that has been read."""
+    """Do the same for a parsed body."""
     for text in _texts(document):
         if _EMAIL.fullmatch(text) or _CODE.fullmatch(text):
             carry(text.strip())
@@ -71,12 +71,12 @@ def carry_document(document: Any) -> None:
 
 
 def carry_request(data: bytes) -> None:
-    """The signatures in a request as it was on the wire."""
+    """Report the signatures in a raw request."""
     _signatures.update(_SIGNATURE.findall(data.decode("latin-1")))
 
 
 def carry_headers(headers: Mapping[str, str]) -> None:
-    """The signature or the token in a request's headers."""
+    """Report the signature or the token in a request's headers."""
     for name, value in headers.items():
         _signatures.update(_SIGNATURE.findall(value))
         if name.lower() == "authorization":
@@ -84,7 +84,7 @@ def carry_headers(headers: Mapping[str, str]) -> None:
 
 
 def carry_settings(environ: Mapping[str, str]) -> None:
-    """The secrets in an environment. Its ledger is watched."""
+    """Report the secrets in an environment, and watch its ledger."""
     names = ("TENCENT_SECRET_ID", "TENCENT_SECRET_KEY", "TENCENT_SESSION_TOKEN", "LEDGER_KEY")
     carry(*(environ.get(name, "") for name in names))
     carry(*(secret.rpartition("whsec_")[2] for secret in environ.get("WEBHOOK_SECRETS", "").split()))
@@ -96,12 +96,12 @@ def carry_settings(environ: Mapping[str, str]) -> None:
 
 
 _scopes: list[str] = ["function"]
-"""The scopes of the fixtures in setup: logs watched for a module or a session outlive the test."""
+"""The scopes of the fixtures being set up. A log watched for a module or a session outlives the test."""
 
 
 @dataclass
 class _Watched:
-    """A file: what the emulator shows there on purpose, and what of it has been read."""
+    """A watched file. ``shown`` has the values that an emulator writes there on purpose."""
 
     grows: bool
     shown: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class _Watched:
     offset: int = 0
 
     def new(self, path: Path) -> str | None:
-        """Return the text written since the last call: the whole file, or the new lines of a growing one."""
+        """Return the text written since the last call: the new lines of a growing file, or a whole changed file."""
         self.looks += 1
         try:
             found = os.stat(path)
@@ -119,7 +119,7 @@ class _Watched:
                 return None
             self.stamp = (found.st_mtime_ns, found.st_size)
             data = path.read_bytes()
-        except OSError:  # not there yet, or gone
+        except OSError:  # not created yet, or already deleted
             return None
         if self.grows:
             end = data.rfind(b"\n") + 1
@@ -134,7 +134,7 @@ _watched: dict[Path, _Watched] = {}
 
 
 def watch_log(path: Path, *shown: str) -> None:
-    """A bridge writes there, and an emulator shows these on purpose."""
+    """Watch a log that a bridge writes. ``shown`` has the values that an emulator writes there on purpose."""
     _watched[path] = _Watched(grows=True, shown=shown)
 
 
@@ -144,7 +144,7 @@ def watch_ledger(path: Path) -> None:
 
 
 def leaks(text: str) -> list[str]:
-    """What a text holds of all that was carried."""
+    """Return the reported values that a text contains."""
     undone = "\n".join(_undone(text))
     parts = (undone[at : at + SHORTEST] for at in range(len(undone)))
     begun = {part for part in parts if part in _carried}
@@ -153,7 +153,7 @@ def leaks(text: str) -> list[str]:
 
 
 def _undone(text: str) -> Iterator[str]:
-    """The text without the bridge's own ids, and what was encoded in it."""
+    """Yield the text without the bridge's own ids, and its decoded parts."""
     without = _IDS.sub("", text)
     yield without
     if _ESCAPE.search(without):
@@ -162,7 +162,7 @@ def _undone(text: str) -> Iterator[str]:
     if "%" in without:
         yield unquote(without)
     for blob in _HEX.findall(text):
-        for start in range(2):  # it may be part of something longer
+        for start in range(2):  # the value may begin within a longer one
             part = blob[start:]
             yield bytes.fromhex(part[: len(part) // 2 * 2]).decode(errors="replace")
     for blob in _BASE64.findall(without):
@@ -173,12 +173,12 @@ def _undone(text: str) -> Iterator[str]:
 
 
 def _is_whole(value: str, text: str) -> bool:
-    """A few digits may stand in a longer number by chance."""
+    """Return whether a value is not just part of a longer number by chance."""
     return len(value) > 8 or not value.isdigit() or re.search(f"(?<![0-9]){value}(?![0-9])", text) is not None
 
 
 def _texts(document: Any) -> Iterator[str]:
-    rest = [document]  # some are nested too deep for a function that calls itself
+    rest = [document]  # some documents are nested too deep for recursion
     while rest:
         value = rest.pop()
         if isinstance(value, str):
@@ -188,7 +188,7 @@ def _texts(document: Any) -> Iterator[str]:
 
 
 class _Lines(logging.Handler):
-    """What the loggers of this process write at DEBUG, and others at WARNING, as `logs.configuration` has it."""
+    """The lines that the bridge's loggers write at DEBUG and others at WARNING, as `logs.dict_config` configures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,12 +227,12 @@ def pytest_runtest_makereport(
         found = _found(text for title, text in report.sections if title.startswith("Captured std"))
         if found:
             report.outcome = "failed"
-            report.longrepr = f"{item.nodeid}: what a delivery carried was written: {found}"
+            report.longrepr = f"{item.nodeid}: the output contains values of a delivery: {found}"
     return report
 
 
 def _found(captured: Iterable[str]) -> dict[str, list[str]]:
-    """By where it was written what has leaked since the last time."""
+    """Return the values that were written since the last call, by the place of the output."""
     written = {"captured": "\n".join(captured), "logged": "\n".join(_lines.written)}
     _lines.written.clear()
     for path, file in list(_watched.items()):

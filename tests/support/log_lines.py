@@ -1,4 +1,4 @@
-"""Check the lines of the log: `LOG_FIELDS` are all fields, as docs/reference/logs.md describes them."""
+"""Check log lines against `LOG_FIELDS`, which has every field that docs/reference/logs.md describes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def undeclared(line: dict[str, Any]) -> list[str]:
-    """The fields of a line that are not declared, or not as they are."""
+    """Return the fields of a line that are not declared or have another type."""
     return [
         f"{name}: {value!r}"
         for name, value in line.items()
@@ -62,14 +62,14 @@ def undeclared(line: dict[str, Any]) -> list[str]:
 
 
 def lines_of(text: str) -> list[dict[str, Any]]:
-    """Return the log lines in the output; all of them are declared."""
+    """Return the log lines in the output, and check that their fields are declared."""
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert [found for line in lines if (found := undeclared(line))] == []
     return lines
 
 
 class Checker(logging.Handler):
-    """Keeps what is not declared of the lines that this process writes."""
+    """A handler that records the undeclared fields of log lines in this process."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Requests for codes in a ledger, with their limits."""
+"""Claim requests for codes in a ledger, with send limits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def send(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIM
 
 
 def refusal(engine: Engine, name: str, to: str = PHONE, *, limits: SendLimits = LIMITS) -> tuple[str, float]:
-    """Which guard lets no message out, and the seconds to wait, to the next ten."""
+    """Return the limit that rejects a message, and the seconds to wait, rounded to tens."""
     limited = claim(engine, name, to, limits=limits)
     assert isinstance(limited, SendLimited)
     return limited.limit, round(limited.wait, -1)

@@ -1,4 +1,4 @@
-"""Processes whose output is a terminal, as a person has one."""
+"""Run processes whose output is a terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from tests.support import ROOT
 
 LIMIT = 120.0
-"""Seconds in which what is waited for must be written."""
+"""Seconds within which an expected text must be written."""
 
 
 class Terminal:
-    """A process, and the other end of the terminal that it writes to."""
+    """A process, and the other end of its terminal."""
 
     def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
         self.process = process
@@ -26,7 +26,7 @@ class Terminal:
         self._end = end
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Return the first match of a pattern, also with what is written from now on."""
+        """Return the first match of a pattern in the past or future output."""
         limit = time.monotonic() + LIMIT
         while (match := re.search(pattern, self.text, re.MULTILINE)) is None:
             assert time.monotonic() < limit, self.text
@@ -34,16 +34,16 @@ class Terminal:
         return match
 
     def wait(self) -> int:
-        """Read the rest, and return the exit status."""
+        """Read the rest of the output and return the exit status."""
         while self._read():
             pass
         return self.process.wait(timeout=LIMIT)
 
     def _read(self) -> bool:
-        """Read what is there, or wait a moment; return False at the end."""
+        """Read the available output, or wait a moment. Return False at the end."""
         if not select.select([self._end], [], [], 0.1)[0]:
             return True
-        with suppress(OSError):  # Linux says so that the other side is closed
+        with suppress(OSError):  # on Linux, this means that the other side is closed
             data = os.read(self._end, 65_536)
             self.text += data.decode().replace("\r\n", "\n")
             return bool(data)
@@ -52,7 +52,7 @@ class Terminal:
 
 @contextmanager
 def in_terminal(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Terminal]:
-    """Start a process in a terminal; kill it if it still runs at the end."""
+    """Start a process in a terminal, and kill it if it still runs at the end."""
     end, terminal = pty.openpty()
     process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=terminal, stdout=terminal, stderr=terminal)
     os.close(terminal)

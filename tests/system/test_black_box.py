@@ -1,4 +1,4 @@
-"""What a user sees first: a delivery, an API, and a bridge: the tree's, or the built zip's on SCF in either shape."""
+"""Test the first steps of a user with a bridge from the tree, and with the built zip on SCF as either function type."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_service_routes_return_expected_status(running: Running, path: str, stat
 
 
 def test_response_headers_stay_below_limit_of_scf(running: Running) -> None:
-    """SCF takes 4 KB in all."""
+    """SCF accepts 4 KB in total."""
     data = body()
     responses = [requests.post(running.url, data=data, headers=headers, timeout=60) for headers in (signed(data), {})]
     responses += [

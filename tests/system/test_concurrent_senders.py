@@ -1,4 +1,4 @@
-"""Many deliveries at once, over real sockets, from senders that retry: each is verified once, through any crash."""
+"""Test that many concurrent deliveries from senders that retry are each verified once, despite crashes."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from tests.support.bridge.instances import gunicorn
 from tests.support.bridge.signed_requests import body, signed
 
 QUOTA = 20
-"""Calls a second that the emulated account grants; the bridge's own default."""
+"""Calls per second that the emulated account allows. It is the bridge's default."""
 
 BRISK = 100
-"""The same where a test would otherwise wait for the quota most of its time."""
+"""The same for tests that would otherwise mostly wait for the quota."""
 
 DECIDED = ("OK", "InternalError.VerifyCodeErr", "InternalError.VerifiedPhoneEmailErr")
-"""What a call of ours ends in when the API looked at the code."""
+"""The results of calls for which the API checked the code."""
 
 SENDER_TIMEOUT = 15.0
 SENDER_PAUSE = 0.5
-"""Seconds after which a sender gives up one request, and retries without a Retry-After."""
+"""Seconds until a sender gives up a request, and until it retries without a Retry-After."""
 
 SHARED_KEY = "a key of thirty-two bytes, or more"
 
 
 @dataclass(frozen=True)
 class SenderResponse:
-    """A response, as a sender keeps it."""
+    """A response that a sender stores."""
 
     status: int
     headers: dict[str, str]
@@ -56,7 +56,7 @@ class SenderResponse:
 
 @dataclass
 class Sent:
-    """A delivery: the same id and body each time it is sent. ``response`` is its definitive response."""
+    """A delivery with the same id and body in each attempt. ``response`` is its definitive response."""
 
     number: int
     contact: str
@@ -70,7 +70,7 @@ class Sent:
 
 @dataclass
 class Senders:
-    """Senders to these bridges, each time to the next one, until a definitive response."""
+    """Senders that retry at the next bridge until they receive a definitive response."""
 
     urls: list[str]
     deliveries: list[Sent]
@@ -82,14 +82,14 @@ class Senders:
         return self.outcomes.total()
 
     async def send_all(self, *, within: float = 0.0) -> float:
-        """Send them, spread evenly over ``within`` seconds; return the seconds until the last one ended."""
+        """Send all deliveries, spread evenly over ``within`` seconds; return the seconds until the last one ended."""
         began = time.monotonic()
         step = within / len(self.deliveries)
         await asyncio.gather(*(self._send(one, after=n * step) for n, one in enumerate(self.deliveries)))
         return time.monotonic() - began
 
     async def send_all_again(self) -> None:
-        """Send all deliveries again: the responses are byte-identical."""
+        """Send all deliveries again, and check that the responses are byte-identical."""
         places = asyncio.Semaphore(8)
 
         async def again(one: Sent) -> None:
@@ -118,7 +118,7 @@ class Senders:
             await asyncio.sleep(float(response.headers.get("retry-after", SENDER_PAUSE)))
 
     async def post(self, one: Sent, url: str) -> SenderResponse:
-        """One request on a connection of its own. Raises OSError or EOFError."""
+        """Send one request on its own connection. Raises OSError or EOFError."""
         parts = urlsplit(url)
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         try:
@@ -140,9 +140,9 @@ class Senders:
 
 
 class Account:
-    """An emulated account in a process of its own, as the API is, so that this process does not delay its calls.
+    """An emulated account in a separate process, so that this process does not delay its calls.
 
-    ``deliveries`` are for as many contacts, each with the code that was sent there.
+    ``deliveries`` has a delivery for each of a number of contacts, with the code that was sent to the contact.
     """
 
     def __init__(self, deliveries: int, *, quota: int, delay: float = 0.0) -> None:
@@ -179,7 +179,7 @@ def serve_account(pipe: Connection, deliveries: int, quota: int, delay: float) -
 
 
 def sent_codes(emulator: Emulator, count: int) -> list[Sent]:
-    """Deliveries for as many contacts, each with the code that was sent there."""
+    """Send codes to a number of contacts; return a delivery for each."""
     contacts = [f"187{number:08}" for number in range(count)]
     for contact in contacts:
         emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": contact})
@@ -188,7 +188,7 @@ def sent_codes(emulator: Emulator, count: int) -> list[Sent]:
 
 
 def assert_each_verified_once(senders: Senders, calls: list[Call]) -> None:
-    """Every sender received "verified", and the API decided one call for each contact: the one that it accepted."""
+    """Check that every sender received "verified", and that the API decided and accepted one call for each contact."""
     statuses = Counter(one.response.status for one in senders.deliveries if one.response)
     assert statuses == {200: len(senders.deliveries)}, senders.outcomes
     decided = Counter((call.contact, call.result) for call in calls if call.action == CREATE and call.result in DECIDED)
@@ -204,11 +204,11 @@ def workers_of(master: int) -> list[int]:
 
 
 async def kill_worker(master: int, emulator: Emulator, *, after_calls: int) -> None:
-    """Kill the worker, without a warning, once so many more calls were made and another one is in flight."""
+    """Kill the worker with SIGKILL once ``after_calls`` more calls were made and another one is in progress."""
     wanted = len(emulator.calls) + after_calls
     while len(emulator.calls) < wanted:
         await asyncio.sleep(0.005)
-    emulator.delay = 3600.0  # a call from here on is in flight until the worker that made it is killed
+    emulator.delay = 3600.0  # from here on, a call is in progress until its worker is killed
     before = len(emulator.calls)
     while len(emulator.calls) == before:
         await asyncio.sleep(0.005)
@@ -218,9 +218,9 @@ async def kill_worker(master: int, emulator: Emulator, *, after_calls: int) -> N
     emulator.delay = 0.0
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a worker's process is found in /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the worker's process is read from /proc")
 def test_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """A delivery that two crashes interrupt has made both of its calls, and may end unresolved: each meets one here."""
+    """Two crashes can use up both calls of a delivery and leave it unresolved, so that each meets only one here."""
     changed = {"REQUEST_BUDGET": 2, "GUNICORN_CMD_ARGS": f"--pid {tmp_path / 'pid'}"}
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", **changed) as url:
         senders = Senders([url], sent_codes(emulator, 200))
@@ -240,7 +240,7 @@ def test_killed_worker_loses_and_doubles_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shared", [True, False], ids=["two instances on a Redis", "one instance on SQLite"])
 def test_burst_is_verified(redis_server: RedisServer, tmp_path: Path, shared: bool) -> None:
-    """At what pace, and that the API refuses none of the calls, `make bench` measures on a quiet machine."""
+    """`make bench` measures the rate on an idle machine, and that the API rejects no call."""
     changed: dict[str, object] = {"DOMAIN_API_RATE": BRISK}
     if shared:
         changed |= {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}

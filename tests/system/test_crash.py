@@ -1,4 +1,4 @@
-"""The worker is killed between every two writes: the next delivery's response, and the API's calls."""
+"""Test the next response and the API's calls after a worker is killed between any two writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Die = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def die(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Die]:
-    """Let a bridge with these settings work on a delivery in a process of its own, until it is killed."""
+    """Return a function that lets a bridge with settings handle a delivery in a process until it is killed."""
     path = os.pathsep.join(str(ROOT / folder) for folder in ("function", "."))
     errors = tmp_path_factory.mktemp("dying") / "errors"
     command = [sys.executable, str(ROOT / "tests" / "support" / "scenarios" / "crashing_bridge.py")]
@@ -66,12 +66,12 @@ class World:
     settings: dict[str, str] = field(default_factory=dict)
 
     def die(self, moment: str, delivery_id: str = "a", code: str = CODE) -> None:
-        """Let a bridge work on a delivery until it is killed at this moment."""
+        """Let a bridge handle a delivery until it is killed at this moment."""
         self.kill(environment(self.emulator.url, **self.settings), *moment.split(), delivery_id, code)
-        self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the process that died had the machine's clock
+        self.clock.advance(max(0.0, time.time() - self.clock.time()))  # the killed process used the machine's clock
 
     def deliver(self, delivery_id: str = "a", code: str = CODE) -> HttpResponse:
-        """Return the response of a bridge that took its place."""
+        """Return the response of the bridge that replaces the killed one."""
         instance = bridge(self.emulator.url, self.clock, **self.settings)
         data = body(verify_code=code)
         try:
@@ -188,7 +188,7 @@ def test_crash_during_contact_release_is_resolved(world: World, moment: str, see
 def test_crash_with_redis_ledger_is_resolved(
     emulator: Emulator, redis_server: RedisServer, die: Die, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease runs on its own clock."""
+    """The lease depends on the clock of the server."""
     monkeypatch.setattr("signup_bridge.ledger.redis.ledger.RedisLedger", partial(RedisLedger, time=SHIFTED))
     settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": KEY.decode(), "REQUEST_BUDGET": "5"}
     world = World(emulator, StillClock(), die, settings)

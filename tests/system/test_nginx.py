@@ -1,4 +1,4 @@
-"""The configuration of docs/explanation/security.md in a real nginx, before a bridge under gunicorn."""
+"""Test the configuration in docs/explanation/security.md with a real nginx in front of a bridge under gunicorn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ http {
 
 @dataclass
 class Proxied:
-    """A bridge: its port, the proxy's, and the certificate that the proxy's callers trust."""
+    """A bridge behind a proxy: its port, the proxy's port, and the certificate that callers of the proxy trust."""
 
     bridge: int
     port: int
@@ -90,7 +90,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory, tls: Tls) -> Iterator[Prox
 
 @contextmanager
 def nginx(folder: Path, running: Proxied) -> Iterator[None]:
-    """Run the documented configuration, with the ports and the certificate of the test."""
+    """Run nginx with the documented configuration, and the ports and the certificate of the test."""
     found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
     if not found:
         pytest.skip("no nginx on this machine (Debian: apt-get install nginx-light)")
@@ -142,7 +142,7 @@ def test_other_paths_return_404_at_proxy(proxied: Proxied, path: str) -> None:
 
 
 def test_dripping_requests_never_reach_bridge(proxied: Proxied) -> None:
-    """The bridge has one thread: a single one of them would hold it."""
+    """The bridge has one thread, which a single such request would block."""
     before = proxied.connections()
     head = b"POST /webhooks/signup HTTP/1.1\r\nHost: x\r\n"
     with ExitStack() as opened:
@@ -172,7 +172,7 @@ def test_concurrent_requests_of_one_address_are_limited(proxied: Proxied) -> Non
 
 
 def test_idle_connection_to_bridge_is_reused(proxied: Proxied) -> None:
-    """gunicorn's own keep-alive of 2 s would have closed it."""
+    """gunicorn's default keep-alive of 2 s would have closed the connection."""
     assert proxied.deliver("10081")["code"] == "code-incorrect"
     before = proxied.connections()
     time.sleep(2.5)

@@ -1,4 +1,4 @@
-"""The built zip on the emulated SCF: its files, its environment, and how it freezes, thaws and ends."""
+"""Test the built zip on the emulated SCF: its files, its environment, and freezing, thawing and stopping."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IDLE_LIMIT = 0.3
 
 @pytest.fixture(scope="module")
 def impatient(scf: Scf, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built zip with a low limit for idle connections."""
+    """Return the built zip with a short limit for idle connections."""
     target = tmp_path_factory.mktemp("zip") / "function.zip"
     return changed_archive(
         scf.archive, target, "signup_bridge/core/network.py", "IDLE_LIMIT = 20.0", f"IDLE_LIMIT = {IDLE_LIMIT}"
@@ -41,11 +41,11 @@ def impatient(scf: Scf, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @both_shapes
 @pytest.mark.parametrize("cutting", ["silent", "reset"])
 def test_thawed_instance_does_not_reuse_old_connection(scf: Scf, impatient: Path, shape: Shape, cutting: str) -> None:
-    """Its pooled connection is cut while it is frozen: one call for each delivery, with a response."""
+    """The pooled connection is cut while the instance is frozen. Each delivery makes one call and has a response."""
     asked: list[socket.socket] = []
 
     def once(connection: socket.socket) -> None:
-        if connection not in asked:  # a connection that was cut in silence accepts everything and replies nothing
+        if connection not in asked:  # a silently cut connection accepts all data and sends no reply
             asked.append(connection)
             connection.sendall(reply(SUCCESS))
 
@@ -71,7 +71,7 @@ def test_instance_freezes_while_idle(scf: Scf, emulator: Emulator, shape: Shape)
 
 @pytest.mark.parametrize("awake", [0.0, 0.2], ids=["at once", "idle first"])
 def test_kept_connection_outlives_freeze_longer_than_keep_alive(scf: Scf, emulator: Emulator, awake: float) -> None:
-    """The platform sends on it what arrives meanwhile, then thaws: no reset, and one call for each delivery."""
+    """The platform sends a request on the connection, then thaws. It is not reset, and each delivery makes one call."""
     with scf.start("web", emulator.url, KEEP_ALIVE="1") as platform:
         assert post(platform.url, body(contact="10080")).json["code"] == "code-incorrect"
         instance = platform.instance
@@ -95,7 +95,7 @@ def test_connection_closed_by_function_is_not_reused(scf: Scf, emulator: Emulato
 
 
 def states(platform: Platform) -> set[str]:
-    """The states of the instance's processes."""
+    """Return the states of the instance's processes."""
     assert platform.instance is not None
     assert platform.instance.process is not None
     leader = platform.instance.process.pid

@@ -1,4 +1,4 @@
-"""Limits of SCF that the built zip meets: sizes, times, open files, environment names, and the file system."""
+"""Test limits of SCF with the built zip: sizes, times, open files, environment names and the file system."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_body_above_bridge_limit_is_rejected_by_bridge(scf: Scf, emulator: Emula
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Open more files than `select` can tell apart."""
+    """Open more files than `select` supports."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as opened:
         opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
@@ -55,7 +55,7 @@ def many_files() -> Iterator[None]:
 @pytest.mark.usefixtures("many_files")
 @both_shapes
 def test_open_file_limit_does_not_affect_function(scf: Scf, emulator: Emulator, shape: Shape) -> None:
-    """Here, and in the emulated API, which waits for its caller to give up."""
+    """The same holds for the emulated API, which waits until its caller gives up."""
     emulator.faults.arm(Fault("hang"))
     with scf.start(shape, emulator.url, REQUEST_BUDGET="1") as platform:
         requests.get(f"{platform.url}/health", timeout=60)  # the budget includes the wait for a cold start
@@ -67,7 +67,7 @@ def test_open_file_limit_does_not_affect_function(scf: Scf, emulator: Emulator, 
 
 
 def test_event_is_answered_before_platform_timeout(scf: Scf, emulator: Emulator) -> None:
-    """A budget of 8 s in a function whose timeout is 3 s, SCF's default."""
+    """The budget is 8 s, but the function's timeout is 3 s, SCF's default."""
     emulator.faults.arm(Fault("hang"))
     with scf.start("event", emulator.url, timeout=3.0) as platform:
         assert post(platform.url, body()).json["code"] == "outcome-unknown"
@@ -104,7 +104,7 @@ def test_too_large_environment_is_rejected(scf: Scf) -> None:
 
 
 def test_only_tmp_is_writable(scf: Scf, tmp_path: Path) -> None:
-    """By root as little as by anybody; where the kernel has no Landlock, the code's folder at least."""
+    """This includes root. If the kernel lacks Landlock, at least the code's folder is read-only."""
     program = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})

@@ -1,4 +1,4 @@
-"""What an attacker tries that no other test tries: docs/explanation/security.md names this one and the others."""
+"""Test attacks that no other test covers. docs/explanation/security.md names the test of each attack."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.bridge.instances import bridge, calls, gunicorn, post
 from tests.support.bridge.signed_requests import CODE, PHONE, body, signed
 from tests.support.network.upstream import SUCCESS, Upstream, reply, send
 
-# -- who sent it --
+# -- authentication --
 
 
 def test_unsigned_flood_reaches_neither_api_nor_ledger(emulator: Emulator, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_unsigned_flood_reaches_neither_api_nor_ledger(emulator: Emulator, tmp_p
 
 @pytest.mark.parametrize("right", [None, 0, 2])
 def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.MonkeyPatch, right: int | None) -> None:
-    """The time of a check reveals neither how much of a guess was right nor which secret it was."""
+    """The duration of the check reveals neither how much of a guess was right nor which secret matched."""
     compared: list[bytes] = []
     real = hmac.compare_digest
 
@@ -75,7 +75,7 @@ def test_every_secret_is_compared_regardless_of_match(monkeypatch: pytest.Monkey
 
 
 def test_signature_of_one_request_is_not_valid_for_another(emulator: Emulator) -> None:
-    """A captured lookup is not a delivery, a captured delivery not a lookup, and another route not another delivery."""
+    """A captured query is not a delivery, nor a delivery a query, and a delivery at another route is the same one."""
     bridged = bridge(emulator.url)
     data = body()
     asked, delivered = signed(b""), signed(data)
@@ -87,7 +87,7 @@ def test_signature_of_one_request_is_not_valid_for_another(emulator: Emulator) -
     assert len(calls(emulator)) == 1
 
 
-# -- what it asks --
+# -- request bodies --
 
 
 def test_contact_spellings_share_wrong_code_limit(emulator: Emulator) -> None:
@@ -147,11 +147,11 @@ def test_request_cannot_change_api_address(emulator: Emulator) -> None:
         assert trap.connections == 0
 
 
-# -- what is written --
+# -- logs and ledgers --
 
 
 def test_request_cannot_forge_log_lines(emulator: Emulator, tmp_path: Path) -> None:
-    """Any input yields log lines that are one JSON object each, without control characters."""
+    """For any input, each log line is one JSON object without control characters."""
     forged = 'x"},\n{"level": "ERROR", "message": "forged"}\r\n\x1b[31m\u2028'
     with gunicorn(emulator.url, tmp_path / "log") as url:
         for data in (
@@ -176,7 +176,7 @@ def test_request_cannot_forge_log_lines(emulator: Emulator, tmp_path: Path) -> N
 
 
 def test_stolen_ledger_reveals_nothing_without_key(emulator: Emulator, tmp_path: Path) -> None:
-    """With the key each pair of contact and code can be tried; the key is in a file of its own, or in the settings."""
+    """Pairs of contact and code can be guessed only with the key, which is in a separate file or in the settings."""
     ledger = tmp_path / "ledger.db"
     bridged = bridge(emulator.url, LEDGER_URL=f"sqlite:///{ledger}")
     assert bridged.deliver().status == 200

@@ -1,4 +1,4 @@
-"""Each sender's own tries, through each profile: where its delivery ends, at the sender and on the account's list."""
+"""Test each sender's attempts in each profile: the result at the sender, and on the account's list."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ pytestmark = pytest.mark.timeout(node_packages.INSTALL_LIMIT + 60)
 
 @dataclass(frozen=True)
 class Scene:
-    """What befalls a delivery. ``needs``: the try that receives the outcome; ``calls`` are `CreateIntlPhoneEmail`'s.
+    """A scenario of a delivery. ``needs`` is the number of the attempt that receives the outcome.
 
-    ``at_first`` is the number of calls, and whether the contact is listed, after the first try alone.
+    ``calls`` is the number of `CreateIntlPhoneEmail` calls. ``at_first`` has the number of calls, and whether the
+    contact is listed, after the first attempt.
     """
 
     ends: str
@@ -85,9 +86,10 @@ REFUSED: dict[tuple[str, str], tuple[Judgement, bool]] = {
     ("Supabase", "status"): ("stop", ONE),
     ("Supabase", "ack"): ("done", ONE),
 }
-"""A sender's reaction to a rejection, and whether it retries or stops, in each profile that
-makes sense for it. The libraries of Standard Webhooks and Svix are there under ``supabase``, too; and Supabase under
-the others, which shows why it has one of its own."""
+"""A sender's reaction to a rejection, and whether it uses one or all attempts, in each profile that is useful for it.
+
+The libraries of Standard Webhooks and Svix are also tested with ``supabase``. Supabase is also tested with the other
+profiles, which shows why it has its own."""
 
 PAIRS = [
     (policy, profile)
@@ -99,7 +101,7 @@ PAIRS = [
 
 @dataclass
 class Sending:
-    """One delivery of a sender, from its first try to its end."""
+    """One delivery of a sender, from the first attempt to the result."""
 
     policy: Policy
     scene: Scene
@@ -110,7 +112,7 @@ class Sending:
     responses: list[HttpResponse] = field(default_factory=list)
 
     def go_on(self, street: Street, tries: int) -> None:
-        """Send it once more, and judge what comes back."""
+        """Send the delivery once more, and interpret the response as the sender does."""
         delivery_id = f"msg_{self.number}" + (f"_{tries}" if self.policy.new_id else "")
         url = street.hasty if self.scene.fault == "hang" and not self.responses else street.url
         headers = street.signing.headers(self.policy, self.data, delivery_id, street.clock.time())
@@ -124,8 +126,8 @@ class Sending:
 class Street:
     """An account, a bridge behind a socket, and one clock for both and the sender.
 
-    ``hasty`` is a bridge on the same ledger that waits briefly for a reply that never comes. The clock stands still
-    otherwise, so that load uses up no budget.
+    ``hasty`` is a bridge with the same ledger that waits only briefly for a reply. The clock does not run, so that load
+    on the machine does not use up budgets.
     """
 
     emulator: Emulator
@@ -147,7 +149,7 @@ class Street:
         return Sending(policy, scene, number, contact, policy.body_of(contact, code, number))
 
     def send_all(self, sendings: list[Sending], before: Callable[[int], None] = lambda _: None) -> None:
-        """All of one sender's deliveries, each until its end; the clock moves on by the sender's own waits."""
+        """Send all deliveries of one sender until each has ended. The clock advances by the sender's waits."""
         with ThreadPoolExecutor(len(sendings)) as pool:
             for tries, wait in enumerate((0.0, *sendings[0].policy.waits), 1):
                 before(tries)
@@ -157,7 +159,7 @@ class Street:
 
 
 def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
-    """What the sender thinks, after how many tries, the API's calls, and whether the contact is on the list."""
+    """Return the sender's result, the numbers of attempts and of calls, and whether the contact is on the list."""
     calls = sum(call.action == CREATE and call.contact == one.contact for call in street.emulator.calls)
     return (
         one.end,
@@ -168,28 +170,28 @@ def end_of(street: Street, one: Sending) -> tuple[Judgement, int, int, bool]:
 
 
 def goes_on(policy: Policy, profile: str, scene: Scene) -> bool:
-    """Supabase takes 502 and 504, which other profiles return, as final."""
+    """Return whether the sender retries. Supabase does not retry 502 and 504, which other profiles return."""
     at_home = policy.name != "Supabase" or profile == "supabase"
     return at_home or scene.needs == 1 or scene.response_lost or scene.fault == "LimitExceeded.RequestLimit"
 
 
 def is_expired_before_retry(policy: Policy, profile: str) -> bool:
-    """Whether its next try is another delivery: too late for one without an id, or under an id of its own."""
+    """Return whether the next attempt is another delivery: too late without an id, or with a new id."""
     return policy.expires_before_retry or (policy.new_id and profile != "supabase")
 
 
 def expected(policy: Policy, profile: str, scene: Scene) -> tuple[Judgement, int, int, bool]:
     tries = len(policy.waits) + 1
-    if scene.needs > tries or not goes_on(policy, profile, scene):  # it never receives the outcome
+    if scene.needs > tries or not goes_on(policy, profile, scene):  # the sender never receives the outcome
         return "stop", 1, *scene.at_first
     end, by = REFUSED[policy.name.partition(",")[0], profile] if scene.ends != "verified" else ("done", ONE)
-    if scene.response_lost and is_expired_before_retry(policy, profile):  # called once more: already verified
+    if scene.response_lost and is_expired_before_retry(policy, profile):  # the second call: already verified
         return "stop" if profile == "status" else "done", scene.needs, scene.calls + 1, scene.listed
     return end, tries if by is ALL else scene.needs, scene.calls, scene.listed
 
 
 def outcome_code(response: HttpResponse) -> str:
-    """Return the outcome of a response; a hook's response has its title alone."""
+    """Return the outcome of a response. A hook's response has only the outcome's title."""
     members = response.json
     title: str = members.get("error", {}).get("message") or members["code"]
     return next((outcome.code for outcome in OUTCOMES if outcome.title == title), title)
@@ -218,7 +220,7 @@ def open_street(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Pa
         def one(policy: Policy, profile: str, url: str = emulator.url) -> Street:
             clock = StillClock()
             emulator.domain.now = clock.time
-            emulator.domain.change({"code_life": 86_400})  # a slow sender's second try comes after hours
+            emulator.domain.change({"code_life": 86_400})  # a slow sender's second attempt is hours later
             settings = {"LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db", "SENDER_PROFILE": profile, **policy.environ}
 
             def url_of(budget: float) -> str:
@@ -266,7 +268,7 @@ RETRYING = [
 def test_unreachable_api_at_first_is_retried_by_sender(
     open_street: Callable[..., Street], policy: Policy, profile: str
 ) -> None:
-    """Nothing listens where the API is, until the sender's second try."""
+    """The API is not running until the sender's second attempt."""
     port = ports.free()
     street = open_street(policy, profile, f"http://127.0.0.1:{port}")
     sending = Sending(policy, Scene("verified", needs=2), 1, PHONE, policy.body_of(PHONE, CODE, 1))

@@ -1,4 +1,4 @@
-"""SMS pumping, and a thousand code requests at once: the send limits hold."""
+"""Test that the send limits hold for SMS pumping and for a thousand concurrent code requests."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_thousand_concurrent_requests_for_one_contact_send_one_message(
 def test_many_contacts_of_one_prefix_stop_at_limit(
     emulator: Emulator, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "signup_bridge")  # so many lines would be looked through for minutes
+    caplog.set_level(logging.CRITICAL, "signup_bridge")  # searching this many lines would take minutes
     of = bridge(emulator.url, WEBHOOK_AUTH="none", SEND_PER_PREFIX=100, SEND_CODES="true")
     statuses = Counter(
         of.client.post("/webhooks/code", data=wanted(f"+4420794{number:05}")).status_code for number in range(count)
@@ -74,7 +74,7 @@ def test_many_contacts_of_one_prefix_stop_at_limit(
 
 
 def test_each_limit_holds_across_two_instances(redis_server: RedisServer, emulator: Emulator, tmp_path: Path) -> None:
-    """A contact that is rejected here received its codes from the other instance."""
+    """A contact that one instance rejects received its codes from the other one."""
     limits = {"SEND_PER_CONTACT": 2, "SEND_PER_PREFIX": 4, "SEND_PER_HOUR": 6, "SEND_ALLOWED_PREFIXES": "+86 +44"}
     redis_settings = {"LEDGER_URL": redis_server.url, "LEDGER_KEY": SHARED_KEY}
     logs = [tmp_path / name for name in "ab"]

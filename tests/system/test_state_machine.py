@@ -1,4 +1,4 @@
-"""Any order of deliveries, faults, crashes and leaps of the clock, over two instances that share one ledger."""
+"""Test any order of deliveries, faults, crashes and clock changes with two instances that share a ledger."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ lost_or_not = st.sampled_from([None, *LOST])
 
 
 class Machine(Model):
-    """The possible events."""
+    """The model with its possible events."""
 
     deliveries: Bundle[Sent] = Bundle("deliveries")
 
@@ -88,7 +88,7 @@ class Machine(Model):
 
     @rule(delivery=deliveries, of=instances, faults=st.lists(fault_plans, min_size=2, max_size=4))
     def insist(self, delivery: Sent, of: int, faults: list[list[Fault]]) -> None:
-        """A click again, whose sender tries again and again, at either instance in turn."""
+        """Click again; the sender retries repeatedly, alternating between the instances."""
         delivery = self.clone(delivery)
         for number, armed in enumerate(faults):
             self.post(delivery, (of + number) % 2, armed, None)
@@ -102,7 +102,7 @@ class Machine(Model):
     def begin_anew_in_a_crowd(
         self, contact: Contact, of: int, several: list[tuple[str, str | None]], again: list[str]
     ) -> None:
-        """A contact that is not verified gets a code; several deliveries try one almost at once, and all retry."""
+        """Send a code to an unverified contact; several deliveries try codes almost at once, and all retry."""
         self.remove_from_the_list(contact)
         self.send_a_code(contact)
         crowd = [(self.new_delivery(contact, code), lost) for code, lost in several]
@@ -149,7 +149,7 @@ class Machine(Model):
         processed_first: bool,
         faults: list[Fault],
     ) -> Sent:
-        """While the API processes the call of one instance, time passes, and the other instance receives a delivery."""
+        """Let time pass during a call of one instance, while the other instance receives a delivery."""
         delivery = self.clone(delivery)
         other = {
             "same": lambda: delivery,
@@ -183,7 +183,7 @@ class Machine(Model):
         (inner, start, end) = within[0]
         self.wait_until(lambda: any(one.action == CREATE for one in self.emulator.calls[end:]))
         calls = self.emulator.calls[before:]
-        # Its sender had hung up by then.
+        # The sender has disconnected by then.
         self.left(delivery)
         if inner.status == 200:
             assert other.content in self.domain.accepted
@@ -204,7 +204,7 @@ class Machine(Model):
 
     @rule(contact=contacts)
     def remove_from_the_list(self, contact: Contact) -> None:
-        with suppress(ApiError):  # it need not be there
+        with suppress(ApiError):  # the contact need not be on the list
             self.domain.perform("DeleteIntlPhoneEmail", {"Type": contact[0], "Code": contact[1]})
 
 
@@ -238,11 +238,11 @@ def machine(
     return OnRedis
 
 
-@pytest.mark.timeout(900)  # it draws a good many lives
+@pytest.mark.timeout(900)  # it runs many examples
 @pytest.mark.parametrize("lives", [12, pytest.param(80, marks=pytest.mark.toolchain)])
 def test_invariants_hold_for_any_order_of_events(machine: type[Machine], lives: int) -> None:
-    # A failure is reported as it is found: shrinking it takes minutes.
+    # Failures are not shrunk, because that takes minutes.
     told_at_once = [Phase.explicit, Phase.reuse, Phase.generate]
     drawn = settings(max_examples=lives, stateful_step_count=25, phases=told_at_once)
-    # It has types from the release on that Python 3.11 gets.
+    # The function has types since a release that requires Python 3.11.
     run_state_machine_as_test(machine, settings=drawn)  # type: ignore[no-untyped-call, unused-ignore]

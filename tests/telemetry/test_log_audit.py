@@ -1,4 +1,4 @@
-"""The log audit finds each kind of output, and its hook fails a test that leaks."""
+"""Test that the log audit finds each kind of output, and that its hook fails a test that leaks."""
 
 from __future__ import annotations
 

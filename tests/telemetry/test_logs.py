@@ -1,4 +1,4 @@
-"""No log line of any level contains personal data or a secret."""
+"""Test that no log line of any level contains personal data or a secret."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def raw(url: str, data: bytes) -> bytes:
 
 
 def every_scenario(emulator: Emulator, url: str) -> None:
-    """All that can happen to a delivery of a web function."""
+    """Run every scenario of a delivery to a web function."""
     data = body(contact=CONTACT, verify_code=WRONG)
     assert post(url, data).json["code"] == "code-incorrect"
     with_a_code(emulator)
@@ -204,7 +204,7 @@ def test_log_level_does_not_apply_to_other_libraries() -> None:
 
 
 def test_gunicorn_at_debug_level_logs_no_request(emulator: Emulator, tmp_path: Path) -> None:
-    """At DEBUG, gunicorn prints the head of a request that breaks off."""
+    """At DEBUG, gunicorn would print the head of an incomplete request."""
     log = tmp_path / "log"
     with gunicorn(emulator.url, log, GUNICORN_CMD_ARGS="--log-level debug") as url:
         raw(url, b"POST / HTTP/1.1\r\nAuthorization: Bearer a-token-of-somebody\r\n")

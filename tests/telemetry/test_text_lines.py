@@ -1,4 +1,4 @@
-"""The log as text: one readable line of printable ASCII for each JSON line, at a terminal or with LOG_FORMAT=text."""
+"""Test the text format of the log: one line of printable ASCII per entry, at a terminal or with LOG_FORMAT=text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request's trace: from its header to the log's lines and to the API."""
+"""Test that a request's trace is in the log lines and in the calls of the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures for calls of the API."""
+"""Define the fixtures of the tests of API calls."""
 
 from __future__ import annotations
 

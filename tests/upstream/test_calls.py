@@ -1,4 +1,4 @@
-"""Calls are spaced evenly, slow down, are retried if they were not processed, and stop while the circuit is open."""
+"""Test that calls are spaced evenly, slow down, are retried if not processed, and stop while the circuit is open."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_call_without_a_slot_in_time_returns_when_the_next_is_free(emulator: Emu
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=0.1, REQUEST_BUDGET=4)
     assert deliver(instance, 0).json["code"] == "code-incorrect"
     response = deliver(instance, 1)
-    assert clock.run == 0  # it waited for nothing
+    assert clock.run == 0  # no wait
     check_problem(response, problem("upstream-throttled", 503, retryable=True), PROBLEM | {"retry-after": "11"})
     assert deliver(instance, 0).json["code"] == "upstream-throttled"
     assert len(emulator.calls) == 1
@@ -67,7 +67,7 @@ def test_call_that_was_throttled_is_retried_at_a_lower_rate(emulator: Emulator) 
 
 
 def test_call_that_missed_its_slot_reserves_another(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
-    """It would cluster with punctual calls; but it does not wait without a limit."""
+    """Otherwise it would cluster with punctual calls. The number of reservations is limited."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, DOMAIN_API_RATE=5)
     ledger = instance.app.extensions["ledger"]
@@ -108,7 +108,7 @@ def test_call_after_a_slow_ledger_keeps_its_slot(monkeypatch: pytest.MonkeyPatch
         return claimed
 
     def reserve(*_: Any, **__: Any) -> Any:
-        raise AssertionError("it was late")
+        raise AssertionError("a slot was reserved again")
 
     monkeypatch.setattr(ledger, "claim", slow)
     monkeypatch.setattr(ledger, "reserve_slot", reserve)
@@ -136,7 +136,7 @@ def test_call_that_was_never_sent_is_retried(monkeypatch: pytest.MonkeyPatch, em
     def stumble(*of: Any, **named: Any) -> Any:
         asked.append(of)
         if len(asked) < 3:
-            raise OSError("the resolver stumbled")
+            raise OSError("the resolver failed")
         return resolve(*of, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", stumble)
@@ -150,7 +150,7 @@ def test_call_that_is_never_sent_is_retried_twice_at_most(monkeypatch: pytest.Mo
 
     def stumble(*of: Any, **_: Any) -> Any:
         asked.append(of)
-        raise OSError("the resolver fell")
+        raise OSError("the resolver failed")
 
     monkeypatch.setattr(socket, "getaddrinfo", stumble)
     check_problem(bridge(emulator.url, StillClock()).deliver(), UNREACHABLE, PROBLEM | {"retry-after": "5"})
@@ -160,7 +160,7 @@ def test_call_that_is_never_sent_is_retried_twice_at_most(monkeypatch: pytest.Mo
 def test_retry_without_a_ledger_returns_the_first_result(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator, tmp_path: Path
 ) -> None:
-    """A call that was not processed gets the response for that outcome."""
+    """The response has the outcome of the call that was not processed."""
     instance = bridge(emulator.url, StillClock(), LEDGER_URL=f"sqlite:///{tmp_path}/ledger.db", REQUEST_BUDGET=2)
 
     def lose_the_ledger(*_: Any, **__: Any) -> Any:
@@ -168,14 +168,14 @@ def test_retry_without_a_ledger_returns_the_first_result(
             file.unlink()
         (tmp_path / "ledger.db").mkdir()
         instance.app.extensions["ledger"].close()
-        raise OSError("the resolver stumbled")
+        raise OSError("the resolver failed")
 
     monkeypatch.setattr(socket, "getaddrinfo", lose_the_ledger)
     check_problem(instance.deliver(), UNREACHABLE, PROBLEM | {"retry-after": "5"})
 
 
 def test_calls_after_ten_failures_are_not_sent_until_a_probe_succeeds(emulator: Emulator) -> None:
-    """One probe at a time finds out whether the API is back."""
+    """One probe at a time checks whether the API is available again."""
     clock = StillClock()
     port = ports.free()
     instance = bridge(f"http://127.0.0.1:{port}", clock)
@@ -192,7 +192,7 @@ def test_calls_after_ten_failures_are_not_sent_until_a_probe_succeeds(emulator: 
 
 def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
     def fail(*_: Any) -> Any:
-        raise KeyError("a fault of the bridge")
+        raise KeyError("an error in the bridge")
 
     instance = bridge(emulator.url, StillClock())
     with monkeypatch.context() as faulty:
@@ -204,7 +204,7 @@ def test_call_that_raises_counts_as_failure(monkeypatch: pytest.MonkeyPatch, emu
 
 
 def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
-    """Replays and lookups continue."""
+    """Replays and reconciliations continue."""
     clock = StillClock()
     instance = bridge(emulator.url, clock, REQUEST_BUDGET=1)
     known = instance.deliver()
@@ -221,7 +221,7 @@ def test_api_that_hangs_holds_ten_calls_and_a_probe(emulator: Emulator) -> None:
     for number in range(20, 25):
         check_problem(deliver(instance, number), UNREACHABLE, PROBLEM | {"retry-after": "1"})
     assert len(emulator.calls) == calls_before
-    assert clock.run == pytest.approx(time_before, abs=0.1)  # nobody waited for more than a slot
+    assert clock.run == pytest.approx(time_before, abs=0.1)  # no delivery waited for more than a slot
     assert instance.post(lost, signed(lost, delivery_id="lost")).json["code"] == "outcome-unknown"
     assert emulator.calls[-1].action == "DescribeIntlPhoneEmailList"
     assert known.json["code"] == "verified"

@@ -1,4 +1,4 @@
-"""The circuit breaker opens after ten failures, and closes after a probe that succeeds."""
+"""Test that the circuit breaker opens after ten failures and closes after a successful probe."""
 
 from __future__ import annotations
 

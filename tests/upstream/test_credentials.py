@@ -1,4 +1,4 @@
-"""The credentials in use: configured ones, or the execution role's from the environment or from headers."""
+"""Test which credentials are used: configured ones, or the execution role's from the environment or headers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLAIN = {"content-type": "application/problem+json"}
 
 @pytest.fixture(autouse=True)
 def account(emulator: Emulator) -> None:
-    """The role's credentials are the account's, too."""
+    """Let the account accept the role's credentials, too."""
     emulator.keys["id-of-the-role"] = "key-of-the-role"
     emulator.tokens["id-of-the-role"] = "token-of-the-role"
 
@@ -105,7 +105,7 @@ def test_configured_credentials_take_precedence(emulator: Emulator, caplog: pyte
 def test_event_function_reads_its_environment_at_every_call(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never the headers, which the caller of a Function URL writes."""
+    """It ignores the headers, which the caller of a Function URL controls."""
     bridged = Bridge(settings.load(environment(emulator.url, **ON_SCF), event_function=True))
     event = url_event()
     event["headers"] |= {name.lower(): value for name, value in ROLE.items()}

@@ -1,4 +1,4 @@
-"""No call starts that probably cannot end in time: it would end as an unknown outcome."""
+"""Test that no call starts that probably cannot end in time, because its outcome would be unknown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ERROR = {"Response": {"Error": {"Code": "InternalError", "Message": ""}, "Reques
 
 
 class SlowApi(Upstream):
-    """An API whose calls take as many seconds of the bridge's clock as ``seconds`` says, and none of the test's."""
+    """An API whose calls take ``seconds`` of the bridge's clock by action, and no real time."""
 
     def __init__(self, clock: SetClock) -> None:
         super().__init__(self._reply)
@@ -50,7 +50,7 @@ def api() -> Iterator[SlowApi]:
 
 
 def deliver(to: Bridge, name: str, *, age: float = 0.0, path: str = "/webhooks/signup", **members: Any) -> Any:
-    """The status and the document, for a delivery that waited in the server's queue for ``age`` seconds."""
+    """Return status and document of a delivery that waited in the server's queue for ``age`` seconds."""
     data = body(**members)
     response = to.client.post(
         path,
@@ -70,13 +70,13 @@ def test_recent_latency_is_95th_percentile_of_last_minute() -> None:
         latency.add(float(seconds))
     assert latency.p95() == 95.0
     latency.add(1000.0)
-    assert latency.p95() == 95.0, "it is calculated once a second"
+    assert latency.p95() == 95.0, "the percentile is calculated once a second"
     clock.run += 30
     for _ in range(9):
         latency.add(1000.0)
     assert latency.p95() == 1000.0
     clock.wall += 31
-    assert latency.p95() == 1000.0, "the calls before are too old"
+    assert latency.p95() == 1000.0, "the earlier calls are too old"
     clock.wall += 60
     assert latency.p95() == 0.0
 
@@ -92,7 +92,7 @@ def test_call_with_less_time_than_recent_latency_is_not_started(api: SlowApi, ac
     status, document = deliver(to, "late", age=5.9, path=path, **code)
     assert (status, document["code"], document["retryable"]) == (409, "in-progress", True)
     assert api.actions() == [action]
-    assert deliver(to, "late", path=path, **code)[0] == done, "nothing is stored of it"
+    assert deliver(to, "late", path=path, **code)[0] == done, "the late delivery must not be stored"
     assert api.actions() == [action] * 2
 
 
@@ -147,7 +147,7 @@ def test_pending_release_with_too_little_time_calls_nothing(api: SlowApi) -> Non
     api.replies = {DELETE: ERROR}
     api.seconds[DELETE] = 3.0
     assert deliver(to, "first")[0] == 200
-    api.clock.run += 5  # the contact's lock is over
+    api.clock.run += 5  # the contact's lock has expired
     assert deliver(to, "second", age=5.9, verify_code="654321")[1]["code"] == "in-progress"
     assert api.actions() == [CREATE, DELETE]
 
@@ -163,7 +163,7 @@ def test_call_after_slow_release_is_not_started(api: SlowApi) -> None:
 
 
 class FreezingClock(StillClock):
-    """A clock that is frozen in each sleep, as an instance is, until 0.5 s of 8 s are left."""
+    """A clock that freezes in each sleep, as an instance can, until 0.5 s of 8 s are left."""
 
     frozen = False
 
@@ -191,7 +191,7 @@ def test_pending_release_frozen_before_its_call_calls_nothing() -> None:
         to = bridge(api.url, clock, AFTER_VERIFIED="release", DOMAIN_API_RATE=0.15)
         api.replies = {DELETE: ERROR}
         assert deliver(to, "first")[0] == 200
-        clock.wall += 5  # the contact's lock is over, and the next slot is in 2 s
+        clock.wall += 5  # the contact's lock has expired, and the next slot is in 2 s
         clock.frozen = True
         assert deliver(to, "second", verify_code="654321")[1]["code"] == "in-progress"
         assert api.actions() == [CREATE, DELETE]

@@ -1,4 +1,4 @@
-"""Calls that never reached the API: the whole response, and not one byte of a request on the other side."""
+"""Test calls that never reach the API: the whole response, and that no byte of a request arrives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_certificate_of_another_host_receives_no_request(tls: Tls) -> None:
 def test_untrusted_certificate_is_logged_for_every_action(
     tls: Tls, caplog: pytest.LogCaptureFixture, action: str, host: str
 ) -> None:
-    """A certificate that no CA signed, and one of a trusted CA for another host."""
+    """The certificate is signed by no CA, or by a trusted CA for another host."""
     clock = SystemClock()
     with Upstream(send(reply(SUCCESS)), tls.context) as upstream:
         api = DomainApi(
@@ -119,7 +119,7 @@ def test_handshake_longer_than_the_connect_limit_succeeds(tls: Tls, monkeypatch:
 
         def talk() -> None:
             connection, _ = server.accept()
-            time.sleep(0.6)  # longer than the limit, however late
+            time.sleep(0.6)  # longer than the limit, even if the thread is late
             with tls.context.wrap_socket(connection, server_side=True) as secured:
                 read_request(secured)
                 secured.sendall(reply(SUCCESS))
@@ -134,7 +134,7 @@ def test_handshake_longer_than_the_connect_limit_succeeds(tls: Tls, monkeypatch:
 def test_address_that_does_not_accept_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch, emulator: Emulator
 ) -> None:
-    """The first address takes no more connections: its queue is full."""
+    """The queue of the first address is full, so that it accepts no connections."""
     with socket.socket() as full, socket.socket() as first, socket.socket() as second:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

@@ -1,4 +1,4 @@
-"""The traps of the SDK and its transport. The bridge closes each of them, and without that its test here fails."""
+"""Test pitfalls of the SDK and its transport. The bridge avoids each, and otherwise the test would fail."""
 
 from __future__ import annotations
 
@@ -150,11 +150,11 @@ def test_reply_is_judged_by_the_bridge_and_not_by_the_sdk(
 
 
 def test_deprecation_warning_in_a_reply_changes_nothing() -> None:
-    """The SDK raises a Python warning for it and resets the process's filters."""
+    """The SDK raises a Python warning for this reply and resets the process's warning filters."""
     document = {"Response": {**SUCCESS["Response"], "DeprecatedWarning": "use another"}}
     with Upstream(lambda connection: connection.sendall(reply(document))) as upstream, warnings.catch_warnings():
         warnings.simplefilter("error")
-        # The SDK signs with it, and Python 3.12 and later say so.
+        # The SDK signs with this function, which Python 3.12 and later deprecate.
         warnings.filterwarnings("ignore", "datetime.datetime.utcfromtimestamp", DeprecationWarning)
         filters = list(warnings.filters)
         assert classify(call(api_at(upstream.url))).outcome.code == "verified"

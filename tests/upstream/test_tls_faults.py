@@ -1,4 +1,4 @@
-"""Faults of TLS between the bridge and the API."""
+"""Test TLS faults between the bridge and the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNKNOWN = problem("outcome-unknown", 504, retryable=True)
 
 @pytest.mark.parametrize("break_off", [cut, lambda connection: connection.close()], ids=["reset", "no-goodbye"])
 def test_tls_that_breaks_after_the_request_is_unknown(tls: Tls, break_off: Script) -> None:
-    """Its error has the class of a handshake that failed, yet the code may be spent."""
+    """The exception's class is that of a failed handshake, but the API may have used up the code."""
     with Upstream(break_off, tls.context) as upstream:
         check_problem(bridge(upstream.url, DOMAIN_API_CA_BUNDLE=tls.bundle).deliver(), UNKNOWN, PROBLEM)
         assert len(upstream.requests) == 1
@@ -41,7 +41,7 @@ def test_tls_that_replies_with_nonsense_is_unknown(tls: Tls) -> None:
 def test_tls_that_stalls_in_the_body_is_unknown(tls: Tls) -> None:
     def stall(connection: socket.socket) -> None:
         connection.sendall(reply(SUCCESS)[:-9])
-        connection.recv(1)  # until the bridge has gone
+        connection.recv(1)  # until the bridge has disconnected
 
     with Upstream(stall, tls.context) as upstream:
         bridged = bridge(upstream.url, StillClock(), DOMAIN_API_CA_BUNDLE=tls.bundle, REQUEST_BUDGET=0.8)

@@ -1,4 +1,4 @@
-"""The transport under the SDK: its deadlines, its pool, and what it records of a call."""
+"""Test the transport under the SDK: its deadlines, its pool, and its record of a call."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_deadlines_of_two_threads_are_independent() -> None:
 
 
 def test_pool_keeps_a_connection_for_every_thread() -> None:
-    """The SDK's own pool keeps ten connections, with any setting."""
+    """The SDK's own pool keeps ten connections, regardless of its settings."""
     together = threading.Barrier(16)
 
     def wait_for_all(connection: socket.socket) -> None:
@@ -151,7 +151,7 @@ def test_connection_that_the_server_closed_is_not_used_again() -> None:
 
 
 def test_reader_after_the_deadline_returns_what_has_arrived() -> None:
-    """After a freeze, the thread wakes late, and the reply is in the socket's buffer."""
+    """After a freeze, the thread resumes late, and the reply is already in the socket's buffer."""
     here, there = socket.socketpair()
     trace = CallTrace(Deadline(SystemClock(), 0))
     with here, there, DeadlineReader(here, here.makefile("rb", buffering=0), trace) as reader:
@@ -167,7 +167,7 @@ def test_reader_after_the_deadline_returns_what_has_arrived() -> None:
 def test_send_that_fails_halfway_counts_as_sent(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: socket.socket, data: bytes) -> None:
         self.send(data[: len(data) // 2])
-        raise OSError(errno.EIO, "as a cable that is pulled")
+        raise OSError(errno.EIO, "like an unplugged cable")
 
     monkeypatch.setattr(socket.socket, "sendall", half)
     assert call(api_at(upstream.url)).result == "no-reply"
@@ -180,7 +180,7 @@ def test_connection_that_fails_after_the_reply_loses_no_reply(
 
     def fail(sock: socket.socket, level: int, option: int, value: int) -> None:
         if option == socket.TCP_QUICKACK:
-            raise OSError(errno.EINVAL, "as a socket that its peer has reset, on some systems")
+            raise OSError(errno.EINVAL, "like a socket that its peer has reset, on some systems")
         set_option(sock, level, option, value)
 
     monkeypatch.setattr(socket.socket, "setsockopt", fail)

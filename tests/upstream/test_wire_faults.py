@@ -1,4 +1,4 @@
-"""Faults between the bridge and the API, over real sockets: the whole response, and the number of calls."""
+"""Test faults between the bridge and the API over real sockets: the whole response, and the number of calls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_delivery_after_a_fault_is_verified(emulator: Emulator, fault: str) -> N
 
 
 def test_dripping_body_is_cut_off_at_the_deadline() -> None:
-    """Each byte arrives within a timeout that starts again with every read."""
+    """Each byte arrives within a timeout that restarts at each read."""
 
     clock = StillClock()
 
@@ -91,7 +91,7 @@ def test_dripping_body_is_cut_off_at_the_deadline() -> None:
 
 ODD_STATUSES = ["+200 OK", "2_00 OK", " 200 OK", "0200 OK", "200OK"]
 ODD_NUMBERS = ["+", "0_", "-"]
-"""Prefixes that int() accepts."""
+"""Prefixes of numbers that int() accepts."""
 
 
 def odd_length(prefix: str) -> bytes:
@@ -182,9 +182,9 @@ WRONG = reply({"Response": {"Error": {"Code": "InternalError.VerifyCodeErr", "Me
 @pytest.mark.parametrize("size", [None, 8192])
 @pytest.mark.parametrize("secure", [False, True])
 def test_trailing_data_is_not_the_next_reply(tls: Tls, size: int | None, secure: bool) -> None:
-    """Two replies at once, the second one kept where a look at the socket does not see it."""
+    """Two replies arrive at once. The second one is in a buffer, so that the socket does not appear readable."""
     first = reply(SUCCESS)
-    if size:  # as much as the buffer takes at once: the rest stays in TLS
+    if size:  # fills the buffer at once, so that the rest stays in the TLS layer
         first = reply({**SUCCESS, "padding": "x" * (size - len(reply({**SUCCESS, "padding": "x" * 1000})) + 1000)})
         assert len(first) == size
 
@@ -199,7 +199,7 @@ def test_trailing_data_is_not_the_next_reply(tls: Tls, size: int | None, secure:
 
 
 def test_trailing_data_in_a_second_write_is_not_the_next_reply(tls: Tls) -> None:
-    """A second write, which the server's machine holds back until the first one is acknowledged."""
+    """The server's machine holds back a second write until the first one is acknowledged."""
 
     called = threading.Semaphore(0)
 

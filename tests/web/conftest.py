@@ -1,4 +1,4 @@
-"""Fixtures for tests of the server."""
+"""Define the fixtures of the tests of the server."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def fresh(running: Running) -> None:
-    """Reset the API of the running bridge."""
+    """Reset the emulated API of the running bridge."""
     running.emulator.reset()

@@ -1,4 +1,4 @@
-"""GET /deliveries/{id} returns the result of a delivery."""
+"""Test that GET /deliveries/{id} returns the outcome of a delivery."""
 
 from __future__ import annotations
 

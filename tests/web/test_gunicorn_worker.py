@@ -1,4 +1,4 @@
-"""gunicorn and its worker: malformed HTTP, slow and silent callers, freezes, queues."""
+"""Test gunicorn and its worker: malformed HTTP, slow and silent callers, freezes and queues."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_proxy_headers_from_loopback_are_ignored(running: Running) -> None:
 
 @pytest.mark.parametrize("used", [False, True], ids=["new", "kept"])
 def test_request_during_a_freeze_is_served(tmp_path: Path, used: bool) -> None:
-    """The connection has expired when the worker continues, and a request is there."""
+    """When the worker continues, the connection has expired but has a request."""
     with Emulator(rate=0) as emulator, gunicorn(emulator.url, tmp_path / "log", KEEP_ALIVE=1) as url:
         parts = urlsplit(url)
         worker_id = worker_of(parts.port or 80)
@@ -59,7 +59,7 @@ def test_request_during_a_freeze_is_served(tmp_path: Path, used: bool) -> None:
             if used:
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert read_status(connection) == 200
-            time.sleep(0.2)  # until the event loop has it
+            time.sleep(0.2)  # until the event loop has the connection
             os.kill(worker_id, signal.SIGSTOP)
             try:
                 time.sleep(1.5)
@@ -100,13 +100,13 @@ def is_running(process_id: int) -> bool:
 
 
 def worker_of(port: int) -> int:
-    """The process id of the worker that listens on a port: the child among its two processes."""
+    """Return the process id of the worker that listens on a port, the child of the two processes."""
     owners = listeners(port)
     return next(one for one in owners if parent_of(one) in owners)
 
 
 def listeners(port: int) -> set[int]:
-    """The ids of the processes that listen on a port."""
+    """Return the ids of the processes that listen on a port."""
     inodes = {
         line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if int(line.split()[1].rpartition(":")[2], 16) == port and line.split()[3] == "0A"
@@ -169,7 +169,7 @@ def responses_to(url: str, questions: bytes) -> list[bytes]:
 
 
 def test_busy_kept_connection_shares_the_only_thread(running: Running, tmp_path: Path) -> None:
-    """Other requests are served although this connection always has a next one."""
+    """Other requests are served although this connection always has another request."""
     with gunicorn(running.emulator.url, tmp_path / "log", GUNICORN_CMD_ARGS="--threads 1") as url:
         over = threading.Event()
 
@@ -227,7 +227,7 @@ def test_has_next_request_only_if_it_is_here_and_a_thread_is_left_for_others(
 
 
 def test_expired_read_ends_once() -> None:
-    """A deadline that stayed would keep the event loop busy until the response."""
+    """A deadline that is not removed would keep the event loop busy until the response."""
     caller, accepted = socket.socketpair()
     late, early = Connection(accepted), Connection(caller)
     worker = object.__new__(Worker)

@@ -1,4 +1,4 @@
-"""The error of a Supabase hook names what the person can correct."""
+"""Test that the error of a Supabase hook names what the person can correct."""
 
 from __future__ import annotations
 

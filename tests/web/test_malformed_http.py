@@ -1,4 +1,4 @@
-"""Requests that are malformed or incomplete, as gunicorn reads them: each gets a response of the profile."""
+"""Test that each malformed or incomplete HTTP request receives a response in the profile's format."""
 
 from __future__ import annotations
 

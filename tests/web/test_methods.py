@@ -1,4 +1,4 @@
-"""Methods: which ones each path has, OPTIONS, and the page at the root."""
+"""Test the methods of each path, OPTIONS, and the page at the root."""
 
 from __future__ import annotations
 

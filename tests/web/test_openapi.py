@@ -1,4 +1,4 @@
-"""The description and the responses: schemathesis sends what the description allows, and responses must match it."""
+"""Test that responses match the OpenAPI description, with requests that schemathesis generates from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TESTS = ROOT / "tests"
 
 
 def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]:
-    """Ask a running bridge all that its description allows, and more; the actions that were called for it."""
+    """Run schemathesis against a bridge; return the actions that the bridge called."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(TESTS / "schemathesis.toml"), "run"]
     environ = {
         "PATH": os.environ["PATH"],
@@ -54,7 +54,7 @@ def run_schemathesis(tmp_path: Path, *options: str, **changed: str) -> list[str]
 
 @pytest.mark.timeout(900)
 def test_schemathesis_short_run_finds_no_deviation(tmp_path: Path) -> None:
-    """Every check of schemathesis, with a few examples of each."""
+    """The run has every check of schemathesis, with few examples."""
     options = ("--max-examples", "3", "--phases", "examples,fuzzing")
     calls = run_schemathesis(tmp_path, *options, WEBHOOK_AUTH="none", SEND_CODES="true", METRICS="true")
     assert set(calls) == {"CreateIntlPhoneEmail", "SendIntlPhoneEmailCode"}
@@ -66,7 +66,7 @@ def test_schemathesis_short_run_finds_no_deviation(tmp_path: Path) -> None:
     "changed",
     [
         {"WEBHOOK_AUTH": "none", "SEND_CODES": "true", "METRICS": "true"},
-        {"WEBHOOK_AUTH": "standard-webhooks", "METRICS": "true"},  # as anybody would run it: without a signature
+        {"WEBHOOK_AUTH": "standard-webhooks", "METRICS": "true"},  # without a signature, like anyone's first run
         {"WEBHOOK_AUTH": "none", "SENDER_PROFILE": "ack"},
         {"WEBHOOK_AUTH": "none", "SENDER_PROFILE": "supabase", "PAYLOAD_PRESET": "supabase"},
         *({"WEBHOOK_AUTH": "none", "PAYLOAD_PRESET": preset, "SEND_CODES": "true"} for preset in PRESETS),
@@ -74,7 +74,7 @@ def test_schemathesis_short_run_finds_no_deviation(tmp_path: Path) -> None:
     ids=lambda changed: "-".join(changed.values()),
 )
 def test_schemathesis_long_run_finds_no_deviation(tmp_path: Path, changed: dict[str, str]) -> None:
-    """Every phase and every check."""
+    """The run has every phase and every check of schemathesis."""
     calls = run_schemathesis(tmp_path, "--max-examples", "25", **changed)
     assert bool(calls) is (changed["WEBHOOK_AUTH"] == "none")
 
@@ -99,7 +99,7 @@ def test_describe_is_valid_for_any_settings(mapped: dict[str, str]) -> None:
 
 
 def check_document(document: Any) -> None:
-    """All that it refers to is there, and used, and nothing is of a form that a generator stumbles over."""
+    """Check that all schemas exist and are used, and that no construct causes problems for generators."""
     text = json.dumps(document)
     assert json.loads(text) == document
     assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) == set(document["components"]["schemas"])
@@ -131,7 +131,7 @@ def schema_of(document: Any, path: str, method: str, status: int, media_type: st
 
 
 def close(schema: Any) -> None:
-    """Admit no member that is not described: what is described for clients is open, so that later ones fail none."""
+    """Reject members that are not described. The description allows them, for compatibility with later versions."""
     for node in nodes(schema):
         if isinstance(node.get("required"), list) and "properties" in node:
             node["unevaluatedProperties"] = False

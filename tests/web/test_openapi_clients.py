@@ -1,4 +1,4 @@
-"""Other people's tools read /openapi.json: linters, and generators whose clients then drive a running bridge."""
+"""Test /openapi.json with linters, and with generated clients that call a running bridge."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def described(folder: Path, **changed: str) -> Path:
 
 
 def generate_python(file: Path) -> None:
-    """Make the package `bridge_client` beside the description. Nothing of it may be left out."""
+    """Generate the package `bridge_client` beside the description. Fail if the generator omits anything."""
     packages = openapi_tools.python_packages()
     command = [str(packages / "openapi-python-client"), "generate", "--path", str(file), "--meta", "none"]
-    environ = os.environ | {"PATH": f"{packages}:{os.environ['PATH']}"}  # it formats by the ruff that comes with it
+    environ = os.environ | {"PATH": f"{packages}:{os.environ['PATH']}"}  # the generator runs its own ruff
     options = ["--output-path", "bridge_client", "--fail-on-warning"]
     openapi_tools.run([*command, *options], cwd=file.parent, env=environ)
 
@@ -85,7 +85,7 @@ def test_linters_report_no_error(tmp_path: Path) -> None:
 
 
 def fetched(url: str, folder: Path) -> Path:
-    """Return a file with the description by a running bridge."""
+    """Return a file with the description that a running bridge returns."""
     file = folder / "openapi.json"
     file.write_bytes(requests.get(f"{url}/openapi.json", timeout=10).content)
     return file
@@ -102,7 +102,7 @@ def drive(scenario: str, folder: Path, **changed: str) -> Any:
 
 
 def members(result: list[Any], *names: str) -> list[Any]:
-    """The status, the class, and some members of what was read."""
+    """Return status, class and some members of a parsed response."""
     status, kind, document = result
     return [status, kind, *(document.get(name) for name in names)]
 

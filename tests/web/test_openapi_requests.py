@@ -1,4 +1,4 @@
-"""The requests in the description: what the bridge reads is allowed, and what it needs is required."""
+"""Test that the description allows every request that the bridge accepts, and requires what the bridge requires."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_describe_code_request_has_no_code_member() -> None:
 def test_describe_event_contains_own_body(auth: str) -> None:
     is_valid = validator(document(WEBHOOK_AUTH=auth), EVENT).is_valid
     assert is_valid({"id": "1", "source": "/x", "data": OWN})
-    assert is_valid({"data": OWN})  # the id that a signature covers, or an Idempotency-Key, may name the delivery
+    assert is_valid({"data": OWN})  # a signed id or an Idempotency-Key can identify the delivery
     assert not is_valid({"id": "1", "source": "/x"})
 
 
@@ -89,7 +89,7 @@ def test_describe_mapped_body_requires_mapped_members(preset: str, media_type: s
     assert is_valid(SAMPLES[preset])
     for pointer in WANTED[preset]:
         assert not is_valid(without(SAMPLES[preset], pointer))
-    assert not is_valid(OWN) or (preset, media_type) == ("cloudevents", JSON)  # there it is the data of binary mode
+    assert not is_valid(OWN) or (preset, media_type) == ("cloudevents", JSON)  # the data of binary mode
 
 
 def without(sample: Any, pointer: str) -> Any:
@@ -111,7 +111,7 @@ def test_describe_numeric_pointer_token_allows_list_or_object() -> None:
     assert not is_valid({"fields": {"1": code}})
 
 
-# -- nothing is required that the bridge does not require --
+# -- generated bodies --
 
 PIECES: st.SearchStrategy[Any] = st.sampled_from(
     [
@@ -137,14 +137,14 @@ PIECES: st.SearchStrategy[Any] = st.sampled_from(
 
 
 def places(value: Any) -> list[tuple[Any, ...]]:
-    """The way to each value inside."""
+    """Return the path of each value inside a value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else [])
     return [(name, *rest) for name, one in inside for rest in ((), *places(one))]
 
 
 @st.composite
 def mutants(draw: st.DrawFn, samples: list[Any]) -> Any:
-    """A sample with some values replaced or left out."""
+    """Return a sample with some values replaced or removed."""
     value = copy.deepcopy(draw(st.sampled_from(samples)))
     for _ in range(draw(st.integers(0, 3))):
         if not (found := places(value)):

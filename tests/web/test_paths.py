@@ -1,4 +1,4 @@
-"""A request target reaches a route in the route's own spelling only, so that a proxy's rules about paths hold."""
+"""Test that only a route's exact spelling reaches it, so that a proxy's rules about paths hold."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_path_as_written_is_routed(metered: str, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["http://x", "http://x/", "http://x/webhooks/signup"])
 def test_target_in_the_absolute_form_is_routed(metered: str, target: str) -> None:
-    """RFC 9112, section 3.2.2; an empty path is /. Werkzeug would redirect that, which no sender follows."""
+    """Source: RFC 9112, section 3.2.2. Werkzeug would redirect an empty path to /, and no sender follows redirects."""
     data = body(contact="10086", verify_code="000000")
     head = "".join(f"{name}: {value}\r\n" for name, value in signed(data).items())
     request = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n{head}\r\n".encode() + data

@@ -1,4 +1,4 @@
-"""The whole response for every outcome and profile, over HTTP and by an event."""
+"""Test the whole response for every outcome and profile, over HTTP and as an event."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ method-not-allowed     405 allow   -
 body-too-large         413 -       -
 media-type-unsupported 415 -       -
 """
-"""In the profile ``status``: the status, the action requested of the sender, and the members beside the texts."""
+"""For the profile ``status``: the code, the status, the action of the sender, and a member besides the texts."""
 
 ROWS = {line.split()[0]: line.split()[1:] for line in CONTRACT.split("\n")[1:-1]}
 
@@ -65,7 +65,7 @@ JSON, PROBLEM = {"content-type": "application/json"}, {"content-type": "applicat
 
 
 def expected(code: str, profile: str, request_id: str | None) -> HttpResponse:
-    """Return the whole response, built from the contract's words."""
+    """Return the whole response according to `CONTRACT`."""
     status, action, member = int(ROWS[code][0]), ROWS[code][1], ROWS[code][2]
     outcome = BY_CODE[code]
     more: dict[str, Any] = {"api_request_id": request_id} if member == "request-id" else {}
@@ -121,16 +121,16 @@ def test_response_in_each_profile_matches_its_format(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, code: str, way: str, profile: str
 ) -> None:
     if (code, way) == ("body-incomplete", "event"):
-        return  # an event has its body whole
+        return  # the body of an event cannot be incomplete
     if (code, profile) == ("idempotency-key-reused", "supabase"):
-        return  # no delivery has an id there: see the test below
+        return  # deliveries have no id in this profile; the next test covers direct invocations
     _, response = SCENES[code].play(Way(way), emulator, monkeypatch, SENDER_PROFILE=profile)
     if (code, profile) == ("send-limited", "supabase"):
-        assert response.headers["idempotent-replayed"] == "true"  # the same body asks for nothing new
+        assert response.headers["idempotent-replayed"] == "true"  # the same body is the same delivery
         return
     request_id = emulator.calls[-1].request_id if emulator.calls else None
     assert response == expected(code, profile, request_id)
-    has_id = BY_CODE[code].kind == "success" and profile != "supabase"  # whose ids identify no delivery
+    has_id = BY_CODE[code].kind == "success" and profile != "supabase"  # its ids do not identify a delivery
     assert ("id" in json.loads(response.sent)) == has_id
 
 
@@ -157,7 +157,7 @@ def test_redelivery_in_each_profile_gets_identical_bytes(
 ) -> None:
     scene, way = SCENES[code], Way("http")
     request = scene.request
-    if profile != "supabase":  # there, each try has an id, a timestamp and a signature of its own
+    if profile != "supabase":  # in that profile, each attempt has a new id, timestamp and signature
         request = replace(request, headers=lambda data: signed(data, delivery_id="msg_1"))
     bridged, first = replace(scene, request=request).play(way, emulator, monkeypatch, SENDER_PROFILE=profile)
     made = len(emulator.calls)
@@ -184,7 +184,7 @@ def test_get_delivery_in_each_profile_has_its_format(emulator: Emulator, profile
     data = body(verify_code=WRONG)
     signed_id = bridged.post(data, signed(data, delivery_id="msg_1"))
     found = ask("msg_1")
-    if profile == "supabase":  # its ids name no delivery
+    if profile == "supabase":  # its ids do not identify a delivery
         assert found.status == 404
     else:
         assert found == signed_id
@@ -193,7 +193,7 @@ def test_get_delivery_in_each_profile_has_its_format(emulator: Emulator, profile
 
 
 def test_supabase_identifies_a_delivery_by_its_content(emulator: Emulator) -> None:
-    """Each of its tries has an id, a timestamp and a signature of its own."""
+    """Each of its attempts has a new id, timestamp and signature."""
     bridged = bridge(emulator.url, SENDER_PROFILE="supabase")
     data = body()
     emulator.faults.arm(Fault("LimitExceeded.RequestLimit"))
@@ -245,7 +245,7 @@ def test_ckafka_in_every_profile_retries_by_outcome(emulator: Emulator, profile:
 
 
 def test_supabase_gets_a_response_within_five_seconds(emulator: Emulator) -> None:
-    """The default budget is shorter, and the bridge does not wait longer for a silent API."""
+    """The default budget is shorter, and the bridge does not exceed it if the API is silent."""
     assert settings.load(environment(emulator.url, SENDER_PROFILE="supabase")).request_budget < 5
     bridged = bridge(emulator.url, StillClock(), SENDER_PROFILE="supabase", REQUEST_BUDGET=0.5)
     emulator.faults.arm(Fault("hang"))

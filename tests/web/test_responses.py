@@ -1,4 +1,4 @@
-"""The times that every response states."""
+"""Test the times in the headers of responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes: paths, methods, media types, the headers of every response, and internal errors."""
+"""Test the routes: paths, methods, media types, the headers of every response, and internal errors."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_body_limit_with_a_mapping_is_larger(emulator: Emulator) -> None:
 
 
 def test_body_that_breaks_off_is_incomplete(emulator: Emulator) -> None:
-    """With no signature over the body, half of one must not be taken for the whole."""
+    """Without a signature over the body, half a body must not be accepted as the whole."""
     bridged = bridge(emulator.url, WEBHOOK_AUTH="none")
     environ = {"CONTENT_LENGTH": str(len(body()) + 5), "wsgi.input_terminated": True}
     broken = bridged.client.post("/", input_stream=io.BytesIO(body()), environ_overrides=environ)
@@ -134,7 +134,7 @@ def test_malformed_host_is_a_bad_request(default_bridge: Bridge, path: str) -> N
 def test_body_announced_as_too_large_is_not_read(emulator: Emulator) -> None:
     class Unread(io.BytesIO):
         def readinto(self, _buffer: Any) -> int:
-            raise AssertionError("it was read")
+            raise AssertionError("the body was read")
 
     environ = {"CONTENT_LENGTH": "1000000", "wsgi.input_terminated": True}
     response = bridge(emulator.url).client.post("/", input_stream=Unread(), environ_overrides=environ)

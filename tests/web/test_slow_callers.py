@@ -1,4 +1,4 @@
-"""Slow and silent callers: each is disconnected at its budget, and none blocks another."""
+"""Test that each slow or silent caller is disconnected at its budget, and that none blocks another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def test_silent_connections_do_not_block_others(tmp_path: Path) -> None:
-    """There are more of them than the worker accepts, and than it has threads."""
+    """There are more such connections than the worker has threads or accepts connections."""
     arguments = "--worker-connections 140 --threads 100"
     with (
         ExitStack() as open_still,
@@ -52,7 +52,7 @@ def test_stalled_requests_are_cut_at_the_budget(running: Running, tmp_path: Path
 
 
 def assert_cut(stopped: list[socket.socket], log: Path) -> None:
-    """The bridge ends each connection, and logs no error."""
+    """Check that the bridge ends each connection and logs no error."""
     for connection in stopped:
         connection.settimeout(10)
         while connection.recv(4096):
@@ -62,7 +62,7 @@ def assert_cut(stopped: list[socket.socket], log: Path) -> None:
 
 
 def test_early_connection_occupies_no_thread(running: Running, tmp_path: Path) -> None:
-    """Its budget starts with its first byte, not when it connects."""
+    """Its budget starts with its first byte, not with the connection."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
@@ -81,7 +81,7 @@ def test_early_connection_occupies_no_thread(running: Running, tmp_path: Path) -
     ids=["head", "body"],
 )
 def test_dripping_request_is_cut_at_the_budget(running: Running, tmp_path: Path, start: bytes, response: bytes) -> None:
-    """Each byte arrives in time, but the request does not."""
+    """Each byte arrives in time, but the whole request does not."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=0.6) as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
@@ -92,7 +92,7 @@ def test_dripping_request_is_cut_at_the_budget(running: Running, tmp_path: Path,
 
 
 def test_connection_that_the_caller_keeps_open_does_not_block_others(running: Running, tmp_path: Path) -> None:
-    """gunicorn would wait for it in its event loop."""
+    """gunicorn would wait for such a connection in its event loop."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=20) as url:
         parts = urlsplit(url)
         with ExitStack() as open_still:
@@ -108,7 +108,7 @@ def test_connection_that_the_caller_keeps_open_does_not_block_others(running: Ru
 def test_budget_on_a_kept_connection_starts_with_the_request(running: Running, tmp_path: Path) -> None:
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=3) as url, requests.Session() as session:
         began = time.monotonic()
-        while time.monotonic() - began < 3.2:  # without a pause that would give the connection back to the event loop
+        while time.monotonic() - began < 3.2:  # a longer pause would return the connection to the event loop
             time.sleep(0.01)
             assert session.get(f"{url}/health", timeout=60).status_code == 200
         data = body()
@@ -116,7 +116,7 @@ def test_budget_on_a_kept_connection_starts_with_the_request(running: Running, t
 
 
 def test_unread_responses_disconnect_the_caller(running: Running, tmp_path: Path) -> None:
-    """They occupy the only thread until the kernel has waited for the budget."""
+    """They occupy the only thread until the budget has passed in the kernel."""
     with gunicorn(running.emulator.url, tmp_path / "log", REQUEST_BUDGET=1, GUNICORN_CMD_ARGS="--threads 1") as url:
         parts = urlsplit(url)
         with socket.socket() as connection:

@@ -1,4 +1,4 @@
-"""The time that a request spent in queues, as the kernel knows it."""
+"""Test the time that a request spent in queues, which the kernel records."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 import pytest
 from signup_bridge.web.wsgi_environ import queue_time
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the other systems do not say when data arrived")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not record when data arrived")
 
 WAIT = 0.2
 TICK = 0.02
-"""Seconds by which the kernel's clock may lag, which counts in ticks."""
+"""Seconds by which the kernel's clock may lag, because it counts in ticks."""
 
 
 class Connection:
-    """A connection that is accepted when the test asks for it."""
+    """A connection that the test accepts explicitly."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""The baseline: the least that Flask, gunicorn and the SDK can do. No signature, check, ledger or log line."""
+"""Serve the baseline: the minimum with Flask, gunicorn and the SDK, without signatures, checks, ledger or log."""
 
 import os
 
@@ -15,9 +15,9 @@ trusted = os.environ.get("DOMAIN_API_CA_BUNDLE")
 http = HttpProfile(protocol=scheme, endpoint=endpoint, keepAlive=True, certification=trusted)
 profile = ClientProfile(httpProfile=http)
 client = CommonClient("domain", "2018-08-08", key, "", profile)
-# The SDK always keeps ten connections, so sixteen threads would sometimes open a new one.
+# The SDK keeps ten connections, so that some of sixteen threads would open new ones.
 kept = HTTPAdapter(pool_maxsize=int(os.environ.get("KEPT_CONNECTIONS", "16")))
-client.request.conn._session.mount(scheme + "://", kept)  # noqa: SLF001  the SDK offers no other way to it
+client.request.conn._session.mount(scheme + "://", kept)  # noqa: SLF001  the SDK has no public way
 app = Flask(__name__)
 
 

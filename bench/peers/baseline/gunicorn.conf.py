@@ -1,4 +1,4 @@
-"""One worker, as many threads as CONCURRENCY is by default."""
+"""Configure gunicorn with one worker and the bridge's default number of threads (CONCURRENCY)."""
 
 import os
 

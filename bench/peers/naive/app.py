@@ -1,4 +1,4 @@
-"""The naive peer, as the API's explorer generates it: a client for each request, and every failure is a 500."""
+"""Serve the naive peer, as the API's explorer generates it: a client per request, and status 500 for every failure."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-// The floor in Node: no signature, no check, no memory, no log line.
+// The baseline in Node: no signature, no check, no ledger, no log line.
 const express = require("express");
 const { Client } = require("tencentcloud-sdk-nodejs-intl-en/tencentcloud/domain").v20180808;
 const { ClientProfile, Credential, HttpProfile } = require("tencentcloud-sdk-nodejs-intl-en/tencentcloud/common");

@@ -1,4 +1,4 @@
-"""`make deploy` explains each error of the API, or a missing response, with what to do and without a secret."""
+"""Test that `make deploy` explains each API error, or a missing response, with a remedy and without secrets."""
 
 from __future__ import annotations
 

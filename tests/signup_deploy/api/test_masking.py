@@ -1,4 +1,4 @@
-"""A secret that the API repeats is never shown, in any encoding."""
+"""Test that a secret repeated by the API is never printed, in any encoding."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHORT = {"WEBHOOK_AUTH": "bearer", "WEBHOOK_SECRETS": "abc12"}
 def test_no_encoding_of_secret_is_shown(cloud: ScfCloud, tmp_path: Path, environ: dict[str, str], shown: str) -> None:
     cloud.refuse("CreateFunction", "InvalidParameterValue.Environment", f"The value {shown} is faulty.")
     with pytest.raises(DeployError) as raised:
-        deploy(cloud, load(tmp_path, YAML, ENVIRON, **environ))  # which looks for canaries, too
+        deploy(cloud, load(tmp_path, YAML, ENVIRON, **environ))  # also checks the output for secrets
     text = str(raised.value)
     assert "The value " in text
     assert " is faulty." in text

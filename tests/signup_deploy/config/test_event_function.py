@@ -1,4 +1,4 @@
-"""serverless.yml for an event function: its triggers, its role and its ledger."""
+"""Test serverless.yml for an event function: its triggers, its role and its ledger."""
 
 from __future__ import annotations
 

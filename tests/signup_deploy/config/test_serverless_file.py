@@ -1,4 +1,4 @@
-"""Read serverless.yml: variables, invalid YAML, values that parsers load differently, and errors without values."""
+"""Test how serverless.yml is parsed: variables, invalid or ambiguous YAML, and errors without quoted lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""serverless.yml: its content, its variables, and what is rejected before anything is deployed."""
+"""Test serverless.yml: its content, its variables, and values that are rejected before a deployment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_default_file_describes_web_function_with_url(tmp_path: Path) -> None:
 
 def test_file_names_every_setting() -> None:
     named = set(yaml.safe_load(YAML)["inputs"]["environment"]["variables"])
-    fixed = {"HOST", "PORT", "LOG_FORMAT"}  # SCF expects the first two as they are; the log is always JSON there
+    fixed = {"HOST", "PORT", "LOG_FORMAT"}  # SCF requires the defaults of the first two, and logs there are always JSON
     assert named == {setting.name for setting in SETTINGS} - fixed
 
 

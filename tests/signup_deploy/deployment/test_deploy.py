@@ -1,4 +1,4 @@
-"""`make deploy` against a stand-in of the SCF API: each run makes exactly the calls that are needed."""
+"""Test `make deploy` against an emulated SCF API: each run makes exactly the necessary calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UPDATE = "UpdateFunctionConfiguration"
 
 
 def changed(tmp_path: Path, old: str, new: str, **environ: str) -> Config:
-    """serverless.yml with one text replaced by another."""
+    """Return the configuration of serverless.yml with one text replaced by another."""
     assert old in YAML
     return load(tmp_path, YAML.replace(old, new), ENVIRON, **environ)
 
@@ -131,7 +131,7 @@ def test_changed_timeout_alone_is_updated(deployed: ScfCloud, tmp_path: Path) ->
 
 
 def test_other_changed_settings_are_updated(deployed: ScfCloud, tmp_path: Path) -> None:
-    text = event_function()  # what is commented out, in a web function
+    text = event_function()  # for the parts of the file that are commented out
     commented = text[text.index("  eip: true") : text.index("  events:")]
     config = changed(tmp_path, "  events:", commented + "  events:")
     deploy(deployed, config)
@@ -148,7 +148,7 @@ def test_other_changed_settings_are_updated(deployed: ScfCloud, tmp_path: Path) 
     assert deployed.writes == []
     deployed.function.about["ClsTopicId"] = "another"
     deploy(deployed, config)
-    assert set(deployed.parameters(UPDATE)) == {"ClsLogsetId", "ClsTopicId", "Role"}, "SCF wants them together"
+    assert set(deployed.parameters(UPDATE)) == {"ClsLogsetId", "ClsTopicId", "Role"}, "SCF requires them together"
 
 
 def test_unmanaged_settings_and_triggers_are_kept_and_reported(deployed: ScfCloud, config: Config) -> None:
@@ -219,7 +219,7 @@ def test_unusable_zip_is_rejected_before_upload(tmp_path: Path) -> None:
     large = tmp_path / "function.zip"
     data = bytearray(ZIP_LIMIT + 1)
     small = archive().data
-    data[-len(small) :] = small  # a zip is read from its end
+    data[-len(small) :] = small  # readers parse a zip from its end
     large.write_bytes(data)
     with pytest.raises(DeployError, match="has 7,800,001 bytes, but SCF's API accepts at most 7,800,000"):
         Archive.read(large)

@@ -1,4 +1,4 @@
-"""`make deploy` and the limit to one instance: with a SQLite ledger there is never room for two."""
+"""Test that `make deploy` limits a function with a SQLite ledger to one instance at all times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_config(tmp_path: Path, memory: int = 128, **environ: str) -> Config:
 
 
 def deployed(cloud: ScfCloud, config: Config) -> None:
-    """Deploy it, and clear the recorded calls."""
+    """Deploy the function and clear the recorded calls."""
     deploy(cloud, config)
     cloud.clear_calls()
 
@@ -46,11 +46,11 @@ def test_memory_change_never_allows_two_instances(cloud: ScfCloud, tmp_path: Pat
 @pytest.mark.parametrize("memory", [128, 256, 512])
 def test_missing_limit_is_set_before_other_changes(cloud: ScfCloud, tmp_path: Path, memory: int) -> None:
     deployed(cloud, make_config(tmp_path, 256))
-    cloud.function.reserved = None  # as `scf deploy` makes it
+    cloud.function.reserved = None  # as after `scf deploy`
     deploy(cloud, make_config(tmp_path, memory), archive("changed"))
     assert cloud.writes[0] == PUT
     limited = [one != math.inf for one in cloud.instances]
-    assert limited == sorted(limited), "once it is there, it stays"
+    assert limited == sorted(limited), "the limit must not be lifted again"
     actions = [action for action, _ in cloud.calls]
     assert limited.index(True) < actions.index(UPDATE)
     assert max(cloud.instances[limited.index(True) :]) <= 1

@@ -1,4 +1,4 @@
-"""What `make deploy` does with a function that is in the middle of something, or that something went wrong with."""
+"""Test `make deploy` with a function that is being changed, or whose last change failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The triggers of a deployed function: its URL, CKafka, and those that the deployer does not manage."""
+"""Test the triggers of a deployed function: its URL, CKafka, and triggers that the deployer does not manage."""
 
 from __future__ import annotations
 

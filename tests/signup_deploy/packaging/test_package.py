@@ -1,4 +1,4 @@
-"""The zip: what is in it, how large it is, that it is the same wherever and whenever it is built."""
+"""Test the zip: its content, its size, and that every build of it is identical."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_windows_line_endings_are_rejected(tmp_path: Path, name: str) -> None:
 
 
 def test_git_checkout_has_lf_with_autocrlf(tmp_path: Path) -> None:
-    """With a Git that writes CRLF, as its installer for Windows sets it up."""
+    """Git's installer for Windows sets autocrlf, which writes CRLF."""
     isolated = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
     def git(*arguments: str) -> None:

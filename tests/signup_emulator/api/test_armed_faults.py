@@ -1,4 +1,4 @@
-"""Faults of the emulated API, which are armed over REST."""
+"""Test faults of the emulated API that are armed with REST requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_any_well_formed_api_code_can_be_armed(emulator: Emulator, code: str) ->
 
 
 def test_fault_catalogue_has_documented_codes_of_each_action(emulator: Emulator) -> None:
-    """The lists of the API's reference, as the official SDK for Go repeats them at each action."""
+    """The codes are from the API's reference, in the form of the official Go SDK's comments on each action."""
     product = (
         "InternalError.ForbiddenRequest InternalError.JsonMarshal InternalError.MethodNotMatch InternalError.NeedLogin "
         "InternalError.ReadBodyError InvalidParameterValue.InvalidParameterFormat MissingParameter.ActionNotFound"
@@ -75,7 +75,7 @@ def test_invalid_fault_is_explained(emulator: Emulator, wrong: Any) -> None:
 
 
 def test_redirect_fault_looks_like_success_to_sdk(emulator: Emulator) -> None:
-    """Where the fault points to: what follows it is there to be seen."""
+    """The fault redirects to the emulator, so that the test sees whether a client follows it."""
     emulator.faults.arm(Fault("redirect"))
     followed = sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
     assert set(followed["Response"]) == {"RequestId"}

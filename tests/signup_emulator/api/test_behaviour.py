@@ -1,4 +1,4 @@
-"""Each behaviour that the API leaves open, through the official SDK and in the table."""
+"""Test each behaviour that the API's reference leaves open, with the official SDK and in the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMITED = "FailedOperation.SendVerifyCodeIsLimited"
 
 @dataclass
 class Account:
-    """An account, its clock, and the official SDK's client."""
+    """An account, its clock, and a client of the official SDK."""
 
     emulator: Emulator
     clock: SetClock
@@ -39,7 +39,7 @@ class Account:
         self.emulator.domain.change(values)
 
     def send(self, contact: str = EMAIL) -> str:
-        """Have a code sent; the code, another one than before."""
+        """Request a code and return it. It differs from the previous one."""
         before = {one.code for one in self.emulator.domain.sent_codes()}
         while True:
             self.client.call_json("SendIntlPhoneEmailCode", of(contact))
@@ -116,14 +116,14 @@ def test_code_life_option_expires_code(account: Account) -> None:
 
 
 def test_resend_interval_option_limits_messages(account: Account) -> None:
-    account.send(PHONE), account.send(PHONE)  # by default as often as one likes
+    account.send(PHONE), account.send(PHONE)  # by default, without a limit
     account.change(resend_interval=60)
     account.send()
     assert error_of(account.client, "SendIntlPhoneEmailCode", of(EMAIL)) == LIMITED
     account.send("another@example.com")
     account.clock.wall += 60
     account.send()
-    account.clock.wall -= 30  # a clock that was set back locks nobody out
+    account.clock.wall -= 30  # a clock that is set back must not lock out contacts
     account.send()
 
 
@@ -189,7 +189,7 @@ def test_list_order_and_offset_options_decide_page(
 @pytest.mark.parametrize("order", ["newest-first", "oldest-first"])
 @pytest.mark.parametrize("offset", ["rows", "pages-from-0", "pages-from-1"])
 def test_bridge_resolves_lost_reply_with_any_list_order_and_offset(account: Account, order: str, offset: str) -> None:
-    """A lost reply is resolved with each behaviour of the list."""
+    """The bridge reconciles a lost reply with each behaviour of the list."""
     account.change(list_order=order, list_offset=offset)
     for number in range(450):
         account.emulator.domain.accept((2, f"{number}@example.com"))

@@ -1,4 +1,4 @@
-"""The stand-in for the API: signatures really checked, the API's own errors, state, faults, and the command line."""
+"""Test the emulated API: signature checks, the API's errors, state, faults and the command line."""
 
 from __future__ import annotations
 
@@ -123,14 +123,14 @@ def test_unknown_route_and_malformed_body_are_rejected(emulator: Emulator) -> No
     assert requests.post(emulator.url, data=iter([b"{}"]), timeout=60).status_code == 411
     deep = requests.post(f"{emulator.url}/emulator/faults", data=b"[" * 200_000, timeout=60)
     assert deep.status_code == 422
-    with closing(HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)) as bare:  # as `curl -X POST`
+    with closing(HTTPConnection(emulator.url.removeprefix("http://"), timeout=60)) as bare:  # like `curl -X POST`
         bare.putrequest("POST", "/emulator/reset")
         bare.endheaders()
         assert bare.getresponse().status == 200
 
 
 def test_saved_state_is_restored(tmp_path: Path, emulator: Emulator) -> None:
-    """Its whole life is in signup_emulator/test_run.py."""
+    """signup_emulator/test_run.py tests the state file in detail."""
     folder, file = tmp_path / "run", tmp_path / "run" / "emulator.json"
     sdk(emulator).call_json("CreateIntlPhoneEmail", EXAMPLE)
     emulator.domain.perform("SendIntlPhoneEmailCode", {"Type": 1, "Code": "10086"})

@@ -1,4 +1,4 @@
-"""The emulator's HTTP: header lines as they are on the wire, Expect, errors, and what the relay passes back."""
+"""Test the emulator's HTTP: raw header lines, Expect, errors, and responses that the relay forwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def connected(url: str) -> socket.socket:
 
 
 def raw(url: str, request: str, data: bytes = b"") -> tuple[str, list[str], bytes]:
-    """Send a request and return the unchanged response: status line, header lines, and all bytes after them."""
+    """Send a request and return the raw response: status line, header lines, and all bytes after them."""
     with closing(connected(url)) as connection:
         lines = f"{request}\r\nHost: {url.removeprefix('http://')}\r\n"
         if data:

@@ -1,4 +1,4 @@
-"""Outcomes chosen by the contact, each through a bridge and real sockets; what is noted of a call."""
+"""Test contacts that choose their outcome, through a bridge and real sockets, and the recorded calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def deliver_code(bridged: Bridge, contact: str, delivery_id: str, code: str = "4
 
 @pytest.fixture
 def at_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let a slow contact's reply come at once; the seconds that it would have taken."""
+    """Let slow contacts' replies arrive immediately; return the list of the skipped seconds."""
     waited: list[float] = []
     monkeypatch.setattr(emulator.stopping, "wait", waited.append)
     return waited
@@ -62,7 +62,7 @@ def test_magic_contact_ends_as_table_says(
 def test_definitive_magic_contact_has_same_outcome_each_time(
     emulator: Emulator, at_once: list[float], row: MagicContact
 ) -> None:
-    """Another delivery, another code, an emulator that knows nothing any more: the same."""
+    """The outcome does not depend on the delivery, the code or the emulator's state."""
     bridged = patient(emulator, row.fault)
     for code in ("4711", "4712"):
         assert deliver_code(bridged, row.email, f"msg_{code}", code) == (row.outcome, row.status)
@@ -98,7 +98,7 @@ def test_every_spelling_of_magic_contact_is_recognised(
 
 
 def test_magic_contact_affects_only_its_action(emulator: Emulator) -> None:
-    """The contact whose every code is wrong is sent one; the contact without a code can be deleted."""
+    """A contact for which every code is wrong can receive one, and a contact without a code can be deleted."""
     client, wrong, limited = sdk(emulator), BY_NAME["wrong-code"], BY_NAME["send-limited"]
     client.call_json(SEND, {"Type": 1, "Code": wrong.phone})
     assert [sent.contact for sent in emulator.domain.sent_codes()] == [(1, wrong.phone)]
@@ -140,7 +140,7 @@ def test_magic_contacts_are_unique_and_valid() -> None:
 
 def test_stopping_emulator_does_not_wait_for_delay() -> None:
     with Emulator(rate=0) as emulator:
-        emulator.delay = 3600.0  # the test's own timeout would end it
+        emulator.delay = 3600.0  # only the test's own timeout would end it
         bridged = bridge(emulator.url)
         waiting = threading.Thread(target=bridged.deliver)
         waiting.start()
@@ -151,7 +151,7 @@ def test_stopping_emulator_does_not_wait_for_delay() -> None:
 
 def test_every_classified_api_code_has_description() -> None:
     sent = {"InternalError.SendVerifyCodeErr", "FailedOperation.SendVerifyCodeIsLimited"}
-    others = {"InternalError.DeletePhoneEmailVerifyErr", "InternalError.DescribePhoneEmailListErr"}  # in no table there
+    others = {"InternalError.DeletePhoneEmailVerifyErr", "InternalError.DescribePhoneEmailListErr"}  # not in JUDGED
     sub_codes = {code for code in API_CODES if code.partition(".")[0] in API_FAMILIES}
     assert set(API_CODES) == {*JUDGED, *sub_codes, *sent, *others}
     for code, meaning in API_CODES.items():

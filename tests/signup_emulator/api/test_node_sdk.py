@@ -1,4 +1,4 @@
-"""The official SDK for Node, as npm has it, against `signup-bridge emulate`."""
+"""Test the official Node SDK from npm against `signup-bridge emulate`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUEST_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[str]:
-    """The URL of an emulator in a process of its own, started as the documentation says."""
+    """Start an emulator in a separate process, as the documentation describes; yield its URL."""
     port, log = ports.free(), tmp_path / "log"
     command = [*COMMAND, "emulate", "--emulator-port", str(port)]
     with log.open("wb") as output:
@@ -41,7 +41,7 @@ def serving(tmp_path: Path) -> Iterator[str]:
 
 
 def node(packages: Path, script: Path, url: str) -> Any:
-    """What a script prints."""
+    """Return the JSON that a script prints."""
     command = ["node", str(script), url.rpartition(":")[2]]
     environ = node_packages.environ(packages)
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=150, check=False)

@@ -1,4 +1,4 @@
-"""TC3-HMAC-SHA256 signatures of the emulated API: which ones it accepts, and which error the others get."""
+"""Test which TC3-HMAC-SHA256 signatures the emulated API accepts, and the errors for others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_stale_timestamp_is_rejected(off: float) -> None:
 @pytest.mark.parametrize("service", ["127", "domain"])
 @pytest.mark.parametrize("with_port", [False, True])
 def test_signature_for_any_host_is_accepted_unless_strict(emulator: Emulator, service: str, with_port: bool) -> None:
-    """What some SDKs sign when the endpoint is an address and a port; not so strictly, and only if it is wanted."""
+    """Some SDKs sign another host if the endpoint is an IP address with a port. A strict emulator rejects it."""
     host, body = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     headers = signed_by_hand(body, host if with_port else "127.0.0.1", service=service)
     assert ask(emulator, body + b" ", headers) == "AuthFailure.SignatureFailure"
@@ -73,7 +73,7 @@ def test_get_request_returns_method_not_match(emulator: Emulator) -> None:
         response = requests.request(method, emulator.url, headers={"X-TC-Action": action}, json={}, timeout=5)
         assert response.json()["Response"]["Error"]["Code"] == "AuthFailure.InvalidAuthorization"
     assert requests.get(emulator.url, timeout=5).headers["Content-Type"] == "text/html; charset=utf-8"
-    sdk(emulator).call_json(action, EXAMPLE)  # nothing was verified
+    sdk(emulator).call_json(action, EXAMPLE)  # the rejected call has verified nothing
 
 
 def test_unknown_http_method_returns_unsupported_protocol(emulator: Emulator) -> None:
@@ -91,7 +91,7 @@ def test_unsigned_payload_is_accepted_only_if_declared(emulator: Emulator) -> No
 
     host, data = emulator.url.removeprefix("http://"), json.dumps(EXAMPLE).encode()
     unsigned = signed_by_hand(b"UNSIGNED-PAYLOAD", host)
-    assert ask(emulator, data, unsigned) == "AuthFailure.SignatureFailure", "it must say so"
+    assert ask(emulator, data, unsigned) == "AuthFailure.SignatureFailure", "an unsigned payload must be declared"
     unsigned["X-TC-Content-SHA256"] = "UNSIGNED-PAYLOAD"
     assert ask(emulator, data, unsigned) == "InternalError.VerifiedPhoneEmailErr"
     assert ask(emulator, data, signed_by_hand(data, host) | {"X-TC-Content-SHA256": "UNSIGNED-PAYLOAD"}) == (

@@ -1,4 +1,4 @@
-"""Run the `tccli` commands of docs/reference/emulator.md, and check what they leave in tccli's own log."""
+"""Run the `tccli` commands of docs/reference/emulator.md, and check tccli's own log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GUIDE = (ROOT / "docs" / "reference" / "emulator.md").read_text()
 
 @pytest.fixture(scope="session")
 def tccli() -> Path:
-    """The folder with the command, installed once into `build/tccli`: the whole SDK comes with it."""
+    """Install the command with the whole SDK into `build/tccli`, once; return its folder."""
     folder = ROOT / "build" / "tccli"
     folder.mkdir(parents=True, exist_ok=True)
     python, done = folder / "bin" / "python", folder / f"done-{VERSION}"

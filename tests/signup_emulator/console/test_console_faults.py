@@ -1,4 +1,4 @@
-"""Faults, armed on the console's page: each can be, and some to their end."""
+"""Test faults on the console's page: each can be armed, and some are followed to their outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUICK = [
     ("Reset the connection", "outcome-unknown", 504),
     ("Do not process", "outcome-unknown", 504),
     ("Status 502", "upstream-failed", 502),
-    ("Throttle", "verified", 200),  # the bridge tries again itself
+    ("Throttle", "verified", 200),  # the bridge retries the call
     ("Reject the code", "code-incorrect", 422),
 ]
 
@@ -74,7 +74,7 @@ def test_fault_for_action_contact_and_calls_is_used_up(console: Console, pair: P
 
 
 def test_lost_reply_is_resolved_by_redelivery_on_page(console: Console) -> None:
-    """The steps of the README, on the page."""
+    """These are the steps of the README, on the page."""
     console.open()
     code = console.send("18755550003")
     console.button("Hang").click()

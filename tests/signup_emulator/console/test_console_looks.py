@@ -1,4 +1,4 @@
-"""The console's page for everybody: dark and light, narrow and wide, by keyboard, and as axe-core wants it."""
+"""Test the accessibility of the console's page: colour schemes, widths, keyboard, and the rules of axe-core."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Another = Callable[..., Console]
 
 
 def with_everything_unfolded(console: Console) -> Console:
-    """Deliveries of each kind, a row and all folded sections open, a fault armed."""
+    """Return the console with deliveries of each kind, an armed fault, and a row and all sections unfolded."""
     console.open()
     console.sign_up("18766667777")
     way = console.unfold(console.newest)

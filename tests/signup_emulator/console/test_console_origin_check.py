@@ -1,4 +1,4 @@
-"""Another site's script, or its name for this machine, gets nowhere; and what is shown cannot run."""
+"""Test that scripts and host names of other sites cannot use the console, and that shown content cannot run."""
 
 from __future__ import annotations
 

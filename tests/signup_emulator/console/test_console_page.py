@@ -1,4 +1,4 @@
-"""The console in a browser: what a person does there, and what is seen of it."""
+"""Test the actions that a person can take on the console's page in a browser, and their results."""
 
 from __future__ import annotations
 

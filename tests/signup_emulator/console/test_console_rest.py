@@ -1,4 +1,4 @@
-"""REST beside the page: everything that the page does, for a signup system's own tests."""
+"""Test the console's REST interface, which offers every action of the page to a signup system's tests."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_proxy_returns_response_of_bridge(pair: Pair) -> None:
     data = body(contact="10086", verify_code="000000")
     headers = signed(data, secret=pair.secret)
     direct = requests.post(f"{pair.bridge}/webhooks/signup", data=data, headers=headers, timeout=60)
-    while not pair.get("deliveries"):  # its log line is on its way
+    while not pair.get("deliveries"):  # its log line has not arrived yet
         time.sleep(0.05)
     headers["traceparent"] = f"00-{'ab' * 16}-{'cd' * 8}-01"
     through = requests.post(f"{pair.url}/webhooks/signup", data=data, headers=headers, timeout=60)
@@ -206,9 +206,9 @@ def test_delivery_in_progress_at_reset_is_discarded(pair: Pair) -> None:
     ended = pair.log.read_text().count('"outcome-unknown"')
     pair.reset()
     pair.reset()
-    while pair.log.read_text().count('"outcome-unknown"') == ended:  # until the bridge gives up
+    while pair.log.read_text().count('"outcome-unknown"') == ended:  # until the bridge has given up
         time.sleep(0.05)
-    time.sleep(0.2)  # the emulator reads the bridge's line, too
+    time.sleep(0.2)  # the emulator also has to read the bridge's line
     assert pair.get("deliveries") == []
 
 

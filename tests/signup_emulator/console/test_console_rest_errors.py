@@ -1,4 +1,4 @@
-"""The REST interface of the console rejects requests with a reason."""
+"""Test that the console's REST interface rejects invalid requests with a reason."""
 
 from __future__ import annotations
 

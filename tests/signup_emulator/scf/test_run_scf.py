@@ -1,4 +1,4 @@
-"""`make run-scf`: the built zip beside the emulator, started and stopped as a person would."""
+"""Test `make run-scf`: the built zip and the emulator, started and stopped from a terminal."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bridges and what is sent to them: clocks, signed requests, events, responses."""
+"""Bridges, clocks, signed requests, events and responses."""

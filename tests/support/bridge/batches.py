@@ -1,4 +1,4 @@
-"""CKafka batches of deliveries."""
+"""Build CKafka batches of deliveries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONG = CONTEXT | {"time_limit_in_ms": 60_000}
 
 
 def record(at: int, message: object, **changed: Any) -> dict[str, Any]:
-    """One record; its message is text, or what is written as JSON."""
+    """Return one record. A message that is not a string is encoded as JSON."""
     text = message if isinstance(message, str) else json.dumps(message)
     place = {"topic": "signups", "partition": 0, "offset": at, "msgKey": "", "msgBody": text}
     return {"Ckafka": {name: value for name, value in (place | changed).items() if value is not ...}}

@@ -1,4 +1,4 @@
-"""Clocks that the test moves."""
+"""Clocks that a test controls."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class SetClock(SystemClock):
 
 
 class StillClock(SetClock):
-    """Clocks that stand still on a slow machine, too: only the test and the bridge's own sleeps move them.
+    """Clocks that only the test and the bridge's sleeps move, so that a slow machine has no effect.
 
-    A wait on a socket still takes real time, up to what is left of the budget.
+    A wait on a socket still takes real time, at most the rest of the budget.
     """
 
     def __init__(self) -> None:

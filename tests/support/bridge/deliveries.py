@@ -1,4 +1,4 @@
-"""Deliveries under ids of the test's own, one or many at once, and asking for what became of them."""
+"""Send deliveries with ids chosen by the test, one or many at once, and query their outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that the platform gives to an event function, and the ways to hand them over."""
+"""Build the events that the platform passes to an event function, and pass them to a bridge."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIRECT = {"type": "phone", "contact": PHONE, "verify_code": CODE}
 
 
 def url_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
-    """What a Function URL gives to an event function."""
+    """Return the event of a Function URL."""
     data = body() if data is None else data
     headers = {name.lower(): value for name, value in signed(data).items()}
     event = {"body": data.decode(), "headers": headers, "httpMethod": "POST", "path": "/", "queryString": {}}
@@ -33,7 +33,7 @@ def url_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
 
 
 def gateway_event(data: bytes | None = None, **changed: Any) -> dict[str, Any]:
-    """What an API gateway gives."""
+    """Return the event of an API gateway."""
     data = body() if data is None else data
     return (
         url_event(
@@ -68,7 +68,7 @@ for line in sys.stdin:
 
 
 def invoke(environ: dict[str, str], *events: object) -> tuple[list[dict[str, Any]], str]:
-    """Call the deployed entry point in its own process; return the responses and its output."""
+    """Call the deployed entry point in a separate process; return the responses and the process's output."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-c", INVOKE],

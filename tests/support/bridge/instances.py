@@ -1,4 +1,4 @@
-"""Bridges with settings, in this process or under gunicorn, that call an emulator."""
+"""Create bridges with settings, in this process or under gunicorn, that call an emulator."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from tests.support.log_lines import lines_of
 
 @cache
 def _ledgers() -> tempfile.TemporaryDirectory[str]:
-    """Made when it is asked for: a process that is spawned, and so imports this, ends without removing it."""
+    """Create the folder on demand: a spawned process imports this module, and would leave its folder behind."""
     return tempfile.TemporaryDirectory(prefix="ledgers-")
 
 
 def environment(url: str, **changed: str) -> dict[str, str]:
-    """A whole environment for a bridge whose API is at ``url``, with a ledger of its own."""
+    """Return a complete environment for a bridge whose API is at ``url``, with a new ledger."""
     environ = {
         "LEDGER_URL": f"sqlite:///{_ledgers().name}/{uuid.uuid4().hex}.db",
         "TENCENT_SECRET_ID": DEMO_SECRET_ID,
@@ -61,7 +61,7 @@ def environment(url: str, **changed: str) -> dict[str, str]:
 
 
 class _Client(FlaskClient):
-    """It says what it sends."""
+    """A client that reports to the log audit what it sends."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         log_audit.carry_body(kwargs.get("data") or b"")
@@ -70,7 +70,7 @@ class _Client(FlaskClient):
 
 
 class _Events:
-    """The same for events."""
+    """An event handler that does the same."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -81,18 +81,18 @@ class _Events:
 
 
 LEDGERS: WeakSet[Ledger] = WeakSet()
-"""Those of all applications that exist; each is closed after the test that opened it."""
+"""The ledgers of all applications. Each is closed after the test that opened it."""
 
 
 def application(bridge_settings: Settings | None = None, clock: Clock | None = None) -> Flask:
-    """Create the application, whose ledger is closed after the test. Without settings they are the environment's."""
+    """Create the application with settings, by default the environment's. Its ledger is closed after the test."""
     app = create_app(bridge_settings, clock=clock)
     LEDGERS.add(app.extensions["ledger"])
     return app
 
 
 class Bridge:
-    """A bridge in this process: its socket to the API is real, its caller is Flask's test client."""
+    """A bridge in this process. Its socket to the API is real, and its caller is Flask's test client."""
 
     def __init__(self, bridge_settings: Settings, clock: Clock | None = None) -> None:
         self.app = application(bridge_settings, clock)
@@ -106,18 +106,18 @@ class Bridge:
         return parse_response(response.status_code, list(response.headers), response.data, timed=self.timed)
 
     def deliver(self, **members: Any) -> HttpResponse:
-        """Post one signed delivery of the reference example, with members changed."""
+        """Post a signed delivery of the reference example, with members changed."""
         return self.post(body(**members))
 
 
 def bridge(url: str, clock: Clock | None = None, **changed: Any) -> Bridge:
-    """A bridge with these settings (under their names in the environment) whose API is at ``url``."""
+    """Return a bridge whose API is at ``url``, with settings by their names in the environment."""
     return Bridge(settings.load(environment(url, **{name: str(value) for name, value in changed.items()})), clock)
 
 
 @contextmanager
 def gunicorn(url: str, log: Path, **changed: Any) -> Iterator[str]:
-    """A bridge under gunicorn on a free port, started as the contract says; its own URL. ``log`` takes its output."""
+    """Start a bridge under gunicorn on a free port, as documented; yield its URL. Its output goes to ``log``."""
     port = ports.free()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
     values = {name: str(value) for name, value in changed.items()}
@@ -147,7 +147,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> HttpResponse:
-    """Post over a real socket."""
+    """Post a request over a real socket."""
     headers = signed(data) if headers is None else headers
     log_audit.carry_body(data)
     log_audit.carry_headers(headers)
@@ -157,7 +157,7 @@ def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> HttpRe
 
 @contextmanager
 def replies_held(emulator: Emulator) -> Iterator[None]:
-    """Hold back every reply of the API until the end of the block; its calls can be seen at once."""
+    """Hold back every reply of the API until the end of the block. Its calls are recorded immediately."""
     released, on_call = threading.Event(), emulator.on_call
 
     def hold(call: Call) -> None:
@@ -173,15 +173,15 @@ def replies_held(emulator: Emulator) -> Iterator[None]:
 
 
 def wait_for_calls(emulator: Emulator, count: int = 1) -> None:
-    """Wait until the API has ``count`` calls."""
+    """Wait until the API has recorded ``count`` calls."""
     while len(emulator.calls) < count:
         time.sleep(0.005)
 
 
 def patient(emulator: Emulator, fault: str | None) -> Bridge:
-    """A bridge whose budget load cannot use up: its clock stands still.
+    """Return a bridge with a still clock, so that load on the machine does not use up its budget.
 
-    It waits half a second for a reply that never ends. Its budget is over as soon as a reply begins to drip.
+    It waits half a second for a reply that never ends. Its budget ends when a slow reply begins.
     """
     clock, on_call = StillClock(), emulator.on_call
 
@@ -196,5 +196,5 @@ def patient(emulator: Emulator, fault: str | None) -> Bridge:
 
 
 def calls(emulator: Emulator) -> list[tuple[str, str]]:
-    """The calls that the API saw, oldest first: action and result."""
+    """Return action and result of each call that the API received, oldest first."""
     return [(call.action, call.result) for call in emulator.calls]

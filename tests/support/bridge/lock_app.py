@@ -1,4 +1,4 @@
-"""A WSGI application that responds with whether another thread can hold the `CpuLock` meanwhile."""
+"""A WSGI application that responds with whether another thread can hold the `CpuLock` in the meantime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole responses, and the problem documents that are expected of the bridge."""
+"""Parse whole responses, and build the problem documents that tests expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class HttpResponse:
-    """A response without what differs at each request or belongs to the server.
+    """A response without the parts that differ at each request or belong to the server.
 
     ``body`` lacks the members ``request_id`` and ``retry_after``, which were equal to the headers of the same meaning
     (``attempts-exhausted`` has no header), and the delivery's ``id``; ``sent`` has them.
@@ -57,7 +57,7 @@ def _without_ids(headers: dict[str, str], data: bytes) -> bytes:
 def problem(
     code: str, status: int, *, retryable: bool, api_request_id: Any = None, errors: Any = None
 ) -> dict[str, Any]:
-    """A problem document's members less its texts."""
+    """Return the expected members of a problem document, except its texts."""
     members: dict[str, Any] = {
         "type": f"urn:signup-bridge:problem:{code}",
         "status": status,
@@ -78,7 +78,7 @@ PROBLEM = {"content-type": "application/problem+json"}
 
 
 def check_problem(response: HttpResponse, expected: dict[str, Any], headers: dict[str, str]) -> None:
-    """Check the whole response: status, headers, every member; its texts are not empty."""
+    """Check the whole response: status, headers, every member, and that its texts are not empty."""
     members = response.json
     assert members.pop("title")
     assert members.pop("detail")

@@ -1,4 +1,4 @@
-"""A WSGI application behind a socket, in this process."""
+"""Serve a WSGI application on a socket in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def serving(app: WSGIApplication) -> Iterator[BaseWSGIServer]:
-    """A server on a free port, which takes any number of requests at once; its ``app`` may be exchanged."""
+    """Start a server with a thread per request on a free port. The test may replace its ``app``."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -1,4 +1,4 @@
-"""Request bodies, and the headers of a delivery that a foreign package signs."""
+"""Build request bodies, and headers signed by the package of Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 PHONE, CODE = "18766554433", "123456"
-"""The reference example: the emulator accepts it once without a send."""
+"""The reference example, which the emulator accepts once without having sent a code."""
 
 
 def body(**members: Any) -> bytes:
-    """A request body: the reference example, with members changed, added, or (None) left out."""
+    """Return the reference example as a request body. A member that is None is omitted."""
     document = {"type": "phone", "contact": PHONE, "verify_code": CODE} | members
     data = json.dumps({name: value for name, value in document.items() if value is not None}).encode()
     log_audit.carry_body(data)
@@ -32,7 +32,7 @@ def body(**members: Any) -> bytes:
 def signed(
     data: bytes, *, secret: str = SECRET, delivery_id: str | None = None, at: float | None = None
 ) -> dict[str, str]:
-    """The headers of a delivery, signed by the Standard Webhooks package; by hand without a string body."""
+    """Return the headers of a delivery, signed by the package of Standard Webhooks, or here if the body is not text."""
     moment = datetime.fromtimestamp(int(time.time() if at is None else at), timezone.utc)
     delivery_id = delivery_id or f"msg_{uuid.uuid4().hex}"
     headers = {
@@ -49,7 +49,7 @@ def signed(
 def _signature(secret: str, delivery_id: str, moment: datetime, data: bytes) -> str:
     try:
         return Webhook(secret).sign(delivery_id, moment, data.decode())
-    except UnicodeDecodeError:  # the package takes text only
+    except UnicodeDecodeError:  # the package supports only text
         key = base64.b64decode(secret.removeprefix("whsec_"))
         text = f"{delivery_id}.{int(moment.timestamp())}.".encode() + data
         return "v1," + base64.b64encode(hmac.digest(key, text, "sha256")).decode()

@@ -1,4 +1,4 @@
-"""One bridge that is asked over HTTP: under gunicorn from the tree, or built and run as SCF runs it, either shape."""
+"""Start a bridge that tests call over HTTP: under gunicorn from the tree, or the built zip on the emulated SCF."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ both_shapes = pytest.mark.parametrize("shape", ["web", "event"])
 
 @dataclass
 class Running:
-    """A bridge's own URL, its API, and what it wrote."""
+    """A running bridge: its URL, its API and its log."""
 
     url: str
     emulator: Emulator
@@ -37,9 +37,9 @@ def running_tree(log: Path) -> Iterator[Running]:
 
 @dataclass(frozen=True)
 class Scf:
-    """What starts the built zip in a shape, with a log of its own; its API is at ``url``.
+    """The emulated SCF, which starts the built zip as a web or event function with its own log.
 
-    Each zip is unpacked once, which takes longer than to start it, and cannot be written then.
+    Each zip is unpacked once, because unpacking takes longer than a start. Its files are read-only.
     """
 
     archive: Path
@@ -70,7 +70,7 @@ class Scf:
 
 
 def changed_archive(archive: Path, target: Path, name: str, old: str, new: str) -> Path:
-    """The zip with one thing changed in one of its modules, and without that one's bytecode."""
+    """Write a copy of the zip with one text of a module replaced, without the module's bytecode; return its path."""
     stale = (PurePosixPath(name).parent / "__pycache__" / f"{Path(name).stem}.cpython-310.pyc").as_posix()
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as out:
         for info in source.infolist():

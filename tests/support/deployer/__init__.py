@@ -1,1 +1,1 @@
-"""An emulated SCF account and deployments to it."""
+"""An emulated SCF account, and deployments to it."""

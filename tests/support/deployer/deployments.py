@@ -1,4 +1,4 @@
-"""What the tests of the deployment build: configurations, zips, runs against the stand-in of the SCF API."""
+"""Build configurations and zips, and deploy them to the emulated SCF API."""
 
 from __future__ import annotations
 
@@ -40,28 +40,28 @@ CANARIES = ("canary", "Canary", "Y2FuYXJ5", SECRET.removeprefix("whsec_"), SECRE
 
 
 def event_function(text: str = YAML) -> str:
-    """serverless.yml with all that is commented out in force, and without what belongs to the web function alone."""
+    """Return serverless.yml with its commented parts enabled, and without the parts for web functions only."""
     text = re.sub(r"^( *)#(?! \S)", r"\1", text, flags=re.MULTILINE)
     text = text.replace("  type: web\n", "")
     return re.sub(r"^  instanceConcurrencyConfig:\n(    .*\n)+", "", text, flags=re.MULTILINE)
 
 
 def changed_yaml(**members: Any) -> str:
-    """The file with members of `inputs` changed, added, or (None) left out."""
+    """Return the file with members of `inputs` changed or added. A member that is None is omitted."""
     tree = yaml.safe_load(YAML)
     tree["inputs"] = {key: value for key, value in {**tree["inputs"], **members}.items() if value is not None}
     return yaml.safe_dump(tree)
 
 
 def load(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] = ENVIRON, **changed: str) -> Config:
-    """The configuration of this text and environment; with variables of the environment changed or added."""
+    """Return the configuration of a text and an environment, with variables changed or added."""
     path = tmp_path / "serverless.yml"
     path.write_text(text)
     return function_config.load(path, {**environ, **changed})
 
 
 def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None = None, **changed: str) -> list[str]:
-    """Return the problems of this text and environment."""
+    """Return the problems of a text and an environment."""
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, text, ENVIRON if environ is None else environ, **changed)
     assert str(raised.value).startswith("deploy: serverless.yml is invalid:\n  ")
@@ -69,7 +69,7 @@ def problems(tmp_path: Path, text: str = YAML, environ: Mapping[str, str] | None
 
 
 def archive(content: str = "print()") -> Archive:
-    """The zip of a function of one line."""
+    """Return the zip of a function with one line."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as out:
         out.writestr(zipfile.ZipInfo("index.py"), content)
@@ -79,7 +79,7 @@ def archive(content: str = "print()") -> Archive:
 
 @dataclass
 class Run:
-    """What a run printed, and the URL that it gave."""
+    """The output of a run, and the URL that it returned."""
 
     printed: str
     url: str | None
@@ -98,7 +98,7 @@ def api(cloud: ScfCloud, config: Config, **changed: Any) -> ScfApi:
 
 
 class LeapingTime:
-    """In place of the module ``time``: a sleep takes no time, and nothing else passes any."""
+    """A replacement for the module ``time``: only sleeps advance the time, and they return immediately."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -114,7 +114,7 @@ QUICK = PollPolicy(interval=0.005, state=0.7, busy=0.3, url=0.1, attempts=3)
 
 
 def deploy(cloud: ScfCloud, config: Config, code: Archive | None = None, *, dry: bool = False, **options: Any) -> Run:
-    """Run once against the stand-in; what it prints or raises contains no secret."""
+    """Deploy to the emulated API, and check that the output or the exception contains no secret."""
     out = io.StringIO()
     progress = ProgressReporter(out, live=not dry)
     real: Api = api(cloud, config)

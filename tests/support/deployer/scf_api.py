@@ -1,7 +1,7 @@
-"""A stand-in of the SCF API on a loopback port: the functions of one account, in memory.
+"""Emulate the SCF API on a loopback port, with the functions of one account in memory.
 
-It speaks API 3.0 with the signature checked, knows the parameters of each action and refuses any other, and works on a
-function for a while after each change, as the platform does, and rejects other changes in the meantime.
+It implements API 3.0, checks signatures, and rejects parameters that an action does not have. Like the platform, it
+takes a while for each change of a function and rejects other changes in the meantime.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ PARAMETERS = {
     "PutReservedConcurrencyConfig": {"ReservedConcurrencyMem"},
     "DeleteReservedConcurrencyConfig": set(),
 }
-"""Beside the function's name and namespace. Source: API 3.0, product scf, version 2018-04-16."""
+"""The parameters besides the function's name and namespace. Source: API 3.0, product scf, version 2018-04-16."""
 
 READING = {"GetFunction", "ListTriggers", "GetReservedConcurrencyConfig"}
 
 
 class ScfCloud(ThreadingHTTPServer):
-    """``turns``: for how many looks a change takes; ``fails``: what the next changes of a function end in.
+    """The emulated account.
 
-    ``url_turns`` and ``reserving_turns``: for how many looks a URL and a reservation take.
+    ``turns``, ``url_turns`` and ``reserving_turns`` are the numbers of queries until a change, a URL and a reservation
+    are complete. ``fails`` has the statuses in which the next changes of a function end.
     """
 
     def __init__(self) -> None:
@@ -59,11 +60,11 @@ class ScfCloud(ThreadingHTTPServer):
         self.turns = 2
         self.url_turns = 1
         self.reserving_turns = 1
-        self.lag = 0  # how often a function that was created is not seen
-        self.instances: list[float] = []  # how many had room after each call
-        self.vanishing = False  # whether somebody else removes a function that is being changed
+        self.lag = 0  # the number of queries that do not find a created function yet
+        self.instances: list[float] = []  # the possible number after each call
+        self.vanishing = False  # whether another client deletes a function that is being changed
         self.status = 200
-        self.replacement: tuple[str, bytes] | None = None  # instead of all responses: a content type and a body
+        self.replacement: tuple[str, bytes] | None = None  # content type and body of every response, if set
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -76,7 +77,7 @@ class ScfCloud(ThreadingHTTPServer):
         return [action for action, _ in self.calls if action not in READING]
 
     def parameters(self, action: str) -> dict[str, Any]:
-        """Those of the last call of an action, without whose function it is."""
+        """Return the parameters of the last call of an action, without name and namespace of the function."""
         found = next(parameters for name, parameters in reversed(self.calls) if name == action)
         return {key: value for key, value in found.items() if key not in _WHO}
 
@@ -114,7 +115,7 @@ class ScfCloud(ThreadingHTTPServer):
         self.server_close()
 
     def perform(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """One call; the content of its reply. Raises ApiError."""
+        """Perform a call; return the content of its reply. Raises ApiError."""
         known = PARAMETERS.get(action)
         if known is None:
             raise ApiError("InvalidAction", f"The action {action} does not exist.")
@@ -246,10 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: ScfCloud
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # one write a reply
+    wbufsize = -1  # one write per reply
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's name
-        """Nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -264,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if refusal.code is None:
                     self.close_connection = True
                     return
-                raise ApiError(refusal.code, refusal.message)  # noqa: TRY301  as the API itself would
+                raise ApiError(refusal.code, refusal.message)  # noqa: TRY301  handled like the API's own errors
             response = self.server.perform(action, parameters)
         except KeyError as missing:
             response = {"Error": {"Code": "MissingParameter", "Message": f"{missing} is missing."}}
@@ -282,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _check(self, headers: dict[str, str], body: bytes) -> None:
         if len(body) > BODY_LIMIT:
             raise ApiError("RequestSizeLimitExceeded", "Your current request size exceeds max 10485760B.")
-        tokens = {SECRET_ID: TOKEN} if headers.get("x-tc-token") else {}  # a key of either kind
+        tokens = {SECRET_ID: TOKEN} if headers.get("x-tc-token") else {}  # permanent keys have no token
         request = tc3.SignedRequest(self.command, urlsplit(self.path).query, headers, body)
         tc3.check(request, keys={SECRET_ID: SECRET_KEY}, tokens=tokens, now=time.time(), service="scf")
         if headers.get("x-tc-version") != "2018-04-16" or headers.get("x-tc-region") != REGION:

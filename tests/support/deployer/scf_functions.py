@@ -1,4 +1,4 @@
-"""The functions of an account of the SCF API: their configuration, their triggers, and the checks of both."""
+"""The functions of an emulated SCF account: their configuration, their triggers, and the checks of both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIGURATION = {
 
 @dataclass
 class Function:
-    """``about`` is what GetFunction returns; ``turns`` is the number of queries until ``then`` is its status."""
+    """A function. GetFunction returns ``about``; after ``turns`` queries, its status is ``then``."""
 
     about: dict[str, Any]
     code: bytes
@@ -27,13 +27,13 @@ class Function:
     then: str = "Active"
     triggers: list[dict[str, Any]] = field(default_factory=list)
     reserved: int | None = None
-    reserving: tuple[int, int] | None = None  # how often it is asked for until this is what is reserved
+    reserving: tuple[int, int] | None = None  # the number of queries until this memory is reserved
 
     @property
     def instances(self) -> float:
-        """Return how many instances may serve at once."""
+        """Return how many instances can run at once."""
         if not self.triggers:
-            return 0  # nobody can call it
+            return 0  # without a trigger, the function cannot be called
         return math.inf if self.reserved is None else self.reserved // int(self.about["MemorySize"])
 
     @property
@@ -43,7 +43,7 @@ class Function:
 
 @dataclass
 class Refusal:
-    """The error that calls of an action get, after the next ``after``; without a code the connection is closed."""
+    """An error for calls of an action, after the next ``after`` ones. Without a code, the connection is closed."""
 
     action: str
     code: str | None
@@ -71,7 +71,7 @@ def zip_bytes(parameters: dict[str, Any]) -> bytes:
 def configure(function: Function, parameters: dict[str, Any]) -> None:
     _check_configuration(function, parameters)
     function.about |= {key: value for key, value in parameters.items() if key in CONFIGURATION}
-    if "Environment" in parameters:  # in an order of the service's own
+    if "Environment" in parameters:  # the service returns them in its own order
         function.about["Environment"] = {"Variables": parameters["Environment"]["Variables"][::-1]}
     if "PublicNetConfig" in parameters:
         eip = {**parameters["PublicNetConfig"]["EipConfig"], "EipAddress": []}

@@ -1,4 +1,4 @@
-"""Requests to the emulated API: by the official SDK, and signed by hand."""
+"""Call the emulated API with the official SDK, or with requests signed by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sdk(
     method: str = "POST",
     sign_method: str = "TC3-HMAC-SHA256",
 ) -> Any:
-    """The official SDK's client as its documentation shows it."""
+    """Return the official SDK's client, configured as in its documentation."""
     endpoint = emulator.url.removeprefix("http://")
     http = HttpProfile(protocol="http", endpoint=endpoint, reqMethod=method)
     profile = ClientProfile(httpProfile=http, signMethod=sign_method)
@@ -50,7 +50,7 @@ def error_of(client: Any, action: str, parameters: object) -> str:
 def signed_by_hand(
     body: bytes, host: str, *, at: int | None = None, service: str = "domain", date: str = "", method: str = "POST"
 ) -> dict[str, str]:
-    """TC3-HMAC-SHA256 once more, as its description shows it in steps."""
+    """Return headers with a TC3-HMAC-SHA256 signature, a second implementation of its documented steps."""
     timestamp = int(time.time()) if at is None else at
     date = date or datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%d")
     digest = hashlib.sha256(body).hexdigest()

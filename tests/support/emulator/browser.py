@@ -1,4 +1,4 @@
-"""The console in a real browser: the pair that `make run` starts, a Chromium, and what a person does on the page."""
+"""Control the console in a real browser: start a Chromium and perform a person's actions on the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.emulator.make_run import Pair
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90_000
-"""Timeout of each step of the page in milliseconds: the machine may be busy."""
+"""Timeout of each step on the page in milliseconds. It is long because the machine may be busy."""
 
 NARROW: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 1280, "height": 900}
@@ -23,7 +23,7 @@ expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str | None:
-    """Where the machine's own Chromium is; None when it has none."""
+    """Return the path of this machine's Chromium, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -36,7 +36,7 @@ def running_browser(path: str) -> Iterator[Browser]:
 
 
 class Console:
-    """The page, open in a browser, and what a person does with it. ``problems``: what the browser complained of."""
+    """The open page and a person's actions on it. ``problems`` has the browser's error messages."""
 
     def __init__(self, browser: Browser, pair: Pair, **options: Any) -> None:
         context_options: dict[str, Any] = {"viewport": WIDE, "reduced_motion": "reduce", "locale": "en-GB", **options}
@@ -55,7 +55,7 @@ class Console:
             self.problems.append(f"{message.text} {message.location}")
 
     def forgive(self, words: str) -> None:
-        """The browser complained of this, and only of this."""
+        """Check that the browser reported this problem and no other, and clear it."""
         assert self.problems
         assert [problem for problem in self.problems if words not in problem] == []
         self.problems.clear()
@@ -96,7 +96,7 @@ class Console:
         return (within or self.page).get_by_role("button", name=name, exact=True)
 
     def send(self, contact: str) -> str:
-        """Have a code sent; the code."""
+        """Request a code and return it."""
         self.contact.fill(contact)
         self.button("Send code").click()
         expect(self.code).to_be_focused()
@@ -105,19 +105,19 @@ class Console:
         return shown.inner_text()
 
     def verify(self, code: str) -> None:
-        """Verify it and wait for what a person sees."""
+        """Enter the code and wait until the page shows the result."""
         self.code.fill(code)
         self.button("Verify").click()
         expect(self.page.locator("#result").get_by_role("button", name="See delivery")).to_be_visible()
 
     def sign_up(self, contact: str) -> None:
-        """Have a code sent and verify it, until the list shows both deliveries."""
+        """Request a code and verify it, and wait until the list shows both deliveries."""
         before = self.rows.count()
         self.verify(self.send(contact))
         expect(self.rows).to_have_count(before + 2)
 
     def unfold(self, row: Locator) -> Locator:
-        """Open a row; what is in it, also when the row is not the newest any more."""
+        """Unfold a row and return its details, even if the row is no longer the newest."""
         held = self.page.locator(f"#{row.get_attribute('id')}")
         head = held.locator("h3 button")
         head.click()
@@ -125,11 +125,11 @@ class Console:
         return held.locator(".panel")
 
     def sideways(self) -> int:
-        """Pixels by which the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         wide: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return wide
 
 
 def wrong(code: str) -> str:
-    """A code that is certainly another one."""
+    """Return a code that differs from this one."""
     return f"{(int(code) + 1) % 10**6:06}"

@@ -1,4 +1,4 @@
-"""Requests to the REST interface of the console."""
+"""Send requests to the REST interface of the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pair that `make run` starts: the emulator with its console, and the bridge that calls it."""
+"""Start `make run`: the emulator with its console, and the bridge that calls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.log_lines import lines_of
 
 @dataclass(frozen=True)
 class Pair:
-    """The console's own URL and the bridge's; ``log`` is the file with what was printed."""
+    """The URLs of the console and the bridge, and the file ``log`` with their output."""
 
     url: str
     bridge: str
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def secret(self) -> str:
-        """The secret that `run` generated."""
+        """Return the secret that `run` generated."""
         secret: str = self.get("status")["secret"]
         return secret
 
@@ -49,7 +49,7 @@ class Pair:
 
 @contextmanager
 def running_pair(folder: Path, *arguments: str, **environ: str) -> Iterator[Pair]:
-    """`make run`, less the making of .venv, on free ports. The bridge gives up on the API after three seconds."""
+    """Start `make run` on free ports, without creating .venv. The bridge's budget is three seconds."""
     port, own, log = ports.free(), ports.free(), folder / "log"
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("COV")}
     kept |= {"PORT": str(port), "EMULATOR_PORT": str(own), "REQUEST_BUDGET": "3", "LOG_LEVEL": "DEBUG"}

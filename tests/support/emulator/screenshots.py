@@ -1,4 +1,7 @@
-"""`make screenshots`: docs/images/console.png and console-dark.png, of the console after some signups."""
+"""Write docs/images/console.png and console-dark.png, which show the console after some signups.
+
+Usage: `make screenshots`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SIZE = {"width": 1280, "height": 1120}
 def main() -> int:
     found = chromium()
     if found is None:
-        print(f"screenshots: no Chromium: install one of {', '.join(NAMES)}", file=sys.stderr)  # noqa: T201
+        print(f"screenshots: Chromium is missing; install one of {', '.join(NAMES)}", file=sys.stderr)  # noqa: T201
         return 1
     with tempfile.TemporaryDirectory() as folder, running_pair(Path(folder)) as pair, running_browser(found) as browser:
         for scheme, picture in PICTURES.items():
@@ -28,7 +31,7 @@ def main() -> int:
 
 
 def take(browser: Browser, pair: Pair, scheme: str, picture: Path) -> None:
-    """A signup with its details open, a forgery of it, a wrong code, a resolved lost reply, another signup."""
+    """Take the picture after a signup with unfolded details, a forgery, a wrong code, a reconciled reply, a signup."""
     pair.reset()
     console = Console(browser, pair, color_scheme=scheme, viewport=SIZE).open()
     console.sign_up("18766550001")

@@ -1,4 +1,4 @@
-"""Calls of the API through the SDK, against a server of the test."""
+"""Call a server of the test through the SDK, as the bridge calls the API."""
 
 from __future__ import annotations
 

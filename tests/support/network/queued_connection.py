@@ -1,4 +1,4 @@
-"""A connection whose request has waited for longer than a test may take."""
+"""Emulate a connection whose request has waited for longer than a test may take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class QueuedConnection(NamedTuple):
-    """What the bridge asks of a connection that gunicorn hands over."""
+    """The part of a socket that the bridge uses on a connection from gunicorn."""
 
     seconds: float
 

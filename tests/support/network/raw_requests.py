@@ -1,4 +1,4 @@
-"""Requests that no HTTP client would send."""
+"""Send requests that no HTTP client would send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def raw(url: str, data: bytes, *, silent: bool = False) -> tuple[int, dict[str, 
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=60) as connection:
         connection.sendall(data)
-        with suppress(OSError):  # it may have responded and closed before all was sent
+        with suppress(OSError):  # the server may respond and close before the request is sent completely
             if not silent:
                 connection.shutdown(socket.SHUT_WR)
         return read_response(connection)
@@ -35,7 +35,7 @@ def read_response(connection: socket.socket) -> tuple[int, dict[str, str], bytes
 
 
 def delivery_request() -> bytes:
-    """Return a signed request that asks for its connection to be closed."""
+    """Return a signed request with `Connection: close`."""
     data = body()
     headers = signed(data) | {"Host": "x", "Content-Length": str(len(data)), "Connection": "close"}
     lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]

@@ -1,4 +1,4 @@
-"""A server in the API's place that passes each connection to a function."""
+"""Replace the API by a server that passes each connection to a function of the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Script = Callable[[socket.socket], None]
 
 
 class Upstream:
-    """A server that passes each connection to a function. ``requests`` has the whole received requests."""
+    """A server that passes each connection to a function. ``requests`` has the complete requests it received."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[bytes] = []
@@ -67,7 +67,7 @@ class Upstream:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One whole request, nothing when the caller has gone."""
+    """Return one complete request, or nothing if the caller has disconnected."""
     data = b""
     while b"\r\n\r\n" not in data:
         chunk = connection.recv(65_536)
@@ -83,13 +83,13 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def reply(document: object, *, status: str = "200 OK", headers: str = "Content-Type: application/json\r\n") -> bytes:
-    """An HTTP reply; ``document`` is JSON, or bytes as they are."""
+    """Return an HTTP reply. A ``document`` that is not bytes is encoded as JSON."""
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
     return f"HTTP/1.1 {status}\r\n{headers}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 def send(data: bytes) -> Script:
-    """Return a script that replies to every request with these bytes."""
+    """Return a script that sends these bytes in reply to every request."""
     return lambda connection: connection.sendall(data)
 
 
@@ -97,6 +97,6 @@ SUCCESS = {"Response": {"RequestId": "eac6b301-a322-493a-8e36-83b295459397"}}
 
 
 def cut(connection: socket.socket) -> None:
-    """Reset the connection below TLS, if there is any."""
+    """Reset the TCP connection, even below TLS."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os.close(connection.detach())

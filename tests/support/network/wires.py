@@ -1,4 +1,4 @@
-"""TCP between a client and a server: a relay that loses replies or changes its target, and a server with a script."""
+"""Break TCP connections: a relay that loses replies or changes its target, and a server that runs a function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Wire:
 
     @contextmanager
     def holding_replies(self) -> Iterator[None]:
-        """Hold back the replies meanwhile."""
+        """Hold back all replies until the end of the block."""
         self._passing.clear()
         try:
             yield
@@ -42,7 +42,7 @@ class Wire:
             self._passing.set()
 
     def has_connections(self, count: int) -> bool:
-        """Wait until so many clients are connected."""
+        """Wait until this number of clients is connected."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._callers) == count, timeout=60)
 
@@ -118,7 +118,7 @@ def serving(talk: Callable[[socket.socket], object]) -> Iterator[int]:
 
 
 def reset(connection: socket.socket) -> None:
-    """Read once, then reset the connection, as a machine does that no longer knows it."""
+    """Read once, then reset the connection, like a machine that no longer has it."""
     connection.recv(65_536)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

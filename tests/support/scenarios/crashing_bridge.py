@@ -1,8 +1,8 @@
-"""Bridges that are killed at a given moment of their work, as `kill -9` would: a program of system/test_crash.py.
+"""Kill bridges at a given moment with SIGKILL. system/test_crash.py runs this program.
 
-Each line of standard input is a JSON array: the settings, the moment (``before`` or ``after``, a verb of the ledger,
-the how manieth time), the delivery's id and its code. The program forks a bridge for each line and writes its exit
-status as the operating system reports it. Importing the bridge once instead of for each process saves most of the time.
+Each line of standard input is a JSON array: the settings, the moment (``before`` or ``after``, a method of the ledger,
+the number of the call), the delivery's id and its code. The program forks a bridge for each line and prints its exit
+status as the operating system reports it. Importing the bridge only once saves most of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.bridge.signed_requests import body, signed
 
 
 def fork(line: str) -> int:
-    """Fork a process that works until it is killed; its status."""
+    """Fork a process that handles a delivery until it is killed; return its status."""
     environ, *arguments = json.loads(line)
     child = os.fork()
     if not child:
@@ -28,7 +28,7 @@ def fork(line: str) -> int:
             os.environ |= environ
             die(*arguments)
         finally:
-            os._exit(1)  # it was not killed
+            os._exit(1)  # the process was not killed
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

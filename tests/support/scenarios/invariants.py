@@ -1,7 +1,7 @@
-"""The invariants of the bridge: the model that system/test_state_machine.py runs.
+"""Check the invariants of the bridge with a model that system/test_state_machine.py runs.
 
-The model knows the API's calls and results, and the sender's responses; of the bridge it knows only the invariants that
-it checks. It expects nothing of records that may have expired.
+The model records the API's calls and results, and the responses to the sender. It does not emulate the bridge but
+checks its invariants. It makes no assumption about records that may have expired.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CONTACTS: tuple[Contact, ...] = ((1, "18766554433"), (2, "jo@example.com"))
 BUDGET = 4
 TTL = 14_400
 MARGIN = 60.0
-"""Seconds before its expiry in which a delivery need not be stored any more."""
+"""Seconds before its expiry in which a delivery need not be stored."""
 
 UNDER_WAY = 0.01
-"""Seconds of real time after which a caller waits for its reply: a clock that leaps earlier lets it give up at once."""
+"""Seconds of real time until a caller waits for its reply. If the clock leaps earlier, the caller gives up at once."""
 
 DEFINITIVE = {one.code for one in outcomes.OUTCOMES if one.stored == "definitive"}
 UNKNOWN = {one.code for one in outcomes.OUTCOMES if one.stored == "unknown"}
@@ -48,7 +48,7 @@ Crash = tuple[Literal["claim", "begin_retry", "settle", "release"], Literal["bef
 
 
 class Died(BaseException):
-    """An instance ends here: nothing in it may catch this."""
+    """The crash of an instance, which no code of the instance may catch."""
 
 
 def code_of(document: Any) -> str:
@@ -56,7 +56,7 @@ def code_of(document: Any) -> str:
 
 
 class Model(RuleBasedStateMachine):
-    """Two instances and the promises that they keep; ``url`` is that of a ledger which knows nothing yet."""
+    """Two instances with a shared, empty ledger at ``url``, and their invariants."""
 
     wrong_codes: int
 
@@ -78,7 +78,7 @@ class Model(RuleBasedStateMachine):
             REQUEST_BUDGET=BUDGET, MAX_WRONG_CODES=self.wrong_codes,
         )  # fmt: skip
 
-    # -- how it is done --
+    # -- actions --
 
     def code(self, contact: Contact, which: str) -> str:
         sent = [one.code for one in self.domain.sent_codes() if one.contact == contact]
@@ -149,20 +149,23 @@ class Model(RuleBasedStateMachine):
             assert time.monotonic() < end
             time.sleep(0.001)
 
-    # -- what must hold --
+    # -- invariants --
 
     def is_remembered(self, delivery: Sent) -> bool:
         return self.clock.time() < delivery.until - MARGIN
 
     def left(self, delivery: Sent) -> None:
-        """Mark it as claimed without a response."""
+        """Mark a delivery as claimed without a response."""
         if not self.is_remembered(delivery):
             delivery.reset()
         delivery.pending = True
         delivery.until = self.clock.time() + TTL
 
     def count(self, delivery: Sent, calls: list[Call]) -> int:
-        """Two calls at most may be processed for a delivery, or for a content before it comes to a definitive end."""
+        """Record calls, and return how many of them the API decided.
+
+        The API may process at most two calls of a delivery, and of a content before its definitive outcome.
+        """
         creates = [one for one in calls if one.action == CREATE and one.result not in NOT_PROCESSED]
         delivery.calls += len(creates)
         delivery.open += len(creates)
@@ -178,7 +181,7 @@ class Model(RuleBasedStateMachine):
         ]
 
     def check_response(self, delivery: Sent, response: HttpResponse, calls: list[Call]) -> None:
-        """Check a response that reached the sender."""
+        """Check a response to the sender."""
         code = code_of(response.json)
         replayed = response.headers.get("idempotent-replayed") == "true"
         if not self.is_remembered(delivery):
@@ -190,14 +193,14 @@ class Model(RuleBasedStateMachine):
         if replayed:
             assert calls == []
         if any(one.pending for one in self.alike(delivery)):
-            assert not calls or calls[0].action == DESCRIBE, "called as if nothing had happened"
+            assert not calls or calls[0].action == DESCRIBE, "an unknown outcome must be reconciled before another call"
         if response.status == 200:
-            assert delivery.content in self.domain.accepted, "verified, and the API never accepted it"
+            assert delivery.content in self.domain.accepted, "verified although the API never accepted the code"
 
         delivery.decided += self.count(delivery, calls)
         assert delivery.decided <= 1
         if code in ("code-incorrect", "already-verified"):
-            assert not any(one.accepted for one in self.alike(delivery)), "refused, and the API had accepted it"
+            assert not any(one.accepted for one in self.alike(delivery)), "rejected although the API accepted the code"
         if code in DEFINITIVE:
             delivery.final_response = response
             self.end(delivery)
@@ -208,14 +211,14 @@ class Model(RuleBasedStateMachine):
             delivery.until = self.clock.time() + TTL
 
     def end(self, delivery: Sent) -> None:
-        """Mark it as definitive, and with it all unknown outcomes of its content."""
+        """Mark a delivery as definitive, and with it all unknown outcomes of its content."""
         delivery.settled = True
         for one in self.sent:
             if one.content == delivery.content:
                 one.pending, one.accepted, one.open = False, False, 0
 
     def look(self, delivery: Sent, of: int) -> None:
-        """Check that the ledger knows at least what the sender received."""
+        """Check that the ledger has at least the outcome that the sender received."""
         before = len(self.emulator.calls)
         response = self.bridges[of].client.get(f"/deliveries/{delivery.id}", headers=signed(b"", at=self.clock.time()))
         code = code_of(json.loads(response.data))
@@ -230,6 +233,6 @@ class Model(RuleBasedStateMachine):
         elif delivery.settled:
             assert code in DEFINITIVE
         elif delivery.pending:
-            assert code in DEFINITIVE | {"outcome-unknown", "in-progress"}, "no longer stored"
+            assert code in DEFINITIVE | {"outcome-unknown", "in-progress"}, "an unknown outcome must remain stored"
         if code in DEFINITIVE:
             self.end(delivery)

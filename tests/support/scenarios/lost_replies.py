@@ -1,4 +1,4 @@
-"""An account that loses replies, a bridge, and one clock for both."""
+"""Test bridges against an account that loses replies, with one clock for both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class World:
         self.clock.wall += seconds
 
     def lose(self, fault: str = "close", action: str = CREATE) -> None:
-        """Lose the reply to the next call; by default it has been processed."""
+        """Lose the reply to the next call, which the API processes by default."""
         self.emulator.faults.arm(Fault(fault, action))
 
     def deliver(self, delivery_id: str, code: str = CODE, contact: str = PHONE, **members: Any) -> HttpResponse:
@@ -40,7 +40,7 @@ class World:
         return self.bridge.post(data, signed(data, delivery_id=delivery_id, at=self.clock.time()))
 
     def seen(self) -> str:
-        """The calls that the API saw since the last time, each by its first letter and what came of it."""
+        """Return the API's calls since the last time, each as the action's first letter and the result."""
         of = "".join(
             f" {call.action[0]}:{call.fault or call.result.rpartition('.')[2]}" for call in self.emulator.calls
         ).strip()
@@ -49,7 +49,7 @@ class World:
 
 
 def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
-    """Make worlds over one account, one ledger and one clock."""
+    """Return a function that creates worlds with a shared account, ledger and clock."""
     clock = SetClock()
     emulator.domain.now = clock.time
     ledger = f"sqlite:///{tmp_path}/ledger.db"
@@ -62,7 +62,7 @@ def worlds(emulator: Emulator, tmp_path: Path) -> Callable[..., World]:
 
 
 def describe_with(world: World, list_contacts: Callable[..., dict[str, Any]]) -> None:
-    """Let a function of type, limit and offset return the list."""
+    """Let a function return the contact list, given type, limit and offset."""
     perform = world.emulator.domain.perform
 
     def replaced(action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

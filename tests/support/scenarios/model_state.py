@@ -1,4 +1,4 @@
-"""The state of the model that system/test_state_machine.py runs: its clock, its account, and its deliveries."""
+"""The state of the model that system/test_state_machine.py runs: its clock, its account and its deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = {1: "phone", 2: "email"}
 
 
 class Clock(SetClock):
-    """A clock that a sleep advances, so that no thread waits, together with the ledger's own clock."""
+    """A clock that sleeps advance immediately, together with the ledger's own clock."""
 
     def __init__(self, shift: Callable[[float], object]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Clock(SetClock):
 
 
 class WatchedDomain(Domain):
-    """The emulated account, which notes what it accepted; ``meanwhile`` happens while a call of Create is with it."""
+    """An emulated account that records what it accepts. It calls ``meanwhile`` while it processes a Create call."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__(now, rate=0)
@@ -62,12 +62,12 @@ class WatchedDomain(Domain):
 
 @dataclass(eq=False)
 class Sent:
-    """A delivery, and what is known of it since it can last have expired.
+    """A delivery, and what the model knows about it since it can last have expired.
 
-    ``calls`` may have been processed, those ``open`` since its content last came to a definitive end; of those
-    ``decided`` the API's result reached an instance that stored it.
-    ``accepted``: an open one was. ``pending``: what came of it is unknown.
-    ``settled``: the ledger has a definitive result; ``final_response`` is the definitive response that arrived.
+    ``calls`` is the number of calls that the API may have processed. ``open`` counts those since the last definitive
+    outcome of its content, and ``decided`` those whose result reached an instance that stored it.
+    ``accepted``: the API accepted an open call. ``pending``: the outcome is unknown.
+    ``settled``: the ledger has a definitive result. ``final_response``: the definitive response that arrived.
     """
 
     contact: Contact

@@ -1,4 +1,4 @@
-"""A scenario for each outcome, over a socket to the emulated API, for any profile."""
+"""A scenario for each outcome in any profile, over a socket to the emulated API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRONG = body(verify_code="000000")
 
 @dataclass
 class Way:
-    """Over HTTP, or by the event of a Function URL."""
+    """The way of a request: over HTTP, or as the event of a Function URL."""
 
     name: str
 
@@ -47,7 +47,7 @@ class Way:
 
 @dataclass
 class Request:
-    """``headers`` are made of the body when it is sent: a signature is good for five minutes."""
+    """A request. ``headers`` builds its headers when it is sent, because a signature is valid for five minutes."""
 
     data: bytes = field(default_factory=body)
     headers: Callable[[bytes], dict[str, str]] = signed
@@ -55,7 +55,7 @@ class Request:
     path: str = "/webhooks/signup"
     late: bool = False
     short: bool = False
-    """The body ends early. An event has its body whole."""
+    """Whether the body ends early. An event always has a complete body."""
 
 
 Before = Callable[[Way, Bridge, Emulator], object]
@@ -63,7 +63,7 @@ Before = Callable[[Way, Bridge, Emulator], object]
 
 @dataclass
 class Scene:
-    """The settings, the preceding steps, and the request that gets the outcome."""
+    """The settings, the preceding steps, and the request that receives the outcome."""
 
     request: Request = field(default_factory=Request)
     before: Before | None = None
@@ -95,13 +95,13 @@ def asked(data: bytes) -> Before:
 
 
 def lost(way: Way, of: Bridge, emulator: Emulator) -> None:
-    """Lose the first reply of the API."""
+    """Send a wrong code and lose the API's reply."""
     emulator.faults.arm(Fault("close"))
     way.ask(of, Request(WRONG))
 
 
 def lock(_way: Way, of: Bridge, _emulator: Emulator) -> None:
-    """Another delivery of the contact is being worked on."""
+    """Lock the contact by another delivery that is in progress."""
     ledger = of.app.extensions["ledger"]
     other = Delivery(Contact(ContactType.PHONE, PHONE), "999999", IdempotencyKey("direct", "other"))
     keys = ledger.hasher().keys(other)

@@ -1,6 +1,6 @@
-"""How each sender signs, retries, and judges a response: the table of docs/guides/senders.md.
+"""Define how each sender signs, retries and interprets a response, as in the table of docs/guides/senders.md.
 
-Real libraries sign, if there are any. The waits are the senders' own, in seconds of a clock that the test moves.
+If a sender has a library, it signs. The waits are the sender's own, in seconds of a clock that the test controls.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from tests.support.tools import node_packages
 MINUTE, HOUR = 60, 3600
 TOKEN = "a-token-that-nobody-guesses-000000"
 OLD_SECRET = "whsec_" + "b2xkIHNlY3JldCwgbm8gbG9uZ2VyIHVzZWQ="
-"""What a rotation leaves: Supabase signs with every secret that it knows."""
+"""The previous secret of a rotation. Supabase signs with all of its secrets."""
 
 Judgement = Literal["done", "stop", "again"]
-"""How a sender judges a response: delivered; rejected permanently; to be retried, if it has a try left."""
+"""How a sender interprets a response: delivered; permanently rejected; to be retried if it has an attempt left."""
 
 Sign = Callable[[str, datetime, str], str]
-"""A delivery's id, the time of a try and a body in, the signature out."""
+"""A function of a delivery's id, the time of an attempt and a body, which returns the signature."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A sender. ``waits`` are the seconds before each try but the first. ``new_id``: each try has an id of its own.
+    """A sender. ``waits`` has the seconds before each attempt after the first. ``new_id``: each attempt has a new id.
 
-    ``expires_before_retry``: it sends no delivery id, and the body hash expires before its second try.
+    ``expires_before_retry``: the sender sends no delivery id, and the body hash expires before the second attempt.
     """
 
     name: str
@@ -53,46 +53,52 @@ class Policy:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The settings of a bridge that believes this sender."""
+        """Return the settings of a bridge that accepts this sender."""
         secrets = SECRET if self.auth == "standard-webhooks" else TOKEN
         named = {"WEBHOOK_AUTH": self.auth, "WEBHOOK_SECRETS": secrets, "PAYLOAD_PRESET": self.preset}
         return {name: value for name, value in named.items() if value}
 
     def body_of(self, contact: str, code: str, number: int) -> bytes:
-        """A delivery's body, in the form that the sender documents."""
+        """Return a delivery's body in the form that the sender documents."""
         if self.preset is None:
             return body(type="email" if "@" in contact else "phone", contact=contact, verify_code=code)
         text = (ROOT / "tests" / "samples" / f"{self.preset}.json").read_text()
-        text = text.replace("0000000001", f"{number:010}")  # an event's id, or a user's
+        text = text.replace("0000000001", f"{number:010}")  # the id of an event or of a user
         return text.replace("jo@example.com", contact).replace(CODE, code).encode()
 
 
 def judge_any_2xx(response: HttpResponse | None) -> Judgement:
-    """Standard Webhooks, section "Delivery"; Auth0's "Events Best Practices"."""
+    """Interpret a response as Standard Webhooks (section "Delivery") and Auth0 ("Events Best Practices") do."""
     return "done" if response and 200 <= response.status < 300 else "again"
 
 
 def judge_svix(response: HttpResponse | None) -> Judgement:
-    """https://docs.svix.com/retries and https://docs.svix.com/receiving/delivery-control."""
+    """Interpret a response as Svix does.
+
+    Sources: https://docs.svix.com/retries and https://docs.svix.com/receiving/delivery-control.
+    """
     if response and response.headers.get("webhook-delivery") == "abort-message":
         return "stop"
     return judge_any_2xx(response)
 
 
 def judge_one_try(response: HttpResponse | None) -> Judgement:
-    """GitHub sends once; a person may send it again."""
+    """Interpret a response as GitHub does: it does not retry, but a person can redeliver."""
     return "done" if judge_any_2xx(response) == "done" else "stop"
 
 
 def judge_4xx_final(response: HttpResponse | None) -> Judgement:
-    """Zapier and Brevo retry after 429, 5xx and no response, but after no other 4xx."""
+    """Interpret a response as Zapier and Brevo do: they retry 429, 5xx and no response, but no other 4xx."""
     return (
         "stop" if response and response.status < 500 and response.status not in (200, 429) else judge_any_2xx(response)
     )
 
 
 def judge_supabase(response: HttpResponse | None) -> Judgement:
-    """github.com/supabase/auth, internal/hooks/hookshttp and hookserrors: ``done`` lets the user be created."""
+    """Interpret a response as Supabase does. ``done`` lets the user be created.
+
+    Source: github.com/supabase/auth, internal/hooks/hookshttp and hookserrors.
+    """
     if response is None or (response.status in (429, 503) and response.headers.get("retry-after")):
         return "again"
     if response.status == 204:
@@ -115,7 +121,7 @@ POLICIES = (
     Policy("Svix, npm", "svix of npm", judge_svix, SVIX_WAITS),
     Policy("Clerk", "svix", judge_svix, SVIX_WAITS, preset="clerk"),
     Policy("Supabase", "supabase", judge_supabase, (0, 0), preset="supabase", new_id=True),
-    # How often, and after what time, is not documented.
+    # Number and times of the retries are not documented.
     Policy("Auth0", "bearer", judge_any_2xx, (MINUTE, 10 * MINUTE, HOUR), preset="auth0", auth="bearer"),
     Policy("GitHub", "github", judge_one_try, auth="github"),
     Policy("Zapier", "idempotency-key", judge_4xx_final, (10 * MINUTE, 15 * MINUTE), auth="bearer"),
@@ -131,10 +137,10 @@ POLICIES = (
 
 
 class Signers:
-    """What signs: the libraries of PyPI in this process, those of npm in one of their own; the rest by hand."""
+    """The signers: libraries from PyPI in this process, those from npm in a separate one, and code of this module."""
 
     def __init__(self, npm: subprocess.Popen[str] | None = None) -> None:
-        import svix.webhooks  # noqa: PLC0415  takes a second, and most who import this module sign nothing
+        import svix.webhooks  # noqa: PLC0415  the import takes a second, and few tests sign
 
         self._npm = npm
         self._lock = threading.Lock()
@@ -147,7 +153,7 @@ class Signers:
         }
 
     def headers(self, policy: Policy, data: bytes, delivery_id: str, at: float) -> dict[str, str]:
-        """The headers of one try, at a Unix time."""
+        """Return the headers of an attempt at a Unix time."""
         headers = {"Content-Type": "application/json"}
         if policy.auth == "bearer":
             named = {"Idempotency-Key": delivery_id} if policy.sign == "idempotency-key" else {}
@@ -177,14 +183,14 @@ class Signers:
 
 
 def _rotation(delivery_id: str, moment: datetime, text: str) -> str:
-    """Every secret's signature, as Supabase joins them."""
+    """Return the signatures of all secrets, joined as Supabase does."""
     by = (standardwebhooks.Webhook(secret) for secret in (OLD_SECRET, SECRET))
     return ", ".join(webhook.sign(delivery_id, moment, text) for webhook in by)
 
 
 @contextmanager
 def signers(packages: Path | None) -> Iterator[Signers]:
-    """Those of npm need the folder of its packages, and end with this."""
+    """Yield the signers. Those from npm need the folder of their packages."""
     if packages is None:
         yield Signers()
         return

@@ -1,4 +1,4 @@
-"""The packages of npm that the tests need, installed into `build/node`."""
+"""Install the npm packages that the tests need into `build/node`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = ROOT / "tests" / "node"
 
 
 def install() -> Path:
-    """Return the folder `node_modules`, or skip the test if there is no Node.
+    """Install the packages and return the folder `node_modules`. Skip the test if Node is missing.
 
     Raises subprocess.SubprocessError if `npm ci` fails.
     """

@@ -1,4 +1,4 @@
-"""The linters and generators that read /openapi.json in the tests, installed from their locks: once for all workers."""
+"""Install the linters and generators for /openapi.json from their lock files, once for all workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCK = HERE / "requirements.txt"
 
 
 def python_packages() -> Path:
-    """Return the `bin` of an environment with the generator of clients in Python, which needs Python 3.11 or later."""
+    """Return the `bin` of an environment with the generator of Python clients, which needs Python 3.11 or later."""
     folder = ROOT / "build" / "openapi-python"
     folder.mkdir(parents=True, exist_ok=True)
     venv, done, wanted = folder / "venv", folder / "done", LOCK.read_text()
@@ -34,14 +34,14 @@ def python_packages() -> Path:
 
 
 def node_modules() -> Path:
-    """Return the folder `node_modules`. Skip the test without Node."""
+    """Return the folder `node_modules`. Skip the test if Node is missing."""
     if not node_packages.are_there():
         pytest.skip("no node or no npm on this machine (Debian: apt-get install nodejs npm)")
     return node_packages.installed(HERE, ROOT / "build" / "openapi-node")
 
 
 def run(command: list[str], **options: object) -> str:
-    """Return what a command prints. Fail with its whole output."""
+    """Return the output of a command. If it fails, fail the test with the whole output."""
     limit = node_packages.INSTALL_LIMIT
     done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, **options)  # type: ignore[call-overload]
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

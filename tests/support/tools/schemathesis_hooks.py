@@ -1,4 +1,4 @@
-"""Checks and values that `schemathesis run` has beside its own; web/test_openapi.py runs it."""
+"""Add a check and value patterns to `schemathesis run`, which web/test_openapi.py starts."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import schemathesis
 from signup_bridge.inbound import body
 
 NAMES = ("Idempotency-Key", "ce-id", "ce-source")
-"""The headers that name a delivery. The description leaves open what they may consist of."""
+"""The headers that identify a delivery. The description does not restrict their values."""
 
 EVENT = {"#/id", "#/source"}
-"""An event's attributes, which are needed unless a header names the delivery: no schema can say that."""
+"""Attributes that an event needs unless a header identifies the delivery, which a schema cannot express."""
 
 UNWANTED_CODE = "must be absent in a request to send a code"
-"""The description of a mapped body: its schema permits other members of an object."""
+"""The error for a member that the schema of a mapped body permits, as it permits any other member."""
 
 EMAIL = r"^[!-?A-~]+@[!-,/-?A-~]+(\.[!-,/-?A-~]+)+$"
-"""`payload.EMAIL` in ASCII: beyond it there are invisible characters, which are removed, and labels that end empty."""
+"""`payload.EMAIL` in ASCII. Other characters can be invisible and be removed, which can leave a label empty."""
 
 
 @schemathesis.hook
 def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
-    """Say by patterns which values to make up. The description has none: people type more than it should list.
+    """Add patterns for generated values. The description has none, because people type more than it should list.
 
-    Events are in structured mode: a header decides whether a body is an event or its data, which no schema can say.
+    Only structured events are generated. A header decides whether a body is an event or its data, which a schema
+    cannot express.
     """
     for name, schema in raw_schema["components"]["schemas"].items():
         if {f"#/{member}" for member in schema.get("properties", {})} >= EVENT:
@@ -35,7 +36,7 @@ def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]
             elif described.get("minLength") == 5:
                 described["pattern"] = EMAIL if name.startswith("Email") else f"^{body.PHONE}$"
                 described["maxLength"] = body.CONTACT_LIMIT
-            elif member == "type" and "By" in name:  # of a mapped body, whose contacts are phone numbers here
+            elif member == "type" and "By" in name:  # a mapped body, whose contacts are phone numbers here
                 described["anyOf"] = [{"type": "string", "enum": ["phone"]}]
     for operations in raw_schema["paths"].values():
         for operation in operations.values():
@@ -49,8 +50,8 @@ def before_load_schema(ctx: schemathesis.HookContext, raw_schema: dict[str, Any]
 def valid_data_is_read(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
-    """A body that the description allows is never rejected as a body, with any result of the API."""
-    about_a_delivery = case.path != "/metrics"  # which is not JSON
+    """Check that a body that the description allows is never rejected as malformed or invalid."""
+    about_a_delivery = case.path != "/metrics"  # its response is not JSON
     if about_a_delivery and case.meta is not None and case.meta.generation.mode.is_positive:
         document = response.json()
         errors = document.get("errors", [{"pointer": "", "detail": ""}])
