@@ -48,8 +48,8 @@ VERIFIED = Outcome("verified", 200, "Verified", "", "yes", retryable=False, stor
 SENT = Outcome("sent", 202, "The code was sent", "", "yes", retryable=False, stored="definitive")
 CODE_INCORRECT = Outcome(
     "code-incorrect", 422, "The verification code is incorrect",
-    "The API rejected this verification code for this contact. Ask the person to enter the code again, or send a new "
-    "code.",
+    "The API rejected this verification code for this contact. Ask the person to enter the code again, "
+    "or send a new code.",
     "yes", retryable=False, stored="definitive",
 )  # fmt: skip
 CONTACT_INVALID = Outcome(
@@ -77,8 +77,8 @@ OUTCOME_UNRESOLVED = Outcome(
 )  # fmt: skip
 IDEMPOTENCY_KEY_REUSED = Outcome(
     "idempotency-key-reused", 422, "The delivery's id was used with different content",
-    "A delivery with this id and another contact or verification code is already stored. Use a unique id for each "
-    "delivery.",
+    "A delivery with this id and another contact or verification code is already stored. "
+    "Use a unique id for each delivery.",
     "no", retryable=False,
 )  # fmt: skip
 BODY_MALFORMED = Outcome(
@@ -98,8 +98,8 @@ IN_PROGRESS = Outcome(
 )  # fmt: skip
 UPSTREAM_THROTTLED = Outcome(
     "upstream-throttled", 503, "The API's rate limit is reached",
-    "There are more deliveries than the account's rate limit allows. The delivery was not processed. Retry the same "
-    "delivery.",
+    "There are more deliveries than the account's rate limit allows. The delivery was not processed. "
+    "Retry the same delivery.",
     "no", retryable=True, retry_after=1,
 )  # fmt: skip
 UPSTREAM_UNREACHABLE = Outcome(
