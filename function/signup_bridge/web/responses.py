@@ -151,7 +151,7 @@ def _retry_seconds(outcome: Outcome, retry_after: float | None) -> int | None:
     """Return the whole seconds after which to retry or to try a new delivery, or None if there is no such time."""
     if outcome.retry_after is not None:
         return math.ceil(max(1, outcome.retry_after if retry_after is None else retry_after))
-    return math.ceil(retry_after) if retry_after is not None and outcome.kind == "permanent" else None
+    return None if retry_after is None else math.ceil(retry_after)
 
 
 def _retry_headers(seconds: int | None) -> tuple[tuple[str, str], ...]:
