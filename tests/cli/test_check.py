@@ -93,8 +93,9 @@ def test_check_with_clock_off_fails(seconds: int, expected: str) -> None:
     assert "the response is not from the API" in found["API key"]
 
 
-def test_check_without_date_skips_clock() -> None:
-    with Upstream(reply_with()) as upstream:
+@pytest.mark.parametrize("headers", [(), ("Date: Mon, 01 Jan 99999999999999999999 00:00:00 GMT",)])
+def test_check_without_usable_date_skips_clock(headers: tuple[str, ...]) -> None:
+    with Upstream(reply_with(*headers)) as upstream:
         _, found = run_check(upstream.url)
     assert found["clock"] == "skipped  the API's response has no Date header"
 
@@ -229,4 +230,11 @@ def test_check_with_problems_sends_no_code(emulator: Emulator) -> None:
     done = call("check", "--send-code", "18766554433", **environ)
     assert done.returncode == 1
     assert "No code was sent" in done.stdout
+    assert not emulator.domain.sent_codes()
+
+
+def test_check_with_oversized_contact_says_why(emulator: Emulator) -> None:
+    done = call("check", "--send-code", "1" * 70_000, **environment(emulator.url))
+    assert done.returncode == 1
+    assert "request: " in done.stdout
     assert not emulator.domain.sent_codes()

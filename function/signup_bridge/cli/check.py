@@ -124,7 +124,7 @@ def _check_endpoint(settings: Settings) -> tuple[Finding, float | None]:
     finding = Finding("endpoint", "ok", f"{url} responded in {(finished - started) * 1000:.0f} ms")
     try:
         theirs = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return finding, None
     return finding, (started + finished) / 2 - theirs
 

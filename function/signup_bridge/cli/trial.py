@@ -33,7 +33,7 @@ def send_and_verify(settings: Settings, contact: str) -> int:
             if result is not None and result.outcome.code != "code-incorrect":
                 return int(result.outcome.kind != "success")
         return 1
-    except EOFError:
+    except (EOFError, RuntimeError):  # the latter without a standard input
         print("\nstopped: no code was typed")  # noqa: T201  as above
         return 1
     finally:
@@ -49,8 +49,8 @@ def _handle(service: SignupService, action: str, contact: str, **members: str) -
     try:
         result = service.handle(request).result
     except RequestRejected as rejection:
-        for pointer, detail in rejection.errors:
-            print(f"{pointer.strip('/')}: {detail}")  # noqa: T201  as above
+        for pointer, detail in rejection.errors or (("request", rejection.detail),):
+            print(f"{pointer.removeprefix('#/')}: {detail}")  # noqa: T201  as above
         return None
     print(f"{action}: {_describe(result, action)}")  # noqa: T201  as above
     return result

@@ -72,9 +72,13 @@ function deliveries.index(delivery, content)
 end
 
 function deliveries.record(row)
-  if row.outcome ~= attempts_exhausted then return {row.outcome, row.request_id, row.resolved, row.contact_type} end
-  local retry_at = #row.request_id == 8 and struct.unpack('>d', row.request_id) or 0 -- a converted record has no time
-  return {row.outcome, '', row.resolved, row.contact_type, text(math.max(0, retry_at - now))}
+  local record = {row.outcome, row.request_id, row.resolved, row.contact_type}
+  if row.outcome == attempts_exhausted then
+    record[2] = ''
+    -- A record of an earlier version has no time.
+    if #row.request_id == 8 then record[5] = text(math.max(0, struct.unpack('>d', row.request_id) - now)) end
+  end
+  return record
 end
 
 -- Return the claim of a delivery that is settled or in progress, or whose id was used with different content. A
