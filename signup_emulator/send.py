@@ -68,7 +68,7 @@ class Target(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What each step of a run of the command needs."""
+    """The values that each step of the command uses."""
 
     options: argparse.Namespace
     emulator: EmulatorClient

@@ -43,6 +43,8 @@ TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 _UNUSABLE_REPLY = "an armed fault damaged the API's reply; send the code again"
 
+_TOKEN = "Bearer $WEBHOOK_SECRETS"  # noqa: S105  a shell variable, not a token
+
 
 class ConsoleError(Exception):
     """An action is not possible. The text names the cause and the remedy."""
@@ -144,13 +146,17 @@ class Console:
             request.body = _tamper(request.body)
         return self._post(request, "console", repeats=number, repeated_as=repeated_as)
 
-    def curl(self, number: int) -> str:
-        """Return a command that posts a delivery again, freshly signed. Raises ConsoleError."""
+    def curl(self, number: int, *, show_secret: bool) -> str:
+        """Return a command that posts a delivery again, freshly signed. Raises ConsoleError.
+
+        Unless ``show_secret``, the shell inserts a bearer token from its own environment.
+        """
         bridge, request = self._require_bridge(), self._sign_again(self._get_delivery(number))
         command = ["curl", "-i", "-X", request.method, f"{bridge.url}{request.path}"]
         for name, value in proxy.end_to_end(request.headers):
-            command += ["-H", f"{name}: {value}"]
-        return shlex.join([*command, "--data-binary", request.body])
+            command += ["-H", f"{name}: {_TOKEN if name.lower() == 'authorization' and not show_secret else value}"]
+        quoted = shlex.join([*command, "--data-binary", request.body])
+        return quoted.replace(f"'Authorization: {_TOKEN}'", f'"Authorization: {_TOKEN}"')
 
     def forward(self, request: HttpRequest) -> Delivery:
         """Relay a request to the bridge and record it as a delivery. Raises ConsoleError."""

@@ -54,6 +54,12 @@ class HttpResponse:
     body: str
 
 
+def _without_token(request: HttpRequest) -> dict[str, Any]:
+    """Return the request without its bearer token, which other machines may not read from the console."""
+    headers = [(name, "Bearer …" if name.lower() == "authorization" else value) for name, value in request.headers]
+    return asdict(request) | {"headers": headers}
+
+
 @dataclass
 class Delivery:
     """One delivery. ``at`` is a Unix time, ``trace`` the trace id in the bridge's log and the API calls."""
@@ -90,7 +96,7 @@ class Delivery:
             "repeats": self.repeats,
             "as": self.repeated_as,
             "state": "done" if self.done else "working",
-            "request": asdict(self.request) if self.request else None,
+            "request": _without_token(self.request) if self.request else None,
             "signature": {"valid": checked, "reason": line.get("reason")},
             "type": line.get("type"),
             "contact": line.get("contact"),

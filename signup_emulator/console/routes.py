@@ -99,7 +99,8 @@ def _register_lists(app: Flask, console: Console) -> None:
 def _secret_to_serve(bridge: BridgeTarget | None) -> str | None:
     """Return the secret if it is a generated one and the request comes from this machine."""
     host = urlsplit(f"//{request.host}").hostname or ""
-    is_local = origin_check.is_loopback(request.remote_addr or "") and origin_check.is_loopback(host)
+    is_direct = not any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host"))
+    is_local = is_direct and origin_check.is_loopback(request.remote_addr or "") and origin_check.is_loopback(host)
     return bridge.secret if bridge and bridge.generated and is_local else None
 
 
@@ -123,7 +124,9 @@ def _register_deliveries(app: Flask, console: Console) -> None:
 
     @app.get("/emulator/deliveries/<int:number>/curl")
     def curl(number: int) -> Response:
-        return Response(console.curl(number) + "\n", mimetype="text/plain")
+        return Response(
+            console.curl(number, show_secret=_secret_to_serve(console.bridge) is not None) + "\n", mimetype="text/plain"
+        )
 
     @app.get("/emulator/events")
     def events() -> Response:

@@ -238,3 +238,9 @@ def test_check_with_oversized_contact_says_why(emulator: Emulator) -> None:
     assert done.returncode == 1
     assert "request: " in done.stdout
     assert not emulator.domain.sent_codes()
+
+
+def test_check_of_throttled_call_names_no_setting(emulator: Emulator) -> None:
+    emulator.faults.arm(Fault("RequestLimitExceeded", action="DescribeIntlPhoneEmailList"))
+    _, found = run_check(emulator.url)
+    assert found["API key"] == "FAILED   API error RequestLimitExceeded; run the command again later"

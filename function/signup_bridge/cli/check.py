@@ -18,7 +18,7 @@ from signup_bridge.app import build_domain_api, build_ledger, static_credentials
 from signup_bridge.core.actions import DESCRIBE
 from signup_bridge.core.clock import Deadline, SystemClock
 from signup_bridge.core.contact import ContactType
-from signup_bridge.core.outcomes import VERIFIED
+from signup_bridge.core.outcomes import BRIDGE_MISCONFIGURED, VERIFIED
 from signup_bridge.ledger import LedgerUnavailable
 from signup_bridge.settings import Settings, SettingsError
 from signup_bridge.telemetry.logs import log
@@ -153,8 +153,11 @@ def _check_api_key(settings: Settings) -> Finding:
     result = reply.classify(call, DESCRIBE)
     if result.outcome is VERIFIED:
         return Finding("API key", "ok", f"{DESCRIBE} is permitted (CreateIntlPhoneEmail was not called)")
-    if result.api_code == "UnauthorizedOperation" and settings.resolve_unknown == "never":
+    is_denied = (result.api_code or "").startswith(("UnauthorizedOperation", "AuthFailure.UnauthorizedOperation"))
+    if is_denied and settings.resolve_unknown == "never":
         return Finding("API key", "ok", f"the key is valid; RESOLVE_UNKNOWN=never does not need {DESCRIBE}")
+    if result.api_code and result.outcome is not BRIDGE_MISCONFIGURED:
+        return Finding("API key", "failed", f"API error {result.api_code}; run the command again later")
     if result.api_code:
         remedy = remedy_for(result.api_code, DESCRIBE)
         return Finding("API key", "failed", f"{remedy} (API error {result.api_code})")

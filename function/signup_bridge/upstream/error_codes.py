@@ -92,7 +92,7 @@ SEND_API_CODES: dict[str, Outcome] = {
 API_FAMILIES = ("AuthFailure", "UnauthorizedOperation", "RequestLimitExceeded")
 """Codes of `API_CODES` whose sub-codes all have the same outcome."""
 
-# What to check if the API rejects the bridge itself. The first prefix that matches the code applies.
+# Remedies if the API rejects the bridge itself. The first prefix that matches the code applies.
 REMEDIES: tuple[tuple[str, str], ...] = (
     ("AuthFailure.SecretIdNotFound", "TENCENT_SECRET_ID: the key does not exist or is disabled; set an enabled key"),
     ("AuthFailure.InvalidSecretId", "TENCENT_SECRET_ID: is not the id of an API key; correct it"),
